@@ -1,0 +1,136 @@
+/*
+ * mymalloc.h - the public interface of mymalloc, a per-CPU heap allocator.
+ *
+ * Common to every function:
+ *   - Sizes are in bytes. An object is aligned to 16 bytes unless a larger
+ *     alignment was asked for; a size of 0 gives a unique pointer to free.
+ *   - Thread safety: every function may be called by any thread at any time;
+ *     an object may be freed by another thread than the one that took it.
+ *   - Signals: not async-signal-safe, like malloc(3): a handler that interrupts
+ *     this allocator's slow path in its own thread would wait for itself.
+ *   - fork: heap and locks are usable in the child, threads running or not.
+ *   - Failure: NULL with errno ENOMEM; the heap is as it was before. A request
+ *     above PTRDIFF_MAX always fails.
+ *   - Misuse (double free, a pointer that is not an object's start, a wrong size
+ *     given to a sized free) ends the program by abort(3) with one line on
+ *     standard error as soon as the allocator's records show it.
+ */
+#ifndef MYMALLOC_H
+#define MYMALLOC_H
+
+#include <malloc.h> /* struct mallinfo, struct mallinfo2 */
+#include <stddef.h>
+#include <stdio.h>
+
+#define MYMALLOC_VERSION_MAJOR 0
+#define MYMALLOC_VERSION_MINOR 1
+#define MYMALLOC_VERSION_PATCH 0
+
+#ifdef __cplusplus
+extern "C" {
+#define MYM_NOEXCEPT noexcept
+#else
+#define MYM_NOEXCEPT
+#endif
+
+#if defined(__GNUC__)
+#define MYM_API __attribute__((visibility("default")))
+#define MYM_ALLOC_SIZE(...) __attribute__((malloc, alloc_size(__VA_ARGS__)))
+#else
+#define MYM_API
+#define MYM_ALLOC_SIZE(...)
+#endif
+
+/* ---- the standard family: ISO C11 7.22.3, C23 7.24.3, POSIX.1-2017 ---- */
+
+/* size bytes, uninitialised. */
+MYM_API void *MyMalloc(size_t size) MYM_NOEXCEPT MYM_ALLOC_SIZE(1);
+
+/* Give an object back. NULL is allowed and does nothing. errno is kept. */
+MYM_API void MyFree(void *ptr) MYM_NOEXCEPT;
+
+/* count * size bytes, all zero; ENOMEM when the product overflows. */
+MYM_API void *MyCalloc(size_t count, size_t size) MYM_NOEXCEPT MYM_ALLOC_SIZE(1, 2);
+
+/*
+ * Resize, keeping the first min(old, new) bytes, in place where possible.
+ * ptr NULL: as MyMalloc(size). size 0 with ptr: frees ptr and returns NULL, as
+ * glibc does. On failure ptr is untouched and still allocated.
+ */
+MYM_API void *MyRealloc(void *ptr, size_t size) MYM_NOEXCEPT;
+
+/* MyRealloc(ptr, count * size); ENOMEM when the product overflows (POSIX.1-2024). */
+MYM_API void *MyReallocArray(void *ptr, size_t count, size_t size) MYM_NOEXCEPT;
+
+/* C11 aligned_alloc. alignment: a power of two, else EINVAL. Any size is taken. */
+MYM_API void *MyAlignedAlloc(size_t alignment, size_t size) MYM_NOEXCEPT;
+
+/*
+ * POSIX: stores the object at *out and returns 0; returns EINVAL (alignment not a
+ * power of two multiple of sizeof(void *)) or ENOMEM, leaving *out and errno.
+ */
+MYM_API int MyPosixMemalign(void **out, size_t alignment, size_t size) MYM_NOEXCEPT;
+
+/* glibc memalign: an alignment that is no power of two is rounded up to one. */
+MYM_API void *MyMemalign(size_t alignment, size_t size) MYM_NOEXCEPT;
+
+/* Page-aligned; MyPvalloc also rounds the size up to whole pages. */
+MYM_API void *MyValloc(size_t size) MYM_NOEXCEPT;
+MYM_API void *MyPvalloc(size_t size) MYM_NOEXCEPT;
+
+/*
+ * C23 7.24.3.4, 7.24.3.5: free an object whose requested size (and alignment) the
+ * caller knows. A size of another size class is misuse.
+ */
+MYM_API void MyFreeSized(void *ptr, size_t size) MYM_NOEXCEPT;
+MYM_API void MyFreeAlignedSized(void *ptr, size_t alignment, size_t size) MYM_NOEXCEPT;
+
+/* Bytes usable at ptr, at least what was asked for; 0 for NULL. */
+MYM_API size_t MyUsableSize(const void *ptr) MYM_NOEXCEPT;
+
+/* The usable size that MyMalloc(size) would give. Allocates nothing. */
+MYM_API size_t MyGoodSize(size_t size) MYM_NOEXCEPT;
+
+/* ---- memory and configuration ---- */
+
+/*
+ * malloc_trim(3): empty every cache, give free pages to the kernel except about
+ * pad bytes. Returns 1 if any memory was given back, else 0.
+ */
+MYM_API int MyTrim(size_t pad) MYM_NOEXCEPT;
+
+/* mallopt(3): M_TRIM_THRESHOLD and M_ARENA_MAX have an effect; others return 0. */
+MYM_API int MyMallopt(int parameter, int value) MYM_NOEXCEPT;
+
+/* ---- statistics ---- */
+
+/* mallinfo(3), mallinfo2(3); docs/design.md says what each field means here. */
+MYM_API struct mallinfo MyMallinfo(void) MYM_NOEXCEPT;
+MYM_API struct mallinfo2 MyMallinfo2(void) MYM_NOEXCEPT;
+
+/* malloc_stats(3): a table on standard error. Allocates nothing. */
+MYM_API void MyStats(void) MYM_NOEXCEPT;
+
+/* malloc_info(3): XML on stream. Returns 0, or -1 with errno. options must be 0. */
+MYM_API int MyMallocInfo(int options, FILE *stream) MYM_NOEXCEPT;
+
+/*
+ * Which front end serves this process: "rseq-mm_cid", "rseq-cpu_id" or "tls". The
+ * reason, one sentence, is stored at *why unless that is NULL. Static strings.
+ */
+MYM_API const char *MyFrontend(const char **why) MYM_NOEXCEPT;
+
+/* "mymalloc 0.1.0". Its presence under dlsym proves which allocator is loaded. */
+MYM_API const char *MyVersion(void) MYM_NOEXCEPT;
+
+/*
+ * Walk every structure of the heap and check the invariants of docs/design.md.
+ * Returns the number of violations, each told in a line on standard error. May run
+ * beside other threads; it then checks what the locks it takes can show.
+ */
+MYM_API size_t MyVerify(void) MYM_NOEXCEPT;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
