@@ -1,0 +1,120 @@
+/* check.c - the main() of a test program, and what its cases share. */
+#include "check.h"
+
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "family.h"
+
+static const char *current = "start";
+static uint64_t seed;
+
+void check_failed(const char *file, int line, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    int length = snprintf(text, sizeof(text), "%s:%d: in %s (TEST_SEED=%llu): ", file,
+                          line, current, (unsigned long long)seed);
+
+    va_start(arguments, format);
+    length +=
+        vsnprintf(text + length, sizeof(text) - (size_t)length - 1, format, arguments);
+    va_end(arguments);
+    if (length > (int)sizeof(text) - 2)
+        length = (int)sizeof(text) - 2;
+    text[length++] = '\n';
+    /* write, not stdio: the heap may be the thing that is broken. */
+    if (write(STDERR_FILENO, text, (size_t)length) < 0)
+        _exit(3);
+    abort();
+}
+
+uint64_t test_seed(void)
+{
+    return seed;
+}
+
+double env_number(const char *name, double fallback)
+{
+    const char *text = getenv(name);
+    char *end;
+    double value;
+
+    if (!text || !*text)
+        return fallback;
+    value = strtod(text, &end);
+    if (*end || value < 0) {
+        fprintf(stderr, "%s=%s: a number >= 0 is wanted\n", name, text);
+        exit(2);
+    }
+    return value;
+}
+
+int is_slow(void)
+{
+    return getenv("TEST_SLOW") != NULL;
+}
+
+size_t resident_bytes(void)
+{
+    size_t total = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    CHECK(file && fscanf(file, "%zu %zu", &total, &resident) == 2);
+    fclose(file);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t choose_seed(void)
+{
+    const char *text = getenv("TEST_SEED");
+    struct timespec now;
+
+    if (text)
+        return strtoull(text, NULL, 0);
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 20 ^ (uint64_t)getpid() << 8;
+}
+
+static int is_wanted(const char *name, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], name))
+            return 1;
+    return argc < 2;
+}
+
+int main(int argc, char **argv)
+{
+    const char *why = "";
+    int ran = 0;
+
+    family_init();
+    seed = choose_seed();
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (is_mymalloc()) {
+        const char *frontend = family.frontend(&why);
+
+        printf("%s, front end %s (%s)\n", family.version(), frontend, why);
+    }
+    for (const struct test *test = tests; test->name; test++) {
+        if (!is_wanted(test->name, argc, argv))
+            continue;
+        current = test->name;
+        test->run();
+        if (family.verify)
+            CHECKF(family.verify() == 0, "MyVerify() after the case");
+        printf("ok %s\n", test->name);
+        ran++;
+    }
+    if (!ran) {
+        fprintf(stderr, "no such case; there are:");
+        for (const struct test *test = tests; test->name; test++)
+            fprintf(stderr, " %s", test->name);
+        fprintf(stderr, "\n");
+        return 2;
+    }
+    return 0;
+}

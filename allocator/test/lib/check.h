@@ -1,0 +1,66 @@
+/*
+ * check.h - a test program is a table of named cases; the first broken check ends it.
+ */
+#ifndef TEST_CHECK_H
+#define TEST_CHECK_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct test {
+    const char *name;
+    void (*run)(void);
+};
+
+/* Defined by each test program; ends with an entry without name. */
+extern const struct test tests[];
+
+/* Print one line and abort; the seed and case in force are part of it. */
+void check_failed(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4), noreturn));
+
+#define CHECK(condition)                                        \
+    do {                                                        \
+        if (!(condition))                                       \
+            check_failed(__FILE__, __LINE__, "%s", #condition); \
+    } while (0)
+
+/* CHECK with a printf-like account of the values involved. */
+#define CHECKF(condition, format, ...)                                  \
+    do {                                                                \
+        if (!(condition))                                               \
+            check_failed(__FILE__, __LINE__, "%s: " format, #condition, \
+                         ##__VA_ARGS__);                                \
+    } while (0)
+
+/* Keeps the compiler from knowing a size, and so from judging or removing a call. */
+static inline size_t opaque(size_t size)
+{
+    __asm__ volatile("" : "+r"(size));
+    return size;
+}
+
+/* splitmix64: one word of state, good enough to shuffle with. */
+static inline uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* TEST_SEED, or a fresh one; printed by every failing check. */
+uint64_t test_seed(void);
+
+/* A number from the environment, or the fallback when it is unset. */
+double env_number(const char *name, double fallback);
+
+/* True under valgrind, qemu-user or a sanitizer: fewer repetitions, same checks. */
+int is_slow(void);
+
+/* Resident bytes of this process now. */
+size_t resident_bytes(void);
+
+#endif

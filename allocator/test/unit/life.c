@@ -1,0 +1,270 @@
+/* life.c - before main, at thread exit, across fork and vfork, after main. */
+#include "check.h"
+#include "family.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void *from_constructor;
+
+/* Earlier than any library constructor without a priority of its own. */
+__attribute__((constructor(101))) static void before_main(void)
+{
+    from_constructor = malloc(1000);
+    if (from_constructor)
+        memset(from_constructor, 0x77, 1000);
+}
+
+/* After main and after the atexit handlers: freeing must still be possible. */
+__attribute__((destructor(101))) static void after_main(void)
+{
+    void *p = malloc(3000);
+
+    free(p);
+    free(from_constructor);
+}
+
+static void constructor_object_lives(void)
+{
+    const unsigned char *bytes = from_constructor;
+
+    CHECK(bytes && bytes[0] == 0x77 && bytes[999] == 0x77);
+}
+
+/* ---- thread exit ---- */
+
+static pthread_key_t keys[8];
+static atomic_int destroyed;
+
+/*
+ * Runs among the destructors of the allocator's own keys, in an unspecified order and
+ * in several rounds: each round allocates and frees, so some frees come after the
+ * thread's cache is gone.
+ */
+static void late_destructor(void *value)
+{
+    char **object = value;
+    void *p = malloc(500);
+
+    CHECK(p);
+    memset(p, 1, 500);
+    free(p);
+    CHECK(!strcmp(object[1], "alive"));
+    if (object[0]) {
+        object[0] = NULL;
+        pthread_setspecific(keys[0], object);
+        return;
+    }
+    free(object[1]);
+    free(object);
+    destroyed++;
+}
+
+static void *thread_with_keys(void *argument)
+{
+    (void)argument;
+    for (int i = 0; i < 8; i++) {
+        char **object = malloc(2 * sizeof(*object));
+
+        CHECK(object);
+        object[1] = strcpy(malloc(16), "alive");
+        object[0] = i == 0 ? object[1] : NULL;
+        pthread_setspecific(keys[i], object);
+    }
+    for (int i = 0; i < 1000; i++)
+        free(malloc((size_t)i));
+    return malloc(77);
+}
+
+static void destructors_may_free(void)
+{
+    int threads = is_slow() ? 20 : 500;
+
+    for (int i = 0; i < 8; i++)
+        CHECK(!pthread_key_create(&keys[i], late_destructor));
+    destroyed = 0;
+    for (int i = 0; i < threads; i++) {
+        pthread_t thread;
+        void *result;
+
+        CHECK(!pthread_create(&thread, NULL, thread_with_keys, NULL));
+        CHECK(!pthread_join(thread, &result));
+        CHECK(malloc_usable_size(result) >= 77);
+        free(result);
+    }
+    CHECKF(destroyed == threads * 8, "%d of %d", destroyed, threads * 8);
+    for (int i = 0; i < 8; i++)
+        pthread_key_delete(keys[i]);
+}
+
+/* Objects that outlive their thread; memory must not grow with the threads that were. */
+static void *take_some(void *argument)
+{
+    void **objects = argument;
+
+    for (int i = 0; i < 200; i++) {
+        objects[i] = malloc((size_t)(16 + i * 8));
+        CHECK(objects[i]);
+        memset(objects[i], i, (size_t)(16 + i * 8));
+    }
+    return NULL;
+}
+
+static void objects_outlive_threads(void)
+{
+    void *objects[200];
+    size_t before = 0;
+    int threads = is_slow() ? 30 : 3000;
+
+    for (int round = 0; round < threads; round++) {
+        pthread_t thread;
+
+        CHECK(!pthread_create(&thread, NULL, take_some, objects));
+        CHECK(!pthread_join(thread, NULL));
+        for (int i = 0; i < 200; i++) {
+            CHECK(*(unsigned char *)objects[i] == (i & 0xff));
+            free(objects[i]);
+        }
+        if (round == threads / 10)
+            before = resident_bytes();
+    }
+    if (!is_slow())
+        CHECKF(resident_bytes() < before + ((size_t)16 << 20), "%zu -> %zu", before,
+               resident_bytes());
+}
+
+/* ---- fork ---- */
+
+static atomic_bool stop;
+
+static void *churn(void *argument)
+{
+    uint64_t random = (uintptr_t)argument;
+    void *objects[64] = {0};
+
+    while (!stop) {
+        size_t i = next_random(&random) % 64;
+
+        free(objects[i]);
+        objects[i] = malloc(next_random(&random) % 64 ? next_random(&random) % 2000
+                                                      : next_random(&random) % 300000);
+        CHECK(objects[i]);
+    }
+    for (int i = 0; i < 64; i++)
+        free(objects[i]);
+    return NULL;
+}
+
+static void wait_for(pid_t child)
+{
+    int status = 0;
+
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECKF(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child status 0x%x", status);
+}
+
+static void *child_thread(void *argument)
+{
+    free(argument);
+    return malloc(123);
+}
+
+/* All that a program does after fork without exec: allocate, free, thread, fork. */
+static void live_in_child(void **inherited, int count, int depth)
+{
+    pthread_t thread;
+    void *result;
+
+    for (int i = 0; i < count; i++) {
+        CHECK(*(int *)inherited[i] == i);
+        free(inherited[i]);
+    }
+    for (size_t size = 1; size < 3000000; size = size * 3 / 2 + 1) {
+        void *p = malloc(size);
+
+        CHECK(p);
+        memset(p, 1, size);
+        free(p);
+    }
+    CHECK(!pthread_create(&thread, NULL, child_thread, malloc(64)));
+    CHECK(!pthread_join(thread, &result));
+    free(result);
+    malloc_trim(0);
+    if (family.verify)
+        CHECK(family.verify() == 0);
+    if (depth) {
+        pid_t grandchild = fork();
+
+        if (!grandchild) {
+            live_in_child(NULL, 0, depth - 1);
+            _exit(0);
+        }
+        wait_for(grandchild);
+    }
+}
+
+static void fork_with_threads(void)
+{
+    enum { THREADS = 4, COUNT = 300 };
+    pthread_t threads[THREADS];
+    void *objects[COUNT];
+    int rounds = is_slow() ? 5 : 150;
+
+    stop = false;
+    for (int i = 0; i < THREADS; i++)
+        CHECK(!pthread_create(&threads[i], NULL, churn, (void *)(uintptr_t)(i + 1)));
+    for (int round = 0; round < rounds; round++) {
+        pid_t child;
+
+        for (int i = 0; i < COUNT; i++) {
+            objects[i] = malloc((size_t)(4 + i * 10));
+            *(int *)objects[i] = i;
+        }
+        child = fork();
+        if (!child) {
+            alarm(60);
+            live_in_child(objects, COUNT, round % 10 == 0);
+            _exit(0);
+        }
+        wait_for(child);
+        for (int i = 0; i < COUNT; i++)
+            free(objects[i]);
+    }
+    stop = true;
+    for (int i = 0; i < THREADS; i++)
+        CHECK(!pthread_join(threads[i], NULL));
+}
+
+/* A vfork child that only executes, as posix_spawn and system do. */
+static pid_t spawn_true(void)
+{
+    pid_t child = vfork();
+
+    if (!child) {
+        execl("/bin/true", "true", (char *)NULL);
+        _exit(127);
+    }
+    return child;
+}
+
+static void vfork_and_exec(void)
+{
+    for (int i = 0; i < 20; i++) {
+        wait_for(spawn_true());
+        free(malloc(1000));
+    }
+    CHECK(system("exit 7") == 7 << 8);
+}
+
+const struct test tests[] = {
+    {"constructor_object_lives", constructor_object_lives},
+    {"destructors_may_free", destructors_may_free},
+    {"objects_outlive_threads", objects_outlive_threads},
+    {"fork_with_threads", fork_with_threads},
+    {"vfork_and_exec", vfork_and_exec},
+    {NULL, NULL},
+};
