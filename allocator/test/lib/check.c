@@ -1,4 +1,4 @@
-/* check.c - the main() of a test program, and what its cases share. */
+/* check.c - what the cases of a test program share. */
 #include "check.h"
 
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 
 #include "family.h"
 
-static const char *current = "start";
+static const char *current; /* case; NULL before the first */
 static uint64_t seed;
 
 void check_failed(const char *file, int line, const char *format, ...)
@@ -78,43 +78,19 @@ static uint64_t choose_seed(void)
     return (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 20 ^ (uint64_t)getpid() << 8;
 }
 
-static int is_wanted(const char *name, int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++)
-        if (!strcmp(argv[i], name))
-            return 1;
-    return argc < 2;
-}
-
-int main(int argc, char **argv)
+void check_begin(const char *name)
 {
     const char *why = "";
-    int ran = 0;
 
-    family_init();
-    seed = choose_seed();
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    if (is_mymalloc()) {
-        const char *frontend = family.frontend(&why);
+    if (!current) {
+        family_init();
+        seed = choose_seed();
+        setvbuf(stdout, NULL, _IOLBF, 0);
+        if (is_mymalloc()) {
+            const char *frontend = family.frontend(&why);
 
-        printf("%s, front end %s (%s)\n", family.version(), frontend, why);
+            printf("%s, front end %s (%s)\n", family.version(), frontend, why);
+        }
     }
-    for (const struct test *test = tests; test->name; test++) {
-        if (!is_wanted(test->name, argc, argv))
-            continue;
-        current = test->name;
-        test->run();
-        if (family.verify)
-            CHECKF(family.verify() == 0, "MyVerify() after the case");
-        printf("ok %s\n", test->name);
-        ran++;
-    }
-    if (!ran) {
-        fprintf(stderr, "no such case; there are:");
-        for (const struct test *test = tests; test->name; test++)
-            fprintf(stderr, " %s", test->name);
-        fprintf(stderr, "\n");
-        return 2;
-    }
-    return 0;
+    current = name;
 }

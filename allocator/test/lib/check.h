@@ -16,6 +16,12 @@ struct test {
 /* Defined by each test program; ends with an entry without name. */
 extern const struct test tests[];
 
+/*
+ * Name the case that runs now. The first call also finds the family, chooses the seed
+ * and prints which allocator answers; main.c does this for a table of tests.
+ */
+void check_begin(const char *name);
+
 /* Print one line and abort; the seed and case in force are part of it. */
 void check_failed(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4), noreturn));

@@ -1,0 +1,419 @@
+/*
+ * death.c - misuse ends the program: SIGABRT and exactly one line that names the misuse
+ * and the pointer. Each case runs in a child whose standard error is a pipe.
+ *
+ * "at reclaim": the allocator sees the misuse when the object's magazine goes back to
+ * its slabs, so those cases trim after it. docs/design.md says which is which.
+ */
+#include "check.h"
+#include "family.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What the allocator says. The only place of the tests that spells the messages. */
+#define DOUBLE_FREE     "double free"
+#define NEVER_ALLOCATED "free of a pointer that was never allocated"
+#define INTERIOR        "free of a pointer into the middle of an object"
+#define WRONG_SIZE      "sized free with a wrong size"
+#define WRONG_ALIGNMENT "sized free with a wrong alignment"
+
+/* Shared with the child: the pointer that it misuses. */
+static void *volatile *culprit;
+
+/* The pointer about to be misused, unknown to the compiler. */
+static void *wrong(const void *p)
+{
+    return *culprit = (void *)opaque((uintptr_t)p);
+}
+
+static void *take(size_t size)
+{
+    void *p = malloc(size);
+
+    CHECK(p);
+    return memset(p, 0x42, size);
+}
+
+/* Objects of the same class around, so that its slab stays. */
+static char *take_in_slab(size_t size)
+{
+    char *p = NULL;
+
+    for (int i = 0; i < 40; i++)
+        p = i == 20 ? (char *)take(size) : (take(size), p);
+    return p;
+}
+
+/* ---- double free ---- */
+
+static void twice(size_t size)
+{
+    void *p = take_in_slab(size);
+
+    free(p);
+    free(wrong(p));
+    malloc_trim(0);
+}
+
+static void twice_small(void)
+{
+    twice(64);
+}
+
+static void twice_medium(void)
+{
+    twice(20000);
+}
+
+static void twice_large(void)
+{
+    twice(1 << 20);
+}
+
+static void twice_huge(void)
+{
+    void *p = take((size_t)100 << 20);
+
+    free(p);
+    free(wrong(p));
+}
+
+static void twice_with_others_between(void)
+{
+    void *p = take_in_slab(48);
+
+    free(p);
+    for (int i = 0; i < 30; i++)
+        free(take(100));
+    free(take_in_slab(48));
+    free(wrong(p));
+    malloc_trim(0);
+}
+
+static void twice_after_reclaim(void)
+{
+    void *p = take_in_slab(64);
+
+    free(p);
+    malloc_trim(0);
+    free(wrong(p));
+    malloc_trim(0);
+}
+
+static void twice_by_realloc(void)
+{
+    char *p = take(1 << 20), *q = realloc(p, (size_t)200 << 20);
+
+    CHECK(q && q != p);
+    free(wrong(p));
+}
+
+/* ---- pointers that no malloc returned ---- */
+
+static void foreign_stack(void)
+{
+    char buffer[256];
+
+    free(wrong((void *)(((uintptr_t)buffer + 31) & ~(uintptr_t)15)));
+}
+
+static void foreign_static(void)
+{
+    static char buffer[256] __attribute__((aligned(16)));
+
+    free(wrong(buffer));
+}
+
+static void foreign_code(void)
+{
+    free(wrong((void *)((uintptr_t)foreign_code & ~(uintptr_t)15)));
+}
+
+static void foreign_mapping(void)
+{
+    char *p =
+        mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    free(wrong(p + 4096));
+}
+
+static void foreign_break(void)
+{
+    free(wrong((void *)(((uintptr_t)sbrk(4096) + 15) & ~(uintptr_t)15)));
+}
+
+static void foreign_small_integer(void)
+{
+    free(wrong((void *)16));
+}
+
+static void foreign_top(void)
+{
+    free(wrong((void *)-16));
+}
+
+static void foreign_not_canonical(void)
+{
+    free(wrong((void *)0xdead00000000beb0));
+}
+
+static void foreign_to_realloc(void)
+{
+    static char buffer[256] __attribute__((aligned(16)));
+    void *p = realloc(wrong(buffer), 1000);
+
+    free(p);
+}
+
+/* Inside the heap, beyond all that was ever handed out of its large object's space. */
+static void never_given_out(void)
+{
+    char *p = take((size_t)4 << 20);
+
+    free(p);
+    free(wrong(p + (3 << 20)));
+}
+
+/* ---- pointers into an object ---- */
+
+static void interior_small(void)
+{
+    free(wrong(take_in_slab(100) + 16));
+    malloc_trim(0);
+}
+
+static void interior_medium(void)
+{
+    free(wrong(take_in_slab(20000) + 4096));
+    malloc_trim(0);
+}
+
+static void interior_large(void)
+{
+    free(wrong((char *)take(1 << 20) + 16));
+}
+
+static void interior_large_page(void)
+{
+    free(wrong((char *)take(1 << 20) + 65536));
+}
+
+static void interior_huge(void)
+{
+    free(wrong((char *)take((size_t)100 << 20) + (50 << 20)));
+}
+
+static void misaligned_small(void)
+{
+    free(wrong(take_in_slab(64) + 1));
+    malloc_trim(0);
+}
+
+static void misaligned_half(void)
+{
+    free(wrong(take_in_slab(64) + 8));
+    malloc_trim(0);
+}
+
+static void misaligned_large(void)
+{
+    free(wrong((char *)take(1 << 20) + 1));
+}
+
+static void interior_to_realloc(void)
+{
+    char *p = take(1 << 20);
+
+    p = realloc(wrong(p + 4096), 3 << 20);
+    free(p);
+}
+
+/* ---- sized free ---- */
+
+static void sized_smaller(void)
+{
+    family.free_sized(wrong(take_in_slab(200)), 100);
+}
+
+static void sized_larger(void)
+{
+    family.free_sized(wrong(take_in_slab(200)), 400);
+}
+
+static void sized_small_for_large(void)
+{
+    family.free_sized(wrong(take(1 << 20)), 1000);
+}
+
+static void sized_large_for_small(void)
+{
+    family.free_sized(wrong(take_in_slab(64)), 1 << 20);
+}
+
+static void aligned_sized_wrong_size(void)
+{
+    void *p = aligned_alloc(256, 1000);
+
+    CHECK(p);
+    family.free_aligned_sized(wrong(p), 256, 5000);
+}
+
+/* Addresses that happen to have an alignment prove nothing: take one that has not. */
+static void aligned_sized_wrong_alignment(void)
+{
+    char *p = take_in_slab(48);
+
+    while ((uintptr_t)p % 4096 == 0)
+        p = take_in_slab(48);
+    family.free_aligned_sized(wrong(p), 4096, 48);
+}
+
+static void sized_foreign(void)
+{
+    static char buffer[256] __attribute__((aligned(16)));
+
+    family.free_sized(wrong(buffer), 256);
+}
+
+static const struct death {
+    const char *name;
+    const char *what;
+    void (*run)(void);
+} deaths[] = {
+    {"twice_small", DOUBLE_FREE, twice_small},
+    {"twice_medium", DOUBLE_FREE, twice_medium},
+    {"twice_large", DOUBLE_FREE, twice_large},
+    {"twice_huge", NEVER_ALLOCATED, twice_huge},
+    {"twice_with_others_between", DOUBLE_FREE, twice_with_others_between},
+    {"twice_after_reclaim", DOUBLE_FREE, twice_after_reclaim},
+    {"twice_by_realloc", DOUBLE_FREE, twice_by_realloc},
+    {"foreign_stack", NEVER_ALLOCATED, foreign_stack},
+    {"foreign_static", NEVER_ALLOCATED, foreign_static},
+    {"foreign_code", NEVER_ALLOCATED, foreign_code},
+    {"foreign_mapping", NEVER_ALLOCATED, foreign_mapping},
+    {"foreign_break", NEVER_ALLOCATED, foreign_break},
+    {"foreign_small_integer", NEVER_ALLOCATED, foreign_small_integer},
+    {"foreign_top", NEVER_ALLOCATED, foreign_top},
+    {"foreign_not_canonical", NEVER_ALLOCATED, foreign_not_canonical},
+    {"foreign_to_realloc", NEVER_ALLOCATED, foreign_to_realloc},
+    {"never_given_out", NEVER_ALLOCATED, never_given_out},
+    {"interior_small", INTERIOR, interior_small},
+    {"interior_medium", INTERIOR, interior_medium},
+    {"interior_large", INTERIOR, interior_large},
+    {"interior_large_page", INTERIOR, interior_large_page},
+    {"interior_huge", INTERIOR, interior_huge},
+    {"misaligned_small", INTERIOR, misaligned_small},
+    {"misaligned_half", INTERIOR, misaligned_half},
+    {"misaligned_large", INTERIOR, misaligned_large},
+    {"interior_to_realloc", INTERIOR, interior_to_realloc},
+    {"sized_smaller", WRONG_SIZE, sized_smaller},
+    {"sized_larger", WRONG_SIZE, sized_larger},
+    {"sized_small_for_large", WRONG_SIZE, sized_small_for_large},
+    {"sized_large_for_small", WRONG_SIZE, sized_large_for_small},
+    {"aligned_sized_wrong_size", WRONG_SIZE, aligned_sized_wrong_size},
+    {"aligned_sized_wrong_alignment", WRONG_ALIGNMENT, aligned_sized_wrong_alignment},
+    {"sized_foreign", NEVER_ALLOCATED, sized_foreign},
+};
+
+static void die_here(const struct death *death, int error_pipe)
+{
+    const struct rlimit no_core = {0, 0};
+
+    setrlimit(RLIMIT_CORE, &no_core);
+    alarm(30);
+    dup2(error_pipe, STDERR_FILENO);
+    death->run();
+    _exit(0); /* not noticed */
+}
+
+/* Bytes that the child wrote until it ended. */
+static size_t read_all(int fd, char *text, size_t room)
+{
+    size_t used = 0;
+    ssize_t got;
+
+    while (used < room - 1 && (got = read(fd, text + used, room - 1 - used)) > 0)
+        used += (size_t)got;
+    text[used] = '\0';
+    return used;
+}
+
+/* Returns 0 when the child died as the table says. */
+static int check_death(const struct death *death)
+{
+    char said[2048], expected[256];
+    int ends[2], status = 0;
+    pid_t child;
+
+    CHECK(pipe(ends) == 0);
+    *culprit = NULL;
+    fflush(stdout);
+    child = fork();
+    if (!child)
+        die_here(death, ends[1]);
+    close(ends[1]);
+    read_all(ends[0], said, sizeof(said));
+    close(ends[0]);
+    CHECK(waitpid(child, &status, 0) == child);
+    snprintf(expected, sizeof(expected), "mymalloc: %s: 0x%lx\n", death->what,
+             (unsigned long)*culprit);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && *culprit &&
+        !strcmp(said, expected)) {
+        printf("ok %s\n", death->name);
+        return 0;
+    }
+    printf("FAILED %s: status 0x%x, expected SIGABRT and\n    %s  it said\n    %s\n",
+           death->name, (unsigned)status, expected, *said ? said : "(nothing)");
+    return 1;
+}
+
+static void all_deaths(void)
+{
+    const char *only = getenv("TEST_DEATH");
+    int failed = 0, ran = 0;
+
+    culprit =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(culprit != MAP_FAILED && is_mymalloc());
+    for (size_t i = 0; i < sizeof(deaths) / sizeof(*deaths); i++) {
+        if (only && strcmp(only, deaths[i].name) != 0)
+            continue;
+        failed += check_death(&deaths[i]);
+        ran++;
+    }
+    CHECKF(ran && !failed, "%d of %d deaths were not as they should be", failed, ran);
+}
+
+/* A dangling pointer may damage its object, never the allocator's records. */
+static void use_after_free_is_contained(void)
+{
+    enum { COUNT = 5000 };
+    static unsigned char *objects[COUNT];
+    static size_t sizes[COUNT];
+    uint64_t random = test_seed();
+
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < COUNT; i++) {
+            sizes[i] = 1 + next_random(&random) % 3000;
+            objects[i] = take(sizes[i]);
+        }
+        for (int i = 0; i < COUNT; i++)
+            free(objects[i]);
+        /* Small objects stay mapped while their slab is cached; the test owns no byte. */
+        for (int i = 0; i < COUNT; i++)
+            memset((void *)opaque((uintptr_t)objects[i]), (int)next_random(&random),
+                   sizes[i]);
+        CHECK(family.verify() == 0);
+    }
+}
+
+const struct test tests[] = {
+    {"all_deaths", all_deaths},
+    {"use_after_free_is_contained", use_after_free_is_contained},
+    {NULL, NULL},
+};
