@@ -1,0 +1,31 @@
+# What `cmake --install` puts where, in three components that become three packages:
+# runtime (shared libraries), dev (headers, static library, CMake and pkg-config files,
+# mymalloc(3)) and tools (mymalloc-run, mymalloc-trace and their manual pages).
+include(CMakePackageConfigHelpers)
+
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/allocator/include/mymalloc
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev)
+
+set_target_properties(mymalloc_preload PROPERTIES EXPORT_NAME preload)
+install(TARGETS mymalloc mymalloc_static mymalloc_preload EXPORT mymalloc
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT dev
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)
+
+set(mym_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/mymalloc)
+install(EXPORT mymalloc NAMESPACE mymalloc:: FILE mymallocTargets.cmake
+  DESTINATION ${mym_cmake_dir} COMPONENT dev)
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/mymallocConfig.cmake.in
+  ${CMAKE_CURRENT_BINARY_DIR}/mymallocConfig.cmake INSTALL_DESTINATION ${mym_cmake_dir})
+write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/mymallocConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/mymallocConfig.cmake
+  ${CMAKE_CURRENT_BINARY_DIR}/mymallocConfigVersion.cmake
+  DESTINATION ${mym_cmake_dir} COMPONENT dev)
+
+# The .pc file is relative to itself, so that a moved or staged installation works.
+file(RELATIVE_PATH mym_pc_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" mym_pc_prefix "${mym_pc_prefix}")
+configure_file(${CMAKE_CURRENT_LIST_DIR}/mymalloc.pc.in
+  ${CMAKE_CURRENT_BINARY_DIR}/mymalloc.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/mymalloc.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT dev)
