@@ -1,0 +1,196 @@
+/*
+ * alloc.c - the cold halves of malloc and free, and what is built on the two.
+ */
+#include "alloc/alloc.h"
+
+#include "base/check.h"
+#include "os/os.h"
+#include "pool/pool.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool is_started(void)
+{
+    return MYM_LIKELY(mym_hot.small_max != 0) || mym_start();
+}
+
+static void *no_memory(void)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
+/* An object of a class; the fast paths have been tried. */
+static void *take_small(unsigned class)
+{
+    void *object = mym_cache_pop_slow(class);
+
+    /* Caches and free runs may hold what one more object needs. */
+    if (MYM_UNLIKELY(object == NULL) && mym_relieve())
+        object = mym_cache_pop_slow(class);
+    return object;
+}
+
+static void *take_large(size_t size, size_t alignment, bool *zeroed)
+{
+    void *object = mym_large_take(size, alignment, zeroed);
+
+    if (MYM_UNLIKELY(object == NULL) && size <= MYM_SIZE_MAX && mym_relieve())
+        object = mym_large_take(size, alignment, zeroed);
+    return object;
+}
+
+MYM_SLOW void *mym_malloc_slow(size_t size)
+{
+    void *object;
+    bool zeroed;
+
+    if (!is_started())
+        return no_memory();
+    if (size <= MYM_CLASS_MAX) {
+        unsigned class = mym_class_of(size);
+
+        object = mym_rseq_pop(class);
+        if (object == NULL)
+            object = take_small(class);
+    } else {
+        object = take_large(size, 1, &zeroed);
+    }
+    return MYM_LIKELY(object != NULL) ? object : no_memory();
+}
+
+MYM_SLOW void mym_free_slow(void *ptr)
+{
+    if (ptr == NULL)
+        return;
+    if (mym_in_heap(ptr)) {
+        unsigned class = mym_heap.class[mym_unit_of(ptr)];
+
+        if (class != 0) {
+            if ((uintptr_t)ptr % MYM_ALIGNMENT != 0)
+                mym_fatal("free of a pointer into the middle of an object", ptr);
+            mym_cache_push_slow(class, ptr);
+            return;
+        }
+    }
+    mym_large_put(ptr);
+}
+
+void *mym_calloc(size_t count, size_t size)
+{
+    bool zeroed = false;
+    void *object;
+    size_t bytes;
+
+    if (__builtin_mul_overflow(count, size, &bytes))
+        return no_memory();
+    if (bytes <= MYM_CLASS_MAX) {
+        object = mym_malloc(bytes);
+    } else {
+        object = is_started() ? take_large(bytes, 1, &zeroed) : NULL;
+        if (object == NULL)
+            return no_memory();
+    }
+    if (object != NULL && !zeroed)
+        memset(object, 0, bytes);
+    return object;
+}
+
+size_t mym_usable(const void *ptr)
+{
+    size_t bytes = 0;
+
+    if (ptr == NULL)
+        return 0;
+    if (mym_in_heap(ptr)) {
+        unsigned class = mym_heap.class[mym_unit_of(ptr)];
+
+        if (class != 0)
+            return mym_classes[class].size;
+    }
+    if (is_started())
+        bytes = mym_large_bytes(ptr);
+    if (bytes == 0)
+        mym_fatal("a pointer that was never allocated", ptr);
+    return bytes;
+}
+
+size_t mym_good_size(size_t size)
+{
+    if (!is_started() || size > MYM_SIZE_MAX)
+        return 0;
+    return size <= MYM_CLASS_MAX ? mym_classes[mym_class_of(size)].size
+                                 : mym_large_good_size(size);
+}
+
+/* An object may stay where it is while it fills at least half of its place. */
+static bool fits(size_t usable, size_t size)
+{
+    return size <= usable && (size >= usable / 2 || usable <= MYM_ALIGNMENT);
+}
+
+void *mym_realloc(void *ptr, size_t size)
+{
+    size_t usable;
+    void *fresh;
+
+    if (ptr == NULL)
+        return mym_malloc(size);
+    if (size == 0) { /* as glibc: the object is gone, there is no new one */
+        mym_free(ptr);
+        return NULL;
+    }
+    usable = mym_usable(ptr);
+    if (usable <= MYM_CLASS_MAX && fits(usable, size))
+        return ptr;
+    if (usable > MYM_CLASS_MAX && size > MYM_CLASS_MAX && size <= MYM_SIZE_MAX) {
+        fresh = mym_large_resize(ptr, size);
+        if (fresh != NULL)
+            return fresh;
+    }
+    fresh = mym_malloc(size);
+    if (fresh == NULL)
+        return NULL;
+    memcpy(fresh, ptr, size < usable ? size : usable);
+    mym_free(ptr);
+    return fresh;
+}
+
+void *mym_aligned(size_t alignment, size_t size)
+{
+    unsigned class;
+    bool zeroed;
+    void *object;
+
+    if (alignment <= MYM_ALIGNMENT)
+        return mym_malloc(size);
+    if (!is_started() || size > MYM_SIZE_MAX)
+        return no_memory();
+    class = mym_class_of_aligned(alignment, size);
+    if (class != 0) {
+        object = mym_rseq_pop(class);
+        if (object == NULL)
+            object = take_small(class);
+    } else {
+        object = take_large(size, alignment, &zeroed);
+    }
+    return MYM_LIKELY(object != NULL) ? object : no_memory();
+}
+
+void mym_free_sized(void *ptr, size_t alignment, size_t size)
+{
+    size_t usable;
+
+    if (ptr == NULL)
+        return;
+    usable = mym_usable(ptr);
+    /*
+     * What realloc leaves in place may be down to half the size of its place; an
+     * alignment may have chosen a place up to `alignment` bytes larger.
+     */
+    if (size > usable || (!fits(usable, size) && usable - size > alignment &&
+                          usable != mym_good_size(size)))
+        mym_fatal("sized free with a wrong size", ptr);
+    mym_free(ptr);
+}

@@ -1,0 +1,169 @@
+/*
+ * config.c - MYMALLOC_* variables: one table says what there is, reads and explains it.
+ */
+#include "alloc/config.h"
+
+#include "base/check.h"
+#include "os/os.h"
+#include "pool/pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#define KEEP_DEFAULT ((size_t)32 << 20)
+
+/* A number with an optional K, M or G; false when it is anything else. */
+static bool parse_bytes(const char *text, size_t *bytes)
+{
+    size_t value = 0;
+    unsigned shift = 0;
+
+    if (*text < '0' || *text > '9')
+        return false;
+    for (; *text >= '0' && *text <= '9'; text++)
+        if (__builtin_mul_overflow(value, (size_t)10, &value) ||
+            __builtin_add_overflow(value, (size_t)(*text - '0'), &value))
+            return false;
+    switch (*text) {
+    case 'K': case 'k': shift = 10; break;
+    case 'M': case 'm': shift = 20; break;
+    case 'G': case 'g': shift = 30; break;
+    default: break;
+    }
+    if (shift != 0)
+        text++;
+    if (*text != '\0' || value > SIZE_MAX >> shift)
+        return false;
+    *bytes = value << shift;
+    return true;
+}
+
+static bool read_front_end(struct mym_config *config, const char *value)
+{
+    static const char *const names[] = {"rseq", "mm_cid", "cpu_id", "tls"};
+
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(value, names[i]) == 0) {
+            config->front_end = names[i];
+            return true;
+        }
+    return false;
+}
+
+/* CPUs that share CPU 0's last-level cache, counted from a list such as "0-3,8-11". */
+static unsigned llc_group(void)
+{
+    char list[256];
+    unsigned count = 0;
+    const char *at = list;
+
+    if (mym_os_read_file("/sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list", list,
+                         sizeof list) == 0)
+        return MYM_MAX_CPUS;
+    while (*at >= '0' && *at <= '9') {
+        char *end;
+        unsigned long first = strtoul(at, &end, 10);
+        unsigned long last = *end == '-' ? strtoul(end + 1, &end, 10) : first;
+
+        count += (unsigned)(last - first) + 1;
+        at = *end == ',' ? end + 1 : end;
+    }
+    return count == 0 ? MYM_MAX_CPUS : count;
+}
+
+static bool read_arenas(struct mym_config *config, const char *value)
+{
+    size_t group;
+
+    if (strcmp(value, "all") == 0)
+        group = MYM_MAX_CPUS;
+    else if (strcmp(value, "cpu") == 0)
+        group = 1;
+    else if (strcmp(value, "llc") == 0)
+        group = llc_group();
+    else if (!parse_bytes(value, &group) || group == 0 || group > MYM_MAX_CPUS)
+        return false;
+    config->arena_group = (unsigned)group;
+    config->arenas = (unsigned)((MYM_MAX_CPUS + group - 1) / group);
+    if (config->arenas > MYM_MAX_ARENAS)
+        config->arenas = MYM_MAX_ARENAS;
+    return true;
+}
+
+static bool read_keep(struct mym_config *config, const char *value)
+{
+    return parse_bytes(value, &config->keep);
+}
+
+static bool read_limit(struct mym_config *config, const char *value)
+{
+    return parse_bytes(value, &config->limit) && config->limit > 0;
+}
+
+static bool read_verbose(struct mym_config *config, const char *value)
+{
+    config->verbose = strcmp(value, "1") == 0;
+    return config->verbose || strcmp(value, "0") == 0;
+}
+
+static bool read_help(struct mym_config *config, const char *value);
+
+static const struct variable {
+    const char *name;
+    bool (*read)(struct mym_config *config, const char *value);
+    const char *accepts, *meaning;
+} variables[] = {
+    {"MYMALLOC_FRONTEND", read_front_end, "rseq, mm_cid, cpu_id or tls",
+     "caches per CPU (rseq, mm_cid, cpu_id) or per thread (tls); default: the best there is"},
+    {"MYMALLOC_ARENAS", read_arenas, "all, llc, cpu or a number of CPUs",
+     "CPUs that share an arena; default: all"},
+    {"MYMALLOC_KEEP", read_keep, "bytes, with K, M or G",
+     "free memory that may stay resident; default: 32M"},
+    {"MYMALLOC_LIMIT", read_limit, "bytes above 0, with K, M or G",
+     "memory that the heap may use before requests fail; default: no limit"},
+    {"MYMALLOC_VERBOSE", read_verbose, "0 or 1", "say at start which front end runs and why"},
+    {"MYMALLOC_HELP", read_help, "0 or 1", "print this list"},
+};
+#define VARIABLES (sizeof variables / sizeof *variables)
+
+static void say(const char *text)
+{
+    if (write(STDERR_FILENO, text, strlen(text)) < 0)
+        return;
+}
+
+static bool read_help(struct mym_config *config, const char *value)
+{
+    (void)config;
+    if (strcmp(value, "1") != 0)
+        return strcmp(value, "0") == 0;
+    for (unsigned i = 0; i < VARIABLES; i++) {
+        say(variables[i].name);
+        say("  (");
+        say(variables[i].accepts);
+        say(")\n    ");
+        say(variables[i].meaning);
+        say("\n");
+    }
+    return true;
+}
+
+void mym_config_read(struct mym_config *config)
+{
+    *config = (struct mym_config){.arenas = 1,
+                                  .arena_group = MYM_MAX_CPUS,
+                                  .keep = KEEP_DEFAULT,
+                                  .limit = SIZE_MAX};
+    if (getauxval(AT_SECURE) != 0)
+        return;
+    for (unsigned i = 0; i < VARIABLES; i++) {
+        const char *value = getenv(variables[i].name);
+
+        if (value != NULL && *value != '\0' && !variables[i].read(config, value)) {
+            mym_warn(variables[i].name, "ignored, its value is not understood");
+            mym_warn("  accepted", variables[i].accepts);
+        }
+    }
+}

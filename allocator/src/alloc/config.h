@@ -1,0 +1,20 @@
+/*
+ * config.h - what the environment may say: MYMALLOC_* variables, read once at start.
+ */
+#ifndef MYM_ALLOC_CONFIG_H
+#define MYM_ALLOC_CONFIG_H
+
+#include "base/config.h"
+
+struct mym_config {
+    const char *front_end; /* NULL: the best there is */
+    unsigned arenas, arena_group;
+    size_t keep;  /* free bytes that may stay resident */
+    size_t limit; /* bytes of memory in use at most */
+    bool verbose;
+};
+
+/* Bad values are told once and the default is used. Setuid programs get the defaults. */
+void mym_config_read(struct mym_config *config);
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * info.h - what the heap looks like, in numbers; and its checker.
+ */
+#ifndef MYM_ALLOC_INFO_H
+#define MYM_ALLOC_INFO_H
+
+#include "heap/heap.h"
+#include "pool/pool.h"
+
+struct mym_class_info {
+    size_t slabs, slots, free; /* free: in slabs */
+    size_t depot;              /* objects in depots */
+    uint64_t misses, overflows;
+};
+
+struct mym_info {
+    struct mym_pages_info pages;
+    struct mym_class_info class[MYM_CLASSES];
+    size_t small_used;   /* bytes handed out in objects of size classes, or cached */
+    size_t small_free;   /* bytes of free slots in slabs */
+    size_t cached;       /* bytes in caches and depots */
+    size_t large;        /* bytes in large spans */
+    size_t huge, huges;  /* bytes in own mappings, and how many */
+    size_t meta;         /* bytes of the allocator's own records */
+};
+
+void mym_info_read(struct mym_info *info);
+
+/* Check every invariant that a walk can see; violations are told one a line. */
+size_t mym_verify(void);
+
+/* malloc_trim: true when pages went back to the kernel. */
+bool mym_trim(size_t pad);
+
+#endif

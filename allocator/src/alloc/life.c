@@ -1,0 +1,95 @@
+/*
+ * life.c - start, configuration, fork, and what is tried when memory runs short.
+ *
+ * The heap starts with the first request, which may come from ld.so before any
+ * constructor has run: it needs nothing from libc but system calls. The front end is
+ * chosen later, by a constructor, when the environment and the rseq registration are
+ * in place; until then the closed cache sends every request to the pools.
+ */
+#include "alloc/alloc.h"
+#include "alloc/config.h"
+#include "alloc/info.h"
+
+#include "base/check.h"
+#include "heap/meta.h"
+#include "os/os.h"
+#include "pool/pool.h"
+
+#include <pthread.h>
+
+static struct mym_mutex start_lock;
+
+MYM_COLD bool mym_start(void)
+{
+    bool started;
+
+    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
+    started = mym_hot.small_max != 0;
+    if (!started) {
+        mym_sizes_init();
+        mym_cache_init();
+        started = mym_pages_init();
+        if (started)
+            __atomic_store_n(&mym_hot.small_max, MYM_SMALL_MAX, __ATOMIC_RELEASE);
+    }
+    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
+    return started;
+}
+
+/* ---- fork: every lock in rank order, so that the child gets a heap at rest ---- */
+
+static void before_fork(void)
+{
+    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
+    mym_cache_fork(true);
+    mym_pools_fork(true);
+    mym_huge_fork(true);
+    mym_pages_fork(true);
+    mym_meta_fork(true);
+}
+
+static void after_fork_parent(void)
+{
+    mym_meta_fork(false);
+    mym_pages_fork(false);
+    mym_huge_fork(false);
+    mym_pools_fork(false);
+    mym_cache_fork(false);
+    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
+}
+
+static void after_fork_child(void)
+{
+    mym_meta_fork_child();
+    mym_pages_fork_child();
+    mym_huge_fork_child();
+    mym_pools_fork_child();
+    mym_cache_fork_child();
+    mym_mutex_reset(&start_lock, MYM_RANK_INIT);
+}
+
+/* ---- shortage ---- */
+
+MYM_COLD bool mym_relieve(void)
+{
+    size_t before = mym_pages_info().free;
+
+    return mym_trim(0) || mym_pages_info().free > before;
+}
+
+__attribute__((constructor(101))) static void start_front_end(void)
+{
+    struct mym_config config;
+
+    if (!mym_start())
+        return;
+    mym_config_read(&config);
+    mym_arena_count = config.arenas;
+    mym_arena_group = config.arena_group;
+    mym_pages_set_keep(config.keep);
+    /* Before the front end: the handlers must know every lock that a child could find. */
+    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+    mym_cache_start(config.front_end);
+    if (config.verbose)
+        mym_warn(mym_mode_name(), mym_mode_reason);
+}

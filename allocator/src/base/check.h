@@ -1,0 +1,32 @@
+/*
+ * check.h - what happens when a fact does not hold.
+ *
+ * mym_fatal   the program misused the heap, or the heap is damaged: one line, abort.
+ * MYM_CHECK   an internal fact cheap enough to test in every build.
+ * MYM_ASSERT  an internal fact tested in debug builds only.
+ */
+#ifndef MYM_BASE_CHECK_H
+#define MYM_BASE_CHECK_H
+
+#include "base/config.h"
+
+/* Print "mymalloc: <what>: 0x<pointer>" on standard error without allocating; abort. */
+_Noreturn void mym_fatal(const char *what, const void *ptr);
+
+/* One line on standard error, "mymalloc: <what>[: <detail>]"; the program goes on. */
+void mym_warn(const char *what, const char *detail);
+
+#define MYM_STR2(x) #x
+#define MYM_STR(x)  MYM_STR2(x)
+#define MYM_CHECK(fact)                                                                \
+    (MYM_LIKELY(fact) ? (void)0                                                        \
+                      : mym_fatal("internal error, " #fact " at " __FILE__             \
+                                  ":" MYM_STR(__LINE__),                               \
+                                  NULL))
+#ifdef MYM_DEBUG
+#define MYM_ASSERT(fact) MYM_CHECK(fact)
+#else
+#define MYM_ASSERT(fact) ((void)0)
+#endif
+
+#endif

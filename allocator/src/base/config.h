@@ -1,0 +1,41 @@
+/*
+ * config.h - the numbers the allocator is built on, and the compiler's words.
+ */
+#ifndef MYM_BASE_CONFIG_H
+#define MYM_BASE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The page heap deals in units; a unit is never shared by two spans. */
+#define MYM_UNIT_SHIFT 16
+#define MYM_UNIT       ((size_t)1 << MYM_UNIT_SHIFT)
+
+/* A huge page, and the step in which the heap grows. */
+#define MYM_CHUNK_UNITS 32u
+
+#define MYM_ALIGNMENT 16u  /* of every object: max_align_t on x86-64 and aarch64 */
+#define MYM_SMALL_MAX 1024u /* largest size served by the shortest path */
+#define MYM_CLASS_MAX 32768u /* largest size that has a size class */
+#define MYM_CLASSES   64u  /* upper bound; class 0 means "no size class" */
+
+#define MYM_HUGE_MIN ((size_t)32 << 20) /* from here on an own mapping, so mremap works */
+
+#define MYM_MAX_CPUS   8192u /* the largest NR_CPUS Linux can be built with */
+#define MYM_MAX_ARENAS 64u
+
+#define MYM_PAGE 4096u /* granule of bookkeeping; os.c asks the kernel for its own */
+
+#define MYM_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define MYM_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define MYM_INLINE      static inline __attribute__((always_inline))
+#define MYM_COLD        __attribute__((noinline, cold))
+#define MYM_SLOW        __attribute__((noinline))
+/* On declarations of variables: no detour through the GOT in the fast paths. */
+#define MYM_HIDDEN __attribute__((visibility("hidden")))
+#define MYM_CACHELINE   64
+
+_Static_assert(sizeof(void *) == 8, "mymalloc is for 64-bit Linux");
+
+#endif

@@ -1,0 +1,426 @@
+/*
+ * cache.c - the cold half of the front end: misses, overflows, opening, draining.
+ *
+ * A slow path may be moved to another CPU at any instruction. So it never assumes that
+ * a slot is still what it was: it swaps on condition that the slot holds what it saw,
+ * and when that fails it is left with a magazine of its own, which goes to the pool. In
+ * either case the object it came for is in its hands already: no path loops.
+ *
+ * Reading through a slot's value without owning the magazine is allowed: magazines are
+ * never unmapped. The swap decides whether what was read counted.
+ *
+ * Locking: mym_front_lock guards delta[] against others that open or drain.
+ */
+#include "cache/cache.h"
+
+#include "base/check.h"
+#include "heap/meta.h"
+#include "os/os.h"
+#include "pool/pool.h"
+
+#include <string.h>
+#include <sys/auxv.h>
+
+#ifndef AT_RSEQ_FEATURE_SIZE
+#define AT_RSEQ_FEATURE_SIZE 27
+#endif
+
+/* struct rseq of <linux/rseq.h>; the headers of older systems lack mm_cid. */
+#define RSEQ_CPU_ID   4
+#define RSEQ_CS       8
+#define RSEQ_MM_CID   24
+#define RSEQ_CID_SIZE 28 /* feature size from which mm_cid is live */
+
+/* glibc 2.35 and later; absent elsewhere. */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+
+struct mym_front mym_front __attribute__((aligned(MYM_CACHELINE)));
+enum mym_mode mym_mode;
+const char *mym_mode_reason = "the program is still starting";
+
+struct mym_mutex mym_front_lock;
+static unsigned top_id; /* no id at or above it was ever opened; under mym_front_lock */
+static bool can_fence;
+
+/* ---- a thread's way to its slots ---- */
+
+struct door {
+    struct mym_cache *own; /* the thread's cache; NULL: that of the CPU */
+};
+
+static bool swap(struct door door, size_t index, void **old, void **fresh)
+{
+    if (door.own == NULL)
+        return mym_rseq_swap(index, old, fresh);
+    if (door.own->slot[index] != old)
+        return false;
+    door.own->slot[index] = fresh;
+    return true;
+}
+
+static struct mym_cache *cache_of(uint32_t id)
+{
+    intptr_t delta = __atomic_load_n(&mym_front.delta[id], __ATOMIC_ACQUIRE);
+
+    return (struct mym_cache *)((char *)&mym_front + delta);
+}
+
+static void **look(struct door door, size_t index)
+{
+    struct mym_cache *cache = door.own != NULL ? door.own : cache_of(mym_rseq_id());
+
+    return __atomic_load_n(&cache->slot[index], __ATOMIC_ACQUIRE);
+}
+
+/* Take the magazine out of a slot, leaving none. NULL: there is none to take. */
+static struct mym_magazine *take(struct door door, unsigned class, size_t index,
+                                 unsigned *used)
+{
+    void **top = look(door, index);
+    struct mym_magazine *magazine;
+
+    if (top == MYM_NONE || top == MYM_CLOSED || !swap(door, index, top, MYM_NONE))
+        return NULL;
+    magazine = mym_magazine_of(class, top);
+    *used = (unsigned)(top - magazine->entry);
+    return magazine;
+}
+
+/* ---- opening ---- */
+
+struct mym_cache *mym_cache_make(void)
+{
+    struct mym_cache *cache = mym_meta_take(sizeof *cache, MYM_CACHELINE);
+
+    if (cache != NULL)
+        for (unsigned i = 0; i < MYM_SLOTS; i++)
+            /* Class 0, the class of what is no object, stays closed everywhere. */
+            cache->slot[i] = i % MYM_CLASSES == 0 ? MYM_CLOSED : MYM_NONE;
+    return cache;
+}
+
+static MYM_COLD bool open_cache(uint32_t id)
+{
+    bool open = true;
+
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    if (id >= MYM_MAX_CPUS) {
+        open = false;
+    } else if (mym_front.delta[id] == 0) {
+        struct mym_cache *cache = mym_cache_make();
+
+        open = cache != NULL;
+        if (open) {
+            /* release: pairs with the address dependency of the sequences */
+            __atomic_store_n(&mym_front.delta[id], (char *)cache - (char *)&mym_front,
+                             __ATOMIC_RELEASE);
+            if (id >= top_id)
+                top_id = id + 1;
+        }
+    }
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    return open;
+}
+
+/* The cache this thread uses, open; false: it has to do without. */
+static bool enter(struct door *door)
+{
+    door->own = NULL;
+    if (mym_mode >= MYM_MODE_CPU_ID) {
+        uint32_t id = mym_rseq_id();
+
+        return cache_of(id) != &mym_front.closed || open_cache(id);
+    }
+    if (mym_mode == MYM_MODE_TLS)
+        door->own = mym_thread_cache();
+    return door->own != NULL;
+}
+
+static unsigned arena_id(struct door door)
+{
+    return door.own == NULL ? mym_rseq_id() : (unsigned)((uintptr_t)door.own >> 10);
+}
+
+/* ---- the operations in C, for the cache of a thread ---- */
+
+static void *pop(struct door door, unsigned class)
+{
+    void **top, *object;
+
+    if (door.own == NULL)
+        return mym_rseq_pop(class);
+    top = door.own->slot[class];
+    object = top[-1];
+    if (object != NULL)
+        door.own->slot[class] = top - 1;
+    return object;
+}
+
+static bool push(struct door door, unsigned class, void *object)
+{
+    void **top;
+
+    if (door.own == NULL)
+        return mym_rseq_push(class, object);
+    top = door.own->slot[class];
+    if (*top == MYM_CEILING)
+        return false;
+    *top = object;
+    door.own->slot[class] = top + 1;
+    return true;
+}
+
+/* ---- misses ---- */
+
+/* A magazine that this thread has no use for: the previous slot's, or the pool's. */
+static void stash(struct door door, struct mym_pool *pool, struct mym_magazine *magazine,
+                  unsigned used)
+{
+    size_t previous = MYM_CLASSES + pool->class;
+
+    if (!swap(door, previous, MYM_NONE, magazine->entry + used))
+        mym_pool_unload(pool, magazine, used);
+}
+
+MYM_SLOW void *mym_cache_pop_slow(unsigned class)
+{
+    struct door door;
+    bool open = enter(&door);
+    struct mym_pool *pool = mym_pool_of(open ? arena_id(door) : 0, class);
+    struct mym_magazine *magazine;
+    unsigned used;
+    void **seen;
+    void *object;
+
+    if (pool == NULL)
+        return NULL;
+    if (!open)
+        return mym_pool_take(pool);
+    if ((object = pop(door, class)) != NULL)
+        return object;
+    seen = look(door, class);
+    magazine = take(door, class, MYM_CLASSES + class, &used);
+    if (magazine == NULL || used == 0) {
+        magazine = mym_pool_load(pool, magazine);
+        if (magazine == NULL)
+            return mym_pool_take(pool);
+        used = magazine->used;
+    }
+    object = magazine->entry[--used];
+    if (seen != MYM_CLOSED && seen[-1] == NULL &&
+        swap(door, class, seen, magazine->entry + used)) {
+        if (seen != MYM_NONE)
+            stash(door, pool, mym_magazine_of(class, seen), 0);
+    } else {
+        mym_pool_unload(pool, magazine, used);
+    }
+    return object;
+}
+
+MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
+{
+    struct door door;
+    bool open = enter(&door);
+    struct mym_pool *pool = mym_pool_of(open ? arena_id(door) : 0, class);
+    struct mym_magazine *magazine;
+    unsigned used = 0;
+    void **seen;
+
+    if (pool == NULL)
+        mym_fatal("free of a pointer that was never allocated", object);
+    if (!open) {
+        mym_pool_put(pool, object);
+        return;
+    }
+    if (push(door, class, object))
+        return;
+    seen = look(door, class);
+    magazine = take(door, class, MYM_CLASSES + class, &used);
+    if (magazine == NULL || used > 0)
+        magazine = mym_pool_exchange(pool, magazine, used);
+    if (magazine == NULL) {
+        mym_pool_put(pool, object);
+        return;
+    }
+    magazine->entry[0] = object;
+    if (seen != MYM_CLOSED && *seen == MYM_CEILING &&
+        swap(door, class, seen, magazine->entry + 1)) {
+        if (seen != MYM_NONE) {
+            struct mym_magazine *full = mym_magazine_of(class, seen);
+
+            stash(door, pool, full, (unsigned)(seen - full->entry));
+        }
+    } else {
+        mym_pool_unload(pool, magazine, 1);
+    }
+}
+
+/* ---- draining ---- */
+
+/* Empty a cache that nobody can be inside of. */
+static void empty_cache(struct mym_cache *cache, unsigned id)
+{
+    for (unsigned i = 0; i < MYM_SLOTS; i++) {
+        unsigned class = i % MYM_CLASSES;
+        void **top = cache->slot[i];
+        struct mym_magazine *magazine;
+
+        if (top == MYM_NONE || top == MYM_CLOSED)
+            continue;
+        cache->slot[i] = MYM_NONE;
+        magazine = mym_magazine_of(class, top);
+        mym_pool_unload(mym_pool_of(id, class), magazine,
+                        (unsigned)(top - magazine->entry));
+    }
+}
+
+/*
+ * Thread 1, in a sequence of id 0: has read delta[0], is about to commit.
+ * Thread 2, draining: sets delta[0] = 0, fences.
+ * The fence makes every running thread that is inside a sequence start over (a thread
+ * that is not running starts over anyway): thread 1 reads delta again, finds the closed
+ * cache and takes the slow path, where it waits for mym_front_lock. From the fence until
+ * delta[0] is set again, the cache is thread 2's alone.
+ */
+void mym_cache_drain(void)
+{
+    if (mym_mode == MYM_MODE_TLS) {
+        struct mym_cache *own = mym_thread_cache();
+
+        if (own != NULL)
+            mym_thread_flush(own);
+        return;
+    }
+    if (!can_fence)
+        return;
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    for (unsigned id = 0; id < top_id; id++) {
+        intptr_t delta = mym_front.delta[id];
+
+        if (delta == 0)
+            continue;
+        __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_SEQ_CST);
+        if (mym_os_rseq_fence())
+            empty_cache((struct mym_cache *)((char *)&mym_front + delta), id);
+        __atomic_store_n(&mym_front.delta[id], delta, __ATOMIC_RELEASE);
+    }
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+}
+
+void mym_thread_flush(struct mym_cache *cache)
+{
+    empty_cache(cache, (unsigned)((uintptr_t)cache >> 10));
+}
+
+/* ---- start ---- */
+
+void mym_cache_init(void)
+{
+    for (unsigned i = 0; i < MYM_SLOTS; i++)
+        mym_front.closed.slot[i] = MYM_CLOSED;
+    mym_hot.rseq_cs = mym_thread_stand_in() + RSEQ_CS;
+    mym_hot.rseq_id = mym_thread_stand_in() + RSEQ_CPU_ID;
+}
+
+const char *mym_mode_name(void)
+{
+    static const char *const names[] = {"none yet", "tls", "rseq-cpu_id", "rseq-mm_cid"};
+
+    return names[mym_mode];
+}
+
+static bool wants(const char *wish, const char *name)
+{
+    return wish != NULL && strcmp(wish, name) == 0;
+}
+
+/* Why restartable sequences cannot be used here, or NULL. */
+static const char *rseq_refusal(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return "built with a sanitizer, which cannot see into the sequences";
+#else
+    if (&__rseq_offset == NULL)
+        return "the C library does not register rseq (glibc 2.35 does)";
+    if (__rseq_size == 0)
+        return "rseq is not registered (old kernel, valgrind, or glibc.pthread.rseq=0)";
+    if (*(int32_t *)((char *)__builtin_thread_pointer() + __rseq_offset + RSEQ_CPU_ID) < 0)
+        return "the kernel refused to register rseq";
+    return NULL;
+#endif
+}
+
+void mym_cache_start(const char *wish)
+{
+    const char *refusal = wants(wish, "tls") ? "asked for by MYMALLOC_FRONTEND" : rseq_refusal();
+    bool cid = getauxval(AT_RSEQ_FEATURE_SIZE) >= RSEQ_CID_SIZE;
+
+    if (refusal != NULL) {
+        mym_mode_reason = refusal;
+        if (mym_thread_init())
+            mym_mode = MYM_MODE_TLS;
+        return;
+    }
+    if (wants(wish, "mm_cid") && !cid)
+        mym_warn("MYMALLOC_FRONTEND=mm_cid needs Linux 6.3", "cpu_id is used");
+    cid = cid && !wants(wish, "cpu_id");
+    can_fence = mym_os_rseq_fence_register();
+    mym_hot.rseq_cs = __rseq_offset + RSEQ_CS;
+    mym_hot.rseq_id = __rseq_offset + (cid ? RSEQ_MM_CID : RSEQ_CPU_ID);
+    mym_mode = cid ? MYM_MODE_MM_CID : MYM_MODE_CPU_ID;
+    mym_mode_reason = cid ? "rseq with mm_cid: ids are dense, one cache per thread that runs"
+                          : "rseq with cpu_id: one cache per CPU";
+}
+
+/* ---- looking ---- */
+
+size_t mym_cache_bytes(void)
+{
+    size_t bytes = 0;
+
+    if (mym_mode < MYM_MODE_CPU_ID)
+        return 0;
+    for (unsigned id = 0; id < __atomic_load_n(&top_id, __ATOMIC_RELAXED); id++) {
+        struct mym_cache *cache = cache_of(id);
+
+        for (unsigned i = 0; i < MYM_SLOTS; i++) {
+            void **top = __atomic_load_n(&cache->slot[i], __ATOMIC_RELAXED);
+            unsigned class = i % MYM_CLASSES;
+
+            if (top != MYM_NONE && top != MYM_CLOSED)
+                bytes += (size_t)(top - mym_magazine_of(class, top)->entry) *
+                         mym_classes[class].size;
+        }
+    }
+    return bytes;
+}
+
+size_t mym_cache_verify(void)
+{
+    size_t bad = 0;
+
+    for (unsigned i = 0; i < MYM_SLOTS; i++)
+        bad += mym_front.closed.slot[i] != MYM_CLOSED;
+    bad += mym_closed_magazine.floor != NULL || mym_closed_magazine.ceiling != MYM_CEILING;
+    bad += mym_none_magazine.floor != NULL || mym_none_magazine.ceiling != MYM_CEILING;
+    if (bad > 0)
+        mym_warn("cache check", "the closed cache was written to");
+    return bad;
+}
+
+void mym_cache_fork(bool prepare)
+{
+    if (prepare)
+        mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    else
+        mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+}
+
+void mym_cache_fork_child(void)
+{
+    mym_mutex_reset(&mym_front_lock, MYM_RANK_FRONT);
+    /* The fence's registration belongs to the old address space. */
+    if (mym_mode >= MYM_MODE_CPU_ID)
+        can_fence = mym_os_rseq_fence_register();
+}

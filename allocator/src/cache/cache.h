@@ -1,0 +1,82 @@
+/*
+ * cache.h - the front end: per CPU, for each class, a magazine to pop from and push to.
+ *
+ *   front:  | closed cache | delta[0] delta[1] ... |
+ *   the cache of id i lies at (char *)&front + delta[i]
+ *
+ * delta 0 is the closed cache, whose slots hold magazines without room: pop and push
+ * both fall to the slow path. So ids not yet opened, hot-plugged CPUs, a cache being
+ * drained, threads of a process without rseq and the time before start-up is complete
+ * need no branch of their own.
+ *
+ * A cache has two slots per class: the current magazine, and the previous one, which
+ * stops a program that goes up and down around a magazine's end from going to the pool.
+ *
+ * A slot is written only by pop, push and swap on its own CPU, or by a drainer after it
+ * set delta to 0 and fenced (membarrier): then no sequence can be inside the cache.
+ */
+#ifndef MYM_CACHE_CACHE_H
+#define MYM_CACHE_CACHE_H
+
+#include "heap/heap.h"
+#include "pool/magazine.h"
+
+#define MYM_SLOTS (2 * MYM_CLASSES) /* class: current; MYM_CLASSES + class: previous */
+
+struct mym_cache {
+    void **slot[MYM_SLOTS];
+};
+
+struct mym_front {
+    struct mym_cache closed;
+    intptr_t delta[MYM_MAX_CPUS];
+};
+
+extern MYM_HIDDEN struct mym_front mym_front;
+
+#if defined(__x86_64__)
+#include "cache/rseq_x86_64.h"
+#elif defined(__aarch64__)
+#include "cache/rseq_aarch64.h"
+#else
+#error "mymalloc knows the restartable sequences of x86-64 and aarch64"
+#endif
+
+enum mym_mode { MYM_MODE_STARTING, MYM_MODE_TLS, MYM_MODE_CPU_ID, MYM_MODE_MM_CID };
+/* Guards the opening, draining and recycling of caches. */
+extern MYM_HIDDEN struct mym_mutex mym_front_lock;
+
+extern MYM_HIDDEN enum mym_mode mym_mode;
+extern MYM_HIDDEN const char *mym_mode_reason;
+const char *mym_mode_name(void);
+
+/* Before the heap serves its first object: every id closed, every thread on it. */
+void mym_cache_init(void);
+
+/* Choose the front end. wish: "rseq", "cpu_id", "mm_cid", "tls", or NULL for the best. */
+void mym_cache_start(const char *wish);
+
+/* The cold halves; they never fail to make progress. NULL: no memory. */
+void *mym_cache_pop_slow(unsigned class);
+void mym_cache_push_slow(unsigned class, void *object);
+
+/* Objects of every cache that can be reached go back to the pools. */
+void mym_cache_drain(void);
+
+/* Bytes of objects in caches, about. */
+size_t mym_cache_bytes(void);
+size_t mym_cache_verify(void);
+void mym_cache_fork(bool prepare);
+void mym_cache_fork_child(void);
+
+/* ---- thread.c: the same cache, one per thread, where there is no rseq ---- */
+
+bool mym_thread_init(void);
+struct mym_cache *mym_thread_cache(void); /* NULL: the thread is ending, or no memory */
+void mym_thread_flush(struct mym_cache *cache);
+struct mym_cache *mym_cache_make(void);
+
+/* A thread's stand-in for the kernel's rseq area: id 0, which stays closed. */
+intptr_t mym_thread_stand_in(void);
+
+#endif

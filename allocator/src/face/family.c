@@ -1,0 +1,208 @@
+/*
+ * family.c - argument rules of the malloc family, as C11/C23, POSIX and the manual of
+ * the GNU C library state them.
+ */
+#include "face/family.h"
+
+#include "alloc/info.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+static bool is_power_of_two(size_t value)
+{
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+void *mym_face_reallocarray(void *ptr, size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return mym_realloc(ptr, bytes);
+}
+
+void *mym_face_aligned_alloc(size_t alignment, size_t size)
+{
+    if (!is_power_of_two(alignment)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return mym_aligned(alignment, size);
+}
+
+int mym_face_posix_memalign(void **out, size_t alignment, size_t size)
+{
+    int saved = errno;
+    void *object;
+
+    if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0)
+        return EINVAL;
+    object = mym_aligned(alignment, size);
+    errno = saved; /* POSIX: the result tells, errno is not touched */
+    if (object == NULL)
+        return ENOMEM;
+    *out = object;
+    return 0;
+}
+
+void *mym_face_memalign(size_t alignment, size_t size)
+{
+    if (alignment > SIZE_MAX / 2 + 1) { /* no power of two is that large */
+        errno = EINVAL;
+        return NULL;
+    }
+    if (alignment < MYM_ALIGNMENT)
+        alignment = MYM_ALIGNMENT;
+    if (!is_power_of_two(alignment))
+        alignment = (size_t)1 << (64 - __builtin_clzll(alignment));
+    return mym_aligned(alignment, size);
+}
+
+static size_t page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+void *mym_face_valloc(size_t size)
+{
+    return mym_aligned(page_bytes(), size);
+}
+
+void *mym_face_pvalloc(size_t size)
+{
+    size_t page = page_bytes();
+
+    if (size > SIZE_MAX - page) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return mym_aligned(page, (size + page - 1) & ~(page - 1));
+}
+
+int mym_face_trim(size_t pad)
+{
+    return mym_trim(pad);
+}
+
+int mym_face_mallopt(int parameter, int value)
+{
+    if (parameter == M_TRIM_THRESHOLD) { /* what may stay, instead of 32 MiB */
+        mym_pages_set_keep(value < 0 ? SIZE_MAX / 2 : (size_t)value);
+        return 1;
+    }
+    /* glibc's manual: 0 for what is not understood. Arenas are chosen at start. */
+    return 0;
+}
+
+struct mallinfo2 mym_face_mallinfo2(void)
+{
+    struct mym_info info;
+    struct mallinfo2 out = {0};
+
+    mym_info_read(&info);
+    out.arena = info.pages.mapped;
+    out.ordblks = info.pages.runs;
+    out.hblks = info.huges;
+    out.hblkhd = info.huge;
+    out.smblks = info.cached == 0 ? 0 : 1;
+    out.fsmblks = info.cached;
+    out.uordblks = info.large +
+                   (info.small_used > info.cached ? info.small_used - info.cached : 0);
+    out.fordblks = out.arena - (out.uordblks < out.arena ? out.uordblks : out.arena);
+    out.keepcost = info.pages.dirty;
+    return out;
+}
+
+static int clip(size_t value)
+{
+    return value > INT_MAX ? INT_MAX : (int)value;
+}
+
+struct mallinfo mym_face_mallinfo(void)
+{
+    struct mallinfo2 wide = mym_face_mallinfo2();
+
+    return (struct mallinfo){
+        .arena = clip(wide.arena),       .ordblks = clip(wide.ordblks),
+        .smblks = clip(wide.smblks),     .hblks = clip(wide.hblks),
+        .hblkhd = clip(wide.hblkhd),     .usmblks = clip(wide.usmblks),
+        .fsmblks = clip(wide.fsmblks),   .uordblks = clip(wide.uordblks),
+        .fordblks = clip(wide.fordblks), .keepcost = clip(wide.keepcost),
+    };
+}
+
+/* snprintf formats integers without allocating; stdio streams might not. */
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
+{
+    char line[160];
+    va_list args;
+    int length;
+
+    va_start(args, format);
+    length = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (length > 0 &&
+        write(STDERR_FILENO, line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1) < 0)
+        return;
+}
+
+void mym_face_stats(void)
+{
+    struct mym_info info;
+    const double mib = 1 << 20;
+
+    mym_info_read(&info);
+    say("mymalloc: front end %s\n", mym_mode_name());
+    say("%-34s %12.2f MiB\n", "heap mapped", (double)info.pages.mapped / mib);
+    say("%-34s %12.2f MiB\n", "  small objects in use", (double)(info.small_used - info.cached) / mib);
+    say("%-34s %12.2f MiB\n", "  cached for reuse", (double)info.cached / mib);
+    say("%-34s %12.2f MiB\n", "  free slots in slabs", (double)info.small_free / mib);
+    say("%-34s %12.2f MiB\n", "  large objects", (double)info.large / mib);
+    say("%-34s %12.2f MiB in %u runs\n", "  free pages", (double)info.pages.free / mib, info.pages.runs);
+    say("%-34s %12.2f MiB\n", "    of these maybe resident", (double)info.pages.dirty / mib);
+    say("%-34s %12.2f MiB in %zu mappings\n", "own mappings", (double)info.huge / mib, info.huges);
+    say("%-34s %12.2f MiB\n", "given back since start", (double)info.pages.purged / mib);
+    say("%-34s %12.2f MiB\n", "records", (double)info.meta / mib);
+    say("%8s %8s %10s %10s %10s %10s %10s\n", "size", "slabs", "in use", "depot", "free",
+        "misses", "overflows");
+    for (unsigned i = 1; i < mym_class_count; i++) {
+        const struct mym_class_info *class = &info.class[i];
+
+        if (class->misses + class->overflows + class->slots > 0)
+            say("%8u %8zu %10zu %10zu %10zu %10llu %10llu\n", mym_classes[i].size, class->slabs,
+                class->slots - class->free - class->depot, class->depot, class->free,
+                (unsigned long long)class->misses, (unsigned long long)class->overflows);
+    }
+}
+
+int mym_face_malloc_info(int options, FILE *stream)
+{
+    struct mym_info info;
+
+    if (options != 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    mym_info_read(&info);
+    fprintf(stream, "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n");
+    for (unsigned i = 1; i < mym_class_count; i++)
+        if (info.class[i].slots > 0)
+            fprintf(stream, "<size from=\"%u\" to=\"%u\" total=\"%zu\" count=\"%zu\"/>\n",
+                    mym_classes[i - 1].size + 1, mym_classes[i].size,
+                    info.class[i].slots * mym_classes[i].size, info.class[i].slots);
+    fprintf(stream, "</sizes>\n<total type=\"fast\" count=\"0\" size=\"%zu\"/>\n", info.cached);
+    fprintf(stream, "<total type=\"rest\" count=\"%u\" size=\"%zu\"/>\n", info.pages.runs,
+            info.small_free + info.pages.free);
+    fprintf(stream, "<system type=\"current\" size=\"%zu\"/>\n", info.pages.mapped);
+    fprintf(stream, "</heap>\n<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n", info.huges,
+            info.huge);
+    fprintf(stream, "<system type=\"current\" size=\"%zu\"/>\n</malloc>\n",
+            info.pages.mapped + info.huge);
+    return ferror(stream) ? -1 : 0;
+}

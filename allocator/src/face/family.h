@@ -1,0 +1,26 @@
+/*
+ * family.h - the members of the malloc family beyond the fast paths: argument rules and
+ * errno, shared by the My* functions and the names they take the place of.
+ */
+#ifndef MYM_FACE_FAMILY_H
+#define MYM_FACE_FAMILY_H
+
+#include "alloc/alloc.h"
+
+#include <malloc.h>
+#include <stdio.h>
+
+void *mym_face_reallocarray(void *ptr, size_t count, size_t size);
+void *mym_face_aligned_alloc(size_t alignment, size_t size);
+int mym_face_posix_memalign(void **out, size_t alignment, size_t size);
+void *mym_face_memalign(size_t alignment, size_t size);
+void *mym_face_valloc(size_t size);
+void *mym_face_pvalloc(size_t size);
+int mym_face_trim(size_t pad);
+int mym_face_mallopt(int parameter, int value);
+struct mallinfo mym_face_mallinfo(void);
+struct mallinfo2 mym_face_mallinfo2(void);
+void mym_face_stats(void);
+int mym_face_malloc_info(int options, FILE *stream);
+
+#endif

@@ -1,0 +1,125 @@
+/*
+ * my.c - the My* functions. The fast paths are inlined here; see alloc/alloc.h.
+ */
+#include "mymalloc/mymalloc.h"
+
+#include "alloc/info.h"
+#include "face/family.h"
+
+void *MyMalloc(size_t size)
+{
+    return mym_malloc(size);
+}
+
+void MyFree(void *ptr)
+{
+    mym_free(ptr);
+}
+
+void *MyCalloc(size_t count, size_t size)
+{
+    return mym_calloc(count, size);
+}
+
+void *MyRealloc(void *ptr, size_t size)
+{
+    return mym_realloc(ptr, size);
+}
+
+void *MyReallocArray(void *ptr, size_t count, size_t size)
+{
+    return mym_face_reallocarray(ptr, count, size);
+}
+
+void *MyAlignedAlloc(size_t alignment, size_t size)
+{
+    return mym_face_aligned_alloc(alignment, size);
+}
+
+int MyPosixMemalign(void **out, size_t alignment, size_t size)
+{
+    return mym_face_posix_memalign(out, alignment, size);
+}
+
+void *MyMemalign(size_t alignment, size_t size)
+{
+    return mym_face_memalign(alignment, size);
+}
+
+void *MyValloc(size_t size)
+{
+    return mym_face_valloc(size);
+}
+
+void *MyPvalloc(size_t size)
+{
+    return mym_face_pvalloc(size);
+}
+
+void MyFreeSized(void *ptr, size_t size)
+{
+    mym_free_sized(ptr, MYM_ALIGNMENT, size);
+}
+
+void MyFreeAlignedSized(void *ptr, size_t alignment, size_t size)
+{
+    mym_free_sized(ptr, alignment, size);
+}
+
+size_t MyUsableSize(const void *ptr)
+{
+    return mym_usable(ptr);
+}
+
+size_t MyGoodSize(size_t size)
+{
+    return mym_good_size(size);
+}
+
+int MyTrim(size_t pad)
+{
+    return mym_face_trim(pad);
+}
+
+int MyMallopt(int parameter, int value)
+{
+    return mym_face_mallopt(parameter, value);
+}
+
+struct mallinfo MyMallinfo(void)
+{
+    return mym_face_mallinfo();
+}
+
+struct mallinfo2 MyMallinfo2(void)
+{
+    return mym_face_mallinfo2();
+}
+
+void MyStats(void)
+{
+    mym_face_stats();
+}
+
+int MyMallocInfo(int options, FILE *stream)
+{
+    return mym_face_malloc_info(options, stream);
+}
+
+const char *MyFrontend(const char **why)
+{
+    if (why != NULL)
+        *why = mym_mode_reason;
+    return mym_mode_name();
+}
+
+const char *MyVersion(void)
+{
+    return "mymalloc " MYM_STR(MYMALLOC_VERSION_MAJOR) "." MYM_STR(MYMALLOC_VERSION_MINOR) "." MYM_STR(
+        MYMALLOC_VERSION_PATCH);
+}
+
+size_t MyVerify(void)
+{
+    return mym_verify();
+}

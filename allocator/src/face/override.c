@@ -1,0 +1,260 @@
+/*
+ * override.c - the malloc family and the C++ operators under their own names, for
+ * libmymalloc_preload.so and for linking statically in front of libc.
+ *
+ * Operator new calls the new-handler and throws as [new.delete.single] asks, without
+ * this library depending on libstdc++: what a handler-less failure needs is found at
+ * run time, and a program without libstdc++ has no operator new to call.
+ */
+#include "face/family.h"
+
+#include "base/check.h"
+
+#include <stdlib.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define ALIAS(name) EXPORT __attribute__((alias(#name), copy(name)))
+
+/* ---- C and POSIX ---- */
+
+EXPORT void *malloc(size_t size)
+{
+    return mym_malloc(size);
+}
+
+EXPORT void free(void *ptr)
+{
+    mym_free(ptr);
+}
+
+EXPORT void *calloc(size_t count, size_t size)
+{
+    return mym_calloc(count, size);
+}
+
+EXPORT void *realloc(void *ptr, size_t size)
+{
+    return mym_realloc(ptr, size);
+}
+
+EXPORT void *reallocarray(void *ptr, size_t count, size_t size)
+{
+    return mym_face_reallocarray(ptr, count, size);
+}
+
+EXPORT void *aligned_alloc(size_t alignment, size_t size)
+{
+    return mym_face_aligned_alloc(alignment, size);
+}
+
+EXPORT int posix_memalign(void **out, size_t alignment, size_t size)
+{
+    return mym_face_posix_memalign(out, alignment, size);
+}
+
+EXPORT void *memalign(size_t alignment, size_t size)
+{
+    return mym_face_memalign(alignment, size);
+}
+
+EXPORT void *valloc(size_t size)
+{
+    return mym_face_valloc(size);
+}
+
+EXPORT void *pvalloc(size_t size)
+{
+    return mym_face_pvalloc(size);
+}
+
+EXPORT size_t malloc_usable_size(void *ptr)
+{
+    return mym_usable(ptr);
+}
+
+void free_sized(void *ptr, size_t size);
+EXPORT void free_sized(void *ptr, size_t size)
+{
+    mym_free_sized(ptr, MYM_ALIGNMENT, size);
+}
+
+void free_aligned_sized(void *ptr, size_t alignment, size_t size);
+EXPORT void free_aligned_sized(void *ptr, size_t alignment, size_t size)
+{
+    mym_free_sized(ptr, alignment, size);
+}
+
+size_t malloc_good_size(size_t size);
+EXPORT size_t malloc_good_size(size_t size)
+{
+    return mym_good_size(size);
+}
+
+size_t nallocx(size_t size, int flags); /* jemalloc's name; its flags 0 is all we know */
+EXPORT size_t nallocx(size_t size, int flags)
+{
+    return flags == 0 ? mym_good_size(size) : 0;
+}
+
+EXPORT int malloc_trim(size_t pad)
+{
+    return mym_face_trim(pad);
+}
+
+EXPORT int mallopt(int parameter, int value)
+{
+    return mym_face_mallopt(parameter, value);
+}
+
+EXPORT struct mallinfo mallinfo(void)
+{
+    return mym_face_mallinfo();
+}
+
+EXPORT struct mallinfo2 mallinfo2(void)
+{
+    return mym_face_mallinfo2();
+}
+
+EXPORT void malloc_stats(void)
+{
+    mym_face_stats();
+}
+
+EXPORT int malloc_info(int options, FILE *stream)
+{
+    return mym_face_malloc_info(options, stream);
+}
+
+/* Names by which libc and old programs reach the same functions. */
+ALIAS(free) void cfree(void *);
+ALIAS(malloc) void *__libc_malloc(size_t);
+ALIAS(free) void __libc_free(void *);
+ALIAS(free) void __libc_cfree(void *);
+ALIAS(calloc) void *__libc_calloc(size_t, size_t);
+ALIAS(realloc) void *__libc_realloc(void *, size_t);
+ALIAS(memalign) void *__libc_memalign(size_t, size_t);
+ALIAS(valloc) void *__libc_valloc(size_t);
+ALIAS(pvalloc) void *__libc_pvalloc(size_t);
+ALIAS(posix_memalign) int __posix_memalign(void **, size_t, size_t);
+
+/* ---- C++: operator new and delete, Itanium ABI names ---- */
+
+/* std::get_new_handler() and std::__throw_bad_alloc(), if the program has libstdc++. */
+typedef void (*new_handler)(void);
+extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
+extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
+
+/* The allocation failed: let the handler make room, or give up. False: give up. */
+static bool call_new_handler(void)
+{
+    new_handler handler = &_ZSt15get_new_handlerv != NULL ? _ZSt15get_new_handlerv() : NULL;
+
+    if (handler == NULL)
+        return false;
+    handler();
+    return true;
+}
+
+static MYM_COLD void *new_slow(size_t alignment, size_t size, bool nothrow)
+{
+    void *object;
+
+    while ((object = mym_aligned(alignment, size)) == NULL && call_new_handler())
+        ;
+    if (object != NULL || nothrow)
+        return object;
+    if (&_ZSt17__throw_bad_allocv != NULL)
+        _ZSt17__throw_bad_allocv();
+    mym_fatal("operator new is out of memory", NULL);
+}
+
+#define NEW(name, ...)                                                                 \
+    void *name(size_t size, ##__VA_ARGS__);                                            \
+    EXPORT void *name(size_t size, ##__VA_ARGS__)
+#define DELETE(name, ...)                                                              \
+    void name(void *ptr, ##__VA_ARGS__);                                               \
+    EXPORT void name(void *ptr, ##__VA_ARGS__)
+
+NEW(_Znwm) /* operator new(size_t) */
+{
+    void *object = mym_malloc(size);
+
+    return MYM_LIKELY(object != NULL) ? object : new_slow(MYM_ALIGNMENT, size, false);
+}
+
+NEW(_ZnwmSt11align_val_t, size_t alignment)
+{
+    void *object = mym_aligned(alignment, size);
+
+    return MYM_LIKELY(object != NULL) ? object : new_slow(alignment, size, false);
+}
+
+/*
+ * nothrow: a handler of the program may throw through C frames here, which carry unwind
+ * tables (-fexceptions); the exception then leaves operator new(nothrow) as it would
+ * leave one that is not noexcept. Programs that need it caught replace the operator.
+ */
+NEW(_ZnwmRKSt9nothrow_t, const void *nothrow)
+{
+    void *object = mym_malloc(size);
+
+    (void)nothrow;
+    return MYM_LIKELY(object != NULL) ? object : new_slow(MYM_ALIGNMENT, size, true);
+}
+
+NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
+{
+    void *object = mym_aligned(alignment, size);
+
+    (void)nothrow;
+    return MYM_LIKELY(object != NULL) ? object : new_slow(alignment, size, true);
+}
+
+DELETE(_ZdlPv) /* operator delete(void *) */
+{
+    mym_free(ptr);
+}
+
+DELETE(_ZdlPvm, size_t size)
+{
+    mym_free_sized(ptr, MYM_ALIGNMENT, size);
+}
+
+DELETE(_ZdlPvSt11align_val_t, size_t alignment)
+{
+    (void)alignment;
+    mym_free(ptr);
+}
+
+DELETE(_ZdlPvmSt11align_val_t, size_t size, size_t alignment)
+{
+    mym_free_sized(ptr, alignment, size);
+}
+
+DELETE(_ZdlPvRKSt9nothrow_t, const void *nothrow)
+{
+    (void)nothrow;
+    mym_free(ptr);
+}
+
+DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
+{
+    (void)alignment;
+    (void)nothrow;
+    mym_free(ptr);
+}
+
+/* The array forms. */
+ALIAS(_Znwm) void *_Znam(size_t);
+ALIAS(_ZnwmSt11align_val_t) void *_ZnamSt11align_val_t(size_t, size_t);
+ALIAS(_ZnwmRKSt9nothrow_t) void *_ZnamRKSt9nothrow_t(size_t, const void *);
+ALIAS(_ZnwmSt11align_val_tRKSt9nothrow_t)
+void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t, size_t, const void *);
+ALIAS(_ZdlPv) void _ZdaPv(void *);
+ALIAS(_ZdlPvm) void _ZdaPvm(void *, size_t);
+ALIAS(_ZdlPvSt11align_val_t) void _ZdaPvSt11align_val_t(void *, size_t);
+ALIAS(_ZdlPvmSt11align_val_t) void _ZdaPvmSt11align_val_t(void *, size_t, size_t);
+ALIAS(_ZdlPvRKSt9nothrow_t) void _ZdaPvRKSt9nothrow_t(void *, const void *);
+ALIAS(_ZdlPvSt11align_val_tRKSt9nothrow_t)
+void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *, size_t, const void *);

@@ -1,0 +1,143 @@
+/*
+ * heap.h - the map of the heap: which unit holds what.
+ *
+ *   base            one unit            base + size
+ *   |               |<-64 KiB->|             |         further regions are mapped here
+ *   +-------+-------+----------+------+------+ - - - -
+ *   |(never)| slab of 48 B     | free | large ...
+ *   +-------+-------+----------+------+------+ - - - -
+ *     unit 0   1 ...
+ *
+ * Four flat tables, indexed by unit and mapped as the heap grows, describe it; nothing
+ * about an object is kept inside or beside the object:
+ *   class[u]   size class of the slab that covers the unit, 0 for all else (1 byte)
+ *   units[u]   the span record (32 bytes); that of a span's first unit speaks for it
+ *   bits[u]    a slab's free slots (64 words), bit set = slot free
+ *   dirty[u]   one bit: a free unit whose pages may be resident
+ */
+#ifndef MYM_HEAP_HEAP_H
+#define MYM_HEAP_HEAP_H
+
+#include "base/config.h"
+#include "os/mutex.h"
+
+enum mym_kind {
+    MYM_ABSENT, /* not mapped by us: unit 0, and gaps between regions */
+    MYM_FREE,   /* a free run: in a bin of the page heap */
+    MYM_BUSY,   /* being purged: belongs to the purger for the moment */
+    MYM_SLAB,   /* objects of one class, belongs to a pool */
+    MYM_LARGE,  /* one object */
+};
+
+/*
+ * Span record. next/prev link free runs in their bin and slabs in their pool; 0 ends a
+ * list. first is kept in every unit of a slab or large span; in a free run only the
+ * first and the last unit are kept true (boundary tags).
+ *   slab: free == number of set bits in bits[first ..]; no set bit below word `scan`
+ */
+struct mym_unit {
+    uint32_t next, prev;
+    uint32_t first;  /* first unit of the span */
+    uint32_t length; /* units in the span */
+    uint8_t kind;    /* enum mym_kind */
+    uint8_t class;   /* slab: its size class */
+    uint8_t bin;     /* slab: list of its pool, MYM_NO_BIN when full */
+    uint8_t scan;    /* slab: first word of bits that may have a bit set */
+    uint16_t arena;  /* slab: owner, for its whole life as a slab */
+    uint16_t free;   /* slab: free slots */
+    uint64_t spare;
+};
+_Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
+
+#define MYM_BIT_WORDS 64 /* 64 KiB / 16 bytes / 64 bits */
+
+struct mym_heap {
+    uintptr_t base;
+    _Atomic size_t size; /* bytes from base to the end of the last region */
+    uint8_t *class;
+    struct mym_unit *units;
+    uint64_t (*bits)[MYM_BIT_WORDS];
+    uint64_t *dirty;
+};
+
+/*
+ * Read by every malloc and free, written at start: one cache line. heap_size and
+ * small_max stay 0 until all else is in place, so that the fast paths' own limit tests
+ * tell "not yet initialised" from all else.
+ */
+struct mym_hot {
+    uintptr_t heap_base;
+    _Atomic size_t heap_size;
+    const uint8_t *heap_class;
+    size_t small_max;
+    intptr_t rseq_cs; /* offset of rseq_cs from the thread pointer */
+    intptr_t rseq_id; /* offset of cpu_id or mm_cid from the thread pointer */
+} __attribute__((aligned(MYM_CACHELINE)));
+
+extern MYM_HIDDEN struct mym_hot mym_hot;
+extern MYM_HIDDEN struct mym_heap mym_heap;
+
+MYM_INLINE bool mym_in_heap(const void *ptr)
+{
+    return (uintptr_t)ptr - mym_heap.base <
+           atomic_load_explicit(&mym_heap.size, memory_order_relaxed);
+}
+
+MYM_INLINE uint32_t mym_unit_of(const void *ptr)
+{
+    return (uint32_t)(((uintptr_t)ptr - mym_heap.base) >> MYM_UNIT_SHIFT);
+}
+
+MYM_INLINE void *mym_unit_address(uint32_t unit)
+{
+    return (void *)(mym_heap.base + ((uintptr_t)unit << MYM_UNIT_SHIFT)); /* NOLINT */
+}
+
+/* ---- page heap (pages.c) ---- */
+
+struct mym_pages_info {
+    size_t mapped;    /* bytes of address space in regions */
+    size_t free;      /* bytes in free runs */
+    size_t dirty;     /* of these, bytes that may be resident */
+    size_t purged;    /* bytes given back since start */
+    uint32_t runs;    /* free runs */
+    uint32_t longest; /* units in the longest */
+};
+
+bool mym_pages_init(void);
+
+/*
+ * Take a span of `units` whose first unit is a multiple of `align` units (1: any) as
+ * `kind`. Its records name kind, first and length. *zeroed: its bytes all read 0.
+ * Returns the first unit, or 0 when there is no memory.
+ */
+uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind, bool *zeroed);
+
+/* Give a whole span back; it coalesces with its free neighbours. */
+void mym_pages_put(uint32_t first);
+
+/* Resize a large span where it stands; false when the next units are not free. */
+bool mym_pages_resize(uint32_t first, uint32_t units);
+
+/* Purge free runs until at most `keep` bytes of them may be resident; bytes purged. */
+size_t mym_pages_purge(size_t keep);
+
+/* Free bytes that may stay resident; beyond it, giving memory back purges. */
+void mym_pages_set_keep(size_t bytes);
+
+struct mym_pages_info mym_pages_info(void);
+size_t mym_pages_verify(void);
+void mym_pages_fork(bool prepare);
+void mym_pages_fork_child(void);
+
+/* ---- slabs (slab.c); the caller holds the lock of the pool that owns them ---- */
+
+uint32_t mym_slab_make(unsigned class, unsigned arena);
+
+/* Move up to `want` free slots of the slab, lowest address first, to out. */
+unsigned mym_slab_take(uint32_t slab, void **out, unsigned want);
+
+/* Put an object back. Fatal when it is no object of this slab or already free. */
+void mym_slab_put(uint32_t slab, void *object);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * meta.c - a bump allocator over mappings of its own.
+ */
+#include "heap/meta.h"
+
+#include "os/mutex.h"
+#include "os/os.h"
+
+#define STEP ((size_t)1 << 20)
+
+static struct {
+    struct mym_mutex lock;
+    uintptr_t next, end;
+    size_t taken;
+} meta;
+
+void *mym_meta_take(size_t bytes, size_t align)
+{
+    void *block = NULL;
+    uintptr_t at;
+
+    mym_mutex_lock(&meta.lock, MYM_RANK_META);
+    at = (meta.next + align - 1) & ~(align - 1);
+    if (at + bytes > meta.end) {
+        size_t step = bytes + align > STEP ? bytes + align : STEP;
+        void *more = mym_os_map(step);
+
+        if (more == NULL && step == STEP) /* a tight limit: no more than needed */
+            more = mym_os_map(step = (bytes + align + MYM_PAGE) & ~(size_t)(MYM_PAGE - 1));
+        if (more == NULL)
+            goto out;
+        meta.next = (uintptr_t)more;
+        meta.end = meta.next + step;
+        at = (meta.next + align - 1) & ~(align - 1);
+    }
+    meta.next = at + bytes;
+    meta.taken += bytes;
+    block = (void *)at; /* NOLINT */
+out:
+    mym_mutex_unlock(&meta.lock, MYM_RANK_META);
+    return block;
+}
+
+size_t mym_meta_bytes(void)
+{
+    return meta.taken;
+}
+
+void mym_meta_fork(bool prepare)
+{
+    if (prepare)
+        mym_mutex_lock(&meta.lock, MYM_RANK_META);
+    else
+        mym_mutex_unlock(&meta.lock, MYM_RANK_META);
+}
+
+void mym_meta_fork_child(void)
+{
+    mym_mutex_reset(&meta.lock, MYM_RANK_META);
+}

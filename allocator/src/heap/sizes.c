@@ -1,0 +1,82 @@
+/*
+ * sizes.c - the table of size classes, made once at start.
+ */
+#include "heap/sizes.h"
+
+#include "base/check.h"
+
+/* What a full magazine holds at most: bounds the memory cached per CPU. */
+#define MAGAZINE_BYTES   (12u << 10)
+#define MAGAZINE_OBJECTS 124u /* with the header and two walls: 1 KiB */
+
+struct mym_class mym_classes[MYM_CLASSES];
+unsigned mym_class_count;
+uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
+uint8_t mym_class_of_256[MYM_CLASS_MAX / 256 + 1];
+
+static unsigned clamp(unsigned value, unsigned low, unsigned high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+/* The shortest slab with at least 8 objects that loses at most 1/16 at its end. */
+static unsigned slab_units(unsigned size)
+{
+    unsigned units = 1;
+
+    if (size <= MYM_UNIT / 8)
+        return 1;
+    while (units * MYM_UNIT / size < 8 || units * MYM_UNIT % size > units * MYM_UNIT / 16)
+        units++;
+    return units;
+}
+
+static void add_class(unsigned size)
+{
+    struct mym_class *class = &mym_classes[mym_class_count];
+
+    MYM_CHECK(mym_class_count < MYM_CLASSES);
+    class->size = size;
+    class->units = (uint8_t)slab_units(size);
+    class->objects = (uint16_t)(class->units * MYM_UNIT / size);
+    class->capacity = (uint8_t)clamp(MAGAZINE_BYTES / size, 2, MAGAZINE_OBJECTS);
+    class->inverse = (((uint64_t)1 << 40) + size - 1) / size;
+    mym_class_count++;
+}
+
+void mym_sizes_init(void)
+{
+    unsigned class = 1;
+
+    mym_class_count = 1;
+    for (unsigned size = 16; size <= 128; size += 16)
+        add_class(size);
+    for (unsigned step = 16, size = 128; size < MYM_SMALL_MAX; step *= 2)
+        for (unsigned i = 0; i < 8; i++)
+            add_class(size += step);
+    for (unsigned step = 256, size = MYM_SMALL_MAX; size < MYM_CLASS_MAX; step *= 2)
+        for (unsigned i = 0; i < 4; i++)
+            add_class(size += step);
+
+    for (unsigned i = 0; i <= MYM_SMALL_MAX / 16; i++) {
+        while (mym_classes[class].size < i * 16)
+            class ++;
+        mym_class_of_16[i] = (uint8_t)class;
+    }
+    class = 1;
+    for (unsigned i = 0; i <= MYM_CLASS_MAX / 256; i++) {
+        while (mym_classes[class].size < i * 256)
+            class ++;
+        mym_class_of_256[i] = (uint8_t)class;
+    }
+}
+
+unsigned mym_class_of_aligned(size_t alignment, size_t size)
+{
+    if (size > MYM_CLASS_MAX || alignment > MYM_CLASS_MAX)
+        return 0;
+    for (unsigned class = mym_class_of(size); class < mym_class_count; class ++)
+        if (mym_classes[class].size % alignment == 0)
+            return class;
+    return 0;
+}

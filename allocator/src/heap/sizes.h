@@ -1,0 +1,40 @@
+/*
+ * sizes.h - size classes: 16-byte steps to 128, then 8 per doubling to 1 KiB (at most
+ * 11 % lost inside), then 4 per doubling to 32 KiB (at most 20 %).
+ *
+ * Class 0 is no class. Every class size is a multiple of 16, and every power of two
+ * between 16 and 32 KiB is one, so an aligned request finds a class that fits.
+ */
+#ifndef MYM_HEAP_SIZES_H
+#define MYM_HEAP_SIZES_H
+
+#include "base/config.h"
+
+struct mym_class {
+    uint32_t size;     /* bytes of one object */
+    uint16_t objects;  /* per slab */
+    uint8_t units;     /* 64 KiB units per slab */
+    uint8_t capacity;  /* objects that a magazine holds at most */
+    uint64_t inverse;  /* ceil(2^40 / size): exact division of any offset in a slab */
+};
+
+extern MYM_HIDDEN struct mym_class mym_classes[MYM_CLASSES];
+extern MYM_HIDDEN unsigned mym_class_count; /* classes are 1 .. mym_class_count - 1 */
+
+/* By (size + 15) / 16 up to MYM_SMALL_MAX; by (size + 255) / 256 up to MYM_CLASS_MAX. */
+extern MYM_HIDDEN uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
+extern MYM_HIDDEN uint8_t mym_class_of_256[MYM_CLASS_MAX / 256 + 1];
+
+void mym_sizes_init(void);
+
+/* The class of a size of at most MYM_CLASS_MAX. */
+MYM_INLINE unsigned mym_class_of(size_t size)
+{
+    return size <= MYM_SMALL_MAX ? mym_class_of_16[(size + 15) / 16]
+                                 : mym_class_of_256[(size + 255) / 256];
+}
+
+/* The smallest class whose objects all lie on multiples of alignment, or 0. */
+unsigned mym_class_of_aligned(size_t alignment, size_t size);
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * slab.c - a span cut into objects of one class, and the bitmap of its free slots.
+ *
+ * The bitmap lies apart from the objects: a stray write through a dangling pointer
+ * cannot damage it, and taking a slot does not touch the slot's memory.
+ *
+ * Locking: the pool that owns the slab holds its own lock around every call.
+ */
+#include "heap/heap.h"
+#include "heap/sizes.h"
+
+#include "base/check.h"
+
+static unsigned bit_words(unsigned objects)
+{
+    return (objects + 63) / 64;
+}
+
+MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena)
+{
+    const struct mym_class *c = &mym_classes[class];
+    bool zeroed;
+    uint32_t slab = mym_pages_take(c->units, 1, MYM_SLAB, &zeroed);
+    struct mym_unit *unit = &mym_heap.units[slab];
+    uint64_t *bits = mym_heap.bits[slab];
+    unsigned words = bit_words(c->objects);
+
+    if (slab == 0)
+        return 0;
+    unit->class = (uint8_t)class;
+    unit->arena = (uint16_t)arena;
+    unit->free = c->objects;
+    unit->scan = 0;
+    for (unsigned i = 0; i < words; i++)
+        bits[i] = ~(uint64_t)0;
+    if (c->objects % 64 != 0)
+        bits[words - 1] = ((uint64_t)1 << c->objects % 64) - 1;
+    for (unsigned i = 0; i < c->units; i++)
+        mym_heap.class[slab + i] = (uint8_t)class;
+    return slab;
+}
+
+unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
+{
+    struct mym_unit *unit = &mym_heap.units[slab];
+    uint64_t *bits = mym_heap.bits[slab];
+    uintptr_t start = (uintptr_t)mym_unit_address(slab);
+    uintptr_t size = mym_classes[unit->class].size;
+    unsigned word = unit->scan;
+    unsigned got = 0;
+
+    if (want > unit->free)
+        want = unit->free;
+    unit->free = (uint16_t)(unit->free - want);
+    while (got < want) {
+        uint64_t set = bits[word];
+        uintptr_t at = start + (uintptr_t)word * 64 * size;
+
+        for (; set != 0 && got < want; set &= set - 1)
+            out[got++] = (void *)(at + (uintptr_t)__builtin_ctzll(set) * size); /* NOLINT */
+        bits[word] = set;
+        if (set == 0)
+            word++;
+    }
+    unit->scan = (uint8_t)word;
+    return got;
+}
+
+void mym_slab_put(uint32_t slab, void *object)
+{
+    struct mym_unit *unit = &mym_heap.units[slab];
+    const struct mym_class *c = &mym_classes[unit->class];
+    uint64_t offset = (uintptr_t)object - (uintptr_t)mym_unit_address(slab);
+    uint64_t index = offset * c->inverse >> 40;
+    uint64_t *word = &mym_heap.bits[slab][index / 64];
+    uint64_t bit = (uint64_t)1 << index % 64;
+
+    if (MYM_UNLIKELY(index * c->size != offset || index >= c->objects))
+        mym_fatal("free of a pointer into the middle of an object", object);
+    if (MYM_UNLIKELY(*word & bit))
+        mym_fatal("double free", object);
+    *word |= bit;
+    unit->free++;
+    if (index / 64 < unit->scan)
+        unit->scan = (uint8_t)(index / 64);
+}

@@ -1,0 +1,92 @@
+/*
+ * mutex.h - a four-byte futex mutex (Drepper, "Futexes Are Tricky", mutex 2, with a
+ * short spin: the holder is running on another CPU and done within a microsecond).
+ *
+ * Own rather than pthread_mutex_t because a pool has one and there are thousands, and
+ * because the child of a fork may simply set it free.
+ *
+ *   state  0 free   1 held   2 held, and somebody may sleep
+ *
+ * Debug builds check the lock order: a thread takes locks in rising rank only.
+ */
+#ifndef MYM_OS_MUTEX_H
+#define MYM_OS_MUTEX_H
+
+#include "base/check.h"
+
+#include <stdatomic.h>
+
+/* Lock order, outermost first. docs/design.md tells who nests what. */
+enum mym_rank {
+    MYM_RANK_INIT = 1,
+    MYM_RANK_FRONT, /* opening and draining of caches */
+    MYM_RANK_POOL,
+    MYM_RANK_HUGE,  /* registry of own mappings */
+    MYM_RANK_PAGES, /* page heap */
+    MYM_RANK_META,  /* metadata arena: innermost */
+};
+
+struct mym_mutex {
+    _Atomic uint32_t state;
+};
+
+#define MYM_MUTEX_INIT {0}
+
+#if defined(__clang__)
+#define MYM_REQUIRES(lock) __attribute__((annotate("requires " #lock)))
+#else
+#define MYM_REQUIRES(lock)
+#endif
+
+void mym_mutex_lock_slow(struct mym_mutex *mutex);
+void mym_mutex_unlock_slow(struct mym_mutex *mutex);
+
+#ifdef MYM_DEBUG
+void mym_rank_enter(enum mym_rank rank);
+void mym_rank_leave(enum mym_rank rank);
+#else
+#define mym_rank_enter(rank) ((void)(rank))
+#define mym_rank_leave(rank) ((void)(rank))
+#endif
+
+MYM_INLINE bool mym_mutex_try(struct mym_mutex *mutex)
+{
+    uint32_t free_state = 0;
+
+    /* acquire: pairs with the release of the unlock that freed it */
+    return atomic_compare_exchange_strong_explicit(
+        &mutex->state, &free_state, 1, memory_order_acquire, memory_order_relaxed);
+}
+
+MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex, enum mym_rank rank)
+{
+    mym_rank_enter(rank);
+    if (MYM_UNLIKELY(!mym_mutex_try(mutex)))
+        mym_mutex_lock_slow(mutex);
+}
+
+MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex, enum mym_rank rank)
+{
+    if (!mym_mutex_try(mutex))
+        return false;
+    mym_rank_enter(rank);
+    return true;
+}
+
+MYM_INLINE void mym_mutex_unlock(struct mym_mutex *mutex, enum mym_rank rank)
+{
+    mym_rank_leave(rank);
+    /* release: pairs with the acquire in mym_mutex_try */
+    if (MYM_UNLIKELY(
+            atomic_exchange_explicit(&mutex->state, 0, memory_order_release) == 2))
+        mym_mutex_unlock_slow(mutex);
+}
+
+/* Child of a fork: the lock was taken by the parent's fork handler, sleepers are gone. */
+MYM_INLINE void mym_mutex_reset(struct mym_mutex *mutex, enum mym_rank rank)
+{
+    mym_rank_leave(rank);
+    atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
+}
+
+#endif

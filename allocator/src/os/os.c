@@ -1,0 +1,191 @@
+/*
+ * os.c - the kernel, seen from the allocator.
+ */
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#ifdef MYM_DEBUG
+int mym_os_fail_every;
+
+static bool told_to_fail(void)
+{
+    static _Atomic unsigned calls;
+    int every = mym_os_fail_every;
+
+    return every > 0 && ++calls % (unsigned)every == 0;
+}
+#else
+#define told_to_fail() false
+#endif
+
+void *mym_os_map(size_t bytes)
+{
+    int saved = errno;
+    void *addr = told_to_fail() ? MAP_FAILED
+                                : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    errno = saved;
+    return addr == MAP_FAILED ? NULL : addr;
+}
+
+enum mym_os_result mym_os_map_at(uintptr_t addr, size_t bytes)
+{
+    void *want = (void *)addr;
+    int saved = errno;
+    enum mym_os_result result = MYM_OS_OK;
+    void *got = told_to_fail()
+                    ? MAP_FAILED
+                    : mmap(want, bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+    if (got == MAP_FAILED) {
+        result = errno == EEXIST ? MYM_OS_TAKEN : MYM_OS_NOMEM;
+    } else if (got != want) { /* a kernel before 4.17 takes the flag for a hint */
+        munmap(got, bytes);
+        result = MYM_OS_TAKEN;
+    }
+    errno = saved;
+    return result;
+}
+
+void mym_os_unmap(void *addr, size_t bytes)
+{
+    int saved = errno;
+
+    munmap(addr, bytes);
+    errno = saved;
+}
+
+void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes)
+{
+    int saved = errno;
+    void *moved = told_to_fail() ? MAP_FAILED
+                                 : mremap(addr, old_bytes, new_bytes, MREMAP_MAYMOVE);
+
+    errno = saved;
+    return moved == MAP_FAILED ? NULL : moved;
+}
+
+static bool advise(void *addr, size_t bytes, int advice)
+{
+    int saved = errno;
+    bool done = !told_to_fail() && madvise(addr, bytes, advice) == 0;
+
+    errno = saved;
+    return done;
+}
+
+bool mym_os_purge(void *addr, size_t bytes)
+{
+    return advise(addr, bytes, MADV_DONTNEED);
+}
+
+void mym_os_populate(void *addr, size_t bytes)
+{
+    advise(addr, bytes, MADV_POPULATE_WRITE);
+}
+
+void mym_os_huge_pages(void *addr, size_t bytes, bool allow)
+{
+    advise(addr, bytes, allow ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+uintptr_t mym_os_find_window(size_t bytes)
+{
+    int saved = errno;
+    void *probe = mmap(NULL, bytes, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (probe != MAP_FAILED)
+        munmap(probe, bytes);
+    errno = saved;
+    return probe == MAP_FAILED ? 0 : (uintptr_t)probe;
+}
+
+size_t mym_os_address_limit(void)
+{
+    struct rlimit limit;
+    int saved = errno;
+    bool known = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+
+    errno = saved;
+    return known ? (size_t)limit.rlim_cur : SIZE_MAX;
+}
+
+static long futex(_Atomic uint32_t *word, int op, uint32_t value)
+{
+    int saved = errno;
+    long result = syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+
+    errno = saved;
+    return result;
+}
+
+void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected)
+{
+    futex(word, FUTEX_WAIT, expected);
+}
+
+void mym_os_futex_wake(_Atomic uint32_t *word)
+{
+    futex(word, FUTEX_WAKE, 1);
+}
+
+static bool membarrier(int command)
+{
+    int saved = errno;
+    bool done = syscall(SYS_membarrier, command, 0, 0) == 0;
+
+    errno = saved;
+    return done;
+}
+
+bool mym_os_rseq_fence_register(void)
+{
+    return membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ);
+}
+
+bool mym_os_rseq_fence(void)
+{
+    return membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ);
+}
+
+uint64_t mym_os_coarse_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* vDSO: cannot fail, keeps errno */
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+size_t mym_os_read_file(const char *path, char *out, size_t room)
+{
+    int saved = errno;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, out, room - 1);
+
+    if (fd >= 0)
+        close(fd);
+    errno = saved;
+    if (got < 0)
+        got = 0;
+    out[got] = '\0';
+    return (size_t)got;
+}

@@ -1,0 +1,59 @@
+/*
+ * os.h - every system call the allocator makes.
+ *
+ * No function here changes errno: the faces alone set it.
+ */
+#ifndef MYM_OS_OS_H
+#define MYM_OS_OS_H
+
+#include "base/config.h"
+
+/* Zeroed private memory anywhere; NULL when refused. */
+void *mym_os_map(size_t bytes);
+
+/*
+ * The same at exactly addr. MYM_OS_TAKEN: something else lives there;
+ * MYM_OS_NOMEM: the kernel refuses the memory.
+ */
+enum mym_os_result { MYM_OS_OK, MYM_OS_TAKEN, MYM_OS_NOMEM };
+enum mym_os_result mym_os_map_at(uintptr_t addr, size_t bytes);
+
+void mym_os_unmap(void *addr, size_t bytes);
+
+/* Grow or shrink a mapping, moving it if need be; NULL when refused. */
+void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes);
+
+/* Give the pages back; they read as zero afterwards. False when refused (mlock). */
+bool mym_os_purge(void *addr, size_t bytes);
+
+/* Fault pages in with one call (Linux 5.14); a hint. */
+void mym_os_populate(void *addr, size_t bytes);
+
+/* Allow or forbid huge pages for a range; a hint. */
+void mym_os_huge_pages(void *addr, size_t bytes, bool allow);
+
+/* A free stretch of address space at a distance from everything else, or 0. */
+uintptr_t mym_os_find_window(size_t bytes);
+
+/* The address-space limit of the process in bytes, SIZE_MAX when there is none. */
+size_t mym_os_address_limit(void);
+
+void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected);
+void mym_os_futex_wake(_Atomic uint32_t *word);
+
+/* Restart every running rseq sequence of this process; register once before. */
+bool mym_os_rseq_fence_register(void);
+bool mym_os_rseq_fence(void);
+
+/* A clock of a few milliseconds' grain that costs no system call. */
+uint64_t mym_os_coarse_ms(void);
+
+/* Read a small text file; bytes read (terminated by 0), or 0. */
+size_t mym_os_read_file(const char *path, char *out, size_t room);
+
+#ifdef MYM_DEBUG
+/* Tests set it: while above 0, every so-many-th call that could fail does. */
+extern int mym_os_fail_every;
+#endif
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * magazine.c - making magazines.
+ */
+#include "pool/magazine.h"
+
+#include "base/check.h"
+#include "heap/meta.h"
+
+struct mym_no_magazine mym_closed_magazine = {NULL, MYM_CEILING};
+struct mym_no_magazine mym_none_magazine = {NULL, MYM_CEILING};
+
+struct mym_magazine *mym_magazine_make(unsigned class)
+{
+    size_t bytes = mym_magazine_bytes(class);
+    struct mym_magazine *magazine = mym_meta_take(bytes, bytes);
+
+    if (magazine != NULL)
+        mym_magazine_set_capacity(magazine, mym_classes[class].capacity);
+    return magazine;
+}
+
+void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned capacity)
+{
+    magazine->entry[magazine->capacity] = NULL;
+    magazine->capacity = (uint16_t)capacity;
+    magazine->entry[capacity] = MYM_CEILING;
+}

@@ -1,0 +1,63 @@
+/*
+ * magazine.h - an array of pointers to free objects of one class (Bonwick and Adams,
+ * "Magazines and Vmem", USENIX 2001). What crosses from CPU to CPU.
+ *
+ *   block, aligned to its own power-of-two size
+ *   +------+---------------+-------+-------+-----+---------------+---------+
+ *   | next | used capacity | floor | e[0]  | ... | e[capacity-1] | ceiling |
+ *   +------+---------------+-------+-------+-----+---------------+---------+
+ *                            NULL      ^ top: the first entry that is not in use     1
+ *
+ * A slot of a cache holds nothing but `top`. Pop finds the floor when there is nothing
+ * left, push the ceiling when there is no room: the walls need no count and no mask.
+ * The block, and with it the number of objects, follows from top by rounding down.
+ *
+ * A magazine belongs to one slot, or to one depot, or to one thread in a slow path.
+ */
+#ifndef MYM_POOL_MAGAZINE_H
+#define MYM_POOL_MAGAZINE_H
+
+#include "heap/sizes.h"
+
+struct mym_magazine {
+    struct mym_magazine *next; /* in a depot */
+    uint16_t used;             /* in a depot: objects in it */
+    uint16_t capacity;         /* entries below the ceiling */
+    void *floor;               /* NULL */
+    void *entry[];
+};
+
+#define MYM_CEILING ((void *)1)
+
+/* A magazine without room: the floor and the ceiling touch. */
+struct mym_no_magazine {
+    void *floor;
+    void *ceiling;
+};
+
+extern MYM_HIDDEN struct mym_no_magazine mym_closed_magazine; /* in every slot of the closed cache */
+extern MYM_HIDDEN struct mym_no_magazine mym_none_magazine;   /* in an open slot that has none yet */
+#define MYM_CLOSED (&mym_closed_magazine.ceiling)
+#define MYM_NONE   (&mym_none_magazine.ceiling)
+
+MYM_INLINE size_t mym_magazine_bytes(unsigned class)
+{
+    size_t bytes = sizeof(struct mym_magazine) + (mym_classes[class].capacity + 1u) * 8;
+
+    return (size_t)1 << (64 - __builtin_clzll(bytes - 1));
+}
+
+MYM_INLINE struct mym_magazine *mym_magazine_of(unsigned class, void **top)
+{
+    uintptr_t mask = ~(uintptr_t)(mym_magazine_bytes(class) - 1);
+
+    return (struct mym_magazine *)((uintptr_t)top & mask); /* NOLINT */
+}
+
+/* A new magazine for the class, empty, or NULL. */
+struct mym_magazine *mym_magazine_make(unsigned class);
+
+/* Move the ceiling; the magazine holds at most `capacity` objects now. */
+void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned capacity);
+
+#endif

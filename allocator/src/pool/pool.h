@@ -1,0 +1,76 @@
+/*
+ * pool.h - one size class of one arena: a depot of magazines over slabs.
+ *
+ * A cache that runs dry takes a loaded magazine from here; one that overflows brings
+ * one. Between the two, most objects never see a slab again.
+ */
+#ifndef MYM_POOL_POOL_H
+#define MYM_POOL_POOL_H
+
+#include "heap/heap.h"
+#include "pool/magazine.h"
+
+#define MYM_SLAB_BINS 4u
+#define MYM_NO_BIN    0xff
+
+/*
+ * slots == sum of the objects of the pool's slabs
+ * free  == sum of the free slots of its slabs; a slab with any is in one of the bins
+ * loaded_objects == sum of `used` over the loaded magazines
+ * An object is handed out (or cached) if and only if its bit is clear:
+ *   slots - free == objects in use + in caches + in depots of any arena
+ */
+struct mym_pool {
+    struct mym_mutex lock; /* guards all below and the slabs' records and bitmaps */
+    uint8_t class;
+    uint8_t arena;
+    uint16_t batch; /* objects to move at a miss: doubles up to the class's capacity */
+    struct mym_magazine *loaded, *empty; /* the depot: stacks, most recent first */
+    uint32_t loaded_count, loaded_objects, loaded_low;
+    uint32_t empty_count;
+    uint32_t bins[MYM_SLAB_BINS]; /* slabs with free slots; 0: fewest free slots */
+    uint32_t slabs;
+    uint64_t slots, free;
+    uint64_t misses, overflows; /* magazines that went out and came back */
+} __attribute__((aligned(128)));
+
+struct mym_arena {
+    struct mym_pool pool[MYM_CLASSES];
+};
+
+/* How the ids of caches map to arenas; set once at start. */
+extern MYM_HIDDEN unsigned mym_arena_count;
+extern MYM_HIDDEN unsigned mym_arena_group; /* neighbouring cache ids that share an arena */
+extern MYM_HIDDEN struct mym_arena *_Atomic mym_arenas[MYM_MAX_ARENAS];
+
+/* The pool of a class for the cache with this id; makes the arena. NULL: no memory. */
+struct mym_pool *mym_pool_of(unsigned id, unsigned class);
+
+/*
+ * A loaded magazine for an empty one (NULL: the pool finds one). NULL when there is no
+ * memory; the empty one is then kept by the pool.
+ */
+struct mym_magazine *mym_pool_load(struct mym_pool *pool, struct mym_magazine *empty);
+
+/* Take a magazine with `used` objects (0 is allowed). */
+void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine, unsigned used);
+
+/* An empty magazine for a loaded one (NULL: none to bring). NULL when there is no memory. */
+struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, struct mym_magazine *loaded,
+                                       unsigned used);
+
+/* One object past every cache: before a cache is open, and when there is none. */
+void *mym_pool_take(struct mym_pool *pool);
+void mym_pool_put(struct mym_pool *pool, void *object);
+
+/* Give the depot's objects back to their slabs; all, or those unused for a while. */
+void mym_pool_trim(struct mym_pool *pool, bool all);
+
+size_t mym_pool_verify(struct mym_pool *pool);
+void mym_pools_fork(bool prepare);
+void mym_pools_fork_child(void);
+
+/* Run a function on every pool of every arena. */
+void mym_pools_each(void (*visit)(struct mym_pool *pool, void *context), void *context);
+
+#endif
