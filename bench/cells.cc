@@ -1,0 +1,95 @@
+// cells.cc - which variants run with which numbers of threads.
+#include "cells.h"
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+
+namespace
+{
+
+unsigned cpu_count()
+{
+    return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// Powers of two up to `most`, and this machine's own number of CPUs and its double.
+std::vector<unsigned> counts(unsigned least, unsigned most)
+{
+    std::vector<unsigned> list;
+    unsigned cpus = cpu_count();
+
+    for (unsigned n = least; n <= most; n *= 2)
+        list.push_back(n);
+    for (unsigned n : {cpus, 2 * cpus})
+        if (n >= least && n <= 1024)
+            list.push_back(n);
+    std::sort(list.begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+    return list;
+}
+
+void add(std::vector<Cell> *cells, const char *name, const std::string &variant,
+         const std::string &option = "", const std::string &value = "")
+{
+    std::string cell = std::string(name) + "/" + variant;
+    if (!option.empty())
+        cell += "/" + option + ":" + value;
+    cells->push_back({cell, workload_find(name), variant, option, value});
+}
+
+void add_counts(std::vector<Cell> *cells, const char *name, const char *variant,
+                const char *option, unsigned least, unsigned most)
+{
+    for (unsigned n : counts(least, most))
+        add(cells, name, variant, option, std::to_string(n));
+}
+
+// Every variant as it stands.
+void add_variants(std::vector<Cell> *cells, const char *name)
+{
+    const struct workload *w = workload_find(name);
+    for (size_t i = 0; i < w->variant_count; i++)
+        add(cells, name, w->variants[i].name);
+}
+
+} // namespace
+
+double Cell::crowding() const
+{
+    if (option != "threads" && option != "pairs")
+        return 1;
+    double threads = std::stod(value) * (option == "pairs" ? 2 : 1);
+    return std::max(1.0, threads / cpu_count());
+}
+
+std::vector<Cell> all_cells()
+{
+    std::vector<Cell> cells;
+
+    for (const char *variant : {"classic", "fixed"})
+        add_counts(&cells, "larson", variant, "threads", 1, 64);
+    for (const char *variant : {"remote50", "remote90", "latency"})
+        add_counts(&cells, "larson", variant, "threads", 2, 8);
+    for (const char *variant : {"64B", "mixed"})
+        add_counts(&cells, "xmalloc", variant, "pairs", 1, 32);
+    for (const char *variant : {"fifo", "mixed-fifo", "latency"})
+        add_counts(&cells, "xmalloc", variant, "pairs", 1, 4);
+    add_variants(&cells, "prodcons");
+    return cells;
+}
+
+const struct workload *null_form(const struct workload *w, struct settings *set)
+{
+    size_t count;
+    const struct workload *const *list = null_workload_list(&count);
+    char why[64];
+
+    for (size_t i = 0; i < count; i++)
+        if (!std::strcmp(list[i]->name, w->name)) {
+            workload_set(w, set, "verify", "none", why,
+                         sizeof(why)); // has none to keep
+            return list[i];
+        }
+    return nullptr;
+}

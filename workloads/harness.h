@@ -1,0 +1,242 @@
+/*
+ * harness.h - what every workload shares: threads, the clock, counting and sampling.
+ *
+ * The harness stays out of the way. Each thread counts in a tally of its own, on cache
+ * lines of its own, with plain stores; the main thread, idle while a crew works, adds
+ * the tallies up and reads RSS every 10 ms. A workload of one thread runs on the main
+ * thread without any other: allocators that skip their locks in a process of one thread
+ * must be seen doing so.
+ */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#ifdef WORKLOAD_NULL_HEAP
+#include "null_heap.h"
+#define WORKLOAD(name) const struct workload null_workload_##name
+#else
+#define WORKLOAD(name) const struct workload workload_##name
+#endif
+
+#include "memory.h"
+#include "payload.h"
+#include "rng.h"
+#include "workload.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+/* The options that several workloads share, so that they mean the same everywhere. */
+#define OPTION_THREADS(text)                                                \
+    {                                                                       \
+        .name = "threads", .kind = OPTION_COUNT, .initial = text, .min = 1, \
+        .max = 20000, .help = "threads"                                     \
+    }
+#define OPTION_STOP_AFTER(text)                                                   \
+    {                                                                             \
+        .name = "seconds", .kind = OPTION_SECONDS, .initial = text, .max = 86400, \
+        .is_work = true, .help = "run this long; 0: until the fixed work is done" \
+    }
+#define OPTION_VERIFY(text)                                       \
+    {                                                             \
+        .name = "verify", .kind = OPTION_CHOICE, .initial = text, \
+        .choices = VERIFY_CHOICES, .help = VERIFY_HELP            \
+    }
+#define OPTION_SEED(text)                                                           \
+    {                                                                               \
+        .name = "seed", .kind = OPTION_COUNT, .initial = text, .max = 4294967295.0, \
+        .help = "start of the random numbers"                                       \
+    }
+#define OPTION_SETTLE(text)                                                         \
+    {                                                                               \
+        .name = "settle", .kind = OPTION_SECONDS, .initial = text, .max = 60,       \
+        .help = "then stay this long without a call and read RSS at 0.1, 1 and 5 s" \
+    }
+#define OPTION_LATENCY                                                        \
+    {                                                                         \
+        .name = "latency", .kind = OPTION_CHOICE, .initial = "off",           \
+        .choices = "off on", .help = "on: time 1 call in 61, for percentiles" \
+    }
+#define WORKLOAD_TABLES(option_table, variant_table)                  \
+    .options = (option_table),                                        \
+    .option_count = sizeof(option_table) / sizeof((option_table)[0]), \
+    .variants = (variant_table),                                      \
+    .variant_count = sizeof(variant_table) / sizeof((variant_table)[0])
+
+enum { LATENCY_EVERY = 61 }; /* prime: no period of a batch or a magazine divides it */
+
+/*
+ * One thread's counters. ops and live are read by the main thread while the owner
+ * writes: relaxed atomics, which compile to plain loads and stores. live may be
+ * negative: a consumer frees what others took.
+ */
+struct tally {
+    _Alignas(128) _Atomic uint64_t ops;
+    _Atomic int64_t live;
+    uint64_t checked, errors, remote;
+    uint32_t turn, wait; /* position in the cycle of checks, of timings */
+    struct latency *malloc_latency, *free_latency; /* NULL: not measured */
+};
+
+struct run {
+    const struct workload *workload;
+    const struct settings *settings;
+    struct workload_result *result;
+    struct tally *tally;
+    unsigned tallies;
+    uint64_t began_ns;
+    uint64_t sample_every_ns, next_sample_ns;
+    uint64_t minor_faults, major_faults;
+    atomic_bool stop;
+    struct crew *crew;
+};
+
+struct member {
+    struct run *run;
+    unsigned index;
+    struct tally *tally;
+    void *shared;
+    struct rng rng;
+    pthread_t thread;
+};
+
+struct crew_plan {
+    unsigned threads;
+    void (*work)(struct member *self);
+    void *shared;
+    double seconds; /* then run_stopping() turns true; 0: never */
+    double settle;  /* threads kept idle this long after the work; 0: none */
+    bool latency;
+    bool constant_live; /* while it works: fit the slope of RSS */
+    uint64_t seed;
+};
+
+/*
+ * Start the threads, let all begin together, watch until the last has returned, keep
+ * them parked while settling, join them. The clock runs from the common start to the
+ * last return; the result's times, memory and slope are filled in.
+ */
+void crew_run(struct run *run, const struct crew_plan *plan);
+
+/*
+ * Tallies, one per thread, and the base RSS: after the harness's arrays are mapped,
+ * before the first object. crew_run does it unless the workload fills objects first.
+ */
+void run_prepare(struct run *run, unsigned threads, bool latency);
+
+/* The same steps for a workload of one thread, which is the main thread. */
+void run_begin(struct run *run, bool latency);    /* prepare, start the clock */
+void run_mark(struct run *run);                   /* live bytes and RSS, now */
+void run_hold(struct run *run);                   /* the result's held_* figures */
+void run_end(struct run *run);                    /* stop the clock */
+void run_settle(struct run *run, double seconds); /* after run_end */
+
+static inline bool run_stopping(struct run *run)
+{
+    return __builtin_expect(atomic_load_explicit(&run->stop, memory_order_relaxed), 0);
+}
+
+static inline uint64_t run_count(const struct run *run, unsigned option)
+{
+    return (uint64_t)run->settings->value[option];
+}
+
+static inline double run_number(const struct run *run, unsigned option)
+{
+    return run->settings->value[option];
+}
+
+/* One line on standard error, then _exit: callable from any thread, allocates nothing. */
+_Noreturn void die(int status, const char *format, ...)
+    __attribute__((format(printf, 2, 3), cold));
+_Noreturn void out_of_memory(const char *call, size_t size) __attribute__((cold));
+
+/* A joinable thread; a failure ends the process like an allocation failure. */
+void thread_start(pthread_t *thread, void *(*body)(void *), void *argument,
+                  size_t stack_size);
+void thread_join(pthread_t thread);
+
+static inline void tally_ops(struct tally *t, uint64_t n)
+{
+    uint64_t ops = atomic_load_explicit(&t->ops, memory_order_relaxed);
+
+    atomic_store_explicit(&t->ops, ops + n, memory_order_relaxed);
+}
+
+static inline void tally_live(struct tally *t, int64_t bytes)
+{
+    int64_t live = atomic_load_explicit(&t->live, memory_order_relaxed);
+
+    atomic_store_explicit(&t->live, live + bytes, memory_order_relaxed);
+}
+
+/* Note the verdict on one object's payload. */
+static inline void tally_check(struct tally *t, bool good)
+{
+    t->checked++;
+    t->errors += !good;
+}
+
+/* True when this call is one of those to time. */
+static inline bool is_timed(struct tally *t, bool timed)
+{
+    if (!timed || ++t->wait < LATENCY_EVERY)
+        return false;
+    t->wait = 0;
+    return true;
+}
+
+/* malloc, counted, written to. `timed` is a constant where the loop is hot. */
+static inline void *take_timed(struct tally *t, size_t size, enum verify verify,
+                               bool timed)
+{
+    void *object;
+
+    if (is_timed(t, timed)) {
+        uint64_t start = ticks_now();
+        object = malloc(size);
+        latency_add(t->malloc_latency, ticks_now() - start);
+    } else {
+        object = malloc(size);
+    }
+    if (__builtin_expect(!object, 0))
+        out_of_memory("malloc", size);
+    tally_live(t, (int64_t)size);
+    payload_write(object, size, verify);
+    return object;
+}
+
+static inline void *take(struct tally *t, size_t size, enum verify verify)
+{
+    return take_timed(t, size, verify, false);
+}
+
+/* Check the payload if it is this object's turn. */
+static inline void inspect(struct tally *t, void *object, size_t size,
+                           enum verify verify)
+{
+    if (verify == VERIFY_ALL ||
+        (verify == VERIFY_SAMPLE && ++t->turn % PAYLOAD_EVERY == 0))
+        tally_check(t, payload_check(object, size, verify));
+}
+
+static inline void give_timed(struct tally *t, void *object, size_t size,
+                              enum verify verify, bool timed)
+{
+    inspect(t, object, size, verify);
+    tally_live(t, -(int64_t)size);
+    if (is_timed(t, timed)) {
+        uint64_t start = ticks_now();
+        free(object);
+        latency_add(t->free_latency, ticks_now() - start);
+    } else {
+        free(object);
+    }
+}
+
+static inline void give(struct tally *t, void *object, size_t size, enum verify verify)
+{
+    give_timed(t, object, size, verify, false);
+}
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * sizes.h - request sizes drawn from a distribution, at the cost of one random number.
+ *
+ * A distribution is up to 64 segments [low, low + span) with a weight; Walker's alias
+ * method (1977) picks the segment without a search, then the size is uniform inside.
+ */
+#ifndef SIZES_H
+#define SIZES_H
+
+#include "rng.h"
+
+enum sizes_kind { SIZES_FIXED, SIZES_UNIFORM, SIZES_LOG, SIZES_FLEET };
+#define SIZES_CHOICES "fixed uniform log fleet"
+#define SIZES_HELP                                                                 \
+    "fixed (max-size), uniform, log (log-uniform) between min-size and max-size, " \
+    "fleet "                                                                       \
+    "(many small objects, few large ones that hold half the bytes)"
+
+enum { SIZES_SEGMENTS = 64 };
+
+struct sizes {
+    struct segment {
+        uint32_t keep; /* of 2^26: below it this segment, else `other` */
+        uint32_t other;
+        uint32_t low, span;
+    } segment[SIZES_SEGMENTS];
+};
+
+/* Sizes from min to max, both included, 1 <= min <= max < 4 GiB. */
+void sizes_init(struct sizes *s, enum sizes_kind kind, uint32_t min, uint32_t max);
+
+/* Bits of one random number: 6 for the segment, 26 for the alias, 32 for the size. */
+static inline uint32_t sizes_draw(const struct sizes *s, struct rng *r)
+{
+    uint64_t bits = rng_next(r);
+    const struct segment *seg = &s->segment[bits >> 58];
+
+    if ((bits >> 32 & 0x3ffffff) >= seg->keep)
+        seg = &s->segment[seg->other];
+    return seg->low + (uint32_t)((bits & 0xffffffff) * seg->span >> 32);
+}
+
+#endif

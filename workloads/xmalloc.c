@@ -1,0 +1,179 @@
+/*
+ * xmalloc.c - every object is freed by another thread than the one that took it.
+ *
+ * Source: C. Lever and D. Boreham, "malloc() Performance in a Multithreaded Linux
+ * Environment", USENIX 2000, in the form of B. Kuszmaul's xmalloc-test (ISMM 2015).
+ *
+ * w producers fill batches of 4096 objects and push them on one shared stack that holds
+ * at most 100 batches; w consumers pop batches and free their objects. The first
+ * min(size, 128) bytes of an object are written, as in the source.
+ *
+ *   live <= (100 + 2 w) * 4096 * size, so that peak RSS means something
+ *   order=fifo replaces the stack by a queue: memory comes back in the order it was taken
+ *   sizes=mixed draws from 17 sizes between 8 and 2048 bytes with equal chance
+ */
+#include "handoff.h"
+#include "harness.h"
+
+#include <string.h>
+
+enum { PAIRS, SECONDS, BATCHES, ROOM, SIZES, SIZE, ORDER, SEED, LATENCY, VERIFY };
+
+enum { BATCH_OBJECTS = 4096, WRITTEN = 128 };
+
+static const struct option_spec options[] = {
+    [PAIRS] = {"pairs", OPTION_COUNT, "1", 1, 1024, NULL, false,
+               "producers, and as many consumers"},
+    [SECONDS] = OPTION_STOP_AFTER("0"),
+    [BATCHES] = {"batches", OPTION_COUNT, "5000", 1, 1e9, NULL, true,
+                 "of 4096 objects by each producer, when seconds is 0"},
+    [ROOM] = {"room", OPTION_COUNT, "100", 1, 1e6, NULL, false,
+              "batches that the shared stack holds at most"},
+    [SIZES] = {"sizes", OPTION_CHOICE, "one", 0, 0, "one mixed", false,
+               "one size, or 17 sizes from 8 to 2048 bytes"},
+    [SIZE] = {"size", OPTION_BYTES, "64", 1, 1 << 30, NULL, false,
+              "of an object when sizes is one"},
+    [ORDER] = {"order", OPTION_CHOICE, "lifo", 0, 0, "lifo fifo", false,
+               "which batch a consumer gets: the newest or the oldest"},
+    [SEED] = OPTION_SEED("1"),
+    [LATENCY] = OPTION_LATENCY,
+    [VERIFY] = OPTION_VERIFY("sample"),
+};
+
+static const struct variant variants[] = {
+    {"64B", "", "64-byte objects, a stack of batches"},
+    {"mixed", "sizes=mixed batches=1500", "17 sizes from 8 to 2048 bytes, a stack"},
+    {"fifo", "order=fifo", "64-byte objects, a queue of batches"},
+    {"mixed-fifo", "sizes=mixed batches=1500 order=fifo",
+     "17 sizes, a queue of batches"},
+    {"latency", "latency=on", "64B with sampled times of malloc and free"},
+};
+
+static const uint16_t mixed_sizes[] = {8,   12,  16,  24,  32,  48,   64,   96,  128,
+                                       192, 256, 384, 512, 768, 1024, 1536, 2048};
+enum { MIXED_SIZES = sizeof(mixed_sizes) / sizeof(mixed_sizes[0]) };
+
+struct batch {
+    uint8_t which[BATCH_OBJECTS]; /* index into mixed_sizes; unused for one size */
+    void *object[BATCH_OBJECTS];
+};
+
+struct exchange {
+    struct handoff full, empty;
+    unsigned pairs;
+    uint64_t batches; /* per producer; UINT64_MAX when timed */
+    uint32_t size;    /* 0: mixed */
+    enum verify verify;
+};
+
+/* As the source: write the head of the object. */
+static inline void touch(void *object, size_t size, enum verify verify)
+{
+    size_t head = size < WRITTEN ? size : WRITTEN;
+
+    if (verify != VERIFY_ALL && head > 8)
+        memset((char *)object + 8, (int)size, head - 8);
+}
+
+static inline __attribute__((always_inline)) void fill_batch(struct member *self,
+                                                             struct exchange *x,
+                                                             struct batch *b,
+                                                             bool mixed, bool timed)
+{
+    struct rng rng = self->rng;
+
+    for (unsigned i = 0; i < BATCH_OBJECTS; i++) {
+        uint32_t size = x->size;
+        if (mixed) {
+            b->which[i] = (uint8_t)rng_below(&rng, MIXED_SIZES);
+            size = mixed_sizes[b->which[i]];
+        }
+        b->object[i] = take_timed(self->tally, size, x->verify, timed);
+        touch(b->object[i], size, x->verify);
+    }
+    self->rng = rng;
+}
+
+static inline __attribute__((always_inline)) void free_batch(struct member *self,
+                                                             struct exchange *x,
+                                                             struct batch *b,
+                                                             bool mixed, bool timed)
+{
+    for (unsigned i = 0; i < BATCH_OBJECTS; i++) {
+        uint32_t size = mixed ? mixed_sizes[b->which[i]] : x->size;
+        give_timed(self->tally, b->object[i], size, x->verify, timed);
+    }
+    self->tally->remote += BATCH_OBJECTS;
+    tally_ops(self->tally, BATCH_OBJECTS);
+}
+
+static void produce(struct member *self, struct exchange *x, bool timed)
+{
+    for (uint64_t i = 0; i < x->batches && !run_stopping(self->run); i++) {
+        struct batch *b = handoff_take(&x->empty);
+        if (x->size)
+            fill_batch(self, x, b, false, timed);
+        else
+            fill_batch(self, x, b, true, timed);
+        handoff_put(&x->full, b);
+    }
+    handoff_done(&x->full);
+}
+
+static void consume(struct member *self, struct exchange *x, bool timed)
+{
+    struct batch *b;
+
+    while ((b = handoff_take(&x->full))) {
+        if (x->size)
+            free_batch(self, x, b, false, timed);
+        else
+            free_batch(self, x, b, true, timed);
+        handoff_put(&x->empty, b);
+    }
+}
+
+static void exchange_batches(struct member *self)
+{
+    struct exchange *x = self->shared;
+    bool timed = self->run->result->has_latency;
+
+    if (self->index < x->pairs)
+        produce(self, x, timed);
+    else
+        consume(self, x, timed);
+}
+
+static void run_xmalloc(struct run *run)
+{
+    bool timed = run_number(run, SECONDS) > 0, mixed = run_count(run, SIZES) == 1;
+    struct exchange x = {.pairs = (unsigned)run_count(run, PAIRS),
+                         .batches = timed ? UINT64_MAX : run_count(run, BATCHES),
+                         .size = mixed ? 0 : (uint32_t)run_count(run, SIZE),
+                         .verify = (enum verify)run_count(run, VERIFY)};
+    size_t room = run_count(run, ROOM), count = room + 2 * x.pairs;
+    struct batch *batch = memory_map(count * sizeof(*batch));
+    struct crew_plan plan = {.threads = 2 * x.pairs,
+                             .work = exchange_batches,
+                             .shared = &x,
+                             .seconds = run_number(run, SECONDS),
+                             .latency = run_count(run, LATENCY) == 1,
+                             .seed = run_count(run, SEED)};
+
+    handoff_init(&x.full, room, run_count(run, ORDER) == 0, false, x.pairs);
+    handoff_init(&x.empty, count, true, false, 1);
+    for (size_t i = 0; i < count; i++)
+        handoff_put(&x.empty, &batch[i]);
+    run->result->has_remote = true;
+    crew_run(run, &plan);
+}
+
+WORKLOAD(xmalloc) = {
+    .name = "xmalloc",
+    .summary =
+        "batches from producers to consumers over a bounded stack: all frees remote",
+    .source = "Lever & Boreham, USENIX 2000; Kuszmaul, ISMM 2015",
+    .op = "malloc and free of one object",
+    WORKLOAD_TABLES(options, variants),
+    .run = run_xmalloc,
+};
