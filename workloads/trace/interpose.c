@@ -54,7 +54,8 @@ static bool is_in_pool(const void *p)
 static void *pool_take(size_t size)
 {
     size_t whole = (size + 31) & ~(size_t)15;
-    size_t at = size > sizeof(pool) ? sizeof(pool) : atomic_fetch_add(&pool_used, whole);
+    size_t at =
+        size > sizeof(pool) ? sizeof(pool) : atomic_fetch_add(&pool_used, whole);
 
     if (at > sizeof(pool) - 16 || whole > sizeof(pool) - at) {
         errno = ENOMEM;
@@ -74,7 +75,8 @@ static size_t pool_size(const void *p)
 
 static _Noreturn void give_up(const char *name)
 {
-    static const char text[] = "mymalloc-trace: no other definition of this is loaded: ";
+    static const char text[] =
+        "mymalloc-trace: no other definition of this is loaded: ";
 
     if (write(2, text, sizeof(text) - 1) < 0 || write(2, name, strlen(name)) < 0 ||
         write(2, "\n", 1) < 0)

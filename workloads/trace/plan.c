@@ -29,7 +29,8 @@ static struct slot_state *state_of(struct builder *b, uint32_t slot)
     return (struct slot_state *)b->slots.base + slot;
 }
 
-static struct chunk *chunk_for(struct plan_thread *th, uint64_t ticket, struct chunk *last)
+static struct chunk *chunk_for(struct plan_thread *th, uint64_t ticket,
+                               struct chunk *last)
 {
     if (th->chunk_count && last->steps < CHUNK_STEPS &&
         ticket - last->ticket < PLAN_WINDOW / 2)
@@ -41,8 +42,8 @@ static struct chunk *chunk_for(struct plan_thread *th, uint64_t ticket, struct c
  * Count the step into its thread's chunks. In the first pass `scratch` stands for the
  * thread's last chunk; in the second the chunks themselves are there.
  */
-static void add_to_chunk(struct builder *b, struct plan_thread *th, struct chunk *scratch,
-                         uint64_t ticket)
+static void add_to_chunk(struct builder *b, struct plan_thread *th,
+                         struct chunk *scratch, uint64_t ticket)
 {
     struct chunk *last = scratch;
 
@@ -75,10 +76,12 @@ static void fill_step(struct builder *b, const struct act *a, struct plan_thread
     uint64_t size = a->kind == TRACE_FREE ? s->size : a->size;
 
     if (size >> 48)
-        die(EXIT_TROUBLE, "an object of %lu bytes cannot be replayed", (unsigned long)size);
+        die(EXIT_TROUBLE, "an object of %lu bytes cannot be replayed",
+            (unsigned long)size);
     *step = (struct step){.size = size & ((1ull << 48) - 1),
                           .kind = a->kind & 15,
                           .align = a->align & 63,
+                          .was_empty = s->size == 0,
                           .slot = a->slot};
     if (a->kind == TRACE_FREE || a->kind == TRACE_REALLOC) {
         if (s->thread != a->thread) {
@@ -154,7 +157,8 @@ static void sort_by_first(const struct plan *p, uint32_t *order, uint32_t *spare
 static void make_lanes(struct plan *p)
 {
     uint32_t *order = space_take(p->thread_count * sizeof(uint32_t));
-    uint32_t *ends = space_take(p->thread_count * sizeof(uint32_t)); /* last of a lane */
+    uint32_t *ends =
+        space_take(p->thread_count * sizeof(uint32_t)); /* last of a lane */
 
     p->lanes = space_take(p->thread_count * sizeof(uint32_t));
     sort_by_first(p, order, ends);

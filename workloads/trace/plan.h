@@ -31,6 +31,7 @@ struct step {
     uint64_t align : 6;
     uint64_t waits : 1;
     uint64_t publishes : 1;
+    uint64_t was_empty : 1; /* a REALLOC of an object of 0 bytes */
     uint32_t slot;
     uint32_t turn; /* which hand-over of the slot to wait for */
 };

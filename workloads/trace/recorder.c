@@ -36,7 +36,8 @@
 enum { SPARE_BLOCKS = 256 };
 
 struct state {
-    _Alignas(64) _Atomic uint64_t ticket; /* every event of every thread; alone in its line */
+    _Alignas(64) _Atomic uint64_t
+        ticket; /* every event of every thread; alone in its line */
     _Alignas(64) _Atomic uint32_t epoch; /* not 0 while recording */
     _Atomic bool off;                    /* not to be recorded, or stopped */
     _Atomic uint32_t threads;
@@ -321,7 +322,8 @@ static void commit(uint8_t *at)
 /* Reads `me` only: in a forked child the block is not mapped. */
 static bool has_room(void)
 {
-    return me.block && (size_t)(me.at - (uint8_t *)me.block) + TRACE_OP_LIMIT <= TRACE_BLOCK;
+    return me.block &&
+           (size_t)(me.at - (uint8_t *)me.block) + TRACE_OP_LIMIT <= TRACE_BLOCK;
 }
 
 /* Give the thread a block with room and say in it whose ops follow. */

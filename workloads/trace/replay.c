@@ -35,8 +35,8 @@ struct lane {
     _Atomic uint32_t beat;                   /* what they sleep on */
     uint64_t limit; /* may start chunks up to this ticket without looking around */
     uint64_t failed, corrupt;
-    pthread_t thread; /* the one running, or the last that ran */
-    bool is_main;
+    pthread_t thread; /* the one running, or the last that ran; not the main thread */
+    bool is_joinable;
 };
 
 struct runner { /* one for each recorded thread */
@@ -92,7 +92,8 @@ static void wait_turn(struct slot *s, uint32_t turn)
 
         if ((seen & ~SLEEPER) >= turn)
             return;
-        if (seen & SLEEPER || atomic_compare_exchange_strong(&s->turn, &seen, seen | SLEEPER))
+        if (seen & SLEEPER ||
+            atomic_compare_exchange_strong(&s->turn, &seen, seen | SLEEPER))
             futex_wait(&s->turn, seen | SLEEPER);
     }
 }
@@ -130,7 +131,8 @@ static void ask_progress(struct lane *l, uint64_t ticket)
     }
     beat = atomic_load(&l->beat);
     wanted = atomic_load(&l->wanted);
-    while (wanted > ticket && !atomic_compare_exchange_weak(&l->wanted, &wanted, ticket))
+    while (wanted > ticket &&
+           !atomic_compare_exchange_weak(&l->wanted, &wanted, ticket))
         ;
     if (atomic_load(&l->progress) < ticket)
         futex_wait(&l->beat, beat);
@@ -199,7 +201,8 @@ static char *take_object(const struct step *s, char *old)
     case TRACE_CALLOC:
         return calloc(1, size);
     case TRACE_ALIGNED:
-        if (posix_memalign(&p, s->align > 3 ? (size_t)1 << s->align : sizeof(void *), size))
+        if (posix_memalign(&p, s->align > 3 ? (size_t)1 << s->align : sizeof(void *),
+                           size))
             return NULL;
         return p;
     case TRACE_FRESH:
@@ -228,7 +231,7 @@ static void run_step(struct replay *r, struct lane *l, const struct step *s)
     }
     p = take_object(s, slot->p);
     if (p) {
-        if (r->touch && s->kind == TRACE_REALLOC && slot->p && s->size)
+        if (r->touch && s->kind == TRACE_REALLOC && slot->p && s->size && !s->was_empty)
             l->corrupt += p[0] != tag;
         if (r->touch)
             touch_object(l, p, s->size, tag, s->kind == TRACE_CALLOC);
@@ -237,6 +240,8 @@ static void run_step(struct replay *r, struct lane *l, const struct step *s)
         slot->p = p;
     } else {
         l->failed++;
+        free(slot->p); /* the steps to come believe in its new size */
+        slot->p = NULL;
     }
     if (s->publishes)
         publish(slot);
@@ -261,14 +266,13 @@ static void run_steps(struct replay *r, uint32_t thread)
 
 static void *run_thread(void *argument);
 
-static void start_thread(struct replay *r, struct lane *l, uint32_t thread)
+static void start_thread(struct replay *r, uint32_t thread)
 {
     pthread_t handle;
     int error = pthread_create(&handle, NULL, run_thread, &r->runners[thread]);
 
     if (error)
         die(EXIT_TROUBLE, "cannot start a thread: %s", strerror(error));
-    (void)l;
 }
 
 /* Hand the lane to its next thread, or end it. */
@@ -278,7 +282,7 @@ static void end_thread(struct replay *r, uint32_t thread)
     uint32_t successor = r->plan->threads[thread].successor;
 
     if (successor != NO_THREAD) {
-        start_thread(r, l, successor);
+        start_thread(r, successor);
         return;
     }
     set_progress(l, UINT64_MAX - PLAN_WINDOW);
@@ -294,9 +298,9 @@ static void *run_thread(void *argument)
 
     while (!atomic_load(&r->go))
         futex_wait(&r->go, 0);
-    if (!l->is_main)
+    if (l->is_joinable)
         pthread_join(l->thread, NULL); /* its exit belongs before this one's start */
-    l->is_main = false;
+    l->is_joinable = true;
     l->thread = pthread_self();
     run_steps(r, runner->thread);
     end_thread(r, runner->thread);
@@ -305,11 +309,11 @@ static void *run_thread(void *argument)
 
 /* ---- a pass ---- */
 
-/* A number of kB after `key` in /proc/self/status, in bytes. */
-static uint64_t status_bytes(const char *key)
+/* A number of kB after `key` in a file of /proc, in bytes. */
+static uint64_t proc_bytes(const char *path, const char *key)
 {
     char text[4096];
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
     const char *at;
 
@@ -317,7 +321,15 @@ static uint64_t status_bytes(const char *key)
         close(fd);
     text[got > 0 ? got : 0] = 0;
     at = strstr(text, key);
-    return at ? strtoull(at + strlen(key), NULL, 10) * 1024 : 0;
+    if (!at)
+        die(EXIT_TROUBLE, "no %s in %s: memory cannot be measured here", key, path);
+    return strtoull(at + strlen(key), NULL, 10) * 1024;
+}
+
+/* Exact, from the page tables; the counters of /proc/self/status lag. */
+static uint64_t present_rss(void)
+{
+    return proc_bytes("/proc/self/smaps_rollup", "\nRss:");
 }
 
 /* Peak RSS starts again at the present RSS. */
@@ -326,7 +338,8 @@ static void reset_peak(void)
     int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
 
     if (fd < 0 || write(fd, "5", 1) != 1)
-        complain("peak RSS includes the preparation: cannot write /proc/self/clear_refs");
+        complain(
+            "peak RSS includes the preparation: cannot write /proc/self/clear_refs");
     if (fd >= 0)
         close(fd);
 }
@@ -367,7 +380,7 @@ static void prepare_pass(struct replay *r)
     for (uint32_t i = 0; i < r->plan->lane_count; i++) {
         struct lane *l = &r->lanes[i];
 
-        *l = (struct lane){.is_main = true};
+        *l = (struct lane){0};
         atomic_store(&l->progress, r->plan->threads[r->plan->lanes[i]].first);
         atomic_store(&l->wanted, UINT64_MAX);
     }
@@ -383,7 +396,7 @@ static void run_lanes(struct replay *r, struct replay_result *result)
     double start;
 
     for (uint32_t i = 1; i < p->lane_count; i++)
-        start_thread(r, &r->lanes[i], p->lanes[i]);
+        start_thread(r, p->lanes[i]);
     start = now();
     atomic_store(&r->go, 1);
     futex_wake(&r->go);
@@ -401,16 +414,18 @@ void replay_run(struct replay *r, struct replay_result *result)
         return;
     prepare_pass(r);
     reset_peak();
-    result->base_rss = status_bytes("VmRSS:");
+    result->base_rss = present_rss();
     result->faults = minor_faults();
     run_lanes(r, result);
     result->faults = minor_faults() - result->faults;
-    result->peak_rss = status_bytes("VmHWM:");
-    result->end_rss = status_bytes("VmRSS:");
+    result->end_rss = present_rss();
+    result->peak_rss = proc_bytes("/proc/self/status", "VmHWM:");
+    if (result->peak_rss < result->end_rss)
+        result->peak_rss = result->end_rss;
     for (uint32_t i = 0; i < r->plan->lane_count; i++) {
         struct lane *l = &r->lanes[i];
 
-        if (!l->is_main)
+        if (l->is_joinable)
             pthread_join(l->thread, NULL);
         result->failed += l->failed;
         result->corrupt += l->corrupt;

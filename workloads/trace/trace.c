@@ -82,9 +82,9 @@ struct op {
 static const uint8_t *get_op(const uint8_t *at, const uint8_t *end, struct op *op)
 {
     static const uint8_t fields[TRACE_KINDS] = {
-        [TRACE_THREAD] = 3,  [TRACE_TIME] = 1,    [TRACE_MALLOC] = 2, [TRACE_CALLOC] = 2,
-        [TRACE_ALIGNED] = 2, [TRACE_REALLOC] = 4, [TRACE_FRESH] = 2,  [TRACE_FREE] = 1,
-        [TRACE_FAILED] = 1,
+        [TRACE_THREAD] = 3, [TRACE_TIME] = 1,    [TRACE_MALLOC] = 2,
+        [TRACE_CALLOC] = 2, [TRACE_ALIGNED] = 2, [TRACE_REALLOC] = 4,
+        [TRACE_FRESH] = 2,  [TRACE_FREE] = 1,    [TRACE_FAILED] = 1,
     };
     uint64_t *const field[] = {&op->a, &op->b, &op->c, &op->d};
     uint8_t first = *at++;
@@ -143,9 +143,8 @@ static bool scan_block(struct trace *t, const uint8_t *at, const uint8_t *end)
                 return false;
             if (s)
                 s->end = start;
-            s = (struct segment *)space_grow(&t->segments, t->segment_count + 1,
-                                             sizeof(*s)) +
-                t->segment_count++;
+            space_grow(&t->segments, t->segment_count + 1, sizeof(*s));
+            s = segment_of(t, t->segment_count++);
             *s = (struct segment){at, end, op.b, op.b, op.c, (uint32_t)op.a};
             ticket = op.b;
             time = op.c;
@@ -188,13 +187,14 @@ static bool scan_blocks(struct trace *t)
             return refuse(t, "damaged: the checksum of block %lu does not match",
                           (unsigned long)blocks);
         if (!scan_block(t, bytes, bytes + block.used))
-            return refuse(t, "damaged: block %lu does not decode", (unsigned long)blocks);
+            return refuse(t, "damaged: block %lu does not decode",
+                          (unsigned long)blocks);
         blocks++;
         at += sizeof(block) + block.capacity;
     }
     if (blocks < t->header.blocks)
-        return refuse(t, "truncated: %lu of %lu blocks are there", (unsigned long)blocks,
-                      (unsigned long)t->header.blocks);
+        return refuse(t, "truncated: %lu of %lu blocks are there",
+                      (unsigned long)blocks, (unsigned long)t->header.blocks);
     if (trace_is_sealed(t) && at != t->length)
         return refuse(t, "damaged: %lu bytes after the last block",
                       (unsigned long)(t->length - at));
@@ -396,7 +396,8 @@ static void sift_down(struct trace *t, uint32_t at)
 
         if (child >= t->heap_count)
             return;
-        if (child + 1 < t->heap_count && is_before(t, t->heap[child + 1], t->heap[child]))
+        if (child + 1 < t->heap_count &&
+            is_before(t, t->heap[child + 1], t->heap[child]))
             child++;
         if (!is_before(t, t->heap[child], t->heap[at]))
             return;
