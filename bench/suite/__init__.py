@@ -1,0 +1,17 @@
+"""The suite: runs cells under allocators, takes ratios within blocks, reports.
+
+Words used in every module:
+  cell     one benchmark of the binary, or one program: larson/fixed/threads:2
+  column   one allocator as loaded: a library for LD_PRELOAD plus its environment
+  sample   what one fresh process gave for one cell under one column
+  block    one cell under every column, once each, in random order
+  round    one block of every cell
+  folder   where a run keeps its samples and its reports
+"""
+
+FORMAT = 1  # of the results folder; a reader refuses any other
+REFERENCE = "glibc"
+
+
+class Problem(Exception):
+    """Something the user can mend: one line, told without a traceback."""

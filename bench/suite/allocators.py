@@ -1,0 +1,197 @@
+"""Columns: where each allocator's library is, and the proof that it answered."""
+import hashlib
+import os
+import pathlib
+import platform
+import re
+import subprocess
+from dataclasses import asdict, dataclass, field
+
+from . import REFERENCE, Problem
+
+# Library names to look for, best first. Debian's tcmalloc is gperftools'.
+KNOWN = {
+    "mimalloc": (r"libmimalloc\.so\.\d+(\.\d+)*",),
+    "tcmalloc": (r"libtcmalloc_minimal\.so\.\d+", r"libtcmalloc\.so\.\d+"),
+    "jemalloc": (r"libjemalloc\.so\.\d+",),
+}
+OURS = "mymalloc"
+OURS_FILE = "allocator/libmymalloc_preload.so"
+DEFAULT = (REFERENCE, *KNOWN, OURS)
+AGAIN = "-again"  # suffix of the control column: the same library under a second name
+
+
+@dataclass
+class Column:
+    name: str
+    path: str | None = None  # None: what the program gets without a preload
+    environment: dict = field(default_factory=dict)
+    sha256: str | None = None
+    stamp: list | None = None  # device, inode, size, mtime: cheap to check in each process
+    package: str | None = None
+    control_of: str | None = None
+    # What the processes said of themselves; filled in by the runner.
+    version: str | None = None
+    frontend: str | None = None
+
+    def preload(self):
+        variables = dict(self.environment)
+        if self.path:
+            variables["LD_PRELOAD"] = self.path
+        return variables
+
+    def as_dict(self):
+        return asdict(self)
+
+
+def library_paths():
+    """Every shared library the loader knows, for this machine's architecture."""
+    flag = {"x86_64": "x86-64", "aarch64": "AArch64"}.get(platform.machine(), "")
+    for command in ("ldconfig", "/sbin/ldconfig"):
+        try:
+            listing = subprocess.run([command, "-p"], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        for line in listing.stdout.splitlines():
+            name, arrow, path = line.strip().partition(" => ")
+            if arrow and flag in name:
+                yield path
+        return
+
+
+def find_known(name):
+    paths = list(library_paths())
+    for pattern in KNOWN[name]:
+        found = [path for path in paths if re.fullmatch(pattern, os.path.basename(path))]
+        if found:
+            return max(found, key=lambda path: [int(n) for n in re.findall(r"\d+", path)])
+    return None
+
+
+def stamp_of(path):
+    status = os.stat(path)
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
+
+
+def package_of(path):
+    """The Debian package and version that owns the file, or None."""
+    for name in (path, os.path.realpath(path), path.removeprefix("/usr"), "/usr" + path):
+        owner = subprocess.run(["dpkg-query", "-S", name], capture_output=True, text=True) \
+            if os.path.exists("/usr/bin/dpkg-query") else None
+        if owner and owner.returncode == 0:
+            package = owner.stdout.split(": ")[0].split(",")[0]
+            shown = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}", package],
+                                   capture_output=True, text=True)
+            return shown.stdout or None
+    return None
+
+
+def library(name, path, environment=None, control_of=None):
+    """A column for a library file, its identity recorded now."""
+    real = os.path.realpath(path)
+    try:
+        with open(real, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise Problem(f"allocator '{name}': cannot read {path}: {error.strerror}") from None
+    if data[:4] != b"\x7fELF":
+        raise Problem(f"allocator '{name}': {path} is not a shared library (no ELF header)")
+    if " " in real or ":" in real:
+        raise Problem(f"allocator '{name}': LD_PRELOAD takes no path with a blank or colon: {real}")
+    return Column(name, real, environment or {}, hashlib.sha256(data).hexdigest(),
+                  stamp_of(real), package_of(real), control_of)
+
+
+def reference():
+    """What runs without a preload; the file is the one this process is linked to."""
+    path = next((line.split()[-1] for line in open("/proc/self/maps", encoding="utf-8")
+                 if re.search(r"/libc\.so\.6$|/libc-[\d.]+\.so$", line)), None)
+    if not path:
+        raise Problem("the reference column needs glibc, and this system has none")
+    column = library(REFERENCE, path)
+    column.path = None
+    return column
+
+
+def parse_own(text):
+    """--allocator name=/path.so[,ENV=value…] -> Column"""
+    name, equals, rest = text.partition("=")
+    path, *settings = rest.split(",")
+    if not equals or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name) or not path:
+        raise Problem(f"--allocator '{text}': the form is name=/path/lib.so[,ENV=value…]")
+    environment = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+            raise Problem(f"--allocator '{text}': '{setting}' is not ENV=value")
+        environment[key] = value
+    if path == REFERENCE:  # glibc with another tunable, say
+        column = reference()
+        column.name, column.environment = name, environment
+        return column
+    return library(name, path, environment)
+
+
+def resolve(names, own, build):
+    """The columns to run, the reference first. names: as --allocators; own: --allocator."""
+    mine = [parse_own(text) for text in own]
+    taken = {column.name: column for column in mine}
+    if len(taken) != len(mine):
+        raise Problem("--allocator: a name is given twice")
+    columns = [taken.get(REFERENCE) or reference()]
+    for name in list(dict.fromkeys(names)) + [name for name in taken if name not in names]:
+        if name == REFERENCE:
+            continue
+        columns.append(taken.get(name) or find(name, build, taken))
+    return columns
+
+
+def find(name, build, taken=()):
+    accepted = ", ".join([*DEFAULT, *(n for n in taken if n not in DEFAULT)])
+    if name == OURS:
+        path = pathlib.Path(build) / OURS_FILE
+        if not path.exists():
+            raise Problem(f"allocator '{name}': {path} is not built; accepted: {accepted}, "
+                          "or --allocator name=/path/lib.so")
+        return library(name, str(path))
+    if name not in KNOWN:
+        raise Problem(f"unknown allocator '{name}'; accepted: {accepted}, "
+                      "or --allocator name=/path/lib.so")
+    path = find_known(name)
+    if not path:
+        raise Problem(f"allocator '{name}': no library of that name is installed "
+                      f"(ci/setup bench installs it); accepted: {accepted}, "
+                      "or --allocator name=/path/lib.so")
+    return library(name, path)
+
+
+def again(column):
+    """The control: the same file and environment under a second name."""
+    return Column(**(column.as_dict() | {"name": column.name + AGAIN, "control_of": column.name}))
+
+
+def changed(column):
+    """True when the file is not the one that was recorded."""
+    try:
+        return bool(column.path) and stamp_of(column.path) != column.stamp
+    except OSError:
+        return True
+
+
+def refusal(column, context):
+    """Why a sample's context does not prove that this column's allocator answered, or None."""
+    said = context.get("allocator_path")
+    if not said:
+        return "the process did not say which malloc it used"
+    if column.path is None:
+        if not re.match(r"libc[.-]", os.path.basename(said)):
+            return f"malloc came from {said}, not from glibc"
+    elif os.path.realpath(said) != column.path:
+        return f"the preload did not take: malloc came from {said}, not from {column.path}"
+    version = context.get("allocator_version", "")
+    # The control and our own builds under any name say what they are; others need not.
+    if column.name == OURS and not version.startswith(OURS):
+        return f"the library calls itself '{version}', not {OURS}"
+    if column.version and version != column.version:
+        return f"the version changed during the run: {column.version}, then {version}"
+    return None

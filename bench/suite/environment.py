@@ -1,0 +1,142 @@
+"""The machine and the software that a result belongs to: part of every result."""
+import ctypes
+import os
+import platform
+import re
+import struct
+import subprocess
+
+AT_RSEQ_FEATURE_SIZE, AT_RSEQ_ALIGN = 27, 28
+CGROUP = "/sys/fs/cgroup"
+
+
+def text_of(path, default=None):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return default
+
+
+def output_of(*command):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def auxiliary(key):
+    """A value of this process's auxiliary vector, or None."""
+    try:
+        with open("/proc/self/auxv", "rb") as file:
+            data = file.read()
+    except OSError:
+        return None
+    return {k: v for k, v in struct.iter_unpack("NN", data)}.get(key)
+
+
+def rseq():
+    """How far restartable sequences go here: kernel, and what glibc registered."""
+    facts = {"feature size (AT_RSEQ_FEATURE_SIZE)": auxiliary(AT_RSEQ_FEATURE_SIZE) or "not told"}
+    try:
+        facts["glibc __rseq_size"] = ctypes.c_uint.in_dll(ctypes.CDLL(None), "__rseq_size").value
+    except (ValueError, OSError):
+        facts["glibc __rseq_size"] = "no such symbol"
+    feature = auxiliary(AT_RSEQ_FEATURE_SIZE)
+    facts["mm_cid"] = "yes" if feature and feature >= 28 else "no"
+    return facts
+
+
+def bracketed(path):
+    """'always [madvise] never' -> madvise"""
+    found = re.search(r"\[(\w+)\]", text_of(path, ""))
+    return found[1] if found else text_of(path, "none")
+
+
+def processor():
+    info = text_of("/proc/cpuinfo", "")
+    for key in ("model name", "Model", "Hardware", "CPU part"):
+        if found := re.search(rf"^{key}\s*:\s*(.+)$", info, re.M):
+            return found[1]
+    return platform.machine()
+
+
+def cgroup_limits():
+    """CPU quota in CPUs and memory limit in bytes; None where there is none."""
+    own = (text_of("/proc/self/cgroup", "").splitlines() or [""])[-1].split(":")[-1].lstrip("/")
+    cpus = memory = None
+    for folder in (os.path.join(CGROUP, own), CGROUP):
+        quota = (text_of(os.path.join(folder, "cpu.max")) or "max").split()
+        if cpus is None and quota[0] != "max" and len(quota) == 2:
+            cpus = int(quota[0]) / int(quota[1])
+        limit = text_of(os.path.join(folder, "memory.max")) or "max"
+        if memory is None and limit != "max":
+            memory = int(limit)
+    return cpus, memory
+
+
+def usable_cpus():
+    """CPUs that the run may keep busy: what more threads than these are called crowded by."""
+    quota, _ = cgroup_limits()
+    allowed = len(os.sched_getaffinity(0))
+    return min(allowed, quota) if quota else allowed
+
+
+def commit(root):
+    found = output_of("git", "-C", root, "rev-parse", "HEAD")
+    if not found:
+        return os.environ.get("MYMALLOC_COMMIT", "unknown")
+    changed = output_of("git", "-C", root, "status", "--porcelain", "--untracked-files=no")
+    return found[:12] + (" with changes" if changed else "")
+
+
+def container():
+    if os.path.exists("/.dockerenv"):
+        return "docker"
+    if os.path.exists("/run/.containerenv"):
+        return "podman"
+    return text_of("/run/systemd/container", "none seen")
+
+
+def describe(root):
+    """{section: {name: value}}, in the order to show."""
+    quota, memory = cgroup_limits()
+    release = text_of("/etc/os-release", "")
+    pretty = re.search(r'^PRETTY_NAME="?([^"\n]+)', release, re.M)
+    flags = text_of("/proc/cpuinfo", "")
+    thp = "/sys/kernel/mm/transparent_hugepage"
+    total = re.search(r"MemTotal:\s+(\d+)", text_of("/proc/meminfo", ""))
+    cpu = "/sys/devices/system/cpu"
+    return {
+        "machine": {
+            "CPU": processor(),
+            "CPUs online": os.cpu_count(),
+            "CPUs allowed (affinity)": len(os.sched_getaffinity(0)),
+            "threads per core": text_of(f"{cpu}/smt/active", "?") == "1" and "2 or more" or "1",
+            "memory": f"{int(total[1]) // 1024} MiB" if total else "?",
+            "virtual machine": "yes" if re.search(r"\bhypervisor\b", flags) else "not told",
+            "container": container(),
+            "governor": text_of(f"{cpu}/cpu0/cpufreq/scaling_governor", "not told (virtual?)"),
+            "load at start": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+        },
+        "limits": {
+            "cgroup CPU quota": f"{quota:g} CPUs" if quota else "none",
+            "cgroup memory": f"{memory // 2**20} MiB" if memory else "none",
+        },
+        "kernel": {
+            "release": platform.release(),
+            "architecture": platform.machine(),
+            "transparent huge pages": bracketed(f"{thp}/enabled"),
+            "THP defrag": bracketed(f"{thp}/defrag"),
+            "overcommit": text_of("/proc/sys/vm/overcommit_memory", "?"),
+            "page size": f"{os.sysconf('SC_PAGE_SIZE')} B",
+        },
+        "rseq": rseq(),
+        "software": {
+            "system": pretty[1] if pretty else "?",
+            "glibc": os.confstr("CS_GNU_LIBC_VERSION"),
+            "commit": commit(root),
+            "python": platform.python_version(),
+        },
+    }
