@@ -32,7 +32,7 @@ static const char help[] =
     "  -o, --output FILE  where to; an existing file is replaced\n"
     "  -c, --children     also record the processes that PROGRAM starts, each in\n"
     "                     FILE.PID; otherwise only PROGRAM itself is recorded\n"
-    "  -q, --quiet        no closing line on standard error\n"
+    "  -q, --quiet        on standard error, only what went wrong\n"
     "  -h, --help         this text\n"
     "\n"
     "Exit status: that of PROGRAM (128 + N after signal N); 125 nothing was recorded,\n"
@@ -226,7 +226,7 @@ static bool seal_one(const struct record *rec, const char *path)
         describe(rec, path, &h, threads);
     else
         complain("%s: cannot be sealed: %s", path, error);
-    if (h.children && !rec->children)
+    if (h.children && !rec->children && !rec->quiet)
         complain("%s: it started other processes; --children records them too", path);
     return true;
 }

@@ -1,0 +1,471 @@
+#!/usr/bin/python3
+"""Tests of mymalloc-trace: what goes into a recording comes out of it.
+
+Run by ctest, or by hand:  TRACE_BUILD=... TRACE_TESTS=... trace_test.py [CASE...]
+"""
+import collections
+import glob
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import zlib
+
+BUILD = os.environ["TRACE_BUILD"]
+TESTS = os.environ["TRACE_TESTS"]
+TOOL = os.path.join(BUILD, "mymalloc-trace")
+KNOWN = os.path.join(TESTS, "trace_known")
+ENDING = os.path.join(TESTS, "trace_ending")
+DUMP = os.path.join(TESTS, "trace_dump")
+LIBRARIES = "/usr/lib/%s" % getattr(sys.implementation, "_multiarch", "")
+
+THREADS, ROUNDS, BASE = 4, 2000, 3001  # of known.c
+COUNT, SIZE = 20000, 30001  # of ending.c
+
+Call = collections.namedtuple("Call", "thread kind slot size align note")
+
+
+def run(*command, env=None, **more):
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=dict(os.environ, **(env or {})),
+        **more,
+    )
+
+
+def allocators():
+    """Whatever can be preloaded here, glibc (None) first."""
+    found = {"glibc": None}
+    if os.environ.get("TRACE_SANITIZED"):
+        return found
+    if os.environ.get("TRACE_PRELOAD"):
+        found["mymalloc"] = os.environ["TRACE_PRELOAD"]
+    for name in "mimalloc", "jemalloc", "tcmalloc":
+        for path in sorted(glob.glob(f"{LIBRARIES}/lib{name}.so.*"))[:1]:
+            found[name] = path
+    return found
+
+
+class TraceCase(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="trace-test.")
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.trace = os.path.join(self.directory, "t.mtrace")
+
+    def record(self, *program, options=(), env=None, **more):
+        return run(TOOL, "record", "-q", "-o", self.trace, *options, "--", *program,
+                   env=env, **more)
+
+    def calls(self, path=None):
+        dumped = run(DUMP, path or self.trace)
+        self.assertEqual(dumped.returncode, 0, dumped.stderr)
+        for line in dumped.stdout.splitlines():
+            thread, kind, slot, size, align, note = line.split()
+            yield Call(int(thread), kind, int(slot), int(size), int(align), note)
+
+    def marked(self, path=None):
+        """How many allocations of ending.c there are, by what they add to SIZE."""
+        sizes = collections.Counter()
+        for call in self.calls(path):
+            if call.kind == "malloc" and call.size in range(SIZE, SIZE + 10):
+                sizes[call.size - SIZE] += 1
+        return dict(sizes)
+
+    def replay(self, *options, preload=None, path=None):
+        env = {"LD_PRELOAD": preload} if preload else {}
+        done = run(TOOL, "replay", "--json", *options, path or self.trace, env=env)
+        self.assertEqual(done.returncode, 0, f"{preload}: {done.stderr}{done.stdout[-500:]}")
+        result = json.loads(done.stdout)
+        if preload:
+            self.assertEqual(os.path.realpath(result["allocator_path"]),
+                             os.path.realpath(preload))
+        return result
+
+    def replay_everywhere(self, expected_ops):
+        for name, preload in allocators().items():
+            with self.subTest(allocator=name):
+                result = self.replay("--touch", "--repeat", "2", preload=preload)
+                self.assertEqual(result["ops"], expected_ops)
+                self.assertEqual(len(result["passes"]), 2)
+                self.assertGreaterEqual(result["peak_rss_bytes"] - result["base_rss_bytes"],
+                                        result["live_bytes"] // 4)
+                self.assertGreater(result["minor_faults"], 0)
+                self.assertGreater(result["ops_per_second"], 0)
+
+    def assert_one_line(self, done, status, *words):
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertEqual(done.stdout, "")
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr)
+
+
+class RoundTrip(TraceCase):
+    """Every call of known.c, with its kind, size, alignment and thread, and no other."""
+
+    def setUp(self):
+        super().setUp()
+        self.done = self.record(KNOWN)
+        self.assertEqual(self.done.returncode, 3)  # of known.c
+
+    def test_every_call_is_there(self):
+        taken = collections.Counter()
+        remote = collections.Counter()
+        resized = 0
+        owner = {}
+        for call in self.calls():
+            self.assertEqual(call.note, "-")
+            if call.kind == "failed":
+                self.assertEqual(call.size, 2**63 - 1)
+                taken["failed"] += 1
+            elif call.kind == "free":
+                thread, size = owner.pop(call.slot)
+                if BASE <= size < BASE + 10 * THREADS:
+                    remote[(size - BASE) % 10, call.thread != thread] += 1
+            elif call.kind == "realloc":
+                thread, size = owner[call.slot]
+                owner[call.slot] = thread, call.size
+                if BASE <= size < BASE + 10 * THREADS:
+                    self.assertEqual(call.size, size + 5)
+                    self.assertEqual(call.thread, thread)
+                    resized += 1
+            else:
+                self.assertNotIn(call.slot, owner)
+                owner[call.slot] = call.thread, call.size
+                if BASE <= call.size < BASE + 10 * THREADS:
+                    taken[(call.size - BASE) % 10, call.kind, call.align] += 1
+        all_of_a_kind = THREADS * ROUNDS
+        self.assertEqual(dict(taken), {
+            (0, "malloc", 0): all_of_a_kind,
+            (1, "calloc", 0): all_of_a_kind,
+            (2, "aligned", 8): all_of_a_kind,
+            (3, "fresh", 0): all_of_a_kind,
+            (4, "aligned", 6): all_of_a_kind,
+            (5, "fresh", 0): all_of_a_kind,
+            "failed": 1,
+        })
+        self.assertEqual(resized, all_of_a_kind)
+        self.assertEqual(dict(remote), {
+            (0, False): all_of_a_kind,
+            (1, False): all_of_a_kind,
+            (2, False): all_of_a_kind,
+            (8, True): all_of_a_kind,
+            (4, True): all_of_a_kind,
+            (5, True): all_of_a_kind,
+        })
+        leaked = [size for _, size in owner.values() if BASE <= size < BASE + 100]
+        self.assertEqual(leaked, [])
+
+    def test_replay(self):
+        calls = sum(1 for call in self.calls() if call.kind != "failed")
+        self.replay_everywhere(calls)
+
+    def test_live_bytes(self):
+        live = peak = 0
+        size = {}
+        for call in self.calls():
+            if call.kind == "failed":
+                continue
+            live -= size.pop(call.slot, 0)
+            if call.kind != "free":
+                size[call.slot] = call.size
+                live += call.size
+            peak = max(peak, live)
+        self.assertEqual(self.replay()["live_bytes"], peak)
+
+    def test_summary(self):
+        done = run(TOOL, "summary", self.trace)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        text = " ".join(done.stdout.split())
+        self.assertIn(f"aligned to 64 B {THREADS * ROUNDS:,}", text)
+        self.assertIn(f"aligned to 256 B {THREADS * ROUNDS:,}", text)
+        self.assertIn("in 5 threads", text)
+        self.assertIn("failed 1 ", text)
+
+
+class Endings(TraceCase):
+    """Nothing is lost however the program, or a thread of it, ends."""
+
+    def test_ways(self):
+        ways = {"exit": 4, "_exit": 5, "abort": 128 + signal.SIGABRT,
+                "kill": 128 + signal.SIGKILL}
+        for way, status in ways.items():
+            with self.subTest(way=way):
+                done = self.record(ENDING, way)
+                self.assertEqual(done.returncode, status, done.stderr)
+                self.assertEqual(self.marked(), {0: COUNT, 1: COUNT})
+                self.replay("--touch")
+
+    def test_thread_exit(self):
+        self.assertEqual(self.record(ENDING, "thread").returncode, 6)
+        self.assertEqual(self.marked(), {0: COUNT, 1: COUNT, 2: COUNT})
+
+    def test_many_short_threads(self):
+        self.assertEqual(self.record(ENDING, "churn").returncode, 6)
+        result = self.replay("--touch")
+        self.assertEqual(self.marked(), {0: COUNT + 500})
+        self.assertEqual(result["threads"], 501)
+        self.assertLessEqual(result["concurrent_threads"], 2)
+
+    def test_recorder_killed_as_well(self):
+        """What was recorded can be read even if nobody was there to seal it."""
+        recording = subprocess.Popen([TOOL, "record", "-o", self.trace, "--", "sleep", "60"])
+        deadline = time.monotonic() + 30
+        while not os.path.exists(self.trace) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        child = int(run("ps", "-o", "pid=", "--ppid", str(recording.pid)).stdout)
+        recording.kill()
+        recording.wait()
+        os.kill(child, signal.SIGKILL)
+        done = run(TOOL, "summary", self.trace)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("not sealed", done.stderr)
+        self.assertIn("sleep 60", done.stdout)
+
+
+class Processes(TraceCase):
+    """Who is recorded: the program, its last image, and on request its children."""
+
+    def test_child_is_not_recorded(self):
+        done = run(TOOL, "record", "-o", self.trace, "--", ENDING, "fork")
+        self.assertEqual(done.returncode, 6)
+        self.assertEqual(self.marked(), {0: COUNT, 2: COUNT})
+        self.assertIn("--children", done.stderr)
+        self.assertEqual(os.listdir(self.directory), ["t.mtrace"])
+
+    def test_child_is_recorded(self):
+        self.assertEqual(self.record(ENDING, "fork", options=["-c"]).returncode, 6)
+        self.assertEqual(self.marked(), {0: COUNT, 2: COUNT})
+        child, = glob.glob(self.trace + ".*")
+        self.assertEqual(self.marked(child), {1: COUNT})
+        self.replay("--touch", path=child)
+
+    def test_last_image_is_recorded(self):
+        self.assertEqual(self.record(ENDING, "exec").returncode, 6)
+        self.assertEqual(self.marked(), {0: COUNT})
+
+    def test_shell_and_children(self):
+        self.assertEqual(self.record("sh", "-c", f"{ENDING} last; exit 11",
+                                     options=["-c"]).returncode, 11)
+        child, = glob.glob(self.trace + ".*")
+        self.assertEqual(self.marked(child), {0: COUNT})
+
+
+class BadFiles(TraceCase):
+    """Whatever is wrong with a file: one line, a status, and no crash."""
+
+    def setUp(self):
+        super().setUp()
+        self.assertEqual(self.record(ENDING, "last").returncode, 6)
+        with open(self.trace, "rb") as f:
+            self.good = f.read()
+
+    def refuse(self, content, *words):
+        with open(self.trace, "wb") as f:
+            f.write(content)
+        for command in "replay", "summary":
+            done = run(TOOL, command, self.trace)
+            self.assert_one_line(done, 1, "t.mtrace", *words)
+
+    def test_empty(self):
+        self.refuse(b"", "empty")
+
+    def test_foreign(self):
+        self.refuse(b"#!/bin/sh\necho not a trace\n", "not a trace")
+        self.refuse(b"x", "not a trace")
+        self.refuse(bytes(100000), "not a trace")
+
+    def test_version(self):
+        self.refuse(self.good[:8] + struct.pack("<I", 77) + self.good[12:], "version 77",
+                    "reads version 1")
+
+    def test_truncated(self):
+        for length in (12, 100, 511, 512, 513, 520, 530, 1000, len(self.good) // 2,
+                       len(self.good) - 1):
+            with self.subTest(length=length):
+                self.refuse(self.good[:length], "truncated")
+
+    def test_flipped_bits(self):
+        for at in range(12, len(self.good), max(1, len(self.good) // 97)):
+            with self.subTest(at=at):
+                bad = bytearray(self.good)
+                bad[at] ^= 0x10
+                self.refuse(bytes(bad), "")
+
+    def test_too_long(self):
+        self.refuse(self.good + b"more", "damaged")
+
+    def test_lying_header(self):
+        """Checksums in order, but the contents are not."""
+        for where, value in ((12, 1 << 31), (32, 99999), (40, 1)):
+            with self.subTest(where=where):
+                bad = bytearray(self.good)
+                bad[where:where + 4] = struct.pack("<I", value)
+                bad[76:80] = bytes(4)
+                bad[76:80] = struct.pack("<I", zlib.crc32(bytes(bad[:512])))
+                self.refuse(bytes(bad), "")
+
+    def test_missing_and_directory(self):
+        done = run(TOOL, "summary", os.path.join(self.directory, "no"))
+        self.assert_one_line(done, 1, "No such file")
+        done = run(TOOL, "replay", self.directory)
+        self.assert_one_line(done, 1, "not a regular file")
+
+    def test_full_disk(self):
+        """A recording that outgrows its disk stops; the program goes on."""
+        limited = os.path.join(self.directory, "small")
+        os.mkdir(limited)
+        if run("mount", "-t", "tmpfs", "-o", "size=192k", "tmpfs", limited).returncode:
+            self.skipTest("cannot mount a small tmpfs")
+        self.addCleanup(run, "umount", limited)
+        small = os.path.join(limited, "t.mtrace")
+        done = run(TOOL, "record", "-o", small, "--", KNOWN)
+        self.assertEqual(done.returncode, 3)
+        self.assertEqual(done.stdout, run(KNOWN).stdout)
+        self.assertIn("No space left", done.stderr)
+        self.assertEqual(run(TOOL, "summary", small).returncode, 0)
+        self.replay("--touch", path=small)
+
+
+class CommandLine(TraceCase):
+    def test_help(self):
+        for command in ([], ["record"], ["replay"], ["summary"]):
+            done = run(TOOL, *command, "--help")
+            self.assertEqual(done.returncode, 0)
+            self.assertIn("Usage: mymalloc-trace", done.stdout)
+            self.assertEqual(done.stderr, "")
+            self.assertLessEqual(max(map(len, done.stdout.splitlines())), 90)
+
+    def test_usage_errors(self):
+        self.assert_one_line(run(TOOL, "rewind"), 2, "'rewind'", "record, replay, summary")
+        self.assert_one_line(run(TOOL, "replay"), 2, "FILE")
+        self.assert_one_line(run(TOOL, "replay", "a", "b"), 2, "'b'")
+        self.assert_one_line(run(TOOL, "record", "true"), 2, "-o FILE")
+        self.assert_one_line(run(TOOL, "record", "-o", self.trace), 2, "PROGRAM")
+        for value in "0", "1001", "x", "", "3x", "99999999999999999999":
+            self.assert_one_line(run(TOOL, "replay", "--repeat", value, "a"), 2,
+                                 f"'{value}'", "1 to 1000")
+        self.assertEqual(run(TOOL, "replay", "--fast", "a").returncode, 2)
+
+    def test_program_trouble(self):
+        self.assert_one_line(self.record("/no/such/program"), 127, "/no/such/program")
+        self.assertFalse(os.path.exists(self.trace))
+        self.assert_one_line(self.record(self.directory), 126, "Permission denied")
+        done = run(TOOL, "record", "-o", "/no/such/directory/t", "--", "true")
+        self.assert_one_line(done, 125, "/no/such/directory/t", "No such file")
+
+    def test_a_file_that_is_no_trace_is_kept(self):
+        precious = os.path.join(self.directory, "main.c")
+        with open(precious, "w") as f:
+            f.write("int main(void) { return 0; }\n")
+        done = run(TOOL, "record", "-o", precious, "--", "true")
+        self.assert_one_line(done, 125, "not a trace")
+        with open(precious) as f:
+            self.assertIn("main", f.read())
+
+    def test_static_program(self):
+        source = os.path.join(self.directory, "s.c")
+        with open(source, "w") as f:
+            f.write("int main(void) { return 9; }\n")
+        if run("cc", "-static", source, "-o", self.directory + "/s").returncode:
+            self.skipTest("no static libc")
+        self.assert_one_line(self.record(self.directory + "/s"), 125, "statically linked",
+                             "status 9")
+
+
+class Output(TraceCase):
+    """A recorded program prints, reads and returns what it would otherwise."""
+
+    def same(self, *program, stdin=None):
+        plain = run(*program, input=stdin)
+        recorded = self.record(*program, input=stdin)
+        self.assertEqual((plain.returncode, plain.stdout, plain.stderr),
+                         (recorded.returncode, recorded.stdout, recorded.stderr))
+        self.assertGreater(sum(1 for _ in self.calls()), 10)
+
+    def test_programs(self):
+        self.same(KNOWN)
+        self.same("sort", "-r", stdin="".join(f"{i * 7919 % 1000}\n" for i in range(5000)))
+        self.same("ls", "-l", "/usr/lib")
+        self.same("sed", "s/a/b/", "/no/such/file")
+
+    def test_descriptors(self):
+        """No descriptor of the recorder's is open in the program."""
+        self.same("sh", "-c", "ls /proc/self/fd | tr '\\n' ' '")
+
+
+class Python(TraceCase):
+    PROGRAM = """
+import json, threading
+def work(n):
+    for i in range(40):
+        text = json.dumps({str(k): [k * 1.5, "x" * (k % 90)] for k in range(n)})
+        assert json.loads(text)[str(n - 1)][0] == (n - 1) * 1.5
+threads = [threading.Thread(target=work, args=(100 + i,)) for i in range(4)]
+for t in threads: t.start()
+for t in threads: t.join()
+print("done")
+"""
+
+    def test_python(self):
+        env = {"PYTHONMALLOC": "malloc"}
+        done = self.record("/usr/bin/python3", "-c", self.PROGRAM, env=env)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "done\n", ""))
+        notes = collections.Counter(call.note for call in self.calls())
+        self.assertEqual(set(notes), {"-"})
+        self.assertGreater(notes["-"], 100000)
+        result = self.replay()
+        self.assertEqual(result["threads"], 5)
+        self.replay_everywhere(notes["-"])
+
+
+class Redis(TraceCase):
+    def test_redis(self):
+        server, client = shutil.which("redis-server"), shutil.which("redis-benchmark")
+        if not server or not client:
+            self.skipTest("redis-server is not installed")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = str(s.getsockname()[1])
+        recording = subprocess.Popen(
+            [TOOL, "record", "-q", "-o", self.trace, "--", server, "--port", port, "--save",
+             "", "--appendonly", "no", "--dir", self.directory],
+            stdout=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 30
+            while run("redis-cli", "-p", port, "ping").stdout != "PONG\n":
+                self.assertLess(time.monotonic(), deadline, "redis-server does not answer")
+                time.sleep(0.1)
+            done = run(client, "-p", port, "-n", "5000", "-q", "-r", "1000", "-d", "200", "-t",
+                       "set,get,lpush,lpop,sadd,hset,zadd")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            run("redis-cli", "-p", port, "flushall", "async")
+            run("redis-cli", "-p", port, "shutdown", "nosave")
+            self.assertEqual(recording.wait(timeout=60), 0)
+        finally:
+            if recording.poll() is None:
+                recording.terminate()
+                recording.wait()
+        calls = [call for call in self.calls() if call.kind != "failed"
+                 and call.note != "unknown"]
+        self.assertGreater(len(calls), 50000)
+        self.assertGreater(len({call.thread for call in calls}), 1)
+        self.replay_everywhere(len(calls))
+
+
+if __name__ == "__main__":
+    program = unittest.main(exit=False)
+    outcome = program.result
+    skipped = outcome.testsRun and len(outcome.skipped) == outcome.testsRun
+    sys.exit(77 if skipped else not outcome.wasSuccessful())
