@@ -68,8 +68,6 @@ MYM_SLOW void mym_free_slow(void *ptr)
         unsigned class = mym_heap.class[mym_unit_of(ptr)];
 
         if (class != 0) {
-            if ((uintptr_t)ptr % MYM_ALIGNMENT != 0)
-                mym_fatal("free of a pointer into the middle of an object", ptr);
             mym_cache_push_slow(class, ptr);
             return;
         }
@@ -106,13 +104,15 @@ size_t mym_usable(const void *ptr)
     if (mym_in_heap(ptr)) {
         unsigned class = mym_heap.class[mym_unit_of(ptr)];
 
-        if (class != 0)
+        if (class != 0) {
+            mym_slab_check(ptr);
             return mym_classes[class].size;
+        }
     }
     if (is_started())
         bytes = mym_large_bytes(ptr);
     if (bytes == 0)
-        mym_fatal("a pointer that was never allocated", ptr);
+        mym_bad_pointer(ptr);
     return bytes;
 }
 
@@ -185,6 +185,8 @@ void mym_free_sized(void *ptr, size_t alignment, size_t size)
     if (ptr == NULL)
         return;
     usable = mym_usable(ptr);
+    if ((uintptr_t)ptr & (alignment - 1))
+        mym_fatal("sized free with a wrong alignment", ptr);
     /*
      * What realloc leaves in place may be down to half the size of its place; an
      * alignment may have chosen a place up to `alignment` bytes larger.

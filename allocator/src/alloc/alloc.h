@@ -56,8 +56,9 @@ size_t mym_good_size(size_t size);
 /* ---- large.c: objects without a size class. errno is the caller's to set. ---- */
 
 void *mym_large_take(size_t size, size_t alignment, bool *zeroed);
-/* Fatal when ptr is no such object. */
 void mym_large_put(void *ptr);
+/* What is wrong with a pointer that is no object: told, then abort. */
+_Noreturn void mym_bad_pointer(const void *ptr);
 /* Bytes of the object at ptr, 0 when there is none. */
 size_t mym_large_bytes(const void *ptr);
 size_t mym_large_good_size(size_t size);

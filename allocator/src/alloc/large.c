@@ -186,24 +186,51 @@ static uint32_t span_at(const void *ptr)
     return u->kind == MYM_LARGE && u->first == unit && mym_unit_address(unit) == ptr ? unit : 0;
 }
 
+static bool is_inside_mapping(const void *ptr)
+{
+    bool inside = false;
+
+    LOCK();
+    for (size_t i = 0; i < huge.room; i++)
+        inside |= (uintptr_t)ptr - huge.table[i].addr < huge.table[i].bytes;
+    UNLOCK();
+    return inside;
+}
+
+void mym_bad_pointer(const void *ptr)
+{
+    bool inside = false;
+
+    if (mym_in_heap(ptr)) {
+        uint32_t unit = mym_unit_of(ptr);
+        const struct mym_unit *span = &mym_heap.units[mym_heap.units[unit].first];
+
+        if (mym_heap.units[unit].kind == MYM_FREE)
+            mym_fatal("double free", ptr);
+        inside = span->kind == MYM_LARGE && unit - span->first < span->length;
+    } else {
+        inside = is_inside_mapping(ptr);
+    }
+    mym_fatal(inside ? "free of a pointer into the middle of an object"
+                     : "free of a pointer that was never allocated",
+              ptr);
+}
+
 MYM_SLOW void mym_large_put(void *ptr)
 {
     struct mapping entry;
 
     if (mym_in_heap(ptr)) {
-        uint32_t unit = mym_unit_of(ptr);
+        uint32_t unit = span_at(ptr);
 
-        if (span_at(ptr) == 0)
-            mym_fatal(mym_heap.units[unit].kind == MYM_FREE
-                          ? "double free"
-                          : "free of a pointer into the middle of an object",
-                      ptr);
+        if (unit == 0)
+            mym_bad_pointer(ptr);
         mym_pages_put(unit);
         return;
     }
     entry = take_out(ptr);
     if (entry.bytes == 0)
-        mym_fatal("free of a pointer that was never allocated", ptr);
+        mym_bad_pointer(ptr);
     mym_os_unmap(ptr, entry.bytes);
 }
 
@@ -240,7 +267,7 @@ static void *resize_huge(void *ptr, size_t size)
         return NULL;
     entry = take_out(ptr);
     if (entry.bytes == 0)
-        mym_fatal("realloc of a pointer that was never allocated", ptr);
+        mym_bad_pointer(ptr);
     moved = entry.bytes == bytes ? ptr : mym_os_remap(ptr, entry.bytes, bytes);
     if (moved != NULL)
         entry = (struct mapping){(uintptr_t)moved, bytes};

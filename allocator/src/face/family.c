@@ -96,8 +96,10 @@ int mym_face_mallopt(int parameter, int value)
         mym_pages_set_keep(value < 0 ? SIZE_MAX / 2 : (size_t)value);
         return 1;
     }
-    /* glibc's manual: 0 for what is not understood. Arenas are chosen at start. */
-    return 0;
+    /* Arenas are chosen at start: this can only tell whether the wish is true already. */
+    if (parameter == M_ARENA_MAX)
+        return value > 0 && (unsigned)value >= mym_arena_count;
+    return 0; /* as the manual has it for what is not understood */
 }
 
 struct mallinfo2 mym_face_mallinfo2(void)

@@ -156,13 +156,13 @@ static bool call_new_handler(void)
     return true;
 }
 
-static MYM_COLD void *new_slow(size_t alignment, size_t size, bool nothrow)
+static MYM_COLD void *new_slow(size_t alignment, size_t size)
 {
     void *object;
 
     while ((object = mym_aligned(alignment, size)) == NULL && call_new_handler())
         ;
-    if (object != NULL || nothrow)
+    if (object != NULL)
         return object;
     if (&_ZSt17__throw_bad_allocv != NULL)
         _ZSt17__throw_bad_allocv();
@@ -180,36 +180,20 @@ NEW(_Znwm) /* operator new(size_t) */
 {
     void *object = mym_malloc(size);
 
-    return MYM_LIKELY(object != NULL) ? object : new_slow(MYM_ALIGNMENT, size, false);
+    return MYM_LIKELY(object != NULL) ? object : new_slow(MYM_ALIGNMENT, size);
 }
 
 NEW(_ZnwmSt11align_val_t, size_t alignment)
 {
     void *object = mym_aligned(alignment, size);
 
-    return MYM_LIKELY(object != NULL) ? object : new_slow(alignment, size, false);
+    return MYM_LIKELY(object != NULL) ? object : new_slow(alignment, size);
 }
 
 /*
- * nothrow: a handler of the program may throw through C frames here, which carry unwind
- * tables (-fexceptions); the exception then leaves operator new(nothrow) as it would
- * leave one that is not noexcept. Programs that need it caught replace the operator.
+ * The nothrow forms of new are left to libstdc++ and libc++: theirs call the operators
+ * above inside a try block, which a C library has no way to write.
  */
-NEW(_ZnwmRKSt9nothrow_t, const void *nothrow)
-{
-    void *object = mym_malloc(size);
-
-    (void)nothrow;
-    return MYM_LIKELY(object != NULL) ? object : new_slow(MYM_ALIGNMENT, size, true);
-}
-
-NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
-{
-    void *object = mym_aligned(alignment, size);
-
-    (void)nothrow;
-    return MYM_LIKELY(object != NULL) ? object : new_slow(alignment, size, true);
-}
 
 DELETE(_ZdlPv) /* operator delete(void *) */
 {
@@ -248,9 +232,6 @@ DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothro
 /* The array forms. */
 ALIAS(_Znwm) void *_Znam(size_t);
 ALIAS(_ZnwmSt11align_val_t) void *_ZnamSt11align_val_t(size_t, size_t);
-ALIAS(_ZnwmRKSt9nothrow_t) void *_ZnamRKSt9nothrow_t(size_t, const void *);
-ALIAS(_ZnwmSt11align_val_tRKSt9nothrow_t)
-void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t, size_t, const void *);
 ALIAS(_ZdlPv) void _ZdaPv(void *);
 ALIAS(_ZdlPvm) void _ZdaPvm(void *, size_t);
 ALIAS(_ZdlPvSt11align_val_t) void _ZdaPvSt11align_val_t(void *, size_t);

@@ -107,8 +107,8 @@ struct mym_pages_info {
 bool mym_pages_init(void);
 
 /*
- * Take a span of `units` whose first unit is a multiple of `align` units (1: any) as
- * `kind`. Its records name kind, first and length. *zeroed: its bytes all read 0.
+ * Take a span of `units` whose address is a multiple of `align` units (1: any; a power
+ * of two) as `kind`. Its records name kind, first and length. *zeroed: its bytes all read 0.
  * Returns the first unit, or 0 when there is no memory.
  */
 uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind, bool *zeroed);
@@ -136,6 +136,9 @@ uint32_t mym_slab_make(unsigned class, unsigned arena);
 
 /* Move up to `want` free slots of the slab, lowest address first, to out. */
 unsigned mym_slab_take(uint32_t slab, void **out, unsigned want);
+
+/* Fatal when ptr, which lies in a slab, is not the start of one of its objects. */
+void mym_slab_check(const void *ptr);
 
 /* Put an object back. Fatal when it is no object of this slab or already free. */
 void mym_slab_put(uint32_t slab, void *object);

@@ -339,6 +339,8 @@ static void set_span(uint32_t first, uint32_t length, enum mym_kind kind)
 
 uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, bool *zeroed)
 {
+    /* Addresses are to be aligned, not unit numbers: the base may be less aligned. */
+    uint64_t base = mym_heap.base >> MYM_UNIT_SHIFT;
     uint32_t padded = length + align - 1;
     uint32_t run, first, has;
 
@@ -351,7 +353,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, boo
     }
     unlink_run(run);
     has = mym_heap.units[run].length;
-    first = (run + align - 1) / align * align;
+    first = (uint32_t)((base + run + align - 1) / align * align - base);
     if (first > run)
         link_run(run, first - run);
     if (run + has > first + length)

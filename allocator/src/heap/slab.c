@@ -66,17 +66,30 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
     return got;
 }
 
+/* The number of the object that starts at ptr. Fatal when none does. */
+static uint64_t index_of(uint32_t slab, const void *ptr)
+{
+    const struct mym_class *c = &mym_classes[mym_heap.units[slab].class];
+    uint64_t offset = (uintptr_t)ptr - (uintptr_t)mym_unit_address(slab);
+    uint64_t index = offset * c->inverse >> 40;
+
+    if (MYM_UNLIKELY(index * c->size != offset || index >= c->objects))
+        mym_fatal("free of a pointer into the middle of an object", ptr);
+    return index;
+}
+
+void mym_slab_check(const void *ptr)
+{
+    index_of(mym_heap.units[mym_unit_of(ptr)].first, ptr);
+}
+
 void mym_slab_put(uint32_t slab, void *object)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
-    const struct mym_class *c = &mym_classes[unit->class];
-    uint64_t offset = (uintptr_t)object - (uintptr_t)mym_unit_address(slab);
-    uint64_t index = offset * c->inverse >> 40;
+    uint64_t index = index_of(slab, object);
     uint64_t *word = &mym_heap.bits[slab][index / 64];
     uint64_t bit = (uint64_t)1 << index % 64;
 
-    if (MYM_UNLIKELY(index * c->size != offset || index >= c->objects))
-        mym_fatal("free of a pointer into the middle of an object", object);
     if (MYM_UNLIKELY(*word & bit))
         mym_fatal("double free", object);
     *word |= bit;

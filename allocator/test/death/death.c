@@ -90,7 +90,6 @@ static void twice_with_others_between(void)
     free(p);
     for (int i = 0; i < 30; i++)
         free(take(100));
-    free(take_in_slab(48));
     free(wrong(p));
     malloc_trim(0);
 }
