@@ -29,3 +29,17 @@ configure_file(${CMAKE_CURRENT_LIST_DIR}/mymalloc.pc.in
   ${CMAKE_CURRENT_BINARY_DIR}/mymalloc.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/mymalloc.pc
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT dev)
+
+add_executable(mymalloc-run ${CMAKE_CURRENT_LIST_DIR}/run/run.c
+  ${CMAKE_CURRENT_LIST_DIR}/run/program.c ${CMAKE_CURRENT_LIST_DIR}/run/doctor.c)
+file(RELATIVE_PATH mym_library_from_bin
+  ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
+target_compile_definitions(mymalloc-run PRIVATE _GNU_SOURCE
+  LIBRARY_FROM_BIN="${mym_library_from_bin}/$<TARGET_SONAME_FILE_NAME:mymalloc_preload>")
+target_link_libraries(mymalloc-run PRIVATE mymalloc_warnings ${CMAKE_DL_LIBS})
+install(TARGETS mymalloc-run DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
+install(FILES ${PROJECT_SOURCE_DIR}/docs/man/mymalloc.3
+  DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT dev)
+install(FILES ${PROJECT_SOURCE_DIR}/docs/man/mymalloc-run.1
+  ${PROJECT_SOURCE_DIR}/docs/man/mymalloc-trace.1
+  DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tools)

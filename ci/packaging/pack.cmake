@@ -1,0 +1,33 @@
+# cpack -G DEB: one package per component. ci/package configures for /usr and runs it.
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME mymalloc)
+set(CPACK_PACKAGE_VENDOR "the mymalloc authors")
+set(CPACK_PACKAGE_CONTACT "the mymalloc authors <mymalloc@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(CPACK_PACKAGING_INSTALL_PREFIX ${CMAKE_INSTALL_PREFIX})
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL runtime dev tools)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
+
+# ldconfig on install and removal, and what a program built against this must depend on.
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
+# dpkg-shlibdeps finds our own library where the build put it.
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR}/allocator)
+
+set(runtime_package libmymalloc${PROJECT_VERSION_MAJOR})
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME ${runtime_package})
+set(CPACK_DEBIAN_DEV_PACKAGE_NAME libmymalloc-dev)
+set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS "${runtime_package} (= ${PROJECT_VERSION}), libc6-dev")
+set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME mymalloc-tools)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION utils)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "${runtime_package} (= ${PROJECT_VERSION})")
+set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "Shared libraries: My* functions, and malloc for LD_PRELOAD.")
+set(CPACK_COMPONENT_DEV_DESCRIPTION "Headers, static library, CMake and pkg-config files.")
+set(CPACK_COMPONENT_TOOLS_DESCRIPTION "mymalloc-run and mymalloc-trace.")
+include(CPack)

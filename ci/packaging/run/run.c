@@ -1,0 +1,124 @@
+/*
+ * run.c - mymalloc-run: start a program on mymalloc, or say why that cannot be.
+ *
+ * The check comes before the start, from the program's file and its loader: afterwards
+ * the process is the program's own, with its process id, signals and exit status.
+ */
+#include "doctor.h"
+#include "program.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum status { REFUSED = 125, NOT_STARTED = 126, NOT_FOUND = 127 }; /* as env(1) */
+
+static const char usage_text[] =
+    "usage: mymalloc-run [--anyway] PROGRAM [ARGUMENT]...\n"
+    "       mymalloc-run --doctor\n"
+    "\n"
+    "Run PROGRAM with mymalloc in place of its malloc, by LD_PRELOAD. When the "
+    "preload\n"
+    "cannot take (a static or setuid program, one with its own malloc), say so and do\n"
+    "not start it.\n"
+    "\n"
+    "  --anyway    start it all the same, with its own malloc\n"
+    "  --doctor    show what mymalloc finds here: front end, kernel, limits, "
+    "conflicts\n"
+    "  --library   print the path of the library that is preloaded\n"
+    "  --help      this text\n"
+    "\n"
+    "exit status: the program's; 125 the preload cannot take; 126 PROGRAM cannot be\n"
+    "started; 127 PROGRAM not found\n";
+
+/* The library lies where the installation put it, relative to this program. */
+static const char *find_library(char *out, size_t size)
+{
+    char self[PATH_MAX], path[2 * PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (length < 0)
+        return NULL;
+    self[length] = '\0';
+    snprintf(path, sizeof path, "%s/%s", dirname(self), LIBRARY_FROM_BIN);
+    char *real = realpath(path, NULL);
+    if (!real || strlen(real) >= size) {
+        fprintf(stderr, "mymalloc-run: %s: %s\n", path, strerror(errno));
+        free(real);
+        return NULL;
+    }
+    snprintf(out, size, "%s", real);
+    free(real);
+    return strpbrk(out, " :") ? NULL : out;
+}
+
+static int start(char **arguments, const char *library, bool anyway)
+{
+    struct program program;
+    int error = program_find(arguments[0], &program);
+
+    if (error) {
+        fprintf(stderr, "mymalloc-run: %s: %s\n", arguments[0], strerror(error));
+        return error == ENOENT ? NOT_FOUND : NOT_STARTED;
+    }
+    const char *reason = program_refuses(&program, library);
+    if (reason) {
+        fprintf(stderr, "mymalloc-run: %s %s; %s\n", program.binary, reason,
+                anyway ? "it runs with its own malloc" : "not started (see --anyway)");
+        if (!anyway)
+            return REFUSED;
+    } else {
+        const char *others = getenv("LD_PRELOAD");
+        char *value = NULL;
+        if (asprintf(&value, "%s%s%s", library, others && *others ? ":" : "",
+                     others ? others : "") < 0)
+            return NOT_STARTED;
+        setenv("LD_PRELOAD", value, 1);
+        free(value);
+    }
+    execvp(program.path, arguments);
+    fprintf(stderr, "mymalloc-run: %s: %s\n", program.path, strerror(errno));
+    return NOT_STARTED;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"anyway", no_argument, NULL, 'a'},
+        {"doctor", no_argument, NULL, 'd'},
+        {"library", no_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},
+        {"inside", no_argument, NULL,
+         'i'}, /* --doctor's second half, under the preload */
+        {0},
+    };
+    char library[PATH_MAX];
+    bool anyway = false;
+    int mode = 0, option;
+
+    while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+        if (option == '?')
+            return 2;
+        if (option == 'a')
+            anyway = true;
+        else
+            mode = option;
+    }
+    if (mode == 'h')
+        return fputs(usage_text, stdout) < 0;
+    if (mode == 'i')
+        return doctor_inside();
+    if (!mode && optind == argc) {
+        fputs(usage_text, stderr);
+        return 2;
+    }
+    if (!find_library(library, sizeof library))
+        return REFUSED;
+    if (mode == 'l')
+        return puts(library) < 0;
+    return mode == 'd' ? doctor(library) : start(argv + optind, library, anyway);
+}
