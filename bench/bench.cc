@@ -119,8 +119,8 @@ void report(benchmark::State &state, const Cell &cell, const workload_result &r,
         failed = true;
         std::cerr << program_invocation_short_name << ": " << cell.name << ": "
                   << r.errors << " of " << r.checked
-                  << " objects checked had lost their payload, " << r.live_end
-                  << " bytes still live\n";
+                  << " objects checked were damaged, misaligned or not zeroed, "
+                  << r.live_end << " bytes still live\n";
     }
 }
 
@@ -134,7 +134,7 @@ settings settings_of(const Cell &cell)
         (!cell.option.empty() && !workload_set(cell.workload, &set, cell.option.c_str(),
                                                cell.value.c_str(), why, sizeof(why))))
         refuse(cell.name + ": " + why);
-    workload_scale(cell.workload, &set, environment.scale / cell.crowding(),
+    workload_scale(cell.workload, &set, environment.scale * cell.work_share(),
                    environment.scale);
     return set;
 }

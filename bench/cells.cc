@@ -2,6 +2,7 @@
 #include "cells.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <thread>
 
@@ -55,12 +56,14 @@ void add_variants(std::vector<Cell> *cells, const char *name)
 
 } // namespace
 
-double Cell::crowding() const
+double Cell::work_share() const
 {
+    if (option == "size")
+        return std::min(1.0, std::pow(std::stod(value) / 1024, -0.6));
     if (option != "threads" && option != "pairs")
         return 1;
     double threads = std::stod(value) * (option == "pairs" ? 2 : 1);
-    return std::max(1.0, threads / cpu_count());
+    return std::min(1.0, cpu_count() / threads);
 }
 
 std::vector<Cell> all_cells()
@@ -76,6 +79,20 @@ std::vector<Cell> all_cells()
     for (const char *variant : {"fifo", "mixed-fifo", "latency"})
         add_counts(&cells, "xmalloc", variant, "pairs", 1, 4);
     add_variants(&cells, "prodcons");
+    for (const char *variant : {"short", "leave"})
+        add_counts(&cells, "churn", variant, "threads", 1, 8);
+    add_variants(&cells, "crowd");
+    for (const char *variant : {"pair", "batch"})
+        for (unsigned size = 8; size <= 1u << 20; size *= 2)
+            add(&cells, "sweep", variant, "size", std::to_string(size));
+    for (const char *name : {"order", "regrow", "aligned", "zeroed"})
+        add_variants(&cells, name);
+    add_counts(&cells, "large", "churn", "threads", 1, 4);
+    add(&cells, "large", "blocks");
+    add_variants(&cells, "fragment");
+    for (const char *variant : {"active", "passive"})
+        add_counts(&cells, "sharing", variant, "threads", 2, 8);
+    add_variants(&cells, "idle");
     return cells;
 }
 

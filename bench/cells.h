@@ -12,9 +12,10 @@ struct Cell {
     std::string variant;
     std::string option, value; // empty when the variant says it all
 
-    // Threads per CPU, at least 1. Fixed work is given per thread: a crowd of threads
-    // divides it, so that the cell lasts as long as one that fits the machine.
-    double crowding() const;
+    // Of the workload's fixed work, how much: 1, or less where a cell would last much
+    // longer than its siblings. A crowd of threads divides the work that is given per
+    // thread; a large size does less of the work that is given in objects.
+    double work_share() const;
 };
 
 // Every cell, in the order to show them.

@@ -267,8 +267,10 @@ int main(int argc, char **argv)
     print_allocator();
     workload_run(w, &set, &result);
     if (result.errors)
-        die(1, "%s: %llu of %llu objects checked had lost their payload", w->name,
-            (unsigned long long)result.errors, (unsigned long long)result.checked);
+        die(1,
+            "%s: %llu of %llu objects checked were damaged, misaligned or not zeroed",
+            w->name, (unsigned long long)result.errors,
+            (unsigned long long)result.checked);
     if (result.live_end)
         die(1, "%s: %lld bytes are still counted live at the end", w->name,
             (long long)result.live_end);

@@ -176,8 +176,9 @@ static void fit_slope(struct workload_result *result)
 
     while (last > first && result->samples[last - 1].live < result->live_peak * 4 / 5)
         last--;
-    if (last - first < 5)
-        return;
+    if (last - first < 5 ||
+        result->samples[last - 1].at - result->samples[first].at < 0.25)
+        return; /* too short to tell growth from noise */
     for (size_t i = first; i < last; i++) {
         at += result->samples[i].at / (double)(last - first);
         rss += (double)result->samples[i].rss / (double)(last - first);
@@ -205,8 +206,6 @@ void run_end(struct run *run)
     for (unsigned i = 0; i < run->tallies; i++) {
         const struct tally *t = &run->tally[i];
         result->ops += atomic_load_explicit(&t->ops, memory_order_relaxed);
-        result->checked += t->checked;
-        result->errors += t->errors;
         result->remote_frees += t->remote;
         if (result->has_latency) {
             latency_merge(&result->malloc_latency, t->malloc_latency);
@@ -254,6 +253,8 @@ static void *member_main(void *argument)
     while (!crew->released)
         pthread_cond_wait(&crew->changed, &crew->lock);
     pthread_mutex_unlock(&crew->lock);
+    if (crew->plan->finish)
+        crew->plan->finish(self);
     return NULL;
 }
 
@@ -290,25 +291,39 @@ static void crew_init(struct crew *crew, const struct crew_plan *plan)
     pthread_condattr_destroy(&attr);
 }
 
-void crew_run(struct run *run, const struct crew_plan *plan)
+/* The threads, all waiting at the gate. */
+static struct member *start_members(struct run *run, struct crew *crew)
 {
+    const struct crew_plan *plan = crew->plan;
     struct member *member = memory_map(plan->threads * sizeof(*member));
-    struct crew crew;
+    bool prepared = run->tally;
 
-    crew_init(&crew, plan);
-    run->crew = &crew;
-    if (!run->tally)
+    if (!prepared)
         run_prepare(run, plan->threads, plan->latency);
     for (unsigned i = 0; i < plan->threads; i++) {
         member[i] = (struct member){
             .run = run, .index = i, .tally = &run->tally[i], .shared = plan->shared};
         rng_seed(&member[i].rng, plan->seed, i);
-        thread_start(&member[i].thread, member_main, &member[i], 0);
+        thread_start(&member[i].thread, member_main, &member[i], plan->stack_size);
     }
-    pthread_mutex_lock(&crew.lock);
-    while (crew.ready < plan->threads)
-        pthread_cond_wait(&crew.changed, &crew.lock);
+    pthread_mutex_lock(&crew->lock);
+    while (crew->ready < plan->threads)
+        pthread_cond_wait(&crew->changed, &crew->lock);
+    pthread_mutex_unlock(&crew->lock);
+    if (!prepared)
+        run->result->base_rss = memory_rss(); /* stacks are not the allocator's */
+    return member;
+}
+
+void crew_run(struct run *run, const struct crew_plan *plan)
+{
+    struct crew crew;
+
+    crew_init(&crew, plan);
+    run->crew = &crew;
+    struct member *member = start_members(run, &crew);
     start_clock(run);
+    pthread_mutex_lock(&crew.lock);
     crew.open = true;
     pthread_cond_broadcast(&crew.changed);
     watch_locked(run, &crew);
@@ -316,6 +331,8 @@ void crew_run(struct run *run, const struct crew_plan *plan)
     pthread_mutex_unlock(&crew.lock);
     if (plan->constant_live)
         fit_slope(run->result);
+    if (plan->hold)
+        run_hold(run);
     run_settle(run, plan->settle);
 
     pthread_mutex_lock(&crew.lock);
@@ -335,6 +352,10 @@ void workload_run(const struct workload *w, const struct settings *set,
 
     memset(result, 0, sizeof(*result));
     w->run(&run);
+    for (unsigned i = 0; i < run.tallies; i++) {
+        result->checked += run.tally[i].checked;
+        result->errors += run.tally[i].errors;
+    }
     result->live_end = live_bytes(&run);
     result->end_rss = memory_rss();
 }

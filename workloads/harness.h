@@ -103,10 +103,13 @@ struct member {
 struct crew_plan {
     unsigned threads;
     void (*work)(struct member *self);
+    void (*finish)(struct member *self); /* after holding and settling; may be NULL */
     void *shared;
-    double seconds; /* then run_stopping() turns true; 0: never */
-    double settle;  /* threads kept idle this long after the work; 0: none */
+    size_t stack_size; /* 0: the system's */
+    double seconds;    /* then run_stopping() turns true; 0: never */
+    double settle;     /* threads kept idle this long after the work; 0: none */
     bool latency;
+    bool hold; /* note live bytes and RSS when the work is done, before finish */
     bool constant_live; /* while it works: fit the slope of RSS */
     uint64_t seed;
 };
@@ -120,7 +123,8 @@ void crew_run(struct run *run, const struct crew_plan *plan);
 
 /*
  * Tallies, one per thread, and the base RSS: after the harness's arrays are mapped,
- * before the first object. crew_run does it unless the workload fills objects first.
+ * before the first object. Only for a workload that takes objects before crew_run, which
+ * otherwise does it, with its threads started and waiting.
  */
 void run_prepare(struct run *run, unsigned threads, bool latency);
 

@@ -40,6 +40,14 @@ static inline void payload_write(void *object, size_t size, enum verify verify)
         *(volatile unsigned char *)object = (unsigned char)mark;
 }
 
+/* One byte in every further page, so that RSS can be held against the size asked for. */
+static inline void payload_touch(void *object, size_t size, enum verify verify)
+{
+    if (verify != VERIFY_ALL) /* which has filled it */
+        for (size_t at = 4096; at < size; at += 4096)
+            ((volatile unsigned char *)object)[at] = 1;
+}
+
 /* True when every byte after the first `from` holds `fill`. */
 static inline bool payload_is_filled(const unsigned char *object, size_t from,
                                      size_t size, unsigned char fill)

@@ -7,7 +7,7 @@
  * Exact semantics, for the published benchmarks of this name differ:
  *
  *   A message is one object. A producer draws a size, takes the object, writes its first
- *   word, and collects `batch` of them; full batches wait in one queue of at most `queue`
+ *   word and one byte in every further page, and collects `batch` of them; full batches wait in one queue of at most `queue`
  *   batches (first in, first out). A producer that finds it full sleeps until half is
  *   empty, a consumer that finds it empty until a quarter is filled (handoff.h says why).
  *   A stage (stages > 0, a pipeline) reads each message, takes a new object of the same
@@ -137,8 +137,9 @@ static void produce(struct member *self, struct flow *f, bool timed)
         b->count = left < f->batch_size ? (unsigned)left : f->batch_size;
         for (unsigned i = 0; i < b->count; i++) {
             size_t size = sizes_draw(&f->sizes, &self->rng);
-            b->message[i] =
-                (struct message){take_timed(tally, size, f->verify, timed), size};
+            struct message m = {take_timed(tally, size, f->verify, timed), size};
+            payload_touch(m.object, size, f->verify);
+            b->message[i] = m;
         }
         made += b->count;
         handoff_put(&f->queue[0], b);
@@ -155,6 +156,7 @@ static void pass_on(struct member *self, struct flow *f, unsigned stage)
             struct message *m = &b->message[i];
             (void)*(volatile uint64_t *)m->object;
             void *copy = take(self->tally, m->size, f->verify);
+            payload_touch(copy, m->size, f->verify);
             give(self->tally, m->object, m->size, f->verify);
             m->object = copy;
         }

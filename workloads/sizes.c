@@ -98,3 +98,21 @@ void sizes_init(struct sizes *s, enum sizes_kind kind, uint32_t min, uint32_t ma
     }
     build_alias(s, part, count);
 }
+
+static double segment_mean(const struct segment *seg)
+{
+    return seg->low + (seg->span - 1) / 2.0;
+}
+
+double sizes_mean(const struct sizes *s)
+{
+    double sum = 0;
+
+    for (unsigned i = 0; i < SIZES_SEGMENTS; i++) {
+        const struct segment *seg = &s->segment[i];
+        double own = seg->keep / (double)(1 << 26);
+        sum +=
+            own * segment_mean(seg) + (1 - own) * segment_mean(&s->segment[seg->other]);
+    }
+    return sum / SIZES_SEGMENTS;
+}

@@ -29,6 +29,9 @@ struct sizes {
 /* Sizes from min to max, both included, 1 <= min <= max < 4 GiB. */
 void sizes_init(struct sizes *s, enum sizes_kind kind, uint32_t min, uint32_t max);
 
+/* The average size drawn. */
+double sizes_mean(const struct sizes *s);
+
 /* Bits of one random number: 6 for the segment, 26 for the alias, 32 for the size. */
 static inline uint32_t sizes_draw(const struct sizes *s, struct rng *r)
 {

@@ -1,0 +1,82 @@
+/*
+ * sweep.c - one thread, one size: the price of malloc and free by size.
+ *
+ * Source: the micro-benchmarks that come with every allocator; `simple` of glibc's
+ * bench-malloc-simple has the same two shapes.
+ *
+ * pair: take an object, write its first word, free it; the best case of every cache.
+ * batch: take `batch` objects, then free them in the order taken; more than a cache
+ * holds, so that its refill and overflow are part of the price. Only the first word is
+ * written: a memset of 1 MiB would hide the allocator.
+ */
+#include "harness.h"
+
+enum { SHAPE, SIZE, PAIRS, BATCH, VERIFY };
+
+static const struct option_spec options[] = {
+    [SHAPE] = {"shape", OPTION_CHOICE, "pair", 0, 0, "pair batch", false,
+               "free at once, or after a batch"},
+    [SIZE] = {"size", OPTION_BYTES, "64", 1, 1 << 30, NULL, false, "of an object"},
+    [PAIRS] = {"pairs", OPTION_COUNT, "50000000", 1, 1e12, NULL, true,
+               "objects taken and freed"},
+    [BATCH] = {"batch", OPTION_COUNT, "1000", 1, 1e7, NULL, false,
+               "objects taken before the first is freed"},
+    [VERIFY] = OPTION_VERIFY("none"),
+};
+
+static const struct variant variants[] = {
+    {"pair", "", "malloc, write, free"},
+    {"batch", "shape=batch", "1000 mallocs, then 1000 frees in the same order"},
+};
+
+static void run_pairs(struct run *run, size_t size, uint64_t pairs, enum verify verify)
+{
+    struct tally *tally = &run->tally[0];
+    void *object = take(tally, size, verify);
+
+    run_mark(run);
+    give(tally, object, size, verify);
+    for (uint64_t i = 1; i < pairs; i++)
+        give(tally, take(tally, size, verify), size, verify);
+    tally_ops(tally, pairs);
+}
+
+static void run_batches(struct run *run, void **slot, size_t size, uint64_t pairs,
+                        size_t batch, enum verify verify)
+{
+    struct tally *tally = &run->tally[0];
+
+    for (uint64_t done = 0; done < pairs; done += batch) {
+        size_t count = pairs - done < batch ? (size_t)(pairs - done) : batch;
+        for (size_t i = 0; i < count; i++)
+            slot[i] = take(tally, size, verify);
+        if (done == 0)
+            run_mark(run);
+        for (size_t i = 0; i < count; i++)
+            give(tally, slot[i], size, verify);
+        tally_ops(tally, count);
+    }
+}
+
+static void run_sweep(struct run *run)
+{
+    size_t size = run_count(run, SIZE), batch = run_count(run, BATCH);
+    enum verify verify = (enum verify)run_count(run, VERIFY);
+    void **slot = memory_map(batch * sizeof(*slot));
+
+    run_begin(run, false);
+    if (run_count(run, SHAPE) == 0)
+        run_pairs(run, size, run_count(run, PAIRS), verify);
+    else
+        run_batches(run, slot, size, run_count(run, PAIRS), batch, verify);
+    run_end(run);
+}
+
+WORKLOAD(sweep) = {
+    .name = "sweep",
+    .summary = "one thread, one size: malloc and free in pairs or batches",
+    .source = "after glibc's bench-malloc-simple",
+    .op = "malloc and free of one object",
+    WORKLOAD_TABLES(options, variants),
+    .run = run_sweep,
+};
