@@ -36,7 +36,8 @@ MYM_INLINE void mym_free(void *ptr)
 {
     uintptr_t offset = (uintptr_t)ptr - mym_hot.heap_base;
 
-    if (MYM_LIKELY(offset < atomic_load_explicit(&mym_hot.heap_size, memory_order_relaxed))) {
+    if (MYM_LIKELY(offset <
+                   atomic_load_explicit(&mym_hot.heap_size, memory_order_relaxed))) {
         unsigned class = mym_hot.heap_class[offset >> MYM_UNIT_SHIFT];
 
         if (MYM_LIKELY(mym_rseq_push(class, ptr)))

@@ -27,10 +27,20 @@ static bool parse_bytes(const char *text, size_t *bytes)
             __builtin_add_overflow(value, (size_t)(*text - '0'), &value))
             return false;
     switch (*text) {
-    case 'K': case 'k': shift = 10; break;
-    case 'M': case 'm': shift = 20; break;
-    case 'G': case 'g': shift = 30; break;
-    default: break;
+    case 'K':
+    case 'k':
+        shift = 10;
+        break;
+    case 'M':
+    case 'm':
+        shift = 20;
+        break;
+    case 'G':
+    case 'g':
+        shift = 30;
+        break;
+    default:
+        break;
     }
     if (shift != 0)
         text++;
@@ -59,8 +69,8 @@ static unsigned llc_group(void)
     unsigned count = 0;
     const char *at = list;
 
-    if (mym_os_read_file("/sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list", list,
-                         sizeof list) == 0)
+    if (mym_os_read_file("/sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list",
+                         list, sizeof list) == 0)
         return MYM_MAX_CPUS;
     while (*at >= '0' && *at <= '9') {
         char *end;
@@ -116,14 +126,16 @@ static const struct variable {
     const char *accepts, *meaning;
 } variables[] = {
     {"MYMALLOC_FRONTEND", read_front_end, "rseq, mm_cid, cpu_id or tls",
-     "caches per CPU (rseq, mm_cid, cpu_id) or per thread (tls); default: the best there is"},
+     "caches per CPU (rseq, mm_cid, cpu_id) or per thread (tls); default: the best "
+     "there is"},
     {"MYMALLOC_ARENAS", read_arenas, "all, llc, cpu or a number of CPUs",
      "CPUs that share an arena; default: all"},
     {"MYMALLOC_KEEP", read_keep, "bytes, with K, M or G",
      "free memory that may stay resident; default: 32M"},
     {"MYMALLOC_LIMIT", read_limit, "bytes above 0, with K, M or G",
      "memory that the heap may use before requests fail; default: no limit"},
-    {"MYMALLOC_VERBOSE", read_verbose, "0 or 1", "say at start which front end runs and why"},
+    {"MYMALLOC_VERBOSE", read_verbose, "0 or 1",
+     "say at start which front end runs and why"},
     {"MYMALLOC_HELP", read_help, "0 or 1", "print this list"},
 };
 #define VARIABLES (sizeof variables / sizeof *variables)

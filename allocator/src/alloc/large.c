@@ -173,7 +173,8 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
     }
     if ((size >> MYM_UNIT_SHIFT) + align >= UINT32_MAX / 2)
         return NULL;
-    unit = mym_pages_take(units_for(size == 0 ? 1 : size), (uint32_t)align, MYM_LARGE, zeroed);
+    unit = mym_pages_take(units_for(size == 0 ? 1 : size), (uint32_t)align, MYM_LARGE,
+                          zeroed);
     return unit == 0 ? NULL : mym_unit_address(unit);
 }
 
@@ -183,7 +184,9 @@ static uint32_t span_at(const void *ptr)
     uint32_t unit = mym_unit_of(ptr);
     const struct mym_unit *u = &mym_heap.units[unit];
 
-    return u->kind == MYM_LARGE && u->first == unit && mym_unit_address(unit) == ptr ? unit : 0;
+    return u->kind == MYM_LARGE && u->first == unit && mym_unit_address(unit) == ptr
+               ? unit
+               : 0;
 }
 
 static bool is_inside_mapping(const void *ptr)
@@ -281,7 +284,8 @@ void *mym_large_resize(void *ptr, size_t size)
 {
     if (!mym_in_heap(ptr))
         return resize_huge(ptr, size);
-    if (size >= MYM_HUGE_MIN && (size_t)mym_heap.units[mym_unit_of(ptr)].length * MYM_UNIT < size)
+    if (size >= MYM_HUGE_MIN &&
+        (size_t)mym_heap.units[mym_unit_of(ptr)].length * MYM_UNIT < size)
         return NULL; /* it grows out of the page heap, where mremap will serve it */
     return mym_pages_resize(mym_unit_of(ptr), units_for(size)) ? ptr : NULL;
 }

@@ -18,11 +18,11 @@ void mym_warn(const char *what, const char *detail);
 
 #define MYM_STR2(x) #x
 #define MYM_STR(x)  MYM_STR2(x)
-#define MYM_CHECK(fact)                                                                \
-    (MYM_LIKELY(fact) ? (void)0                                                        \
-                      : mym_fatal("internal error, " #fact " at " __FILE__             \
-                                  ":" MYM_STR(__LINE__),                               \
-                                  NULL))
+#define MYM_CHECK(fact)                                                              \
+    (MYM_LIKELY(fact)                                                                \
+         ? (void)0                                                                   \
+         : mym_fatal("internal error, " #fact " at " __FILE__ ":" MYM_STR(__LINE__), \
+                     NULL))
 #ifdef MYM_DEBUG
 #define MYM_ASSERT(fact) MYM_CHECK(fact)
 #else

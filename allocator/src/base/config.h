@@ -15,12 +15,13 @@
 /* A huge page, and the step in which the heap grows. */
 #define MYM_CHUNK_UNITS 32u
 
-#define MYM_ALIGNMENT 16u  /* of every object: max_align_t on x86-64 and aarch64 */
-#define MYM_SMALL_MAX 1024u /* largest size served by the shortest path */
+#define MYM_ALIGNMENT 16u    /* of every object: max_align_t on x86-64 and aarch64 */
+#define MYM_SMALL_MAX 1024u  /* largest size served by the shortest path */
 #define MYM_CLASS_MAX 32768u /* largest size that has a size class */
-#define MYM_CLASSES   64u  /* upper bound; class 0 means "no size class" */
+#define MYM_CLASSES   64u    /* upper bound; class 0 means "no size class" */
 
-#define MYM_HUGE_MIN ((size_t)32 << 20) /* from here on an own mapping, so mremap works */
+#define MYM_HUGE_MIN \
+    ((size_t)32 << 20) /* from here on an own mapping, so mremap works */
 
 #define MYM_MAX_CPUS   8192u /* the largest NR_CPUS Linux can be built with */
 #define MYM_MAX_ARENAS 64u
@@ -33,8 +34,8 @@
 #define MYM_COLD        __attribute__((noinline, cold))
 #define MYM_SLOW        __attribute__((noinline))
 /* On declarations of variables: no detour through the GOT in the fast paths. */
-#define MYM_HIDDEN __attribute__((visibility("hidden")))
-#define MYM_CACHELINE   64
+#define MYM_HIDDEN    __attribute__((visibility("hidden")))
+#define MYM_CACHELINE 64
 
 _Static_assert(sizeof(void *) == 8, "mymalloc is for 64-bit Linux");
 

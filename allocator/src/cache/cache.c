@@ -174,8 +174,8 @@ static bool push(struct door door, unsigned class, void *object)
 /* ---- misses ---- */
 
 /* A magazine that this thread has no use for: the previous slot's, or the pool's. */
-static void stash(struct door door, struct mym_pool *pool, struct mym_magazine *magazine,
-                  unsigned used)
+static void stash(struct door door, struct mym_pool *pool,
+                  struct mym_magazine *magazine, unsigned used)
 {
     size_t previous = MYM_CLASSES + pool->class;
 
@@ -325,7 +325,8 @@ void mym_cache_init(void)
 
 const char *mym_mode_name(void)
 {
-    static const char *const names[] = {"none yet", "tls", "rseq-cpu_id", "rseq-mm_cid"};
+    static const char *const names[] = {"none yet", "tls", "rseq-cpu_id",
+                                        "rseq-mm_cid"};
 
     return names[mym_mode];
 }
@@ -345,7 +346,8 @@ static const char *rseq_refusal(void)
         return "the C library does not register rseq (glibc 2.35 does)";
     if (__rseq_size == 0)
         return "rseq is not registered (old kernel, valgrind, or glibc.pthread.rseq=0)";
-    if (*(int32_t *)((char *)__builtin_thread_pointer() + __rseq_offset + RSEQ_CPU_ID) < 0)
+    if (*(int32_t *)((char *)__builtin_thread_pointer() + __rseq_offset + RSEQ_CPU_ID) <
+        0)
         return "the kernel refused to register rseq";
     return NULL;
 #endif
@@ -353,7 +355,8 @@ static const char *rseq_refusal(void)
 
 void mym_cache_start(const char *wish)
 {
-    const char *refusal = wants(wish, "tls") ? "asked for by MYMALLOC_FRONTEND" : rseq_refusal();
+    const char *refusal =
+        wants(wish, "tls") ? "asked for by MYMALLOC_FRONTEND" : rseq_refusal();
     bool cid = getauxval(AT_RSEQ_FEATURE_SIZE) >= RSEQ_CID_SIZE;
 
     if (refusal != NULL) {
@@ -369,8 +372,9 @@ void mym_cache_start(const char *wish)
     mym_hot.rseq_cs = __rseq_offset + RSEQ_CS;
     mym_hot.rseq_id = __rseq_offset + (cid ? RSEQ_MM_CID : RSEQ_CPU_ID);
     mym_mode = cid ? MYM_MODE_MM_CID : MYM_MODE_CPU_ID;
-    mym_mode_reason = cid ? "rseq with mm_cid: ids are dense, one cache per thread that runs"
-                          : "rseq with cpu_id: one cache per CPU";
+    mym_mode_reason =
+        cid ? "rseq with mm_cid: ids are dense, one cache per thread that runs"
+            : "rseq with cpu_id: one cache per CPU";
 }
 
 /* ---- looking ---- */
@@ -402,7 +406,8 @@ size_t mym_cache_verify(void)
 
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         bad += mym_front.closed.slot[i] != MYM_CLOSED;
-    bad += mym_closed_magazine.floor != NULL || mym_closed_magazine.ceiling != MYM_CEILING;
+    bad +=
+        mym_closed_magazine.floor != NULL || mym_closed_magazine.ceiling != MYM_CEILING;
     bad += mym_none_magazine.floor != NULL || mym_none_magazine.ceiling != MYM_CEILING;
     if (bad > 0)
         mym_warn("cache check", "the closed cache was written to");

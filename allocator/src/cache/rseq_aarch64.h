@@ -14,51 +14,54 @@
 
 #define MYM_RSEQ_SIGNATURE "0xd428bc00" /* brk #0x45e0, what glibc registers here */
 
-#define MYM_RSEQ_BEGIN                                                                 \
-    ".pushsection __rseq_cs, \"aw\"\n\t"                                               \
-    ".balign 32\n"                                                                     \
-    "3:\n\t"                                                                           \
-    ".long 0, 0\n\t"                                                                   \
-    ".quad 1f, 2f - 1f, 4f\n\t"                                                        \
-    ".popsection\n"                                                                    \
-    "0:\n\t"                                                                           \
-    "adrp %[tmp], 3b\n\t"                                                              \
-    "add %[tmp], %[tmp], :lo12:3b\n\t"                                                 \
-    "str %[tmp], [%[cs]]\n"                                                            \
-    "1:\n\t"                                                                           \
-    "ldr %w[tmp], [%[id]]\n\t"                                                         \
-    "ldr %[cache], [%[delta], %[tmp], lsl #3]\n\t"                                     \
+#define MYM_RSEQ_BEGIN                             \
+    ".pushsection __rseq_cs, \"aw\"\n\t"           \
+    ".balign 32\n"                                 \
+    "3:\n\t"                                       \
+    ".long 0, 0\n\t"                               \
+    ".quad 1f, 2f - 1f, 4f\n\t"                    \
+    ".popsection\n"                                \
+    "0:\n\t"                                       \
+    "adrp %[tmp], 3b\n\t"                          \
+    "add %[tmp], %[tmp], :lo12:3b\n\t"             \
+    "str %[tmp], [%[cs]]\n"                        \
+    "1:\n\t"                                       \
+    "ldr %w[tmp], [%[id]]\n\t"                     \
+    "ldr %[cache], [%[delta], %[tmp], lsl #3]\n\t" \
     "add %[cache], %[cache], %[front]\n\t"
 
-#define MYM_RSEQ_END                                                                   \
-    "2:\n\t"                                                                           \
-    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t"                                    \
-    ".inst " MYM_RSEQ_SIGNATURE "\n"                                                   \
-    "4:\n\t"                                                                           \
-    "b 0b\n\t"                                                                         \
+#define MYM_RSEQ_END                                \
+    "2:\n\t"                                        \
+    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t" \
+    ".inst " MYM_RSEQ_SIGNATURE "\n"                \
+    "4:\n\t"                                        \
+    "b 0b\n\t"                                      \
     ".popsection\n\t"
 
 #define MYM_RSEQ_FIELD(offset) ((char *)__builtin_thread_pointer() + (offset))
-#define MYM_RSEQ_INPUTS                                                                \
-    [cs] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_cs)), [id] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_id)), \
-        [front] "r"(&mym_front), [delta] "r"(mym_front.delta)
+#define MYM_RSEQ_INPUTS                                                     \
+    [cs] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_cs)),                              \
+        [id] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_id)), [front] "r"(&mym_front), \
+        [delta] "r"(mym_front.delta)
 
 MYM_INLINE void *mym_rseq_pop(size_t class)
 {
     void *object;
     uintptr_t tmp, cache;
 
-    __asm__ volatile goto(MYM_RSEQ_BEGIN
-                          "ldr %[tmp], [%[cache], %[class], lsl #3]\n\t"
-                          "ldr %[object], [%[tmp], #-8]\n\t"
-                          "cbz %[object], %l[empty]\n\t"
-                          "sub %[tmp], %[tmp], #8\n\t"
-                          "str %[tmp], [%[cache], %[class], lsl #3]\n" MYM_RSEQ_END
-                          : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-                          : MYM_RSEQ_INPUTS, [class] "r"(class)
-                          : "memory", "cc"
-                          : empty);
-    __asm__("" : "+r"(object)); /* gcc before 12.3 may lose outputs of asm goto (PR 110420) */
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN "ldr %[tmp], [%[cache], %[class], lsl #3]\n\t"
+                       "ldr %[object], [%[tmp], #-8]\n\t"
+                       "cbz %[object], %l[empty]\n\t"
+                       "sub %[tmp], %[tmp], #8\n\t"
+                       "str %[tmp], [%[cache], %[class], lsl #3]\n" MYM_RSEQ_END
+        : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [class] "r"(class)
+        : "memory", "cc"
+        : empty);
+    __asm__(
+        ""
+        : "+r"(object)); /* gcc before 12.3 may lose outputs of asm goto (PR 110420) */
     return object;
 empty:
     return NULL;
@@ -68,17 +71,17 @@ MYM_INLINE bool mym_rseq_push(size_t class, void *object)
 {
     uintptr_t tmp, cache, ceiling;
 
-    __asm__ volatile goto(MYM_RSEQ_BEGIN
-                          "ldr %[tmp], [%[cache], %[class], lsl #3]\n\t"
-                          "ldr %[ceiling], [%[tmp]]\n\t"
-                          "cmp %[ceiling], #1\n\t"
-                          "b.eq %l[full]\n\t"
-                          "str %[object], [%[tmp]], #8\n\t"
-                          "str %[tmp], [%[cache], %[class], lsl #3]\n" MYM_RSEQ_END
-                          : [tmp] "=&r"(tmp), [cache] "=&r"(cache), [ceiling] "=&r"(ceiling)
-                          : MYM_RSEQ_INPUTS, [class] "r"(class), [object] "r"(object)
-                          : "memory", "cc"
-                          : full);
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN "ldr %[tmp], [%[cache], %[class], lsl #3]\n\t"
+                       "ldr %[ceiling], [%[tmp]]\n\t"
+                       "cmp %[ceiling], #1\n\t"
+                       "b.eq %l[full]\n\t"
+                       "str %[object], [%[tmp]], #8\n\t"
+                       "str %[tmp], [%[cache], %[class], lsl #3]\n" MYM_RSEQ_END
+        : [tmp] "=&r"(tmp), [cache] "=&r"(cache), [ceiling] "=&r"(ceiling)
+        : MYM_RSEQ_INPUTS, [class] "r"(class), [object] "r"(object)
+        : "memory", "cc"
+        : full);
     return true;
 full:
     return false;
@@ -88,16 +91,15 @@ MYM_INLINE bool mym_rseq_swap(size_t index, void **old, void **fresh)
 {
     uintptr_t tmp, cache;
 
-    __asm__ volatile goto(MYM_RSEQ_BEGIN
-                          "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
-                          "cmp %[tmp], %[old]\n\t"
-                          "b.ne %l[changed]\n\t"
-                          "str %[fresh], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END
-                          : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-                          : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old),
-                            [fresh] "r"(fresh)
-                          : "memory", "cc"
-                          : changed);
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
+                       "cmp %[tmp], %[old]\n\t"
+                       "b.ne %l[changed]\n\t"
+                       "str %[fresh], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END
+        : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [fresh] "r"(fresh)
+        : "memory", "cc"
+        : changed);
     return true;
 changed:
     return false;

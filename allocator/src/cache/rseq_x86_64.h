@@ -27,33 +27,33 @@
 #define MYM_RSEQ_SIGNATURE "0x53053053" /* what glibc registers on x86-64 */
 
 /* The descriptor, then the store that arms it. */
-#define MYM_RSEQ_BEGIN                                                                 \
-    ".pushsection __rseq_cs, \"aw\"\n\t"                                               \
-    ".balign 32\n"                                                                     \
-    "3:\n\t"                                                                           \
-    ".long 0, 0\n\t"                                                                   \
-    ".quad 1f, 2f - 1f, 4f\n\t"                                                        \
-    ".popsection\n"                                                                    \
-    "0:\n\t"                                                                           \
-    "leaq 3b(%%rip), %[tmp]\n\t"                                                       \
-    "movq %[tmp], %%fs:(%[cs])\n"                                                      \
-    "1:\n\t"                                                                           \
-    "movl %%fs:(%[id]), %k[tmp]\n\t"                                                   \
-    "leaq %[front], %[cache]\n\t"                                                      \
+#define MYM_RSEQ_BEGIN                   \
+    ".pushsection __rseq_cs, \"aw\"\n\t" \
+    ".balign 32\n"                       \
+    "3:\n\t"                             \
+    ".long 0, 0\n\t"                     \
+    ".quad 1f, 2f - 1f, 4f\n\t"          \
+    ".popsection\n"                      \
+    "0:\n\t"                             \
+    "leaq 3b(%%rip), %[tmp]\n\t"         \
+    "movq %[tmp], %%fs:(%[cs])\n"        \
+    "1:\n\t"                             \
+    "movl %%fs:(%[id]), %k[tmp]\n\t"     \
+    "leaq %[front], %[cache]\n\t"        \
     "addq %c[delta](%[cache], %[tmp], 8), %[cache]\n\t"
 
 /* After the commit; the abort entry is preceded by the signature, inside a ud1. */
-#define MYM_RSEQ_END                                                                   \
-    "2:\n\t"                                                                           \
-    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t"                                    \
-    ".byte 0x0f, 0xb9, 0x3d\n\t"                                                       \
-    ".long " MYM_RSEQ_SIGNATURE "\n"                                                   \
-    "4:\n\t"                                                                           \
-    "jmp 0b\n\t"                                                                       \
+#define MYM_RSEQ_END                                \
+    "2:\n\t"                                        \
+    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t" \
+    ".byte 0x0f, 0xb9, 0x3d\n\t"                    \
+    ".long " MYM_RSEQ_SIGNATURE "\n"                \
+    "4:\n\t"                                        \
+    "jmp 0b\n\t"                                    \
     ".popsection\n\t"
 
-#define MYM_RSEQ_INPUTS                                                                \
-    [cs] "r"(mym_hot.rseq_cs), [id] "r"(mym_hot.rseq_id), [front] "m"(mym_front),      \
+#define MYM_RSEQ_INPUTS                                                           \
+    [cs] "r"(mym_hot.rseq_cs), [id] "r"(mym_hot.rseq_id), [front] "m"(mym_front), \
         [delta] "i"(offsetof(struct mym_front, delta))
 
 MYM_INLINE void *mym_rseq_pop(size_t class)
@@ -61,18 +61,20 @@ MYM_INLINE void *mym_rseq_pop(size_t class)
     void *object;
     uintptr_t tmp, cache;
 
-    __asm__ volatile goto(MYM_RSEQ_BEGIN
-                          "movq (%[cache], %[class], 8), %[tmp]\n\t"
-                          "movq -8(%[tmp]), %[object]\n\t"
-                          "testq %[object], %[object]\n\t"
-                          "jz %l[empty]\n\t"
-                          "subq $8, %[tmp]\n\t"
-                          "movq %[tmp], (%[cache], %[class], 8)\n" MYM_RSEQ_END
-                          : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-                          : MYM_RSEQ_INPUTS, [class] "r"(class)
-                          : "memory", "cc"
-                          : empty);
-    __asm__("" : "+r"(object)); /* gcc before 12.3 may lose outputs of asm goto (PR 110420) */
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN "movq (%[cache], %[class], 8), %[tmp]\n\t"
+                       "movq -8(%[tmp]), %[object]\n\t"
+                       "testq %[object], %[object]\n\t"
+                       "jz %l[empty]\n\t"
+                       "subq $8, %[tmp]\n\t"
+                       "movq %[tmp], (%[cache], %[class], 8)\n" MYM_RSEQ_END
+        : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [class] "r"(class)
+        : "memory", "cc"
+        : empty);
+    __asm__(
+        ""
+        : "+r"(object)); /* gcc before 12.3 may lose outputs of asm goto (PR 110420) */
     return object;
 empty:
     return NULL;
@@ -102,15 +104,14 @@ MYM_INLINE bool mym_rseq_swap(size_t index, void **old, void **fresh)
 {
     uintptr_t tmp, cache;
 
-    __asm__ volatile goto(MYM_RSEQ_BEGIN
-                          "cmpq %[old], (%[cache], %[index], 8)\n\t"
-                          "jne %l[changed]\n\t"
-                          "movq %[fresh], (%[cache], %[index], 8)\n" MYM_RSEQ_END
-                          : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-                          : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old),
-                            [fresh] "r"(fresh)
-                          : "memory", "cc"
-                          : changed);
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN "cmpq %[old], (%[cache], %[index], 8)\n\t"
+                       "jne %l[changed]\n\t"
+                       "movq %[fresh], (%[cache], %[index], 8)\n" MYM_RSEQ_END
+        : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [fresh] "r"(fresh)
+        : "memory", "cc"
+        : changed);
     return true;
 changed:
     return false;

@@ -73,4 +73,3 @@ struct mym_cache *mym_thread_cache(void)
 {
     return state == OPEN ? cache : state == NEW ? open_thread() : NULL;
 }
-

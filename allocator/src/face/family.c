@@ -131,11 +131,16 @@ struct mallinfo mym_face_mallinfo(void)
     struct mallinfo2 wide = mym_face_mallinfo2();
 
     return (struct mallinfo){
-        .arena = clip(wide.arena),       .ordblks = clip(wide.ordblks),
-        .smblks = clip(wide.smblks),     .hblks = clip(wide.hblks),
-        .hblkhd = clip(wide.hblkhd),     .usmblks = clip(wide.usmblks),
-        .fsmblks = clip(wide.fsmblks),   .uordblks = clip(wide.uordblks),
-        .fordblks = clip(wide.fordblks), .keepcost = clip(wide.keepcost),
+        .arena = clip(wide.arena),
+        .ordblks = clip(wide.ordblks),
+        .smblks = clip(wide.smblks),
+        .hblks = clip(wide.hblks),
+        .hblkhd = clip(wide.hblkhd),
+        .usmblks = clip(wide.usmblks),
+        .fsmblks = clip(wide.fsmblks),
+        .uordblks = clip(wide.uordblks),
+        .fordblks = clip(wide.fordblks),
+        .keepcost = clip(wide.keepcost),
     };
 }
 
@@ -150,7 +155,8 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
     length = vsnprintf(line, sizeof line, format, args);
     va_end(args);
     if (length > 0 &&
-        write(STDERR_FILENO, line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1) < 0)
+        write(STDERR_FILENO, line,
+              (size_t)length < sizeof line ? (size_t)length : sizeof line - 1) < 0)
         return;
 }
 
@@ -162,24 +168,30 @@ void mym_face_stats(void)
     mym_info_read(&info);
     say("mymalloc: front end %s\n", mym_mode_name());
     say("%-34s %12.2f MiB\n", "heap mapped", (double)info.pages.mapped / mib);
-    say("%-34s %12.2f MiB\n", "  small objects in use", (double)(info.small_used - info.cached) / mib);
+    say("%-34s %12.2f MiB\n", "  small objects in use",
+        (double)(info.small_used - info.cached) / mib);
     say("%-34s %12.2f MiB\n", "  cached for reuse", (double)info.cached / mib);
     say("%-34s %12.2f MiB\n", "  free slots in slabs", (double)info.small_free / mib);
     say("%-34s %12.2f MiB\n", "  large objects", (double)info.large / mib);
-    say("%-34s %12.2f MiB in %u runs\n", "  free pages", (double)info.pages.free / mib, info.pages.runs);
-    say("%-34s %12.2f MiB\n", "    of these maybe resident", (double)info.pages.dirty / mib);
-    say("%-34s %12.2f MiB in %zu mappings\n", "own mappings", (double)info.huge / mib, info.huges);
-    say("%-34s %12.2f MiB\n", "given back since start", (double)info.pages.purged / mib);
+    say("%-34s %12.2f MiB in %u runs\n", "  free pages", (double)info.pages.free / mib,
+        info.pages.runs);
+    say("%-34s %12.2f MiB\n", "    of these maybe resident",
+        (double)info.pages.dirty / mib);
+    say("%-34s %12.2f MiB in %zu mappings\n", "own mappings", (double)info.huge / mib,
+        info.huges);
+    say("%-34s %12.2f MiB\n", "given back since start",
+        (double)info.pages.purged / mib);
     say("%-34s %12.2f MiB\n", "records", (double)info.meta / mib);
-    say("%8s %8s %10s %10s %10s %10s %10s\n", "size", "slabs", "in use", "depot", "free",
-        "misses", "overflows");
+    say("%8s %8s %10s %10s %10s %10s %10s\n", "size", "slabs", "in use", "depot",
+        "free", "misses", "overflows");
     for (unsigned i = 1; i < mym_class_count; i++) {
         const struct mym_class_info *class = &info.class[i];
 
         if (class->misses + class->overflows + class->slots > 0)
-            say("%8u %8zu %10zu %10zu %10zu %10llu %10llu\n", mym_classes[i].size, class->slabs,
-                class->slots - class->free - class->depot, class->depot, class->free,
-                (unsigned long long)class->misses, (unsigned long long)class->overflows);
+            say("%8u %8zu %10zu %10zu %10zu %10llu %10llu\n", mym_classes[i].size,
+                class->slabs, class->slots - class->free - class->depot, class->depot,
+                class->free, (unsigned long long)class->misses,
+                (unsigned long long)class->overflows);
     }
 }
 
@@ -195,15 +207,17 @@ int mym_face_malloc_info(int options, FILE *stream)
     fprintf(stream, "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n");
     for (unsigned i = 1; i < mym_class_count; i++)
         if (info.class[i].slots > 0)
-            fprintf(stream, "<size from=\"%u\" to=\"%u\" total=\"%zu\" count=\"%zu\"/>\n",
+            fprintf(stream,
+                    "<size from=\"%u\" to=\"%u\" total=\"%zu\" count=\"%zu\"/>\n",
                     mym_classes[i - 1].size + 1, mym_classes[i].size,
                     info.class[i].slots * mym_classes[i].size, info.class[i].slots);
-    fprintf(stream, "</sizes>\n<total type=\"fast\" count=\"0\" size=\"%zu\"/>\n", info.cached);
-    fprintf(stream, "<total type=\"rest\" count=\"%u\" size=\"%zu\"/>\n", info.pages.runs,
-            info.small_free + info.pages.free);
+    fprintf(stream, "</sizes>\n<total type=\"fast\" count=\"0\" size=\"%zu\"/>\n",
+            info.cached);
+    fprintf(stream, "<total type=\"rest\" count=\"%u\" size=\"%zu\"/>\n",
+            info.pages.runs, info.small_free + info.pages.free);
     fprintf(stream, "<system type=\"current\" size=\"%zu\"/>\n", info.pages.mapped);
-    fprintf(stream, "</heap>\n<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n", info.huges,
-            info.huge);
+    fprintf(stream, "</heap>\n<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n",
+            info.huges, info.huge);
     fprintf(stream, "<system type=\"current\" size=\"%zu\"/>\n</malloc>\n",
             info.pages.mapped + info.huge);
     return ferror(stream) ? -1 : 0;

@@ -115,8 +115,8 @@ const char *MyFrontend(const char **why)
 
 const char *MyVersion(void)
 {
-    return "mymalloc " MYM_STR(MYMALLOC_VERSION_MAJOR) "." MYM_STR(MYMALLOC_VERSION_MINOR) "." MYM_STR(
-        MYMALLOC_VERSION_PATCH);
+    return "mymalloc " MYM_STR(MYMALLOC_VERSION_MAJOR) "." MYM_STR(
+        MYMALLOC_VERSION_MINOR) "." MYM_STR(MYMALLOC_VERSION_PATCH);
 }
 
 size_t MyVerify(void)

@@ -13,7 +13,11 @@
 #include <stdlib.h>
 
 #define EXPORT __attribute__((visibility("default")))
+#if __has_attribute(copy)
 #define ALIAS(name) EXPORT __attribute__((alias(#name), copy(name)))
+#else
+#define ALIAS(name) EXPORT __attribute__((alias(#name)))
+#endif
 
 /* ---- C and POSIX ---- */
 
@@ -90,7 +94,8 @@ EXPORT size_t malloc_good_size(size_t size)
     return mym_good_size(size);
 }
 
-size_t nallocx(size_t size, int flags); /* jemalloc's name; its flags 0 is all we know */
+size_t nallocx(size_t size,
+               int flags); /* jemalloc's name; its flags 0 is all we know */
 EXPORT size_t nallocx(size_t size, int flags)
 {
     return flags == 0 ? mym_good_size(size) : 0;
@@ -148,7 +153,8 @@ extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
 /* The allocation failed: let the handler make room, or give up. False: give up. */
 static bool call_new_handler(void)
 {
-    new_handler handler = &_ZSt15get_new_handlerv != NULL ? _ZSt15get_new_handlerv() : NULL;
+    new_handler handler =
+        &_ZSt15get_new_handlerv != NULL ? _ZSt15get_new_handlerv() : NULL;
 
     if (handler == NULL)
         return false;
@@ -169,11 +175,11 @@ static MYM_COLD void *new_slow(size_t alignment, size_t size)
     mym_fatal("operator new is out of memory", NULL);
 }
 
-#define NEW(name, ...)                                                                 \
-    void *name(size_t size, ##__VA_ARGS__);                                            \
+#define NEW(name, ...)                      \
+    void *name(size_t size, ##__VA_ARGS__); \
     EXPORT void *name(size_t size, ##__VA_ARGS__)
-#define DELETE(name, ...)                                                              \
-    void name(void *ptr, ##__VA_ARGS__);                                               \
+#define DELETE(name, ...)                \
+    void name(void *ptr, ##__VA_ARGS__); \
     EXPORT void name(void *ptr, ##__VA_ARGS__)
 
 NEW(_Znwm) /* operator new(size_t) */

@@ -45,7 +45,9 @@ struct mym_unit {
     uint8_t scan;    /* slab: first word of bits that may have a bit set */
     uint16_t arena;  /* slab: owner, for its whole life as a slab */
     uint16_t free;   /* slab: free slots */
-    uint64_t spare;
+    uint8_t
+        purged; /* slab: 1 + objects in use when its free pages were given back; 0: not */
+    uint8_t spare[7];
 };
 _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
 
@@ -111,7 +113,8 @@ bool mym_pages_init(void);
  * of two) as `kind`. Its records name kind, first and length. *zeroed: its bytes all read 0.
  * Returns the first unit, or 0 when there is no memory.
  */
-uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind, bool *zeroed);
+uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind,
+                        bool *zeroed);
 
 /* Give a whole span back; it coalesces with its free neighbours. */
 void mym_pages_put(uint32_t first);
@@ -136,6 +139,15 @@ uint32_t mym_slab_make(unsigned class, unsigned arena);
 
 /* Move up to `want` free slots of the slab, lowest address first, to out. */
 unsigned mym_slab_take(uint32_t slab, void **out, unsigned want);
+
+/*
+ * Pages of the slab without an object in use. mym_slab_hide takes their free slots out
+ * (their bits are cleared), so that the caller may drop its lock and purge the pages;
+ * mym_slab_unhide puts the slots back. `pages` has a bit per page.
+ */
+uint64_t mym_slab_hide(uint32_t slab);
+size_t mym_slab_purge(uint32_t slab, uint64_t pages);
+void mym_slab_unhide(uint32_t slab, uint64_t pages);
 
 /* Fatal when ptr, which lies in a slab, is not the start of one of its objects. */
 void mym_slab_check(const void *ptr);

@@ -26,7 +26,8 @@ void *mym_meta_take(size_t bytes, size_t align)
         void *more = mym_os_map(step);
 
         if (more == NULL && step == STEP) /* a tight limit: no more than needed */
-            more = mym_os_map(step = (bytes + align + MYM_PAGE) & ~(size_t)(MYM_PAGE - 1));
+            more =
+                mym_os_map(step = (bytes + align + MYM_PAGE) & ~(size_t)(MYM_PAGE - 1));
         if (more == NULL)
             goto out;
         meta.next = (uintptr_t)more;

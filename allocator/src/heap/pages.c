@@ -34,15 +34,15 @@ struct mym_heap mym_heap;
 
 static struct {
     struct mym_mutex lock;
-    uint32_t end;       /* first unit after the last region */
-    uint32_t limit;     /* units the window holds */
-    uint32_t tables;    /* units the tables are mapped for, > end */
-    uint32_t mapped;    /* units in regions */
-    uint32_t free;      /* units in bins */
-    uint32_t dirty;     /* of these, dirty */
-    uint32_t busy;      /* units being purged */
-    uint32_t keep;      /* dirty units that may stay */
-    uint64_t purged;    /* units given back since start */
+    uint32_t end;    /* first unit after the last region */
+    uint32_t limit;  /* units the window holds */
+    uint32_t tables; /* units the tables are mapped for, > end */
+    uint32_t mapped; /* units in regions */
+    uint32_t free;   /* units in bins */
+    uint32_t dirty;  /* of these, dirty */
+    uint32_t busy;   /* units being purged */
+    uint32_t keep;   /* dirty units that may stay */
+    uint64_t purged; /* units given back since start */
     uint32_t bins[BINS];
     uint64_t filled[BINS / 64]; /* bit set: the bin is not empty */
 } pages;
@@ -219,7 +219,8 @@ static bool map_tables(uint32_t end)
             if (mym_os_map_at(addr, bytes) != MYM_OS_OK) {
                 while (i-- > 0)
                     if (table[i].bytes >= MYM_PAGE)
-                        mym_os_unmap((void *)table[i].addr, table[i].bytes); /* NOLINT */
+                        mym_os_unmap((void *)table[i].addr,
+                                     table[i].bytes); /* NOLINT */
                 return false;
             }
             /* With huge pages always on, a table's first touch would cost 2 MiB. */
@@ -292,7 +293,8 @@ bool mym_pages_init(void)
     uintptr_t entropy = (uintptr_t)__builtin_frame_address(0) >> 12;
 
     /* 32 to 64 TiB, moved by the randomness of the stack's address. */
-    at = ((uintptr_t)1 << 45) + (entropy * 0x9E3779B97F4A7C15u >> 20 & 0x3FFF) * ((size_t)1 << 30);
+    at = ((uintptr_t)1 << 45) +
+         (entropy * 0x9E3779B97F4A7C15u >> 20 & 0x3FFF) * ((size_t)1 << 30);
     if (mym_os_map_at(at, MYM_UNIT) == MYM_OS_OK)
         mym_os_unmap((void *)at, MYM_UNIT); /* NOLINT */
     else
@@ -307,8 +309,8 @@ bool mym_pages_init(void)
         return false;
     units = (size_t)1 << (shift - MYM_UNIT_SHIFT);
     at = (at + chunk - 1) & ~(chunk - 1);
-    mym_heap.class = (uint8_t *)at;                             /* NOLINT */
-    mym_heap.dirty = (uint64_t *)(at + units);                  /* NOLINT */
+    mym_heap.class = (uint8_t *)at;                                       /* NOLINT */
+    mym_heap.dirty = (uint64_t *)(at + units);                            /* NOLINT */
     mym_heap.units = (struct mym_unit *)(at + units + units / 8 + chunk); /* NOLINT */
     tables = units + units / 8 + chunk + units * sizeof(struct mym_unit);
     mym_heap.bits = (uint64_t(*)[MYM_BIT_WORDS])(at + tables); /* NOLINT */
@@ -337,7 +339,8 @@ static void set_span(uint32_t first, uint32_t length, enum mym_kind kind)
     mym_heap.units[first].length = length;
 }
 
-uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, bool *zeroed)
+uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
+                        bool *zeroed)
 {
     /* Addresses are to be aligned, not unit numbers: the base may be less aligned. */
     uint64_t base = mym_heap.base >> MYM_UNIT_SHIFT;
@@ -548,7 +551,8 @@ size_t mym_pages_verify(void)
 
         if (expect(length > 0 && unit + length <= pages.end, "span leaves the heap"))
             break; /* where the next one starts is not known */
-        bad += expect(u->kind == MYM_ABSENT || u->first == unit, "span has a wrong first unit");
+        bad += expect(u->kind == MYM_ABSENT || u->first == unit,
+                      "span has a wrong first unit");
         bad += expect(mym_heap.units[unit + length - 1].kind == u->kind,
                       "ends of a span differ");
         if (u->kind == MYM_FREE) {
@@ -565,8 +569,10 @@ size_t mym_pages_verify(void)
     }
     for (unsigned bin = 0; bin < BINS; bin++)
         for (uint32_t run = pages.bins[bin]; run != 0; run = mym_heap.units[run].next) {
-            bad += expect(bin_of(mym_heap.units[run].length) == bin, "run in a wrong bin");
-            bad += expect(mym_heap.units[run].kind == MYM_FREE, "run in a bin is not free");
+            bad +=
+                expect(bin_of(mym_heap.units[run].length) == bin, "run in a wrong bin");
+            bad += expect(mym_heap.units[run].kind == MYM_FREE,
+                          "run in a bin is not free");
             listed += mym_heap.units[run].length;
         }
     bad += expect(free == pages.free && listed == free, "free units do not add up");

@@ -26,7 +26,8 @@ static unsigned slab_units(unsigned size)
 
     if (size <= MYM_UNIT / 8)
         return 1;
-    while (units * MYM_UNIT / size < 8 || units * MYM_UNIT % size > units * MYM_UNIT / 16)
+    while (units * MYM_UNIT / size < 8 ||
+           units * MYM_UNIT % size > units * MYM_UNIT / 16)
         units++;
     return units;
 }
@@ -61,13 +62,13 @@ void mym_sizes_init(void)
     for (unsigned i = 0; i <= MYM_SMALL_MAX / 16; i++) {
         while (mym_classes[class].size < i * 16)
             class ++;
-        mym_class_of_16[i] = (uint8_t)class;
+        mym_class_of_16[i] = (uint8_t) class;
     }
     class = 1;
     for (unsigned i = 0; i <= MYM_CLASS_MAX / 256; i++) {
         while (mym_classes[class].size < i * 256)
             class ++;
-        mym_class_of_256[i] = (uint8_t)class;
+        mym_class_of_256[i] = (uint8_t) class;
     }
 }
 

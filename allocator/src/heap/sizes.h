@@ -11,11 +11,11 @@
 #include "base/config.h"
 
 struct mym_class {
-    uint32_t size;     /* bytes of one object */
-    uint16_t objects;  /* per slab */
-    uint8_t units;     /* 64 KiB units per slab */
-    uint8_t capacity;  /* objects that a magazine holds at most */
-    uint64_t inverse;  /* ceil(2^40 / size): exact division of any offset in a slab */
+    uint32_t size;    /* bytes of one object */
+    uint16_t objects; /* per slab */
+    uint8_t units;    /* 64 KiB units per slab */
+    uint8_t capacity; /* objects that a magazine holds at most */
+    uint64_t inverse; /* ceil(2^40 / size): exact division of any offset in a slab */
 };
 
 extern MYM_HIDDEN struct mym_class mym_classes[MYM_CLASSES];

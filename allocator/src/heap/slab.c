@@ -10,6 +10,7 @@
 #include "heap/sizes.h"
 
 #include "base/check.h"
+#include "os/os.h"
 
 static unsigned bit_words(unsigned objects)
 {
@@ -27,16 +28,17 @@ MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena)
 
     if (slab == 0)
         return 0;
-    unit->class = (uint8_t)class;
+    unit->class = (uint8_t) class;
     unit->arena = (uint16_t)arena;
     unit->free = c->objects;
     unit->scan = 0;
+    unit->purged = 0;
     for (unsigned i = 0; i < words; i++)
         bits[i] = ~(uint64_t)0;
     if (c->objects % 64 != 0)
         bits[words - 1] = ((uint64_t)1 << c->objects % 64) - 1;
     for (unsigned i = 0; i < c->units; i++)
-        mym_heap.class[slab + i] = (uint8_t)class;
+        mym_heap.class[slab + i] = (uint8_t) class;
     return slab;
 }
 
@@ -52,18 +54,111 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
     if (want > unit->free)
         want = unit->free;
     unit->free = (uint16_t)(unit->free - want);
+    unit->purged = 0;
     while (got < want) {
         uint64_t set = bits[word];
         uintptr_t at = start + (uintptr_t)word * 64 * size;
 
         for (; set != 0 && got < want; set &= set - 1)
-            out[got++] = (void *)(at + (uintptr_t)__builtin_ctzll(set) * size); /* NOLINT */
+            out[got++] =
+                (void *)(at + (uintptr_t)__builtin_ctzll(set) * size); /* NOLINT */
         bits[word] = set;
         if (set == 0)
             word++;
     }
     unit->scan = (uint8_t)word;
     return got;
+}
+
+/* ---- pages without an object in use ---- */
+
+#define PAGE_COUNT (MYM_UNIT / MYM_PAGE)
+
+static bool is_free(const uint64_t *bits, uint64_t index)
+{
+    return bits[index / 64] >> index % 64 & 1;
+}
+
+/* The objects that start on a page or reach into it: first .. last - 1. */
+struct range {
+    uint64_t first, last;
+};
+
+static struct range objects_on(const struct mym_class *c, unsigned page)
+{
+    uint64_t from = (uint64_t)page * MYM_PAGE;
+    uint64_t to = from + MYM_PAGE;
+    struct range range = {from / c->size, (to + c->size - 1) / c->size};
+
+    if (range.last > c->objects)
+        range.last = c->objects;
+    return range;
+}
+
+/* Slabs of one unit only: those of longer objects are few and become free as a whole. */
+uint64_t mym_slab_hide(uint32_t slab)
+{
+    struct mym_unit *unit = &mym_heap.units[slab];
+    const struct mym_class *c = &mym_classes[unit->class];
+    uint64_t *bits = mym_heap.bits[slab];
+    uint64_t pages = 0;
+
+    if (c->units > 1)
+        return 0;
+    for (unsigned page = 0; page < PAGE_COUNT; page++) {
+        struct range range = objects_on(c, page);
+        uint64_t i = range.first;
+
+        while (i < range.last && is_free(bits, i))
+            i++;
+        if (i == range.last)
+            pages |= (uint64_t)1 << page;
+    }
+    for (uint64_t rest = pages; rest != 0; rest &= rest - 1) {
+        struct range range = objects_on(c, (unsigned)__builtin_ctzll(rest));
+
+        for (uint64_t i = range.first; i < range.last; i++) {
+            unit->free = (uint16_t)(unit->free - is_free(bits, i));
+            bits[i / 64] &= ~((uint64_t)1 << i % 64);
+        }
+    }
+    return pages;
+}
+
+size_t mym_slab_purge(uint32_t slab, uint64_t pages)
+{
+    char *start = mym_unit_address(slab);
+    size_t bytes = 0;
+
+    for (unsigned page = 0; page < PAGE_COUNT; page++) {
+        unsigned end = page;
+
+        while (end < PAGE_COUNT && pages >> end & 1)
+            end++;
+        if (end > page && mym_os_purge(start + (size_t)page * MYM_PAGE,
+                                       (size_t)(end - page) * MYM_PAGE))
+            bytes += (size_t)(end - page) * MYM_PAGE;
+        page = end;
+    }
+    return bytes;
+}
+
+void mym_slab_unhide(uint32_t slab, uint64_t pages)
+{
+    struct mym_unit *unit = &mym_heap.units[slab];
+    const struct mym_class *c = &mym_classes[unit->class];
+    uint64_t *bits = mym_heap.bits[slab];
+
+    for (uint64_t rest = pages; rest != 0; rest &= rest - 1) {
+        struct range range = objects_on(c, (unsigned)__builtin_ctzll(rest));
+
+        for (uint64_t i = range.first; i < range.last; i++) {
+            unit->free = (uint16_t)(unit->free + !is_free(bits, i));
+            bits[i / 64] |= (uint64_t)1 << i % 64;
+        }
+        if (range.first / 64 < unit->scan)
+            unit->scan = (uint8_t)(range.first / 64);
+    }
 }
 
 /* The number of the object that starts at ptr. Fatal when none does. */

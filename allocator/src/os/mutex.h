@@ -30,7 +30,10 @@ struct mym_mutex {
     _Atomic uint32_t state;
 };
 
-#define MYM_MUTEX_INIT {0}
+#define MYM_MUTEX_INIT \
+    {                  \
+        0              \
+    }
 
 #if defined(__clang__)
 #define MYM_REQUIRES(lock) __attribute__((annotate("requires " #lock)))
@@ -77,8 +80,8 @@ MYM_INLINE void mym_mutex_unlock(struct mym_mutex *mutex, enum mym_rank rank)
 {
     mym_rank_leave(rank);
     /* release: pairs with the acquire in mym_mutex_try */
-    if (MYM_UNLIKELY(
-            atomic_exchange_explicit(&mutex->state, 0, memory_order_release) == 2))
+    if (MYM_UNLIKELY(atomic_exchange_explicit(&mutex->state, 0, memory_order_release) ==
+                     2))
         mym_mutex_unlock_slow(mutex);
 }
 

@@ -132,7 +132,8 @@ size_t mym_os_address_limit(void)
 static long futex(_Atomic uint32_t *word, int op, uint32_t value)
 {
     int saved = errno;
-    long result = syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+    long result =
+        syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
 
     errno = saved;
     return result;

@@ -35,8 +35,10 @@ struct mym_no_magazine {
     void *ceiling;
 };
 
-extern MYM_HIDDEN struct mym_no_magazine mym_closed_magazine; /* in every slot of the closed cache */
-extern MYM_HIDDEN struct mym_no_magazine mym_none_magazine;   /* in an open slot that has none yet */
+extern MYM_HIDDEN struct mym_no_magazine
+    mym_closed_magazine; /* in every slot of the closed cache */
+extern MYM_HIDDEN struct mym_no_magazine
+    mym_none_magazine; /* in an open slot that has none yet */
 #define MYM_CLOSED (&mym_closed_magazine.ceiling)
 #define MYM_NONE   (&mym_none_magazine.ceiling)
 

@@ -15,21 +15,41 @@
 
 #define BATCH_FIRST 8u
 
-/* A depot may hold so many bytes, or this share of its pool's objects, if that is more. */
-#define DEPOT_BYTES (64u << 10)
+/*
+ * A depot may hold this share of its pool's objects, but no less than the first and no
+ * more than the second number of bytes. The upper bound also bounds magazines: emptied,
+ * they stay, and for the smallest objects they are half as large as what they hold.
+ */
 #define DEPOT_SHARE 8u
+#define DEPOT_LOW   (64u << 10)
+#define DEPOT_HIGH  (4u << 20)
+
+/* Free slots that a pool may keep resident in sparse slabs. */
+#define SPARSE_BYTES (4u << 20)
 
 #define LOCK(pool)   mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
 #define UNLOCK(pool) mym_mutex_unlock(&(pool)->lock, MYM_RANK_POOL)
 
 /* ---- slabs with free slots ---- */
 
-/* Fullest first: emptier slabs get the time to become wholly free. */
+/* So few that at least half of the slab's pages hold no object. */
+static bool is_sparse(unsigned used, unsigned objects)
+{
+    return used <= 8 && used * 8 <= objects;
+}
+
 static unsigned bin_of(const struct mym_unit *unit)
 {
     unsigned objects = mym_classes[unit->class].objects;
+    unsigned used = objects - unit->free;
 
-    return unit->free == 0 ? MYM_NO_BIN : (unit->free - 1u) * MYM_SLAB_BINS / objects;
+    if (unit->free == 0)
+        return MYM_NO_BIN;
+    if (!is_sparse(used, objects))
+        return MYM_BIN_THIRDS + (unit->free - 1u) * 3 / objects;
+    /* Worth a second time only when far fewer objects are left than the first time. */
+    return unit->purged == 0 || used <= (unit->purged - 1u) / 4 ? MYM_BIN_SPARSE
+                                                                : MYM_BIN_PURGED;
 }
 
 static void unlink_slab(struct mym_pool *pool, uint32_t slab)
@@ -87,8 +107,18 @@ static bool add_slab(struct mym_pool *pool)
     pool->slabs++;
     pool->slots += mym_classes[pool->class].objects;
     pool->free += mym_classes[pool->class].objects;
-    link_slab(pool, slab, MYM_SLAB_BINS - 1);
+    link_slab(pool, slab, bin_of(&mym_heap.units[slab]));
     return true;
+}
+
+/* A slab without an object, in no bin any more, leaves the pool. */
+static void drop_slab(struct mym_pool *pool, uint32_t slab)
+{
+    unsigned objects = mym_heap.units[slab].free;
+
+    pool->slabs--;
+    pool->slots -= objects;
+    pool->free -= objects;
 }
 
 /* Up to `want` objects, ascending within a slab; `fresh`: make a slab if need be. */
@@ -136,9 +166,7 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
         pool->free++;
         if (u->free == mym_classes[pool->class].objects) {
             unlink_slab(pool, slab);
-            pool->slabs--;
-            pool->slots -= u->free;
-            pool->free -= u->free;
+            drop_slab(pool, slab);
             u->next = *emptied;
             *emptied = slab;
         } else {
@@ -158,6 +186,48 @@ static void release_slabs(uint32_t emptied)
     }
 }
 
+/*
+ * Free slots are worth keeping while the program is likely to come back for them; many
+ * more than it uses are not. What stays is bounded: SPARSE_BYTES, or half of the pool.
+ */
+static bool has_slack(const struct mym_pool *pool)
+{
+    return pool->bins[MYM_BIN_SPARSE] != 0 && pool->free > pool->slots / 2 &&
+           pool->free * mym_classes[pool->class].size > SPARSE_BYTES;
+}
+
+/* Give back the free pages of a slab that a few objects pin. The slots are hidden
+   meanwhile: nobody carves from pages that are on their way to the kernel. */
+static uint32_t purge_sparse(struct mym_pool *pool)
+{
+    uint32_t slab = pool->bins[MYM_BIN_SPARSE];
+    struct mym_unit *unit = &mym_heap.units[slab];
+    unsigned objects = mym_classes[pool->class].objects;
+    unsigned hidden = unit->free;
+    uint64_t pages;
+
+    unlink_slab(pool, slab);
+    unit->bin = MYM_NO_BIN;
+    unit->purged = (uint8_t)(objects - unit->free + 1);
+    pages = mym_slab_hide(slab);
+    hidden -= unit->free;
+    pool->free -= hidden;
+    rebin_slab(pool, slab);
+    UNLOCK(pool);
+    mym_slab_purge(slab, pages);
+    LOCK(pool);
+    unlink_slab(pool, slab);
+    unit->bin = MYM_NO_BIN;
+    mym_slab_unhide(slab, pages);
+    pool->free += hidden;
+    if (unit->free < objects) {
+        rebin_slab(pool, slab);
+        return 0;
+    }
+    drop_slab(pool, slab);
+    return slab;
+}
+
 /* Objects of whatever arena, back to their slabs. No pool lock is held. */
 static void reclaim_all(struct mym_pool *pool, void **objects, unsigned count)
 {
@@ -166,6 +236,14 @@ static void reclaim_all(struct mym_pool *pool, void **objects, unsigned count)
 
         LOCK(pool);
         count = reclaim(pool, objects, count, &emptied);
+        while (has_slack(pool)) {
+            uint32_t slab = purge_sparse(pool);
+
+            if (slab != 0) {
+                mym_heap.units[slab].next = emptied;
+                emptied = slab;
+            }
+        }
         UNLOCK(pool);
         release_slabs(emptied);
         if (count > 0) {
@@ -191,7 +269,8 @@ static struct mym_magazine *pop_loaded(struct mym_pool *pool)
     return magazine;
 }
 
-static void push_loaded(struct mym_pool *pool, struct mym_magazine *magazine, unsigned used)
+static void push_loaded(struct mym_pool *pool, struct mym_magazine *magazine,
+                        unsigned used)
 {
     magazine->used = (uint16_t)used;
     magazine->next = pool->loaded;
@@ -228,11 +307,17 @@ static void grow_batch(struct mym_pool *pool)
 
 static bool has_room(const struct mym_pool *pool, unsigned used)
 {
-    uint64_t objects = pool->loaded_objects + used;
-    uint64_t in_use = pool->slots - pool->free;
+    unsigned size = mym_classes[pool->class].size;
+    uint64_t bytes = (uint64_t)(pool->loaded_objects + used) * size;
+    uint64_t share = (pool->slots - pool->free) * size / DEPOT_SHARE;
 
-    return objects * mym_classes[pool->class].size <= DEPOT_BYTES ||
-           objects <= in_use / DEPOT_SHARE;
+    return bytes <= DEPOT_LOW || (bytes <= share && bytes <= DEPOT_HIGH);
+}
+
+/* The share shrinks with the pool: one more goes back for each that finds no room. */
+static struct mym_magazine *pop_excess(struct mym_pool *pool)
+{
+    return has_room(pool, 0) ? NULL : pop_loaded(pool);
 }
 
 /* A loaded magazine that another arena can spare. */
@@ -282,7 +367,8 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, struct mym_magazine *e
     loaded = pop_loaded(pool);
     if (loaded == NULL && empty == NULL)
         empty = pop_empty(pool);
-    if (loaded == NULL && empty != NULL && fill(pool, empty, mym_arena_count == 1) > 0) {
+    if (loaded == NULL && empty != NULL &&
+        fill(pool, empty, mym_arena_count == 1) > 0) {
         loaded = empty;
         empty = NULL;
     }
@@ -301,40 +387,62 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, struct mym_magazine *e
     return loaded;
 }
 
-void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine, unsigned used)
+/* Empty a magazine, and the one that the depot has too many, if there is one. */
+static void reclaim_magazine(struct mym_pool *pool, struct mym_magazine *magazine,
+                             unsigned used, struct mym_magazine *excess)
 {
-    bool room;
+    reclaim_all(pool, magazine->entry, used);
+    if (excess == NULL)
+        return;
+    reclaim_all(pool, excess->entry, excess->used);
+    LOCK(pool);
+    push_empty(pool, excess);
+    UNLOCK(pool);
+}
+
+void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
+                     unsigned used)
+{
+    struct mym_magazine *excess;
 
     LOCK(pool);
-    room = used == 0 || has_room(pool, used);
     if (used == 0)
         push_empty(pool, magazine);
-    else if (room)
+    else if (has_room(pool, used))
         push_loaded(pool, magazine, used);
+    else
+        goto reclaim;
     UNLOCK(pool);
-    if (room)
-        return;
-    reclaim_all(pool, magazine->entry, used);
+    return;
+reclaim:
+    excess = pop_excess(pool);
+    UNLOCK(pool);
+    reclaim_magazine(pool, magazine, used, excess);
     LOCK(pool);
     push_empty(pool, magazine);
     UNLOCK(pool);
 }
 
-struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, struct mym_magazine *loaded,
-                                       unsigned used)
+struct mym_magazine *mym_pool_exchange(struct mym_pool *pool,
+                                       struct mym_magazine *loaded, unsigned used)
 {
-    struct mym_magazine *empty;
-    bool room = true;
+    struct mym_magazine *empty = NULL;
+    struct mym_magazine *excess = NULL;
+    bool room;
 
     LOCK(pool);
     pool->overflows++;
     grow_batch(pool);
-    if (loaded != NULL && (room = has_room(pool, used)))
+    room = loaded == NULL || has_room(pool, used);
+    if (room)
+        empty = pop_empty(pool);
+    else
+        excess = pop_excess(pool);
+    if (room && loaded != NULL)
         push_loaded(pool, loaded, used);
-    empty = room ? pop_empty(pool) : NULL;
     UNLOCK(pool);
     if (!room) {
-        reclaim_all(pool, loaded->entry, used);
+        reclaim_magazine(pool, loaded, used, excess);
         empty = loaded;
     }
     if (empty != NULL)
@@ -389,7 +497,7 @@ static MYM_SLOW struct mym_arena *make_arena(unsigned index)
     if (arena == NULL)
         return NULL;
     for (unsigned class = 0; class < MYM_CLASSES; class ++) {
-        arena->pool[class].class = (uint8_t)class;
+        arena->pool[class].class = (uint8_t) class;
         arena->pool[class].arena = (uint8_t)index;
         arena->pool[class].batch = BATCH_FIRST < mym_classes[class].capacity
                                        ? BATCH_FIRST
@@ -479,13 +587,15 @@ size_t mym_pool_verify(struct mym_pool *pool)
 
     LOCK(pool);
     for (unsigned bin = 0; bin < MYM_SLAB_BINS; bin++)
-        for (uint32_t slab = pool->bins[bin]; slab != 0; slab = mym_heap.units[slab].next) {
+        for (uint32_t slab = pool->bins[bin]; slab != 0;
+             slab = mym_heap.units[slab].next) {
             bad += verify_slab(pool, slab, bin);
             free += mym_heap.units[slab].free;
         }
     bad += expect(free == pool->free, "free slots of a pool do not add up");
-    bad += expect(pool->slots == (uint64_t)pool->slabs * mym_classes[pool->class].objects,
-                  "slots of a pool do not add up");
+    bad +=
+        expect(pool->slots == (uint64_t)pool->slabs * mym_classes[pool->class].objects,
+               "slots of a pool do not add up");
     for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next, loaded++) {
         bad += expect(m->used > 0 && m->used <= m->capacity && m->floor == NULL &&
                           m->entry[m->capacity] == MYM_CEILING,

@@ -10,8 +10,18 @@
 #include "heap/heap.h"
 #include "pool/magazine.h"
 
-#define MYM_SLAB_BINS 4u
-#define MYM_NO_BIN    0xff
+/*
+ * Slabs with free slots, in the order in which they are carved from: fullest first, so
+ * that emptier ones get the time to become wholly free. Sparse: an eighth or less is in
+ * use, so most pages can be given back although objects pin the slab.
+ */
+enum mym_bin {
+    MYM_BIN_THIRDS, /* three bins: less than a third free, two thirds, more */
+    MYM_BIN_SPARSE = MYM_BIN_THIRDS + 3,
+    MYM_BIN_PURGED, /* sparse, and its free pages have been given back */
+    MYM_SLAB_BINS,
+    MYM_NO_BIN = 0xff,
+};
 
 /*
  * slots == sum of the objects of the pool's slabs
@@ -28,7 +38,7 @@ struct mym_pool {
     struct mym_magazine *loaded, *empty; /* the depot: stacks, most recent first */
     uint32_t loaded_count, loaded_objects, loaded_low;
     uint32_t empty_count;
-    uint32_t bins[MYM_SLAB_BINS]; /* slabs with free slots; 0: fewest free slots */
+    uint32_t bins[MYM_SLAB_BINS]; /* slabs with free slots, by enum mym_bin */
     uint32_t slabs;
     uint64_t slots, free;
     uint64_t misses, overflows; /* magazines that went out and came back */
@@ -40,7 +50,8 @@ struct mym_arena {
 
 /* How the ids of caches map to arenas; set once at start. */
 extern MYM_HIDDEN unsigned mym_arena_count;
-extern MYM_HIDDEN unsigned mym_arena_group; /* neighbouring cache ids that share an arena */
+extern MYM_HIDDEN unsigned
+    mym_arena_group; /* neighbouring cache ids that share an arena */
 extern MYM_HIDDEN struct mym_arena *_Atomic mym_arenas[MYM_MAX_ARENAS];
 
 /* The pool of a class for the cache with this id; makes the arena. NULL: no memory. */
@@ -53,11 +64,12 @@ struct mym_pool *mym_pool_of(unsigned id, unsigned class);
 struct mym_magazine *mym_pool_load(struct mym_pool *pool, struct mym_magazine *empty);
 
 /* Take a magazine with `used` objects (0 is allowed). */
-void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine, unsigned used);
+void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
+                     unsigned used);
 
 /* An empty magazine for a loaded one (NULL: none to bring). NULL when there is no memory. */
-struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, struct mym_magazine *loaded,
-                                       unsigned used);
+struct mym_magazine *mym_pool_exchange(struct mym_pool *pool,
+                                       struct mym_magazine *loaded, unsigned used);
 
 /* One object past every cache: before a cache is open, and when there is none. */
 void *mym_pool_take(struct mym_pool *pool);
