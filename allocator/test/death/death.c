@@ -85,11 +85,14 @@ static void twice_huge(void)
 
 static void twice_with_others_between(void)
 {
-    void *p = take_in_slab(48);
+    void *others[30], *p;
 
+    for (int i = 0; i < 30; i++)
+        others[i] = take(48);
+    p = take_in_slab(48);
     free(p);
     for (int i = 0; i < 30; i++)
-        free(take(100));
+        free(others[i]);
     free(wrong(p));
     malloc_trim(0);
 }

@@ -82,7 +82,7 @@ static void *thread_with_keys(void *argument)
 
 static void destructors_may_free(void)
 {
-    int threads = is_slow() ? 20 : 500;
+    int threads = is_slow() ? 20 : 300;
 
     for (int i = 0; i < 8; i++)
         CHECK(!pthread_key_create(&keys[i], late_destructor));
@@ -118,7 +118,7 @@ static void objects_outlive_threads(void)
 {
     void *objects[200];
     size_t before = 0;
-    int threads = is_slow() ? 30 : 3000;
+    int threads = is_slow() ? 30 : 1000;
 
     for (int round = 0; round < threads; round++) {
         pthread_t thread;
@@ -212,7 +212,7 @@ static void fork_with_threads(void)
     enum { THREADS = 4, COUNT = 300 };
     pthread_t threads[THREADS];
     void *objects[COUNT];
-    int rounds = is_slow() ? 5 : 150;
+    int rounds = is_slow() ? 5 : 60;
 
     stop = false;
     for (int i = 0; i < THREADS; i++)

@@ -16,7 +16,7 @@ namespace
 
 const std::align_val_t aligned64{64};
 
-/* The library that an operator comes from must be malloc's when mymalloc is expected. */
+/* The library that an operator comes from. */
 const char *origin(const char *symbol)
 {
     Dl_info info;
@@ -25,7 +25,10 @@ const char *origin(const char *symbol)
     return address && dladdr(address, &info) ? info.dli_fname : "none";
 }
 
-/* All but the nothrow forms of new: those of libstdc++ call these inside a try block. */
+/*
+ * All but the nothrow forms of new must be ours when mymalloc is expected. Those are
+ * libstdc++'s: it implements them by calling the plain ones, as the standard says.
+ */
 void all_are_overridden()
 {
     const char *symbols[] = {"_Znwm",
