@@ -5,6 +5,7 @@
  * next one up may itself allocate; until it is found, memory comes from a small static
  * pool that is never given back.
  */
+#include "interpose.h"
 #include "format.h"
 #include "recorder.h"
 
@@ -15,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define EXPORT __attribute__((visibility("default")))
 
 void *memalign(size_t alignment, size_t size);
 void *valloc(size_t size);
@@ -269,8 +268,7 @@ EXPORT void *reallocarray(void *p, size_t count, size_t size)
 
 /* ---- giving back ---- */
 
-/* True if p is to be passed on; *on then says whether to leave the recorder after. */
-static bool record_free(const void *p, bool *on)
+bool record_free(const void *p, bool *on)
 {
     if (!p || is_in_pool(p) || !find_next())
         return false;
@@ -280,7 +278,7 @@ static bool record_free(const void *p, bool *on)
     return true;
 }
 
-static void leave_if(bool on)
+void record_free_end(bool on)
 {
     if (on)
         recorder_leave();
@@ -293,7 +291,7 @@ EXPORT void free(void *p)
     if (!record_free(p, &on))
         return;
     next.free(p);
-    leave_if(on);
+    record_free_end(on);
 }
 
 EXPORT void free_sized(void *p, size_t size)
@@ -306,7 +304,7 @@ EXPORT void free_sized(void *p, size_t size)
         next.free_sized(p, size);
     else
         next.free(p);
-    leave_if(on);
+    record_free_end(on);
 }
 
 EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size)
@@ -319,7 +317,7 @@ EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size)
         next.free_aligned_sized(p, alignment, size);
     else
         next.free(p);
-    leave_if(on);
+    record_free_end(on);
 }
 
 /* Start before main even if nothing has allocated yet. */

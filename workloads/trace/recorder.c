@@ -66,6 +66,7 @@ static __thread struct {
     uint64_t ticket;
     uint64_t address;
     uint64_t time;
+    const void *taken; /* by the last event, if that was an allocation */
 } me __attribute__((tls_model("initial-exec")));
 
 /*
@@ -437,6 +438,7 @@ static uint8_t *put_op(unsigned kind, uint64_t ticket)
         me.time = time;
     }
     me.ticket = ticket;
+    me.taken = NULL;
     if (passed < 16) {
         *at++ = (uint8_t)(kind | (unsigned)(passed - 1) << 4);
         return at;
@@ -460,6 +462,7 @@ void recorder_took(unsigned kind, size_t size, const void *p)
 
     at = varint_put(at, size);
     commit(p ? put_address(at, (uintptr_t)p) : at);
+    me.taken = p;
 }
 
 void recorder_took_aligned(size_t alignment, size_t size, const void *p)
@@ -470,6 +473,7 @@ void recorder_took_aligned(size_t alignment, size_t size, const void *p)
         *at++ = (uint8_t)(alignment > 1 ? 64 - __builtin_clzl(alignment - 1) : 0);
     at = varint_put(at, size);
     commit(p ? put_address(at, (uintptr_t)p) : at);
+    me.taken = p;
 }
 
 void recorder_freed(uint64_t ticket, const void *p)
@@ -487,4 +491,14 @@ void recorder_moved(uint64_t ticket, size_t size, uintptr_t from, const void *to
     at = put_address(at, from);
     commit(put_address(at, (uintptr_t)to));
     me.ticket = returned;
+}
+
+bool recorder_has(const void *p)
+{
+    return me.taken == p;
+}
+
+void recorder_forget(void)
+{
+    me.taken = NULL;
 }

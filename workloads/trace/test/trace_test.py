@@ -23,6 +23,7 @@ TESTS = os.environ["TRACE_TESTS"]
 TOOL = os.path.join(BUILD, "mymalloc-trace")
 KNOWN = os.path.join(TESTS, "trace_known")
 ENDING = os.path.join(TESTS, "trace_ending")
+OPERATORS = os.path.join(TESTS, "trace_operators")
 DUMP = os.path.join(TESTS, "trace_dump")
 LIBRARIES = "/usr/lib/%s" % getattr(sys.implementation, "_multiarch", "")
 
@@ -191,6 +192,34 @@ class RoundTrip(TraceCase):
         self.assertIn(f"aligned to 256 B {THREADS * ROUNDS:,}", text)
         self.assertIn("in 5 threads", text)
         self.assertIn("failed 1 ", text)
+
+
+class Operators(TraceCase):
+    """C++ operators, whether they come down to malloc or go past it."""
+
+    def test_operators(self):
+        for name, preload in allocators().items():
+            with self.subTest(allocator=name):
+                # mimalloc, a C library, aborts where operator new should throw.
+                done = self.record(OPERATORS, *["quiet"] * (name == "mimalloc"),
+                                   env={"LD_PRELOAD": preload} if preload else {})
+                self.assertEqual((done.returncode, done.stdout), (8, "thrown 1000\n"))
+                taken, freed, size = collections.Counter(), collections.Counter(), {}
+                for call in self.calls():
+                    self.assertEqual(call.note, "-")
+                    if call.kind == "free":
+                        freed[size.pop(call.slot)] += 1
+                    elif call.kind != "failed":
+                        size[call.slot] = call.size
+                        taken[call.size, call.align] += 1
+                plain, aligned = 30001, 128 * 235
+                self.assertEqual(taken[plain, 0], 3000)
+                self.assertEqual(taken[2 * plain, 0], 1000)
+                self.assertEqual(taken[aligned, 7], 2000)
+                self.assertEqual(taken[2 * aligned, 7], 1000)
+                self.assertEqual([freed[s] for s in (plain, 2 * plain, aligned, 2 * aligned)],
+                                 [3000, 1000, 2000, 1000])
+                self.replay("--touch")
 
 
 class Endings(TraceCase):
