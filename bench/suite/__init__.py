@@ -9,6 +9,9 @@ Words used in every module:
   folder   where a run keeps its samples and its reports
 """
 
+import pathlib
+
+ROOT = str(pathlib.Path(__file__).resolve().parents[2])  # the checkout
 FORMAT = 1  # of the results folder; a reader refuses any other
 REFERENCE = "glibc"
 

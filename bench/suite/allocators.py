@@ -5,9 +5,9 @@ import pathlib
 import platform
 import re
 import subprocess
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
-from . import REFERENCE, Problem
+from . import REFERENCE, ROOT, Problem
 
 # Library names to look for, best first. Debian's tcmalloc is gperftools'.
 KNOWN = {
@@ -24,7 +24,8 @@ AGAIN = "-again"  # suffix of the control column: the same library under a secon
 @dataclass
 class Column:
     name: str
-    path: str | None = None  # None: what the program gets without a preload
+    path: str | None = None  # None: nothing is proven of this column (the baseline)
+    preloads: bool = True  # False: the path is what programs are linked to anyway
     environment: dict = field(default_factory=dict)
     sha256: str | None = None
     stamp: list | None = None  # device, inode, size, mtime: cheap to check in each process
@@ -34,14 +35,13 @@ class Column:
     version: str | None = None
     frontend: str | None = None
 
-    def preload(self):
-        variables = dict(self.environment)
-        if self.path:
-            variables["LD_PRELOAD"] = self.path
-        return variables
+    def variables(self, always=False):
+        """always: a program may be linked to an allocator of its own (Debian's redis)."""
+        preload = {"LD_PRELOAD": self.path} if self.path and (self.preloads or always) else {}
+        return self.environment | preload
 
     def as_dict(self):
-        return asdict(self)
+        return asdict(self) | {"path": self.path and self.path.removeprefix(ROOT + "/")}
 
 
 def library_paths():
@@ -86,7 +86,7 @@ def package_of(path):
     return None
 
 
-def library(name, path, environment=None, control_of=None):
+def library(name, path, environment=None):
     """A column for a library file, its identity recorded now."""
     real = os.path.realpath(path)
     try:
@@ -98,8 +98,8 @@ def library(name, path, environment=None, control_of=None):
         raise Problem(f"allocator '{name}': {path} is not a shared library (no ELF header)")
     if " " in real or ":" in real:
         raise Problem(f"allocator '{name}': LD_PRELOAD takes no path with a blank or colon: {real}")
-    return Column(name, real, environment or {}, hashlib.sha256(data).hexdigest(),
-                  stamp_of(real), package_of(real), control_of)
+    return Column(name, real, environment=environment or {}, package=package_of(real),
+                  sha256=hashlib.sha256(data).hexdigest(), stamp=stamp_of(real))
 
 
 def reference():
@@ -109,7 +109,7 @@ def reference():
     if not path:
         raise Problem("the reference column needs glibc, and this system has none")
     column = library(REFERENCE, path)
-    column.path = None
+    column.preloads = False
     return column
 
 
@@ -167,7 +167,7 @@ def find(name, build, taken=()):
 
 def again(column):
     """The control: the same file and environment under a second name."""
-    return Column(**(column.as_dict() | {"name": column.name + AGAIN, "control_of": column.name}))
+    return replace(column, name=column.name + AGAIN, control_of=column.name)
 
 
 def changed(column):
@@ -183,11 +183,9 @@ def refusal(column, context):
     said = context.get("allocator_path")
     if not said:
         return "the process did not say which malloc it used"
-    if column.path is None:
-        if not re.match(r"libc[.-]", os.path.basename(said)):
-            return f"malloc came from {said}, not from glibc"
-    elif os.path.realpath(said) != column.path:
-        return f"the preload did not take: malloc came from {said}, not from {column.path}"
+    if os.path.realpath(said) != column.path:
+        took = "the preload did not take" if column.preloads else "another allocator was loaded"
+        return f"{took}: malloc came from {said}, not from {column.path}"
     version = context.get("allocator_version", "")
     # The control and our own builds under any name say what they are; others need not.
     if column.name == OURS and not version.startswith(OURS):

@@ -4,8 +4,7 @@ import statistics
 
 import numpy
 
-from . import FORMAT, REFERENCE, stats
-from .allocators import AGAIN
+from . import FORMAT, stats
 from .cells import Cell
 from .runner import HARNESS
 
@@ -110,10 +109,11 @@ def analyse_row(samples, column, base, rng):
     logs = log_ratios(samples, column, base)
     row = {"column": column, "failure": None, "runs": len(entries),
            "speed": median_of(entries, "ops_per_second"),
-           "seconds": median_of(entries, "real_time"),
+           "seconds": median_of(entries, "real_time"), "cpu": median_of(entries, "cpu_time"),
            "ratio": ratio_dict(stats.log_ratio(logs, rng)) if logs and column != base else None,
            "peak_rss": median_of(entries, "peak_rss_bytes")}
-    row["seconds"] = row["seconds"] and row["seconds"] / 1e3  # the binary reports ms
+    for key in ("seconds", "cpu"):  # Google Benchmark's cells are in ms as well
+        row[key] = row[key] and row[key] / 1e3
     live = median_of(entries, "live_bytes")
     row["rss_per_live"] = row["peak_rss"] / live if live and row["peak_rss"] else None
     row["more"] = {key: value for key in PLAIN if (value := median_of(entries, key)) is not None}
@@ -247,5 +247,3 @@ def analyse_control(control, loaded, rng):
             "share": equal / len(cells) if cells else None,
             "holds": equal / len(cells) >= stats.LEVEL if cells else None}
 
-
-__all__ = ["AFTER", "AGAIN", "PERCENTILES", "REFERENCE", "analyse", "is_latency"]

@@ -8,13 +8,13 @@ import signal
 import sys
 import time
 
-from . import FORMAT, Problem, allocators, cells, environment, programs, report, units
+from . import FORMAT, ROOT, Problem, allocators, cells, environment, programs, report, units
 from .progress import Progress
 from .runner import Plan, Runner
 from .store import Folder
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-RESULTS = pathlib.Path(os.environ.get("MYMALLOC_RESULTS", ROOT / "results"))
+RESULTS = pathlib.Path(os.environ.get("MYMALLOC_RESULTS", ROOT + "/results"))
+BUILD = ROOT + "/build/release"
 BUDGET = {"quick": 130, "default": 20 * 60, "full": 4 * 3600}
 SCALE = {"quick": 0.2, "default": 1.0, "full": 1.0}
 
@@ -86,7 +86,7 @@ def parser():
     parse.add_argument("--program", action="store_true",
                        help="run the command after -- instead of workloads")
     parse.add_argument("--list", action="store_true", help="show every cell and stop")
-    parse.add_argument("--build", metavar="DIR", default=str(ROOT / "build/release"),
+    parse.add_argument("--build", metavar="DIR", default=BUILD,
                        help="build folder (default build/release)")
     parse.add_argument("--no-build", action="store_true",
                        help="install and build nothing: use what the build folder has")
@@ -213,7 +213,7 @@ def bench(options, command):
                 budget=seconds("--budget", options.budget) if options.budget else
                 BUDGET[scope] if options.rounds is None else None,
                 timeout=seconds("--timeout", options.timeout),
-                baseline=not options.quick, root=str(ROOT))
+                baseline=not options.quick)
     plan.folder = prepare_folder(options)
     if plan.seed is None:
         plan.seed = plan.folder.read("run.json")["seed"] if options.resume else random.randrange(2**32)
@@ -221,7 +221,7 @@ def bench(options, command):
     if options.resume:
         record = resume_record(plan.folder, record)
     else:
-        plan.folder.write("environment.json", {"format": FORMAT} | environment.describe(str(ROOT)))
+        plan.folder.write("environment.json", {"format": FORMAT} | environment.describe(ROOT))
     plan.folder.write("run.json", record)
     return execute(plan, record, options)
 

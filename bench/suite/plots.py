@@ -117,10 +117,12 @@ def nice_log(axis, label=units.times):
 def ratio_ticks(axes, low, high):
     steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5,
              7, 10, 15, 20, 30, 50, 100, 200, 500]
-    inside = [step for step in steps if low <= step <= high]
-    while len(inside) > 9:
-        inside = [s for i, s in enumerate(inside) if s == 1 or i % 2 == inside.index(1) % 2] \
-            if 1 in inside else inside[::2]
+    inside = [1.0] if low <= 1 <= high else []
+    apart = (high / low) ** 0.08  # labels nearer than this would touch
+    for step in sorted(steps, key=lambda step: step not in (0.1, 0.5, 2, 5, 10)):
+        if low <= step <= high and all(max(step / other, other / step) > apart for other in inside):
+            inside.append(step)
+    inside.sort()
     axes.set_xticks(inside)
     axes.set_xticks([], minor=True)
     axes.set_xticklabels([f"{step:g}×" for step in inside])

@@ -18,8 +18,6 @@ class Outcome:
     failure: str | None  # None: it ended by itself with status 0
     seconds: float
     cpu_seconds: float
-    peak_rss_bytes: int  # the largest of the process and the children it waited for
-    minor_faults: int
     stderr: str
 
 
@@ -82,8 +80,7 @@ def run(argv, environment, timeout, cwd=None, watch=None, output=subprocess.DEVN
         errors.seek(max(0, size - STDERR_KEPT))
         stderr = errors.read().decode(errors="replace")
     failure = f"did not end within {timeout:g} s" if timed_out else describe(status, stderr)
-    return Outcome(failure, seconds, usage.ru_utime + usage.ru_stime,
-                   usage.ru_maxrss * 1024, usage.ru_minflt, stderr)
+    return Outcome(failure, seconds, usage.ru_utime + usage.ru_stime, stderr)
 
 
 def wait_until(pid, deadline, watch):

@@ -6,6 +6,7 @@ must name the column's library. In the timed runs the library must be among the 
 of the process while it runs.
 """
 import glob
+import json
 import os
 import re
 import shutil
@@ -87,82 +88,105 @@ def is_static(path):
     return shown.returncode == 0 and "INTERP" not in shown.stdout
 
 
-def prove(program, column, timeout, scratch):
+def judged(found, binds):
+    """The libraries that malloc came from, of the program judged or, lacking it, of all.
+
+    A program that is not position independent may hand out the address of its own stub
+    for malloc: bound to itself, and the stub in turn to the library. Only the latter counts.
+    """
+    mine = [pair for pair in found if os.path.basename(pair[0]) == binds] or found
+    stubs = {name for name, library in found if name == library and ".so" not in name}
+    through = [library for _, library in mine if library not in stubs]
+    return through or [library for _, library in mine]
+
+
+def prove(program, column, plan, scratch):
     """Why the preload does not answer in this program, or None. One untimed run."""
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
-        environment = environment_of(column, directory) | {
-            "LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": os.path.join(directory, "bind")}
-        outcome = process.run(program.argv, environment, timeout, program.cwd or directory)
+        outcome, _ = measured(program, column, plan, directory, {
+            "LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": os.path.join(directory, "bind")})
         if outcome.failure:
             return outcome.failure
-        found = bindings(directory)
-    judged = [library for name, library in found
-              if os.path.basename(name) == program.binds]
-    # A program may leave malloc to a library of its own, or be a script of another one.
-    libraries = judged or [library for _, library in found]
+        libraries = judged(bindings(directory), program.binds)
     if not libraries:
-        why = "it is static or setuid" if is_static(program.argv[0]) or \
-            os.stat(program.argv[0]).st_mode & 0o6000 else "it never bound malloc"
+        why = "it never bound malloc"
+        if is_static(program.argv[0]) or os.stat(program.argv[0]).st_mode & 0o6000:
+            why = "it is static or setuid"
         return f"refused: the preload did not take: {why}"
-    wanted = column.path or "libc"
-    wrong = [library for library in libraries
-             if not (os.path.realpath(library) == column.path if column.path
-                     else os.path.basename(library).startswith("libc"))]
+    wrong = [library for library in libraries if os.path.realpath(library) != column.path]
     if wrong:
-        return f"refused: malloc was bound to {wrong[0]}, not to {wanted}"
+        return f"refused: malloc was bound to {wrong[0]}, not to {column.path}"
     return None
 
 
-def environment_of(column, directory):
-    return process.clean_environment() | column.preload() | {
+def measured(program, column, plan, directory, more=None, watch=None):
+    """(Outcome, what mymalloc-measure reported) of one run."""
+    report = os.path.join(directory, "measured.json")
+    variables = column.variables(always=True) | (more or {}) | {
         "PROGRAM_SCRATCH": directory, "PROGRAM_INPUTS": SCRIPTS}
+    measure = os.path.join(os.path.dirname(plan.binary), "mymalloc-measure")
+    if not os.access(measure, os.X_OK):
+        raise Problem(f"no {measure}: build first (leave out --no-build)")
+    outcome = process.run(
+        [measure, report, *(f"{key}={value}" for key, value in variables.items()), "--",
+         *program.argv], process.clean_environment(), plan.timeout, program.cwd or directory, watch)
+    if outcome.failure:
+        return outcome, None
+    with open(report, encoding="utf-8") as file:
+        figures = json.load(file)
+    outcome.failure = process.describe(figures["status"], outcome.stderr)
+    return outcome, figures
 
 
-def mapped_by(pid, path):
-    """True/False while the process runs; None when it is gone."""
+def mapped_below(pid, path):
+    """Whether a child of the measuring process has the library mapped; None without one."""
     try:
-        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
-            return any(line.rstrip().endswith(path) for line in file)
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
+            children = file.read().split()
+        for child in children:
+            with open(f"/proc/{child}/maps", encoding="utf-8", errors="replace") as file:
+                return any(line.rstrip().endswith(path) for line in file)
     except OSError:
-        return None
+        pass
+    return None
 
 
 def sample(program, column, plan, scratch, proven):
     """One run, in the shape of a Google Benchmark report."""
     key = (program.name, column.name)
     if key not in proven:
-        failure = prove(program, column, plan.timeout, scratch)
+        failure = prove(program, column, plan, scratch)
         if failure:
             return {"suite": {"failure": failure}}
         proven.add(key)
     seen = []
 
     def watch(pid):
-        seen.append(mapped_by(pid, column.path))
-        return bool(seen[-1])
+        look = mapped_below(pid, column.path)
+        if look is not None:
+            seen.append(look)
+        return bool(look)
 
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
-        outcome = process.run(program.argv, environment_of(column, directory), plan.timeout,
-                              program.cwd or directory, watch if column.path else None)
+        outcome, figures = measured(program, column, plan, directory, watch=watch)
     failure = outcome.failure
-    # False again and again: it was looked at and the library was not there. Nothing seen:
-    # it ended before the first look, and the proof of the untimed run stands.
+    # Not there again and again. Nothing seen: it ended before the first look, and the
+    # proof of the untimed run stands.
     if not failure and len(seen) > 5 and not any(seen):
         failure = "refused: the preload was not mapped in this process"
-    suite = {"seconds": round(outcome.seconds, 4), "cpu_seconds": round(outcome.cpu_seconds, 4)}
     if failure:
-        return {"suite": suite | {"failure": failure}}
-    return {"context": {"allocator_path": column.path or "libc.so.6", "proof": "LD_DEBUG=bindings"},
+        return {"suite": {"seconds": round(outcome.seconds, 4), "failure": failure}}
+    return {"context": {"allocator_path": column.path, "proof": "LD_DEBUG=bindings"},
             "benchmarks": [{
                 "name": program.name, "run_type": "iteration", "iterations": 1,
-                "real_time": outcome.seconds * 1e3, "cpu_time": outcome.cpu_seconds * 1e3,
-                "time_unit": "ms", "ops": 1, "ops_per_second": 1 / outcome.seconds,
-                "peak_rss_bytes": outcome.peak_rss_bytes, "minor_faults": outcome.minor_faults}],
-            "suite": suite}
+                "real_time": figures["seconds"] * 1e3, "cpu_time": figures["cpu_seconds"] * 1e3,
+                "time_unit": "ms", "ops": 1, "ops_per_second": 1 / figures["seconds"],
+                "peak_rss_bytes": figures["peak_rss_bytes"],
+                "minor_faults": figures["minor_faults"]}],
+            "suite": {"seconds": round(outcome.seconds, 4),
+                      "cpu_seconds": round(figures["cpu_seconds"], 4)}}
 
 
 def describe():
     """For --help."""
     return ", ".join(READY)
-
-

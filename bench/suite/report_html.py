@@ -1,7 +1,7 @@
 """report.html: one file, no network, for a phone as for a screen, light and dark."""
 from html import escape
 
-from . import report_text, text, units
+from . import report_text, text
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6472; --line: #d5d9de;
@@ -51,7 +51,6 @@ def answer(group, base):
                    tag("p", "no allocator finished every cell"), class_="answer")
     who = " ≈ ".join([best["fastest"], *best["ties"]])
     said = text.sentence(group, base).partition(": ")[2]
-    said = said[:1].upper() + said[1:]
     return tag("div", tag("h3", escape(group["workload"]) + f" · {count(group)}") +
                tag("div", escape(who), class_="who") + tag("p", escape(said)), class_="answer")
 
@@ -94,7 +93,9 @@ def cell_details(cell, base):
     notes = tag("span", escape("; ".join(text.label(cell))), class_="soft")
     who = " ≈ ".join([cell["best"]["fastest"], *cell["best"]["ties"]]) if cell["best"] else "failed"
     title = f"{escape(cell['name'])} – <b>{escape(who)}</b> {notes}"
-    return tag("details", tag("summary", title) + html_table(head, rows, style))
+    line = text.against_best(cell)
+    return tag("details", tag("summary", title) + html_table(head, rows, style) +
+               (tag("p", escape(line), class_="soft") if line else ""))
 
 
 def proof(result):
@@ -144,5 +145,3 @@ def page(result, run, drawings):
             f"<title>Allocators compared</title><style>{STYLE}</style>")
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
 
-
-__all__ = ["page", "units"]

@@ -2,7 +2,7 @@
 import csv
 import io
 
-from . import text, units
+from . import text
 
 LEGEND = (f"ratios: speed relative to {{base}}, above 1 is faster; {text.TIE} not distinguishable "
           "from it (the 95 % interval crosses 1); ? too few blocks for an interval; "
@@ -35,6 +35,8 @@ def terminal(result):
     for cell in result["cells"]:
         lines += ["", title(cell)]
         lines += ["  " + line for line in text.table(*text.cell_table(cell, base))]
+        if line := text.against_best(cell):
+            lines.append("  " + line)
     head, speed, memory = text.summary_table(result)
     lines += ["", f"speed relative to {base}, geometric mean of each workload's cells"]
     lines += ["  " + line for line in text.table(head, speed)]
@@ -75,7 +77,8 @@ def markdown(result):
               "", LEGEND.format(base=base).replace("*", "\\*"), "", "## Every cell", ""]
     for cell in result["cells"]:
         lines += [f"<details><summary>{title(cell)}</summary>", "",
-                  *text.markdown_table(*text.cell_table(cell, base)), "", "</details>"]
+                  *text.markdown_table(*text.cell_table(cell, base)), "",
+                  *([line, ""] if (line := text.against_best(cell)) else []), "</details>"]
     lines += ["", "## Proof and environment", "", *text.markdown_table(*proof_rows(result), left=6), ""]
     rows = [[section, name, str(value)] for section, facts in result["environment"].items()
             if isinstance(facts, dict) for name, value in facts.items()]
@@ -109,6 +112,3 @@ def table_csv(result):
 def blank(value):
     return "" if value is None else value
 
-
-def one_line(folder, seconds):
-    return f"results in {folder} ({units.clock(seconds)})"

@@ -5,7 +5,6 @@ goes on with the orders it would have had. A (cell, column) pair that failed onc
 run again: its row says how it failed, and no time of it is shown.
 """
 import json
-import os
 import pathlib
 import random
 import tempfile
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from . import REFERENCE, Problem, allocators, cells, process, programs, stats, units
+from . import ROOT, Problem, allocators, cells, process, programs, stats, units
 from .progress import Progress
 from .store import slug
 
@@ -36,7 +35,6 @@ class Plan:
     budget: float | None = None  # seconds; no block starts after it
     timeout: float = 120.0  # seconds a process may take
     baseline: bool = True
-    root: str = ""  # the checkout: stored paths are relative to it
 
 
 def speed_of(sample):
@@ -145,12 +143,14 @@ class Runner:
             raise Problem(f"{column.path} was changed while the run went on; "
                           "what was finished is kept, start again with the new file")
         if cell.program:
-            return programs.sample(cell.program, column, self.plan, self.scratch, self.proven)
+            document = programs.sample(cell.program, column, self.plan, self.scratch, self.proven)
+            strip_paths(document)
+            return document
         report = pathlib.Path(self.scratch) / (slug(cell.name) + ".json")
         report.unlink(missing_ok=True)
         timeline = report.with_suffix(".timeline")
         timeline.unlink(missing_ok=True)
-        environment = process.clean_environment() | column.preload() | {
+        environment = process.clean_environment() | column.variables() | {
             "MYMALLOC_BENCH_SCALE": repr(self.plan.scale),
             "MYMALLOC_BENCH_TIMELINE": str(timeline)}
         outcome = process.run(
@@ -165,11 +165,11 @@ class Runner:
             else:
                 column.version = document["context"].get("allocator_version")
                 column.frontend = document["context"].get("allocator_frontend")
-        strip_paths(document, self.plan.root)
+        strip_paths(document)
         document["suite"] = {"seconds": round(outcome.seconds, 4),
                              "cpu_seconds": round(outcome.cpu_seconds, 4)}
         if failure:
-            document["suite"]["failure"] = failure.replace(self.plan.root + "/", "")
+            document["suite"]["failure"] = failure.replace(ROOT + "/", "")
         elif timeline.exists():
             document["suite"]["timeline"] = read_timeline(timeline)
         return document
@@ -208,15 +208,12 @@ def read_timeline(path):
     return rows
 
 
-def strip_paths(document, root):
+def strip_paths(document):
     """Results are published: no host name, no path of this machine's checkout."""
     context = document.get("context")
     if not context:
         return
     context.pop("host_name", None)
     for key in ("executable", "allocator_path"):
-        if context.get(key, "").startswith(root + os.sep):
-            context[key] = os.path.relpath(context[key], root)
-
-
-__all__ = ["HARNESS", "Plan", "Runner", "REFERENCE", "speed_of"]
+        if key in context:
+            context[key] = context[key].removeprefix(ROOT + "/")

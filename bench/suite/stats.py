@@ -91,3 +91,15 @@ def geometric_mean(cells, rng, level=LEVEL):
     cut = tail(fewest, level)
     low, high = numpy.quantile(means, [cut, 1 - cut])
     return Ratio(float(numpy.exp(centre)), float(numpy.exp(low)), float(numpy.exp(high)), fewest)
+
+
+def change(before, after, rng, level=LEVEL):
+    """exp(median(after) - median(before)) of two independent sets of logarithms."""
+    centre = float(numpy.exp(numpy.median(after) - numpy.median(before)))
+    fewest = min(len(before), len(after))
+    if fewest < FEWEST:
+        return Ratio(centre, None, None, fewest)
+    moves = resampled_medians(after, rng) - resampled_medians(before, rng)
+    cut = tail(fewest, level)
+    low, high = numpy.quantile(moves, [cut, 1 - cut])
+    return Ratio(centre, float(numpy.exp(low)), float(numpy.exp(high)), fewest)

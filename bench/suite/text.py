@@ -84,7 +84,8 @@ def sentence(group, base):
                  f"[{span(lead)}]")
     small = {row["column"]: row["rss"] for row in group["rows"]}.get(best["smallest"])
     if small:
-        text += f"; least memory: {best['smallest']}, {units.times(small)} the peak RSS of {base}"
+        text += f"; least memory: {best['smallest']}"
+        text += f", {units.times(small)} the peak RSS of {base}" if best["smallest"] != base else ""
     return f"{group['workload']}: {text}."
 
 
@@ -134,6 +135,17 @@ def label(cell):
     return notes
 
 
+def against_best(cell):
+    """Our own row against the best of the others, in a line; None where there is none."""
+    for row in cell["rows"]:
+        if found := row.get("against_best"):
+            sure = {"faster": "", "slower": "", "too few blocks": ": too few blocks to say"}.get(
+                found["verdict"], ": not distinguishable")
+            return (f"{row['column']} against {found['column']}, the best other: "
+                    f"{units.times(found['median'])} [{span(found)}]{sure}")
+    return None
+
+
 def cell_table(cell, base):
     """One row an allocator: speed, ratio with interval, memory. Only columns with content."""
     after = [(key, title) for key, title in (("rss_after_0.1s_bytes", "0.1 s after"),
@@ -145,6 +157,7 @@ def cell_table(cell, base):
     latency = any("malloc_p99_ns" in row.get("more", {}) for row in cell["rows"])
     program = cell["workload"] == "program"
     head = ["allocator", "time" if program else "speed", f"vs {base}", "95 % interval", "peak RSS"]
+    head[2:2] = ["CPU time"] if program else []
     head += ["RSS/live"] if has_live else []
     head += ["faults"] + [title for _, title in after]
     head += ["malloc p99", "malloc p99.9", "free p99", "free p99.9"] if latency else []
@@ -159,6 +172,7 @@ def cell_table(cell, base):
                 "1.00×" if row["column"] == base else verdict(row["ratio"]),
                 "reference" if row["column"] == base else span(row["ratio"]),
                 units.size(row["peak_rss"])]
+        line[2:2] = [units.seconds(row["cpu"])] if program else []
         line += [f"{row['rss_per_live']:.2f}" if row["rss_per_live"] else "–"] if has_live else []
         line += [units.count(more.get("minor_faults"))]
         line += [units.size(more.get(key)) for key, _ in after]
