@@ -13,13 +13,14 @@
 #define LIST         workload_list
 #endif
 
-#define CATALOGUE(X)                                                               \
-    X(larson)                                                                      \
-    X(xmalloc)                                                                     \
-    X(prodcons)                                                                    \
-    X(churn)                                                                       \
-    X(crowd) X(sweep) X(order) X(regrow) X(aligned) X(zeroed) X(large) X(fragment) \
-        X(sharing) X(idle)
+#define CATALOGUE(X) \
+    X(larson)        \
+    X(xmalloc)       \
+    X(prodcons)      \
+    X(churn)         \
+    X(crowd)         \
+    X(sweep)         \
+    X(order) X(regrow) X(aligned) X(zeroed) X(large) X(fragment) X(sharing) X(idle)
 
 #define DECLARE(name) extern const struct workload MEMBER(name);
 CATALOGUE(DECLARE)

@@ -59,6 +59,36 @@ static void print_usage(void)
         program_invocation_short_name);
 }
 
+/* `text` from the present column on, broken between words before column 88. */
+static void print_wrapped(unsigned column, const char *text)
+{
+    unsigned at = column;
+
+    while (*text) {
+        size_t word = strcspn(text, " ");
+        if (at > column && at + 1 + word > 88) {
+            printf("\n%*s", (int)column, "");
+            at = column;
+        }
+        printf("%s%.*s", at > column ? " " : "", (int)word, text);
+        at += (unsigned)word + (at > column);
+        text += word + (text[word] == ' ');
+    }
+    printf("\n");
+}
+
+static void print_option_help(const struct option_spec *option)
+{
+    char text[512];
+
+    snprintf(text, sizeof(text), "%s%s%s [%s]", option->choices ? option->choices : "",
+             option->choices ? ": " : "", option->help, option->initial);
+    for (char *c = text; option->choices && *c != ':'; c++)
+        *c = *c == ' ' ? '|' : *c;
+    printf("  --%-14s ", option->name);
+    print_wrapped(19, text);
+}
+
 static void print_workload_help(const struct workload *w)
 {
     printf("%s - %s\nSource: %s.\nOne operation: %s.\n\nVariants (--variant):\n",
@@ -66,14 +96,9 @@ static void print_workload_help(const struct workload *w)
     for (size_t v = 0; v < w->variant_count; v++)
         printf("  %-14s %s%s\n", w->variants[v].name, w->variants[v].summary,
                v ? "" : " (default)");
-    printf("\nOptions:\n");
-    for (size_t i = 0; i < w->option_count; i++) {
-        const struct option_spec *option = &w->options[i];
-        printf("  --%-14s %s", option->name, option->help);
-        if (option->choices && !strchr(option->help, ','))
-            printf(" (%s)", option->choices);
-        printf(" [%s]\n", option->initial);
-    }
+    printf("\nOptions [default; a variant may set another]:\n");
+    for (size_t i = 0; i < w->option_count; i++)
+        print_option_help(&w->options[i]);
     printf("  --%-14s %s\n", "samples", "also print live bytes and RSS over time");
 }
 
@@ -99,6 +124,26 @@ static _Noreturn void refuse_variant(const struct workload *w, const char *name)
         used += (size_t)snprintf(names + used, sizeof(names) - used, " %s",
                                  w->variants[v].name);
     die(2, "%s has no variant '%s': must be one of:%s", w->name, name, names);
+}
+
+/* An amount of work was asked for: it, not the variant's time, ends the run. */
+static void choose_end(const struct workload *w, const char *const *given,
+                       struct settings *set)
+{
+    const char *work = NULL;
+    size_t seconds = w->option_count;
+
+    for (size_t i = 0; i < w->option_count; i++) {
+        if (w->options[i].kind == OPTION_SECONDS && w->options[i].is_work)
+            seconds = i;
+        else if (w->options[i].is_work && given[i])
+            work = w->options[i].name;
+    }
+    if (!work || seconds == w->option_count)
+        return;
+    if (given[seconds] && set->value[seconds] > 0)
+        die(2, "--seconds and --%s: which of the two ends the run?", work);
+    set->value[seconds] = 0;
 }
 
 /* Variant first, wherever it stands, then the options over it. */
@@ -143,6 +188,7 @@ static bool read_options(const struct workload *w, int argc, char **argv,
         if (given[i] &&
             !workload_set(w, set, w->options[i].name, given[i], why, sizeof(why)))
             die(2, "%s", why);
+    choose_end(w, given, set);
     if (!workload_consistent(w, set, why, sizeof(why)))
         die(2, "%s", why);
     return samples;

@@ -157,6 +157,7 @@ static void start_clock(struct run *run)
     run->minor_faults = (uint64_t)usage.ru_minflt;
     run->major_faults = (uint64_t)usage.ru_majflt;
     run->began_ns = clock_ns();
+    run_mark(run);
 }
 
 void run_begin(struct run *run, bool latency)

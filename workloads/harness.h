@@ -52,10 +52,10 @@
         .name = "settle", .kind = OPTION_SECONDS, .initial = text, .max = 60,       \
         .help = "then stay this long without a call and read RSS at 0.1, 1 and 5 s" \
     }
-#define OPTION_LATENCY                                                        \
-    {                                                                         \
-        .name = "latency", .kind = OPTION_CHOICE, .initial = "off",           \
-        .choices = "off on", .help = "on: time 1 call in 61, for percentiles" \
+#define OPTION_LATENCY                                                    \
+    {                                                                     \
+        .name = "latency", .kind = OPTION_CHOICE, .initial = "off",       \
+        .choices = "off on", .help = "time 1 call in 61, for percentiles" \
     }
 #define WORKLOAD_TABLES(option_table, variant_table)                  \
     .options = (option_table),                                        \

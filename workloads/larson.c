@@ -59,7 +59,8 @@ static const struct option_spec options[] = {
         {"remote", OPTION_COUNT, "0", 0, 100, NULL, false,
          "percent of frees by another thread than the maker; 0: by succession only"},
     [GENERATOR] = {"generator", OPTION_CHOICE, "fast", 0, 0, "fast paper", false,
-                   "random numbers: fast, or paper (Park-Miller with a shuffle)"},
+                   "of random numbers; paper: Park-Miller with a shuffle, as in its "
+                   "common program"},
     [SEED] = OPTION_SEED("4141"),
     [LATENCY] = OPTION_LATENCY,
     [VERIFY] = OPTION_VERIFY("sample"),

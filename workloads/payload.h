@@ -19,7 +19,7 @@
 
 enum verify { VERIFY_NONE, VERIFY_SAMPLE, VERIFY_ALL };
 #define VERIFY_CHOICES "none sample all"
-#define VERIFY_HELP    "payload checked before free: none, 1 object in 256, or every byte"
+#define VERIFY_HELP    "payload checked before free: 1 object in 256, or every byte of all"
 
 enum { PAYLOAD_EVERY = 256 };
 

@@ -12,30 +12,31 @@ struct part {
 };
 
 /*
- * "fleet": a shape, not a recording. It has the three facts published for a data-centre
- * fleet (Zhou et al., "Characterizing a Memory Allocator at Warehouse Scale", ASPLOS
- * 2024): 98 % of the objects are below 1 KiB and hold 28 % of the bytes, objects above
- * 8 KiB hold about half of them, objects above 256 KiB about a fifth. Small sizes peak
- * at 16-64 bytes. The test of this file adds the shares up.
+ * "fleet": a shape, not a recording. Zhou et al., "Characterizing a Memory Allocator at
+ * Warehouse Scale", ASPLOS 2024, report of a data-centre fleet that 98 % of the objects
+ * are below 1 KiB and hold 28 % of the bytes, that objects above 8 KiB hold half of the
+ * bytes, and above 256 KiB about a fifth. The weights give these shares, with small sizes
+ * around 16 to 64 bytes and the bytes of the larger ones spread evenly over octaves; the
+ * test of this file adds them up.
  */
 static const struct part fleet[] = {
-    {0.10, 8, 17},
-    {0.31, 17, 33},
+    {0.16, 8, 17},
+    {0.37, 17, 33},
     {0.24, 33, 65},
-    {0.16, 65, 129},
-    {0.085, 129, 257},
-    {0.055, 257, 513},
-    {0.030, 513, 1024},
-    {0.012, 1024, 2048},
-    {0.0044, 2048, 4096},
-    {0.0022, 4096, 8193},
-    {0.00062, 8193, 16385},
-    {0.00036, 16385, 32769},
-    {0.00017, 32769, 65537},
-    {0.00009, 65537, 131073},
-    {0.00005, 131073, 262145},
-    {0.000035, 262145, 524289},
-    {0.000012, 524289, 1048577},
+    {0.113, 65, 129},
+    {0.058, 129, 257},
+    {0.027, 257, 513},
+    {0.012, 513, 1024},
+    {0.011, 1024, 2048},
+    {0.00548, 2048, 4096},
+    {0.00274, 4096, 8193},
+    {0.00112, 8193, 16385},
+    {0.000561, 16385, 32769},
+    {0.00028, 32769, 65537},
+    {0.00014, 65537, 131073},
+    {7.01e-05, 131073, 262145},
+    {5.84e-05, 262145, 524289},
+    {2.92e-05, 524289, 1048577},
 };
 
 /* Walker's tables: every segment ends with average weight, shared by at most two. */

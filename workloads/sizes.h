@@ -12,9 +12,9 @@
 enum sizes_kind { SIZES_FIXED, SIZES_UNIFORM, SIZES_LOG, SIZES_FLEET };
 #define SIZES_CHOICES "fixed uniform log fleet"
 #define SIZES_HELP                                                                 \
-    "fixed (max-size), uniform, log (log-uniform) between min-size and max-size, " \
-    "fleet "                                                                       \
-    "(many small objects, few large ones that hold half the bytes)"
+    "max-size only, or between min-size and max-size evenly or log-uniformly, or " \
+    "many "                                                                        \
+    "small objects and few large ones that hold half of the bytes"
 
 enum { SIZES_SEGMENTS = 64 };
 

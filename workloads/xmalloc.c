@@ -30,7 +30,7 @@ static const struct option_spec options[] = {
     [ROOM] = {"room", OPTION_COUNT, "100", 1, 1e6, NULL, false,
               "batches that the shared stack holds at most"},
     [SIZES] = {"sizes", OPTION_CHOICE, "one", 0, 0, "one mixed", false,
-               "one size, or 17 sizes from 8 to 2048 bytes"},
+               "17 sizes from 8 to 2048 bytes when mixed"},
     [SIZE] = {"size", OPTION_BYTES, "64", 1, 1 << 30, NULL, false,
               "of an object when sizes is one"},
     [ORDER] = {"order", OPTION_CHOICE, "lifo", 0, 0, "lifo fifo", false,

@@ -1,0 +1,274 @@
+/*
+ * test_runs.c - every variant of every workload, small, with every byte verified.
+ *
+ * Each run is a process of its own. What must hold for all: nothing left live, nothing
+ * damaged, time and memory measured. Then what each workload promises: the amount of
+ * fixed work, the bound of its live bytes, its share of remote frees.
+ */
+#include "check.h"
+#include "workload.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct workload_result *shared;
+
+/* "option=value option=value" over a variant; options that a workload lacks are skipped. */
+static struct settings prepare(const struct workload *w, const char *variant,
+                               const char *changes)
+{
+    struct settings set;
+    char copy[256], why[256], *rest = copy, *word;
+
+    CHECK(workload_defaults(w, variant, &set), "%s/%s", w->name, variant);
+    workload_scale(w, &set, 0.004, 0.02);
+    snprintf(copy, sizeof(copy), "%s", changes);
+    while ((word = strsep(&rest, " "))) {
+        char *value = strchr(word, '=');
+        if (!value)
+            continue;
+        *value++ = 0;
+        workload_set(w, &set, word, value, why, sizeof(why));
+    }
+    return set;
+}
+
+static bool run_apart(const struct workload *w, const struct settings *set)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        workload_run(w, set, shared);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    CHECK(status == 0, "%s: status %#x", w->name, (unsigned)status);
+    return status == 0;
+}
+
+static void check_always(const struct workload *w, const char *variant)
+{
+    const struct workload_result *r = shared;
+
+    CHECK(workload_verified(r), "%s/%s: %llu damaged, %lld left live", w->name, variant,
+          (unsigned long long)r->errors, (long long)r->live_end);
+    CHECK(r->ops > 0 && r->seconds > 0, "%s/%s", w->name, variant);
+    CHECK(r->live_peak > 0 || r->seconds < 0.1, "%s/%s", w->name,
+          variant); /* sampled */
+    CHECK(r->checked > 0, "%s/%s checked nothing", w->name, variant);
+    CHECK(r->base_rss > 0 && r->peak_rss >= r->base_rss && r->end_rss > 0,
+          "%s/%s: base %llu peak %llu", w->name, variant,
+          (unsigned long long)r->base_rss, (unsigned long long)r->peak_rss);
+    CHECK(r->harness_bytes <= r->base_rss, "%s/%s", w->name, variant);
+    CHECK(r->sample_count > 0, "%s/%s", w->name, variant);
+    for (size_t i = 1; i < r->sample_count; i++)
+        CHECK(r->samples[i].at >= r->samples[i - 1].at, "%s/%s: sample %zu", w->name,
+              variant, i);
+    for (size_t i = 0; i < r->sample_count; i++)
+        CHECK(r->samples[i].live <= r->live_peak, "%s/%s: sample %zu", w->name, variant,
+              i);
+    if (r->has_latency)
+        CHECK(r->malloc_latency.count > 0 && r->free_latency.count > 0, "%s/%s",
+              w->name, variant);
+}
+
+static void test_every_variant(void)
+{
+    static const char small[] = "verify=all settle=0.1 hold=1000 objects=50 slots=20";
+    size_t count;
+    const struct workload *const *list = workload_list(&count);
+
+    for (size_t i = 0; i < count; i++)
+        for (size_t v = 0; v < list[i]->variant_count; v++) {
+            const char *variant = list[i]->variants[v].name;
+            bool crowd = !strcmp(list[i]->name, "crowd");
+            struct settings set = prepare(list[i], variant, small);
+            if (crowd)
+                set = prepare(list[i], variant, "threads=40");
+            if (run_apart(list[i], &set))
+                check_always(list[i], variant);
+        }
+}
+
+/* Runs and returns the result of a workload of that name. */
+static const struct workload_result *result_of(const char *name, const char *variant,
+                                               const char *changes)
+{
+    const struct workload *w = workload_find(name);
+    struct settings set = prepare(w, variant, changes);
+
+    memset(shared, 0, sizeof(*shared));
+    run_apart(w, &set);
+    CHECK(workload_verified(shared), "%s/%s %s", name, variant, changes);
+    return shared;
+}
+
+static void test_fixed_work_is_exact(void)
+{
+    static const struct {
+        const char *name, *variant, *changes;
+        uint64_t ops;
+    } c[] = {
+        {"larson", "fixed", "threads=3 generations=2 rounds=10 chunks=100", 6000},
+        {"xmalloc", "64B", "pairs=2 batches=7", 2 * 7 * 4096},
+        {"xmalloc", "mixed-fifo", "pairs=1 batches=9", 9 * 4096},
+        {"prodcons", "1to1", "messages=12345", 12345},
+        {"prodcons", "Nto1", "messages=20000 batch=33", 20000},
+        {"prodcons", "1toN", "messages=777 batch=1000", 777},
+        {"prodcons", "pipeline", "messages=5000 queue=1", 5000},
+        {"prodcons", "free-only", "messages=9000 hold=500", 9000},
+        {"churn", "leave", "threads=2 lives=30 objects=11", 660},
+        {"crowd", "1k", "threads=20 objects=3 rounds=5", 300},
+        {"sweep", "pair", "pairs=1001", 1001},
+        {"sweep", "batch", "pairs=1001 batch=100", 1001},
+        {"order", "random", "objects=100 cycles=3", 300},
+        {"regrow", "double", "start=16 max-size=1K vectors=2 cycles=3", 2 * 3 * 7},
+        {"regrow", "append", "start=16 step=16 max-size=64 vectors=1 cycles=1", 4},
+        {"aligned", "mixed", "replacements=999", 999},
+        {"zeroed", "small", "replacements=999", 999},
+        {"large", "churn", "threads=2 toggles=50", 100},
+        {"sharing", "active", "threads=2 objects=50 writes=10", 100},
+        {"sharing", "passive", "threads=3 objects=50 writes=10", 150},
+    };
+
+    for (size_t i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+        uint64_t ops = result_of(c[i].name, c[i].variant, c[i].changes)->ops;
+        CHECK(ops == c[i].ops, "%s/%s %s: %llu operations, not %llu", c[i].name,
+              c[i].variant, c[i].changes, (unsigned long long)ops,
+              (unsigned long long)c[i].ops);
+    }
+}
+
+static void test_live_bytes(void)
+{
+    const struct workload_result *r =
+        result_of("xmalloc", "64B", "pairs=1 batches=300");
+    CHECK(r->live_peak <= 102 * 4096 * 64, "xmalloc: %lld", (long long)r->live_peak);
+    r = result_of("larson", "fixed", "threads=1 min-size=100 max-size=101 chunks=5000");
+    CHECK(r->live_peak == 500000, "larson: %lld", (long long)r->live_peak);
+    r = result_of("prodcons", "fixed",
+                  "messages=200000 hold=5000 queue=4 batch=10 max-size=64 replies=0");
+    CHECK(r->live_peak >= 5000 * 64 && r->live_peak <= (5000 + 6 * 10) * 64,
+          "prodcons: %lld", (long long)r->live_peak);
+    r = result_of("sweep", "batch", "pairs=1000 batch=100 size=48");
+    CHECK(r->live_peak == 4800, "sweep: %lld", (long long)r->live_peak);
+    r = result_of("idle", "64MiB", "bytes=4M settle=1");
+    CHECK(fabs((double)r->live_peak / (4 << 20) - 1) < 0.05, "idle: %lld",
+          (long long)r->live_peak);
+    CHECK(r->has_settled && r->settled_live == 0 && r->settled_for == 1,
+          "idle settles");
+    CHECK(r->settled_rss[0] && r->settled_rss[1] && !r->settled_rss[2],
+          "idle: 0.1, 1 s");
+    r = result_of("crowd", "1k", "threads=30 objects=4 size=100");
+    CHECK(r->has_held && r->held_live == 30 * 400, "crowd: %lld",
+          (long long)r->held_live);
+    r = result_of("fragment", "swiss", "bytes=4M");
+    CHECK(r->has_held && r->held_live >= 4 << 20, "swiss: %lld",
+          (long long)r->held_live);
+}
+
+static double remote_share(const struct workload_result *r)
+{
+    return (double)r->remote_frees / (double)r->ops;
+}
+
+static void test_remote_shares(void)
+{
+    double share;
+
+    share = remote_share(result_of("larson", "fixed", "generations=5 rounds=20"));
+    CHECK(fabs(share - 0.05) < 0.003, "1/rounds of larson: %.4f", share);
+    share = remote_share(
+        result_of("larson", "remote50", "threads=3 generations=5 rounds=5"));
+    CHECK(fabs(share - 0.5) < 0.01, "larson remote50: %.4f", share);
+    share = remote_share(
+        result_of("larson", "remote90", "threads=2 generations=5 rounds=5"));
+    CHECK(fabs(share - 0.9) < 0.01, "larson remote90: %.4f", share);
+    share = remote_share(result_of("xmalloc", "64B", "batches=3"));
+    CHECK(share == 1, "xmalloc: %.4f", share);
+    share = remote_share(result_of("prodcons", "1to1", "messages=1000"));
+    CHECK(share == 1, "prodcons: %.4f", share);
+    share = remote_share(result_of("churn", "short", "lives=5"));
+    CHECK(share == 0, "churn/short: %.4f", share);
+}
+
+/* The stub form does the same work; what it hands out overlaps, so nothing is verified. */
+static void test_null_forms(void)
+{
+    size_t count, nulls;
+    const struct workload *const *list = workload_list(&count);
+    const struct workload *const *null = null_workload_list(&nulls);
+
+    CHECK(count == nulls, "%zu and %zu", count, nulls);
+    for (size_t i = 0; i < count; i++) {
+        struct settings set = prepare(list[i], NULL,
+                                      "seconds=0 verify=none settle=0 "
+                                      "generations=1 threads=2");
+        CHECK(!strcmp(list[i]->name, null[i]->name), "%s", list[i]->name);
+        run_apart(list[i], &set);
+        uint64_t ops = shared->ops;
+        run_apart(null[i], &set);
+        CHECK(shared->ops == ops && shared->live_end == 0, "%s: %llu and %llu",
+              list[i]->name, (unsigned long long)ops, (unsigned long long)shared->ops);
+    }
+}
+
+static void test_options(void)
+{
+    static const struct {
+        const char *option, *text, *says; /* NULL: accepted */
+    } c[] = {
+        {"threads", "4", NULL},
+        {"threads", "0", "threads '0': must be a whole number from 1 to 20000"},
+        {"threads", "2.5", "whole number"},
+        {"threads", "-1", "whole number"},
+        {"threads", "", "whole number"},
+        {"threads", "4x", "whole number"},
+        {"threads", "nan", "whole number"},
+        {"max-size", "4K", NULL},
+        {"max-size", "4KB", "bytes (K, M, G allowed)"},
+        {"max-size", "2G", "to 1G"},
+        {"seconds", "0.5", NULL},
+        {"seconds", "1e99", "number of seconds"},
+        {"generator", "paper", NULL},
+        {"generator", "pap", "must be one of: fast paper"},
+        {"colour", "red", "larson has no option 'colour'"},
+    };
+    const struct workload *w = workload_find("larson");
+    struct settings set;
+    char why[256];
+
+    CHECK(workload_defaults(w, NULL, &set), "the first variant");
+    CHECK(!workload_defaults(w, "none", &set), "no such variant");
+    CHECK(workload_find("nothing") == NULL, "no such workload");
+    workload_defaults(w, "fixed", &set);
+    for (size_t i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+        struct settings before = set;
+        bool taken = workload_set(w, &set, c[i].option, c[i].text, why, sizeof(why));
+        CHECK(taken == !c[i].says, "%s '%s'", c[i].option, c[i].text);
+        CHECK(!c[i].says || strstr(why, c[i].says), "%s '%s' says: %s", c[i].option,
+              c[i].text, why);
+        CHECK(taken || !memcmp(&before, &set, sizeof(set)), "%s changed", c[i].option);
+    }
+    workload_set(w, &set, "min-size", "8K", why, sizeof(why));
+    CHECK(!workload_consistent(w, &set, why, sizeof(why)), "min above max");
+}
+
+int main(void)
+{
+    setvbuf(stdout, NULL, _IONBF, 0); /* children would print it again */
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    test_options();
+    test_every_variant();
+    test_fixed_work_is_exact();
+    test_live_bytes();
+    test_remote_shares();
+    test_null_forms();
+    return failures != 0;
+}
