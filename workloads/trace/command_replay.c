@@ -218,6 +218,9 @@ static void print_table(const struct report *rep)
                per_second(rep, &median) / 1e6);
     printf("\n* above the %.1f MiB that this process held before the first pass\n",
            mib(base));
+    if (!rep->touch)
+        puts("  objects were not written (see --touch): only what the allocator wrote "
+             "counts");
 }
 
 /* ---- the command ---- */

@@ -299,6 +299,7 @@ int command_summary(int argc, char **argv)
     print_threads(&t, &tally);
     print_curve(&tally);
     print_resizes(&tally);
+    tally_free(&tally, &t);
     trace_close(&t);
     return 0;
 }

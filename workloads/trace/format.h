@@ -22,6 +22,7 @@ enum {
     TRACE_VERSION = 1,
     TRACE_BLOCK = 65536,  /* step of the file while it is being recorded */
     TRACE_OP_LIMIT = 128, /* no op, with a THREAD and TIME before it, is longer */
+    TRACE_SIZE_BITS = 48, /* of an object: no address space holds more */
     TRACE_GRANULE = 8,    /* addresses are counted in units of this */
 };
 

@@ -75,10 +75,7 @@ static void fill_step(struct builder *b, const struct act *a, struct plan_thread
     struct step *step = &th->steps[th->step_count];
     uint64_t size = a->kind == TRACE_FREE ? s->size : a->size;
 
-    if (size >> 48)
-        die(EXIT_TROUBLE, "an object of %lu bytes cannot be replayed",
-            (unsigned long)size);
-    *step = (struct step){.size = size & ((1ull << 48) - 1),
+    *step = (struct step){.size = size & ((1ull << TRACE_SIZE_BITS) - 1),
                           .kind = a->kind & 15,
                           .align = a->align & 63,
                           .was_empty = s->size == 0,
@@ -211,4 +208,13 @@ void plan_make(struct plan *p, struct trace *t)
     walk(&b, t);
     space_free(&b.slots);
     make_lanes(p);
+}
+
+void plan_free(struct plan *p)
+{
+    space_give(p->threads, p->thread_count * sizeof(*p->threads));
+    space_give(p->lanes, p->thread_count * sizeof(*p->lanes));
+    space_give(p->all_steps, p->steps * sizeof(*p->all_steps));
+    space_give(p->all_chunks, p->chunks * sizeof(*p->all_chunks));
+    *p = (struct plan){0};
 }

@@ -26,7 +26,7 @@
 enum { CHUNK_STEPS = 64, PLAN_WINDOW = 4096 };
 
 struct step {
-    uint64_t size : 48; /* of a FREE: the object's size */
+    uint64_t size : TRACE_SIZE_BITS; /* of a FREE: the object's size */
     uint64_t kind : 4;
     uint64_t align : 6;
     uint64_t waits : 1;
@@ -69,5 +69,6 @@ struct plan {
 
 /* The trace may be closed afterwards. */
 void plan_make(struct plan *p, struct trace *t);
+void plan_free(struct plan *p);
 
 #endif

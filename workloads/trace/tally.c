@@ -156,3 +156,9 @@ void tally_make(struct tally *tally, struct trace *t)
     life_close(&life);
     space_free(&c.objects);
 }
+
+void tally_free(struct tally *tally, const struct trace *t)
+{
+    space_give(tally->threads, t->threads * sizeof(*tally->threads));
+    tally->threads = NULL;
+}

@@ -37,5 +37,6 @@ struct tally {
 extern const double tally_growths[GROWTHS - 1];
 
 void tally_make(struct tally *tally, struct trace *t);
+void tally_free(struct tally *tally, const struct trace *t);
 
 #endif

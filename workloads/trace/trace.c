@@ -159,6 +159,8 @@ static bool scan_block(struct trace *t, const uint8_t *at, const uint8_t *end)
         }
         if (!advance(&ticket, op.passed))
             return false;
+        if (op.kind != TRACE_FREE && op.kind != TRACE_FAILED && op.a >> TRACE_SIZE_BITS)
+            return false;
         if (op.kind == TRACE_REALLOC && (op.b == 0 || !advance(&ticket, op.b)))
             return false;
         s->last = ticket;
@@ -248,7 +250,9 @@ static bool sort_threads(struct trace *t)
 {
     uint32_t recorded = 0;
 
-    qsort(t->segments.base, t->segment_count, sizeof(struct segment), compare_segments);
+    if (t->segment_count) /* qsort takes no NULL */
+        qsort(t->segments.base, t->segment_count, sizeof(struct segment),
+              compare_segments);
     for (size_t i = 0; i < t->segment_count; i++) {
         struct segment *s = segment_of(t, i);
 
