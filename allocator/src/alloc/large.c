@@ -23,6 +23,7 @@ static struct {
     struct mym_mutex lock;
     struct mapping *table; /* open addressing, linear probing, at most half full */
     size_t room, count, bytes;
+    size_t moving; /* entries taken out that will be put back */
 } huge;
 
 #define LOCK()   mym_mutex_lock(&huge.lock, MYM_RANK_HUGE)
@@ -79,7 +80,7 @@ static bool make_room(void)
     size_t room = old_room == 0 ? 256 : old_room * 2;
     struct mapping *table;
 
-    if ((huge.count + 1) * 2 <= old_room)
+    if ((huge.count + huge.moving + 1) * 2 <= old_room)
         return true;
     table = mym_os_map(room * sizeof *table);
     if (table == NULL)
@@ -107,8 +108,8 @@ static bool add(void *addr, size_t bytes)
     return done;
 }
 
-/* Remove an entry; bytes 0: there is none. Those behind it move up to their homes. */
-static struct mapping take_out(const void *ptr)
+/* Remove an entry, 1: to put it back elsewhere; bytes 0: there is none. Those behind it move up to their homes. */
+static struct mapping take_out(const void *ptr, size_t moving)
 {
     struct mapping entry = {0, 0};
     struct mapping *found;
@@ -120,6 +121,7 @@ static struct mapping take_out(const void *ptr)
 
         entry = *found;
         huge.count--;
+        huge.moving += moving;
         huge.bytes -= entry.bytes;
         for (size_t i = hole;;) {
             size_t want;
@@ -149,14 +151,17 @@ static uint32_t units_for(size_t size)
 static void *take_huge(size_t size)
 {
     size_t bytes = round_up(size, page_bytes());
-    void *object = mym_os_map(bytes);
+    void *object;
 
-    if (object == NULL)
+    if (!mym_pages_charge(bytes))
         return NULL;
-    if (!add(object, bytes)) {
+    object = mym_os_map(bytes);
+    if (object != NULL && !add(object, bytes)) {
         mym_os_unmap(object, bytes);
-        return NULL;
+        object = NULL;
     }
+    if (object == NULL)
+        mym_pages_uncharge(bytes);
     return object;
 }
 
@@ -231,10 +236,11 @@ MYM_SLOW void mym_large_put(void *ptr)
         mym_pages_put(unit);
         return;
     }
-    entry = take_out(ptr);
+    entry = take_out(ptr, 0);
     if (entry.bytes == 0)
         mym_bad_pointer(ptr);
     mym_os_unmap(ptr, entry.bytes);
+    mym_pages_uncharge(entry.bytes);
 }
 
 size_t mym_large_bytes(const void *ptr)
@@ -260,22 +266,37 @@ size_t mym_large_good_size(size_t size)
     return round_up(size, size >= MYM_HUGE_MIN ? page_bytes() : MYM_UNIT);
 }
 
+/* Grow or shrink an own mapping in the kernel's page tables; NULL: not possible. */
+static void *move_mapping(const struct mapping *entry, size_t bytes)
+{
+    void *old = (void *)entry->addr; /* NOLINT */
+    void *moved;
+
+    if (!mym_pages_charge(bytes))
+        return NULL;
+    moved = mym_os_remap(old, entry->bytes, bytes);
+    mym_pages_uncharge(moved == NULL ? bytes : entry->bytes);
+    return moved;
+}
+
 static void *resize_huge(void *ptr, size_t size)
 {
     struct mapping entry;
     size_t bytes = round_up(size, page_bytes());
-    void *moved;
+    void *moved = ptr;
 
     if (size < MYM_HUGE_MIN / 2) /* small enough to live in the page heap again */
         return NULL;
-    entry = take_out(ptr);
+    entry = take_out(ptr, 1);
     if (entry.bytes == 0)
         mym_bad_pointer(ptr);
-    moved = entry.bytes == bytes ? ptr : mym_os_remap(ptr, entry.bytes, bytes);
+    if (entry.bytes != bytes)
+        moved = move_mapping(&entry, bytes);
     if (moved != NULL)
         entry = (struct mapping){(uintptr_t)moved, bytes};
     LOCK();
-    insert(entry); /* its old place is still free: no need to make room */
+    huge.moving--;
+    insert(entry); /* make_room kept a place for it */
     UNLOCK();
     return moved;
 }

@@ -87,6 +87,8 @@ __attribute__((constructor(101))) static void start_front_end(void)
     mym_arena_count = config.arenas;
     mym_arena_group = config.arena_group;
     mym_pages_set_keep(config.keep);
+    if (config.limit != SIZE_MAX)
+        mym_pages_set_limit(config.limit, config.limit / 8 * 7);
     /* Before the front end: the handlers must know every lock that a child could find. */
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
     mym_cache_start(config.front_end);

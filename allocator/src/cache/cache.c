@@ -171,6 +171,68 @@ static bool push(struct door door, unsigned class, void *object)
     return true;
 }
 
+static struct mym_cache *cache_behind(struct door door)
+{
+    return door.own != NULL ? door.own : cache_of(mym_rseq_id());
+}
+
+/* ---- upkeep: from slow paths, about once a second ---- */
+
+#define UPKEEP_MS  1000u
+#define IDLE_LOOKS 8u
+
+static void trim_visit(struct mym_pool *pool, void *unused)
+{
+    (void)unused;
+    mym_pool_trim(pool, false);
+}
+
+static void drain_id(unsigned id);
+
+/* Caches of CPUs that left, and of ids that fewer threads no longer reach. */
+static void drain_idle(void)
+{
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    for (unsigned id = 0; id < top_id; id++) {
+        struct mym_cache *cache = cache_of(id);
+        uint32_t exchanges = __atomic_load_n(&cache->exchanges, __ATOMIC_RELAXED);
+
+        if (cache == &mym_front.closed)
+            continue;
+        cache->idle = exchanges == cache->seen ? cache->idle + 1 : 0;
+        cache->seen = exchanges;
+        if (cache->idle == IDLE_LOOKS)
+            drain_id(id);
+    }
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+}
+
+static MYM_SLOW void upkeep(void)
+{
+    static _Atomic uint64_t due;
+    uint64_t now = mym_os_coarse_ms();
+    uint64_t was = atomic_load_explicit(&due, memory_order_relaxed);
+
+    if (now < was || !atomic_compare_exchange_strong(&due, &was, now + UPKEEP_MS))
+        return;
+    mym_pools_each(trim_visit, NULL);
+    if (can_fence)
+        drain_idle();
+}
+
+/* A magazine was exchanged with a pool; the clock is looked at every so many times. */
+static void count_exchange(struct door door)
+{
+    struct mym_cache *cache = cache_behind(door);
+    uint32_t count = __atomic_load_n(&cache->exchanges, __ATOMIC_RELAXED) + 1;
+
+    if (cache == &mym_front.closed)
+        return;
+    __atomic_store_n(&cache->exchanges, count, __ATOMIC_RELAXED);
+    if (count % 32 == 0)
+        upkeep();
+}
+
 /* ---- misses ---- */
 
 /* A magazine that this thread has no use for: the previous slot's, or the pool's. */
@@ -206,6 +268,7 @@ MYM_SLOW void *mym_cache_pop_slow(unsigned class)
         if (magazine == NULL)
             return mym_pool_take(pool);
         used = magazine->used;
+        count_exchange(door);
     }
     object = magazine->entry[--used];
     if (seen != MYM_CLOSED && seen[-1] == NULL &&
@@ -237,8 +300,10 @@ MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
         return;
     seen = look(door, class);
     magazine = take(door, class, MYM_CLASSES + class, &used);
-    if (magazine == NULL || used > 0)
+    if (magazine == NULL || used > 0) {
         magazine = mym_pool_exchange(pool, magazine, used);
+        count_exchange(door);
+    }
     if (magazine == NULL) {
         mym_pool_put(pool, object);
         return;
@@ -283,6 +348,18 @@ static void empty_cache(struct mym_cache *cache, unsigned id)
  * cache and takes the slow path, where it waits for mym_front_lock. From the fence until
  * delta[0] is set again, the cache is thread 2's alone.
  */
+static void drain_id(unsigned id)
+{
+    intptr_t delta = mym_front.delta[id];
+
+    if (delta == 0)
+        return;
+    __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_SEQ_CST);
+    if (mym_os_rseq_fence())
+        empty_cache((struct mym_cache *)((char *)&mym_front + delta), id);
+    __atomic_store_n(&mym_front.delta[id], delta, __ATOMIC_RELEASE);
+}
+
 void mym_cache_drain(void)
 {
     if (mym_mode == MYM_MODE_TLS) {
@@ -295,16 +372,8 @@ void mym_cache_drain(void)
     if (!can_fence)
         return;
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < top_id; id++) {
-        intptr_t delta = mym_front.delta[id];
-
-        if (delta == 0)
-            continue;
-        __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_SEQ_CST);
-        if (mym_os_rseq_fence())
-            empty_cache((struct mym_cache *)((char *)&mym_front + delta), id);
-        __atomic_store_n(&mym_front.delta[id], delta, __ATOMIC_RELEASE);
-    }
+    for (unsigned id = 0; id < top_id; id++)
+        drain_id(id);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 

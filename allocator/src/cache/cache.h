@@ -25,6 +25,9 @@
 
 struct mym_cache {
     void **slot[MYM_SLOTS];
+    uint32_t exchanges; /* with pools; a hint: written by whoever runs here */
+    uint32_t seen;      /* of these, when it was last looked at; under mym_front_lock */
+    uint32_t idle;      /* looks in a row that saw none; under mym_front_lock */
 };
 
 struct mym_front {

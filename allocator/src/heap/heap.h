@@ -128,6 +128,16 @@ size_t mym_pages_purge(size_t keep);
 /* Free bytes that may stay resident; beyond it, giving memory back purges. */
 void mym_pages_set_keep(size_t bytes);
 
+/*
+ * At most `most` bytes in use, mappings charged to the heap included, then requests
+ * fail; from `near` bytes in use or dirty on, nothing free stays resident.
+ */
+void mym_pages_set_limit(size_t most, size_t near);
+
+/* Count a mapping outside the regions as in use; false: that is above the limit. */
+bool mym_pages_charge(size_t bytes);
+void mym_pages_uncharge(size_t bytes);
+
 struct mym_pages_info mym_pages_info(void);
 size_t mym_pages_verify(void);
 void mym_pages_fork(bool prepare);

@@ -7,8 +7,8 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -119,16 +119,6 @@ uintptr_t mym_os_find_window(size_t bytes)
     return probe == MAP_FAILED ? 0 : (uintptr_t)probe;
 }
 
-size_t mym_os_address_limit(void)
-{
-    struct rlimit limit;
-    int saved = errno;
-    bool known = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-
-    errno = saved;
-    return known ? (size_t)limit.rlim_cur : SIZE_MAX;
-}
-
 static long futex(_Atomic uint32_t *word, int op, uint32_t value)
 {
     int saved = errno;
@@ -189,4 +179,49 @@ size_t mym_os_read_file(const char *path, char *out, size_t room)
         got = 0;
     out[got] = '\0';
     return (size_t)got;
+}
+
+/* The number at the start of a file such as memory.max; SIZE_MAX for "max" or no file. */
+static size_t read_limit(const char *path)
+{
+    char text[32];
+    size_t value = 0;
+    const char *at = text;
+
+    if (mym_os_read_file(path, text, sizeof text) == 0 || *at < '0' || *at > '9')
+        return SIZE_MAX;
+    for (; *at >= '0' && *at <= '9'; at++)
+        if (__builtin_mul_overflow(value, (size_t)10, &value) ||
+            __builtin_add_overflow(value, (size_t)(*at - '0'), &value))
+            return SIZE_MAX;
+    return value;
+}
+
+size_t mym_os_memory_limit(void)
+{
+    static const char root[] = "/sys/fs/cgroup";
+    static const char leaf[] = "/memory.max";
+    char own[256];
+    char path[sizeof own + sizeof root + sizeof leaf];
+    size_t length = mym_os_read_file("/proc/self/cgroup", own, sizeof own);
+    char *end = memchr(own, '\n', length);
+    size_t limit = SIZE_MAX;
+
+    if (end == NULL ||
+        memcmp(own, "0::/", 4) != 0) /* version 1, as a container sees it */
+        return read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    *end = '\0';
+    memcpy(path, root, sizeof root - 1);
+    strcpy(path + sizeof root - 1, own + 3);
+    /* The group itself and those above it, up to the root, which has no limit. */
+    for (length = strlen(path); length >= sizeof root - 1; path[length] = '\0') {
+        size_t here;
+
+        strcpy(path + length, leaf);
+        here = read_limit(path);
+        limit = here < limit ? here : limit;
+        while (length-- > sizeof root - 1 && path[length] != '/')
+            ;
+    }
+    return limit;
 }

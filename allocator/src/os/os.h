@@ -35,8 +35,8 @@ void mym_os_huge_pages(void *addr, size_t bytes, bool allow);
 /* A free stretch of address space at a distance from everything else, or 0. */
 uintptr_t mym_os_find_window(size_t bytes);
 
-/* The address-space limit of the process in bytes, SIZE_MAX when there is none. */
-size_t mym_os_address_limit(void);
+/* What the process's cgroup may use in bytes, SIZE_MAX when that is not known. */
+size_t mym_os_memory_limit(void);
 
 void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected);
 void mym_os_futex_wake(_Atomic uint32_t *word);

@@ -1,0 +1,58 @@
+/*
+ * runs.h - the inside of the page heap, shared by pages.c, runs.c and region.c.
+ */
+#ifndef MYM_HEAP_RUNS_H
+#define MYM_HEAP_RUNS_H
+
+#include "heap/heap.h"
+
+#define MYM_RUN_BINS 192u
+
+/*
+ * mapped == units in spans + free + busy
+ * free   == sum of the lengths of the runs in the bins
+ * dirty  == number of set dirty bits of the units of these runs
+ */
+struct mym_pages {
+    struct mym_mutex lock;
+    uint32_t end;     /* first unit after the last region */
+    uint32_t limit;   /* units the window holds */
+    uint32_t tables;  /* units the tables are mapped for, > end */
+    uint32_t mapped;  /* units in regions */
+    uint32_t free;    /* units in bins */
+    uint32_t dirty;   /* of these, dirty */
+    uint32_t busy;    /* units being purged */
+    uint32_t keep;    /* dirty units that may stay */
+    uint64_t outside; /* units in mappings outside the regions */
+    uint64_t most;    /* units that may be in use before requests fail */
+    uint64_t near;    /* units in use or dirty from which nothing free is kept */
+    uint64_t purged;  /* units given back since start */
+    uint32_t bins[MYM_RUN_BINS];
+    uint64_t filled[MYM_RUN_BINS / 64]; /* bit set: the bin is not empty */
+};
+
+extern MYM_HIDDEN struct mym_pages mym_pages;
+
+/* ---- runs.c ---- */
+
+uint32_t mym_runs_count_dirty(uint32_t from, uint32_t to);
+void mym_runs_mark_dirty(uint32_t from, uint32_t to, bool dirty);
+bool mym_runs_is_dirty(uint32_t unit);
+unsigned mym_runs_bin_of(uint32_t length);
+
+/* Put a run into its bin; its neighbours are known not to be free. */
+void mym_runs_link(uint32_t first, uint32_t length);
+void mym_runs_unlink(uint32_t first);
+
+/* The same for a run whose neighbours may be free: it is joined with them. */
+void mym_runs_put(uint32_t first, uint32_t length);
+
+/* The shortest free run of at least `length` units, at the lower address, or 0. */
+uint32_t mym_runs_find(uint32_t length);
+
+/* ---- region.c ---- */
+
+/* Map a further region of at least `length` units behind the last one. */
+bool mym_region_grow(uint32_t length);
+
+#endif

@@ -1,0 +1,239 @@
+/*
+ * slabs.c - carving magazines from slabs and taking objects back into them.
+ *
+ * Reached when a depot is empty or full: once per several magazines at most.
+ *
+ * Locking: pool->lock guards the bins, the slabs' records and their bitmaps. Slabs that
+ * became empty are given to the page heap after the lock is dropped: it may call madvise.
+ */
+#include "pool/slabs.h"
+
+#include "base/check.h"
+
+/* Free slots that a pool may keep resident in sparse slabs. */
+#define SPARSE_BYTES (4u << 20)
+
+#define LOCK(pool)   mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
+#define UNLOCK(pool) mym_mutex_unlock(&(pool)->lock, MYM_RANK_POOL)
+
+/* So few that at least half of the slab's pages hold no object. */
+static bool is_sparse(unsigned used, unsigned objects)
+{
+    return used <= 8 && used * 8 <= objects;
+}
+
+unsigned mym_slabs_bin_of(const struct mym_unit *unit)
+{
+    unsigned objects = mym_classes[unit->class].objects;
+    unsigned used = objects - unit->free;
+
+    if (unit->free == 0)
+        return MYM_NO_BIN;
+    if (!is_sparse(used, objects))
+        return MYM_BIN_THIRDS + (unit->free - 1u) * 3 / objects;
+    /* Worth a second time only when far fewer objects are left than the first time. */
+    return unit->purged == 0 || used <= (unit->purged - 1u) / 4 ? MYM_BIN_SPARSE
+                                                                : MYM_BIN_PURGED;
+}
+
+static void unlink_slab(struct mym_pool *pool, uint32_t slab)
+{
+    struct mym_unit *unit = &mym_heap.units[slab];
+
+    if (unit->bin == MYM_NO_BIN)
+        return;
+    if (unit->next != 0)
+        mym_heap.units[unit->next].prev = unit->prev;
+    if (unit->prev != 0)
+        mym_heap.units[unit->prev].next = unit->next;
+    else
+        pool->bins[unit->bin] = unit->next;
+}
+
+static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
+{
+    struct mym_unit *unit = &mym_heap.units[slab];
+
+    unit->bin = (uint8_t)bin;
+    if (bin == MYM_NO_BIN)
+        return;
+    unit->prev = 0;
+    unit->next = pool->bins[bin];
+    if (unit->next != 0)
+        mym_heap.units[unit->next].prev = slab;
+    pool->bins[bin] = slab;
+}
+
+static void rebin_slab(struct mym_pool *pool, uint32_t slab)
+{
+    unsigned bin = mym_slabs_bin_of(&mym_heap.units[slab]);
+
+    if (bin != mym_heap.units[slab].bin) {
+        unlink_slab(pool, slab);
+        link_slab(pool, slab, bin);
+    }
+}
+
+static uint32_t pick_slab(struct mym_pool *pool)
+{
+    for (unsigned bin = 0; bin < MYM_SLAB_BINS; bin++)
+        if (pool->bins[bin] != 0)
+            return pool->bins[bin];
+    return 0;
+}
+
+static bool add_slab(struct mym_pool *pool)
+{
+    uint32_t slab = mym_slab_make(pool->class, pool->arena);
+
+    if (slab == 0)
+        return false;
+    pool->slabs++;
+    pool->slots += mym_classes[pool->class].objects;
+    pool->free += mym_classes[pool->class].objects;
+    link_slab(pool, slab, mym_slabs_bin_of(&mym_heap.units[slab]));
+    return true;
+}
+
+/* A slab without an object, in no bin any more, leaves the pool. */
+static void drop_slab(struct mym_pool *pool, uint32_t slab)
+{
+    unsigned objects = mym_heap.units[slab].free;
+
+    pool->slabs--;
+    pool->slots -= objects;
+    pool->free -= objects;
+}
+
+/* Up to `want` objects, ascending within a slab; `fresh`: make a slab if need be. */
+unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool fresh)
+{
+    unsigned got = 0;
+
+    while (got < want) {
+        uint32_t slab = pick_slab(pool);
+
+        if (slab == 0) {
+            /* What there is will do; one more slab only for an empty hand. */
+            if (got > 0 || !fresh || !add_slab(pool))
+                break;
+            continue;
+        }
+        got += mym_slab_take(slab, out + got, want - got);
+        rebin_slab(pool, slab);
+    }
+    pool->free -= got;
+    return got;
+}
+
+/*
+ * Put objects back into their slabs; those of other arenas are moved to the front and
+ * counted. Slabs that become empty leave the pool, chained by `next` from *emptied.
+ */
+static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
+                        uint32_t *emptied)
+{
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t unit = mym_unit_of(objects[i]);
+        uint32_t slab = mym_heap.units[unit].first;
+        struct mym_unit *u = &mym_heap.units[slab];
+
+        if (MYM_UNLIKELY(mym_heap.class[unit] != pool->class))
+            mym_fatal("double free", objects[i]); /* its slab is gone already */
+        if (u->arena != pool->arena) {
+            objects[left++] = objects[i];
+            continue;
+        }
+        mym_slab_put(slab, objects[i]);
+        pool->free++;
+        if (u->free == mym_classes[pool->class].objects) {
+            unlink_slab(pool, slab);
+            drop_slab(pool, slab);
+            u->next = *emptied;
+            *emptied = slab;
+        } else {
+            rebin_slab(pool, slab);
+        }
+    }
+    return left;
+}
+
+static void release_slabs(uint32_t emptied)
+{
+    while (emptied != 0) {
+        uint32_t next = mym_heap.units[emptied].next;
+
+        mym_pages_put(emptied);
+        emptied = next;
+    }
+}
+
+/*
+ * Free slots are worth keeping while the program is likely to come back for them; many
+ * more than it uses are not. What stays is bounded: SPARSE_BYTES, or half of the pool.
+ */
+static bool has_slack(const struct mym_pool *pool)
+{
+    return pool->bins[MYM_BIN_SPARSE] != 0 && pool->free > pool->slots / 2 &&
+           pool->free * mym_classes[pool->class].size > SPARSE_BYTES;
+}
+
+/* Give back the free pages of a slab that a few objects pin. The slots are hidden
+   meanwhile: nobody carves from pages that are on their way to the kernel. */
+static uint32_t purge_sparse(struct mym_pool *pool)
+{
+    uint32_t slab = pool->bins[MYM_BIN_SPARSE];
+    struct mym_unit *unit = &mym_heap.units[slab];
+    unsigned objects = mym_classes[pool->class].objects;
+    unsigned hidden = unit->free;
+    uint64_t pages;
+
+    unlink_slab(pool, slab);
+    unit->bin = MYM_NO_BIN;
+    unit->purged = (uint8_t)(objects - unit->free + 1);
+    pages = mym_slab_hide(slab);
+    hidden -= unit->free;
+    pool->free -= hidden;
+    rebin_slab(pool, slab);
+    UNLOCK(pool);
+    mym_slab_purge(slab, pages);
+    LOCK(pool);
+    unlink_slab(pool, slab);
+    unit->bin = MYM_NO_BIN;
+    mym_slab_unhide(slab, pages);
+    pool->free += hidden;
+    if (unit->free < objects) {
+        rebin_slab(pool, slab);
+        return 0;
+    }
+    drop_slab(pool, slab);
+    return slab;
+}
+
+/* Objects of whatever arena, back to their slabs. No pool lock is held. */
+void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
+{
+    while (count > 0) {
+        uint32_t emptied = 0;
+
+        LOCK(pool);
+        count = reclaim(pool, objects, count, &emptied);
+        while (has_slack(pool)) {
+            uint32_t slab = purge_sparse(pool);
+
+            if (slab != 0) {
+                mym_heap.units[slab].next = emptied;
+                emptied = slab;
+            }
+        }
+        UNLOCK(pool);
+        release_slabs(emptied);
+        if (count > 0) {
+            uint32_t slab = mym_heap.units[mym_unit_of(objects[0])].first;
+
+            pool = &mym_arenas[mym_heap.units[slab].arena]->pool[pool->class];
+        }
+    }
+}
