@@ -14,7 +14,7 @@ data=$work/data
 mkdir "$data" && chmod 700 "$data"
 ((EUID != 0)) || chown postgres "$data"
 # The library must be readable by that user.
-cp "$MYMALLOC_PRELOAD" "$work/" && chmod 755 "$work"/*.so
+install -m 755 "$MYMALLOC_PRELOAD" "$work/"
 MYMALLOC_PRELOAD=$work/$(basename "$MYMALLOC_PRELOAD")
 on() { "${as[@]}" env LD_PRELOAD="$MYMALLOC_PRELOAD" "$@"; }
 cd "$work"

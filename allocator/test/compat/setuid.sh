@@ -5,7 +5,7 @@ source "$(dirname "$0")/lib.sh"
 need setpriv
 cp "$(readlink -f /bin/cat)" "$work/cat"
 chmod 4755 "$work/cat"
-cp "$MYMALLOC_PRELOAD" "$work/" && chmod 755 "$work"/*.so
+install -m 755 "$MYMALLOC_PRELOAD" "$work/"
 library=$work/$(basename "$MYMALLOC_PRELOAD")
 drop=(setpriv --reuid 65534 --regid 65534 --clear-groups)
 if findmnt -no OPTIONS -T "$work" | grep nosuid >/dev/null; then
