@@ -199,10 +199,13 @@ static bool is_of_session(const char *path, unsigned long long session,
 static void describe(const struct record *rec, const char *path,
                      const struct trace_header *h, uint32_t threads)
 {
+    bool is_small = h->length < 1000000;
+
     if (!rec->quiet)
-        complain("%s: %lu events of %u thread%s, %.1f MB, of %.60s", path,
+        complain("%s: %lu events, %u thread%s, %.1f %s, of %.60s", path,
                  (unsigned long)h->events, threads, threads == 1 ? "" : "s",
-                 (double)h->length / 1e6, h->command);
+                 (double)h->length / (is_small ? 1e3 : 1e6), is_small ? "kB" : "MB",
+                 h->command);
     if (h->stopped)
         complain("%s: the recording ended before the program: %s", path,
                  strerror((int)h->stopped));
@@ -234,22 +237,24 @@ static bool seal_one(const struct record *rec, const char *path)
 /* Every FILE.PID of this session. */
 static bool seal_children(const struct record *rec)
 {
-    char directory[PATH_MAX], path[2 * PATH_MAX];
-    const char *name = strrchr(rec->path, '/') + 1;
+    char path[2 * PATH_MAX];
+    const char *slash = strrchr(rec->output, '/');
+    const char *name = slash ? slash + 1 : rec->output;
+    int before = (int)(name - rec->output);
     size_t length = strlen(name);
     struct dirent *entry;
     bool any = false;
     DIR *d;
 
-    snprintf(directory, sizeof(directory), "%.*s", (int)(name - rec->path), rec->path);
-    d = opendir(directory);
+    snprintf(path, sizeof(path), "%.*s", before, rec->output);
+    d = opendir(before ? path : ".");
     while (d && (entry = readdir(d))) {
         const char *pid = entry->d_name + length + 1;
 
-        if (strncmp(entry->d_name, name, length) || entry->d_name[length] != '.' ||
+        if (strncmp(entry->d_name, name, length) != 0 || entry->d_name[length] != '.' ||
             pid[strspn(pid, "0123456789")])
             continue;
-        snprintf(path, sizeof(path), "%s%s", directory, entry->d_name);
+        snprintf(path, sizeof(path), "%.*s%s", before, rec->output, entry->d_name);
         any |= seal_one(rec, path);
     }
     if (d)
@@ -277,7 +282,7 @@ int command_record(int argc, char **argv)
     if (error)
         die(error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, "cannot run %s: %s",
             rec.program[0], strerror(error));
-    any = seal_one(&rec, rec.path);
+    any = seal_one(&rec, rec.output);
     if (rec.children)
         any |= seal_children(&rec);
     if (any)

@@ -187,7 +187,7 @@ static void print_lifetimes(const struct tally *y)
     uint64_t calls = 0, bytes = 0;
 
     printf("\nLifetimes of %s freed objects\n", count_text(y->freed));
-    printf("  %14s %7s %7s    %10s %7s %7s\n", "calls", "%", "sum %", "bytes taken",
+    printf("  %14s %7s %7s    %11s %7s %7s\n", "calls", "%", "sum %", "bytes taken",
            "%", "sum %");
     for (unsigned row = 0; row < 32 && (calls < y->freed || bytes < y->freed); row++) {
         uint64_t c = life_row(y->life_calls, row), b = life_row(y->life_bytes, row);
@@ -198,9 +198,8 @@ static void print_lifetimes(const struct tally *y)
                percent(c, y->freed), percent(calls, y->freed), row_end(row, true),
                percent(b, y->freed), percent(bytes, y->freed));
     }
-    printf("  (lived for fewer calls, of any thread, than the first column says; and "
-           "while\n"
-           "  fewer bytes than the other were taken)\n");
+    printf(
+        "  (calls made, and bytes taken, by any thread between allocation and free)\n");
 }
 
 static void print_threads(const struct trace *t, const struct tally *y)

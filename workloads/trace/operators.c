@@ -60,7 +60,7 @@ static void *take_plain(size_t size, size_t alignment)
 #define FIND(name)                                                     \
     static _Atomic(void *) found;                                      \
     void *symbol = atomic_load_explicit(&found, memory_order_acquire); \
-    __typeof__(&name) next;                                            \
+    __typeof__(&(name)) next;                                          \
     if (!symbol) {                                                     \
         symbol = find_operator(#name);                                 \
         atomic_store(&found, symbol);                                  \

@@ -17,6 +17,7 @@
  * could be closed by the program, and its number given to a file of the program's.
  */
 #include "recorder.h"
+#include "disk.h"
 #include "format.h"
 
 #include <errno.h>
@@ -69,64 +70,6 @@ static __thread struct {
     const void *taken; /* by the last event, if that was an allocation */
 } me __attribute__((tls_model("initial-exec")));
 
-/*
- * System calls by number: open, close and fallocate of libc are cancellation points,
- * and malloc must not become one.
- */
-static int open_file(const char *name, int flags)
-{
-    int fd;
-
-    do {
-        fd = (int)syscall(SYS_openat, AT_FDCWD, name, flags | O_CLOEXEC, 0666);
-    } while (fd < 0 && errno == EINTR);
-    return fd;
-}
-
-static void close_file(int fd)
-{
-    syscall(SYS_close, fd);
-}
-
-/* Real space, not a hole. File systems without fallocate get zeroes written. */
-static int reserve_file(int fd, uint64_t offset, size_t length)
-{
-    static const char zeroes[4096];
-    long got;
-
-    do {
-        got = syscall(SYS_fallocate, fd, 0, (off_t)offset, (off_t)length);
-    } while (got < 0 && errno == EINTR);
-    if (got == 0)
-        return 0;
-    if (errno != EOPNOTSUPP && errno != ENOSYS)
-        return errno;
-    for (size_t done = 0; done < length; done += (size_t)got) {
-        got = syscall(SYS_pwrite64, fd, zeroes, sizeof(zeroes), (off_t)(offset + done));
-        if (got < 0 && errno != EINTR)
-            return errno;
-        if (got < 0)
-            got = 0;
-    }
-    return 0;
-}
-
-static void *map_file(int fd, uint64_t offset, int *error)
-{
-    void *p = NULL;
-
-    *error = reserve_file(fd, offset, TRACE_BLOCK);
-    if (*error)
-        return NULL;
-    p = mmap(NULL, TRACE_BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
-    if (p == MAP_FAILED) {
-        *error = errno;
-        return NULL;
-    }
-    madvise(p, TRACE_BLOCK, MADV_DONTFORK);
-    return p;
-}
-
 static uint64_t now_us(void)
 {
     struct timespec t;
@@ -169,11 +112,11 @@ static struct state *make_state(void)
 
 static void read_command(char *text, size_t size)
 {
-    int fd = open_file("/proc/self/cmdline", O_RDONLY);
+    int fd = disk_open("/proc/self/cmdline", O_RDONLY);
     long got = fd < 0 ? 0 : syscall(SYS_read, fd, text, size - 1);
 
     if (fd >= 0)
-        close_file(fd);
+        disk_close(fd);
     while (got > 0 && text[got - 1] == 0)
         got--;
     for (long i = 0; i < got; i++)
@@ -186,12 +129,12 @@ static void read_command(char *text, size_t size)
 static void tell_unrecorded(const char *name, uint64_t session)
 {
     struct trace_header *h;
-    int fd = open_file(name, O_RDWR);
+    int fd = disk_open(name, O_RDWR);
 
     if (fd < 0)
         return;
     h = mmap(NULL, sizeof(*h), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close_file(fd);
+    disk_close(fd);
     if (h == MAP_FAILED)
         return;
     if (h->session == session && h->length == 0)
@@ -201,18 +144,21 @@ static void tell_unrecorded(const char *name, uint64_t session)
 
 static int open_trace(struct state *st, uint64_t session)
 {
-    int error = 0, fd = open_file(path, O_RDWR | O_CREAT | O_TRUNC);
+    int error = 0, fd;
     struct timespec t;
     struct stat s;
 
+    /* Not O_TRUNC: somebody may be reading the trace that was there. */
+    syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+    fd = disk_open(path, O_RDWR | O_CREAT | O_EXCL);
     if (fd < 0)
         return errno;
-    st->header = map_file(fd, 0, &error);
+    st->header = disk_map(fd, 0, &error);
     if (st->header && fstat(fd, &s) == 0) {
         st->device = s.st_dev;
         st->inode = s.st_ino;
     }
-    close_file(fd);
+    disk_close(fd);
     if (!st->header)
         return error;
     clock_gettime(CLOCK_REALTIME, &t);
@@ -288,14 +234,14 @@ static struct trace_block *take_block(struct state *st)
 
     if (st->spares)
         return st->spare[--st->spares];
-    fd = open_file(path, O_RDWR);
+    fd = disk_open(path, O_RDWR);
     error = fd < 0 ? errno : 0;
     if (fd >= 0) {
         if (fstat(fd, &s) != 0 || s.st_dev != st->device || s.st_ino != st->inode)
             error = ESTALE; /* somebody put another file there */
         else
-            block = map_file(fd, (st->header->blocks + 1) * TRACE_BLOCK, &error);
-        close_file(fd);
+            block = disk_map(fd, (st->header->blocks + 1) * TRACE_BLOCK, &error);
+        disk_close(fd);
     }
     if (!block) {
         stop_recording(st, error);

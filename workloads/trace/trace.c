@@ -378,6 +378,8 @@ static bool step_cursor(struct cursor *c)
             c->address = 0;
         }
         c->at = get_op(c->at, c->segment->end, &op);
+        if (!c->at) /* trace_open has seen it decode: the file has changed since */
+            return false;
         if (op.kind != TRACE_TIME)
             break;
         c->time += op.a;

@@ -75,6 +75,35 @@ static void run_child(size_t size)
         exit(9);
 }
 
+static void *volatile shared[16];
+static volatile int is_over;
+
+/* Objects wander between threads by exchange, so that most frees are remote. */
+static void *exchange_objects(void *unused)
+{
+    (void)unused;
+    for (unsigned i = 0; !is_over; i++)
+        free(__atomic_exchange_n(&shared[i * 7 % 16],
+                                 realloc(malloc(1 + i % 900), 1 + i % 1300),
+                                 __ATOMIC_ACQ_REL));
+    return NULL;
+}
+
+/* fork at any moment of the other threads' calls. */
+static void fork_in_storm(void)
+{
+    pthread_t threads[3];
+
+    for (int i = 0; i < 3; i++)
+        if (pthread_create(&threads[i], NULL, exchange_objects, NULL))
+            exit(9);
+    for (int i = 0; i < 20; i++)
+        run_child(SIZE + 1);
+    is_over = 1;
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+}
+
 int main(int argc, char **argv)
 {
     const char *way = argc > 1 ? argv[1] : "";
@@ -108,6 +137,8 @@ int main(int argc, char **argv)
     } else if (!strcmp(way, "fork")) {
         run_child(SIZE + 1);
         allocate(SIZE + 2);
+    } else if (!strcmp(way, "storm")) {
+        fork_in_storm();
     } else if (!strcmp(way, "exec")) {
         execl("/proc/self/exe", argv[0], "last", (char *)NULL);
         return 9;

@@ -280,6 +280,16 @@ class Processes(TraceCase):
         self.assertEqual(self.marked(child), {1: COUNT})
         self.replay("--touch", path=child)
 
+    def test_fork_while_threads_allocate(self):
+        self.assertEqual(self.record(ENDING, "storm", options=["-c"]).returncode, 6)
+        self.assertEqual(self.marked(), {0: COUNT})
+        self.assertEqual({call.note for call in self.calls()}, {"-"})
+        self.replay("--touch")
+        children = glob.glob(self.trace + ".*")
+        self.assertEqual(len(children), 20)
+        for child in children:
+            self.assertEqual(self.marked(child), {1: COUNT})
+
     def test_last_image_is_recorded(self):
         self.assertEqual(self.record(ENDING, "exec").returncode, 6)
         self.assertEqual(self.marked(), {0: COUNT})
@@ -407,7 +417,7 @@ class CommandLine(TraceCase):
         source = os.path.join(self.directory, "s.c")
         with open(source, "w") as f:
             f.write("int main(void) { return 9; }\n")
-        if run("cc", "-static", source, "-o", self.directory + "/s").returncode:
+        if run("cc", "-static", source, "-o", self.directory + "/s").returncode != 0:
             self.skipTest("no static libc")
         self.assert_one_line(self.record(self.directory + "/s"), 125, "statically linked",
                              "status 9")
