@@ -187,8 +187,8 @@ static void print_lifetimes(const struct tally *y)
     uint64_t calls = 0, bytes = 0;
 
     printf("\nLifetimes of %s freed objects\n", count_text(y->freed));
-    printf("  %14s %7s %7s    %11s %7s %7s\n", "calls", "%", "sum %", "bytes taken",
-           "%", "sum %");
+    printf("  %14s %7s %7s    %11s %7s %7s\n", "< calls", "%", "sum %", "< bytes", "%",
+           "sum %");
     for (unsigned row = 0; row < 32 && (calls < y->freed || bytes < y->freed); row++) {
         uint64_t c = life_row(y->life_calls, row), b = life_row(y->life_bytes, row);
 

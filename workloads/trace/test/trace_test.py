@@ -171,6 +171,20 @@ class RoundTrip(TraceCase):
         calls = sum(1 for call in self.calls() if call.kind != "failed")
         self.replay_everywhere(calls)
 
+    @unittest.skipIf(os.environ.get("TRACE_SANITIZED"), "nothing can be preloaded")
+    def test_broken_allocators_are_found(self):
+        library = os.path.join(TESTS, "libtrace_broken.so")
+        self.assertEqual(self.replay("--touch", preload=library)["failed"], 0)
+        for how in "overlap", "align", "zero", "copy", "null":
+            with self.subTest(how=how):
+                done = run(TOOL, "replay", "--touch", "--json", self.trace,
+                           env={"LD_PRELOAD": library, "BROKEN": how})
+                self.assertEqual(done.returncode, 1, done.stderr)
+                result = json.loads(done.stdout)
+                self.assertEqual(result["failed"], 1)
+                self.assertEqual(result["failed_allocations"] > 0, how == "null")
+                self.assertEqual(result["damaged_objects"] > 0, how != "null")
+
     def test_live_bytes(self):
         live = peak = 0
         size = {}
