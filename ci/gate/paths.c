@@ -1,0 +1,116 @@
+/*
+ * paths.c - one allocation path, COUNT times, for ci/gate-instructions to count.
+ *
+ * Linked with the preload library: malloc here is mymalloc's. The count of one round is
+ * the difference between two runs of different COUNT, so start-up does not enter.
+ */
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH = 1000, RANDOM_SIZE_MAX = 1024 };
+
+/* The compiler must take the pointer for used. */
+static void *use(void *ptr)
+{
+    __asm__ volatile("" : "+r"(ptr) : : "memory");
+    return ptr;
+}
+
+static void pair_64(void)
+{
+    free(use(malloc(64)));
+}
+
+static void pair_1k(void)
+{
+    free(use(malloc(1024)));
+}
+
+static void pair_32k(void)
+{
+    free(use(malloc(32 << 10)));
+}
+
+static void pair_1m(void)
+{
+    free(use(malloc(1 << 20)));
+}
+
+static void calloc_64(void)
+{
+    free(use(calloc(1, 64)));
+}
+
+static void aligned_64(void)
+{
+    free(use(aligned_alloc(64, 64)));
+}
+
+static void realloc_same_class(void)
+{
+    void *ptr = use(malloc(60));
+    free(use(realloc(ptr, 64)));
+}
+
+static void batch_64(void)
+{
+    static void *objects[BATCH];
+
+    for (int i = 0; i < BATCH; i++)
+        objects[i] = use(malloc(64));
+    for (int i = 0; i < BATCH; i++)
+        free(objects[i]);
+}
+
+/* A working set of mixed sizes, one object replaced at a time. */
+static void replace_mixed(void)
+{
+    static void *objects[BATCH];
+    static unsigned state = 1;
+
+    for (int i = 0; i < BATCH; i++) {
+        state = state * 1664525u + 1013904223u;
+        unsigned slot = (state >> 8) % BATCH;
+        free(objects[slot]);
+        objects[slot] = use(malloc(1 + (state >> 20) % RANDOM_SIZE_MAX));
+    }
+}
+
+static const struct path {
+    const char *name;
+    void (*round)(void);
+    const char *what;
+} paths[] = {
+    {"pair_64", pair_64, "malloc and free of 64 B"},
+    {"pair_1k", pair_1k, "malloc and free of 1 KiB"},
+    {"pair_32k", pair_32k, "malloc and free of 32 KiB"},
+    {"pair_1m", pair_1m, "malloc and free of 1 MiB"},
+    {"calloc_64", calloc_64, "calloc and free of 64 B"},
+    {"aligned_64", aligned_64, "aligned_alloc and free of 64 B"},
+    {"realloc_same_class", realloc_same_class, "malloc 60 B, realloc to 64 B, free"},
+    {"batch_64", batch_64, "1000 mallocs of 64 B, then 1000 frees"},
+    {"replace_mixed", replace_mixed,
+     "1000 replacements among 1000 objects of 1-1024 B"},
+};
+
+int main(int argc, char **argv)
+{
+    size_t all = sizeof paths / sizeof *paths;
+
+    if (argc == 1) { /* the catalogue */
+        for (size_t i = 0; i < all; i++)
+            printf("%s\t%s\n", paths[i].name, paths[i].what);
+        return 0;
+    }
+    for (size_t i = 0; argc == 3 && i < all; i++) {
+        if (strcmp(argv[1], paths[i].name) != 0)
+            continue;
+        for (long count = strtol(argv[2], NULL, 10); count > 0; count--)
+            paths[i].round();
+        return 0;
+    }
+    fprintf(stderr, "usage: gate-paths [NAME COUNT]; without arguments: the names\n");
+    return 2;
+}
