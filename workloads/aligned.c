@@ -13,16 +13,16 @@
 enum { MIXED, ALIGNMENT, SLOTS, REPLACEMENTS, MIN_SIZE, MAX_SIZE, SEED, VERIFY };
 
 static const struct option_spec options[] = {
-    [MIXED] = {"mixed", OPTION_CHOICE, "no", 0, 0, "no yes", false,
+    [MIXED] = {"mixed", OPTION_CHOICE, false, "no", 0, 0, "no yes",
                "alignments from 16 to alignment, instead of that one"},
-    [ALIGNMENT] = {"alignment", OPTION_BYTES, "64", 16, 1 << 26, NULL, false,
+    [ALIGNMENT] = {"alignment", OPTION_BYTES, false, "64", 16, 1 << 26, NULL,
                    "a power of two; other numbers are rounded down to one"},
-    [SLOTS] = {"slots", OPTION_COUNT, "10000", 1, 1e8, NULL, false, "live objects"},
-    [REPLACEMENTS] = {"replacements", OPTION_COUNT, "10000000", 1, 1e12, NULL, true,
+    [SLOTS] = {"slots", OPTION_COUNT, false, "10000", 1, 1e8, NULL, "live objects"},
+    [REPLACEMENTS] = {"replacements", OPTION_COUNT, true, "10000000", 1, 1e12, NULL,
                       "objects freed and taken"},
-    [MIN_SIZE] = {"min-size", OPTION_BYTES, "16", 8, 1 << 30, NULL, false,
+    [MIN_SIZE] = {"min-size", OPTION_BYTES, false, "16", 8, 1 << 30, NULL,
                   "smallest object"},
-    [MAX_SIZE] = {"max-size", OPTION_BYTES, "1024", 8, 1 << 30, NULL, false,
+    [MAX_SIZE] = {"max-size", OPTION_BYTES, false, "1024", 8, 1 << 30, NULL,
                   "largest object"},
     [SEED] = OPTION_SEED("1"),
     [VERIFY] = OPTION_VERIFY("sample"),

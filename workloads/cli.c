@@ -84,7 +84,8 @@ static void print_option_help(const struct option_spec *option)
     snprintf(text, sizeof(text), "%s%s%s [%s]", option->choices ? option->choices : "",
              option->choices ? ": " : "", option->help, option->initial);
     for (char *c = text; option->choices && *c != ':'; c++)
-        *c = *c == ' ' ? '|' : *c;
+        if (*c == ' ')
+            *c = '|';
     printf("  --%-14s ", option->name);
     print_wrapped(19, text);
 }

@@ -13,9 +13,9 @@ enum { THREADS, OBJECTS, SIZE, ROUNDS, VERIFY };
 
 static const struct option_spec options[] = {
     [THREADS] = OPTION_THREADS("1000"),
-    [OBJECTS] = {"objects", OPTION_COUNT, "4", 1, 1e6, NULL, false, "held by a thread"},
-    [SIZE] = {"size", OPTION_BYTES, "100", 1, 1 << 30, NULL, false, "of an object"},
-    [ROUNDS] = {"rounds", OPTION_COUNT, "10", 1, 1e9, NULL, false,
+    [OBJECTS] = {"objects", OPTION_COUNT, false, "4", 1, 1e6, NULL, "held by a thread"},
+    [SIZE] = {"size", OPTION_BYTES, false, "100", 1, 1 << 30, NULL, "of an object"},
+    [ROUNDS] = {"rounds", OPTION_COUNT, false, "10", 1, 1e9, NULL,
                 "times that a thread takes its objects"},
     [VERIFY] = OPTION_VERIFY("all"),
 };

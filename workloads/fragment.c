@@ -25,17 +25,17 @@ enum { FIRST_PHASE = 48, PHASES = 8 };
 enum shape { SWISS, PHASE, LIFETIMES };
 
 static const struct option_spec options[] = {
-    [SHAPE] = {"shape", OPTION_CHOICE, "swiss", 0, 0, "swiss phase lifetimes", false,
+    [SHAPE] = {"shape", OPTION_CHOICE, false, "swiss", 0, 0, "swiss phase lifetimes",
                "how the holes come about"},
-    [BYTES] = {"bytes", OPTION_BYTES, "256M", 1 << 20, 1099511627776.0, NULL, true,
+    [BYTES] = {"bytes", OPTION_BYTES, true, "256M", 1 << 20, 1099511627776.0, NULL,
                "live at the peak; of long-lived objects with lifetimes"},
-    [KEEP] = {"keep", OPTION_COUNT, "10", 2, 1e6, NULL, false,
+    [KEEP] = {"keep", OPTION_COUNT, false, "10", 2, 1e6, NULL,
               "one object in so many stays"},
-    [WINDOW] = {"window", OPTION_COUNT, "10000", 1, 1e8, NULL, false,
+    [WINDOW] = {"window", OPTION_COUNT, false, "10000", 1, 1e8, NULL,
                 "short-lived objects alive at a time, with lifetimes"},
-    [MIN_SIZE] = {"min-size", OPTION_BYTES, "16", 8, 1 << 30, NULL, false,
+    [MIN_SIZE] = {"min-size", OPTION_BYTES, false, "16", 8, 1 << 30, NULL,
                   "smallest of the small objects"},
-    [MAX_SIZE] = {"max-size", OPTION_BYTES, "256", 8, 1 << 30, NULL, false,
+    [MAX_SIZE] = {"max-size", OPTION_BYTES, false, "256", 8, 1 << 30, NULL,
                   "largest of the small objects"},
     [SEED] = OPTION_SEED("1"),
     [VERIFY] = OPTION_VERIFY("sample"),

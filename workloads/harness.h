@@ -27,29 +27,29 @@
 #include <stdlib.h>
 
 /* The options that several workloads share, so that they mean the same everywhere. */
-#define OPTION_THREADS(text)                                                \
-    {                                                                       \
-        .name = "threads", .kind = OPTION_COUNT, .initial = text, .min = 1, \
-        .max = 20000, .help = "threads"                                     \
+#define OPTION_THREADS(text)                                                  \
+    {                                                                         \
+        .name = "threads", .kind = OPTION_COUNT, .initial = (text), .min = 1, \
+        .max = 20000, .help = "threads"                                       \
     }
-#define OPTION_STOP_AFTER(text)                                                   \
-    {                                                                             \
-        .name = "seconds", .kind = OPTION_SECONDS, .initial = text, .max = 86400, \
-        .is_work = true, .help = "run this long; 0: until the fixed work is done" \
-    }
-#define OPTION_VERIFY(text)                                       \
-    {                                                             \
-        .name = "verify", .kind = OPTION_CHOICE, .initial = text, \
-        .choices = VERIFY_CHOICES, .help = VERIFY_HELP            \
-    }
-#define OPTION_SEED(text)                                                           \
+#define OPTION_STOP_AFTER(text)                                                     \
     {                                                                               \
-        .name = "seed", .kind = OPTION_COUNT, .initial = text, .max = 4294967295.0, \
-        .help = "start of the random numbers"                                       \
+        .name = "seconds", .kind = OPTION_SECONDS, .initial = (text), .max = 86400, \
+        .is_work = true, .help = "run this long; 0: until the fixed work is done"   \
+    }
+#define OPTION_VERIFY(text)                                         \
+    {                                                               \
+        .name = "verify", .kind = OPTION_CHOICE, .initial = (text), \
+        .choices = VERIFY_CHOICES, .help = VERIFY_HELP              \
+    }
+#define OPTION_SEED(text)                                                             \
+    {                                                                                 \
+        .name = "seed", .kind = OPTION_COUNT, .initial = (text), .max = 4294967295.0, \
+        .help = "start of the random numbers"                                         \
     }
 #define OPTION_SETTLE(text)                                                         \
     {                                                                               \
-        .name = "settle", .kind = OPTION_SECONDS, .initial = text, .max = 60,       \
+        .name = "settle", .kind = OPTION_SECONDS, .initial = (text), .max = 60,     \
         .help = "then stay this long without a call and read RSS at 0.1, 1 and 5 s" \
     }
 #define OPTION_LATENCY                                                    \

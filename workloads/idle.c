@@ -14,14 +14,14 @@
 enum { BYTES, CYCLES, ORDER, MIN_SIZE, MAX_SIZE, SETTLE, SEED, VERIFY };
 
 static const struct option_spec options[] = {
-    [BYTES] = {"bytes", OPTION_BYTES, "1G", 4096, 1099511627776.0, NULL, true,
+    [BYTES] = {"bytes", OPTION_BYTES, true, "1G", 4096, 1099511627776.0, NULL,
                "live at the peak"},
-    [CYCLES] = {"cycles", OPTION_COUNT, "1", 1, 1e6, NULL, false, "up and down"},
-    [ORDER] = {"order", OPTION_CHOICE, "fifo", 0, 0, "fifo random", false,
+    [CYCLES] = {"cycles", OPTION_COUNT, false, "1", 1, 1e6, NULL, "up and down"},
+    [ORDER] = {"order", OPTION_CHOICE, false, "fifo", 0, 0, "fifo random",
                "in which the objects are freed"},
-    [MIN_SIZE] = {"min-size", OPTION_BYTES, "16", 8, 1 << 30, NULL, false,
+    [MIN_SIZE] = {"min-size", OPTION_BYTES, false, "16", 8, 1 << 30, NULL,
                   "smallest object"},
-    [MAX_SIZE] = {"max-size", OPTION_BYTES, "512", 8, 1 << 30, NULL, false,
+    [MAX_SIZE] = {"max-size", OPTION_BYTES, false, "512", 8, 1 << 30, NULL,
                   "largest object"},
     [SETTLE] = OPTION_SETTLE("5"),
     [SEED] = OPTION_SEED("1"),

@@ -16,13 +16,13 @@ enum { THREADS, SLOTS, TOGGLES, SIZES, MIN_SIZE, MAX_SIZE, SEED, VERIFY };
 
 static const struct option_spec options[] = {
     [THREADS] = OPTION_THREADS("1"),
-    [SLOTS] = {"slots", OPTION_COUNT, "32", 1, 1e6, NULL, false, "of each thread"},
-    [TOGGLES] = {"toggles", OPTION_COUNT, "20000", 1, 1e12, NULL, true,
+    [SLOTS] = {"slots", OPTION_COUNT, false, "32", 1, 1e6, NULL, "of each thread"},
+    [TOGGLES] = {"toggles", OPTION_COUNT, true, "20000", 1, 1e12, NULL,
                  "objects taken or freed by each thread"},
-    [SIZES] = {"sizes", OPTION_CHOICE, "log", 0, 0, SIZES_CHOICES, false, SIZES_HELP},
-    [MIN_SIZE] = {"min-size", OPTION_BYTES, "64K", 8, 1 << 30, NULL, false,
+    [SIZES] = {"sizes", OPTION_CHOICE, false, "log", 0, 0, SIZES_CHOICES, SIZES_HELP},
+    [MIN_SIZE] = {"min-size", OPTION_BYTES, false, "64K", 8, 1 << 30, NULL,
                   "smallest object"},
-    [MAX_SIZE] = {"max-size", OPTION_BYTES, "8M", 8, 1 << 30, NULL, false,
+    [MAX_SIZE] = {"max-size", OPTION_BYTES, false, "8M", 8, 1 << 30, NULL,
                   "largest object"},
     [SEED] = OPTION_SEED("1"),
     [VERIFY] = OPTION_VERIFY("all"),

@@ -45,20 +45,20 @@ enum {
 static const struct option_spec options[] = {
     [THREADS] = OPTION_THREADS("2"),
     [SECONDS] = OPTION_STOP_AFTER("0"),
-    [GENERATIONS] = {"generations", OPTION_COUNT, "50", 1, 1e9, NULL, true,
+    [GENERATIONS] = {"generations", OPTION_COUNT, true, "50", 1, 1e9, NULL,
                      "threads that each chain goes through, when seconds is 0"},
-    [ROUNDS] = {"rounds", OPTION_COUNT, "100", 1, 1e9, NULL, false,
+    [ROUNDS] = {"rounds", OPTION_COUNT, false, "100", 1, 1e9, NULL,
                 "a thread's operations, in multiples of chunks"},
-    [CHUNKS] = {"chunks", OPTION_COUNT, "5000", 1, 1e8, NULL, false,
+    [CHUNKS] = {"chunks", OPTION_COUNT, false, "5000", 1, 1e8, NULL,
                 "slots of a chain"},
-    [MIN_SIZE] = {"min-size", OPTION_BYTES, "8", 1, 1 << 30, NULL, false,
+    [MIN_SIZE] = {"min-size", OPTION_BYTES, false, "8", 1, 1 << 30, NULL,
                   "smallest object"},
-    [MAX_SIZE] = {"max-size", OPTION_BYTES, "1000", 1, 1 << 30, NULL, false,
+    [MAX_SIZE] = {"max-size", OPTION_BYTES, false, "1000", 1, 1 << 30, NULL,
                   "sizes stay below this"},
     [REMOTE] =
-        {"remote", OPTION_COUNT, "0", 0, 100, NULL, false,
+        {"remote", OPTION_COUNT, false, "0", 0, 100, NULL,
          "percent of frees by another thread than the maker; 0: by succession only"},
-    [GENERATOR] = {"generator", OPTION_CHOICE, "fast", 0, 0, "fast paper", false,
+    [GENERATOR] = {"generator", OPTION_CHOICE, false, "fast", 0, 0, "fast paper",
                    "of random numbers; paper: Park-Miller with a shuffle, as in its "
                    "common program"},
     [SEED] = OPTION_SEED("4141"),
@@ -311,7 +311,7 @@ static void run_larson(struct run *run)
     chain.shuffle = memory_map(threads * sizeof(*chain.shuffle));
     for (unsigned i = 0; i < threads; i++)
         shuffle_seed(&chain.shuffle[i], (uint32_t)run_count(run, SEED) + i);
-    chain.sets = memory_map(remote * threads * sizeof(*chain.sets));
+    chain.sets = memory_map((remote ? threads : 0) * sizeof(*chain.sets));
     for (size_t i = 0; remote && i < threads; i++) {
         handoff_init(&chain.sets[i], sets, false, false, 1);
         for (size_t set = 2 * i; set < 2 * i + 2; set++)

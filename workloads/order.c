@@ -15,15 +15,15 @@ enum { ORDER, OBJECTS, CYCLES, MIN_SIZE, MAX_SIZE, SEED, VERIFY };
 enum order { LIFO, FIFO, RANDOM };
 
 static const struct option_spec options[] = {
-    [ORDER] = {"order", OPTION_CHOICE, "lifo", 0, 0, "lifo fifo random", false,
+    [ORDER] = {"order", OPTION_CHOICE, false, "lifo", 0, 0, "lifo fifo random",
                "of freeing, against that of taking"},
-    [OBJECTS] = {"objects", OPTION_COUNT, "100000", 1, 1e8, NULL, false,
+    [OBJECTS] = {"objects", OPTION_COUNT, false, "100000", 1, 1e8, NULL,
                  "taken before the first is freed"},
-    [CYCLES] = {"cycles", OPTION_COUNT, "100", 1, 1e9, NULL, true,
+    [CYCLES] = {"cycles", OPTION_COUNT, true, "100", 1, 1e9, NULL,
                 "of taking and freeing all"},
-    [MIN_SIZE] = {"min-size", OPTION_BYTES, "16", 8, 1 << 30, NULL, false,
+    [MIN_SIZE] = {"min-size", OPTION_BYTES, false, "16", 8, 1 << 30, NULL,
                   "smallest object"},
-    [MAX_SIZE] = {"max-size", OPTION_BYTES, "512", 8, 1 << 30, NULL, false,
+    [MAX_SIZE] = {"max-size", OPTION_BYTES, false, "512", 8, 1 << 30, NULL,
                   "largest object"},
     [SEED] = OPTION_SEED("1"),
     [VERIFY] = OPTION_VERIFY("sample"),

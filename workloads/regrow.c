@@ -13,16 +13,16 @@
 enum { GROWTH, VECTORS, START, STEP, MAX_SIZE, CYCLES, VERIFY };
 
 static const struct option_spec options[] = {
-    [GROWTH] = {"growth", OPTION_CHOICE, "double", 0, 0, "double append", false,
+    [GROWTH] = {"growth", OPTION_CHOICE, false, "double", 0, 0, "double append",
                 "double the size, or add step bytes"},
-    [VECTORS] = {"vectors", OPTION_COUNT, "8", 1, 1e6, NULL, false,
+    [VECTORS] = {"vectors", OPTION_COUNT, false, "8", 1, 1e6, NULL,
                  "that grow in turn"},
-    [START] = {"start", OPTION_BYTES, "16", 16, 1 << 30, NULL, false, "first size"},
-    [STEP] = {"step", OPTION_BYTES, "64", 16, 1 << 30, NULL, false,
+    [START] = {"start", OPTION_BYTES, false, "16", 16, 1 << 30, NULL, "first size"},
+    [STEP] = {"step", OPTION_BYTES, false, "64", 16, 1 << 30, NULL,
               "growth when growth is append"},
-    [MAX_SIZE] = {"max-size", OPTION_BYTES, "1M", 16, 8.0 * (1 << 30), NULL, false,
+    [MAX_SIZE] = {"max-size", OPTION_BYTES, false, "1M", 16, 8.0 * (1 << 30), NULL,
                   "no vector grows beyond this"},
-    [CYCLES] = {"cycles", OPTION_COUNT, "400", 1, 1e9, NULL, true,
+    [CYCLES] = {"cycles", OPTION_COUNT, true, "400", 1, 1e9, NULL,
                 "of growing and freeing"},
     [VERIFY] = OPTION_VERIFY("sample"),
 };

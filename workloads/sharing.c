@@ -15,12 +15,12 @@ enum { THREADS, KIND, OBJECTS, WRITES, SIZE };
 
 static const struct option_spec options[] = {
     [THREADS] = OPTION_THREADS("2"),
-    [KIND] = {"kind", OPTION_CHOICE, "active", 0, 0, "active passive", false,
+    [KIND] = {"kind", OPTION_CHOICE, false, "active", 0, 0, "active passive",
               "passive: start by freeing an object that neighbours the other threads'"},
-    [OBJECTS] = {"objects", OPTION_COUNT, "1000000", 1, 1e12, NULL, true,
+    [OBJECTS] = {"objects", OPTION_COUNT, true, "1000000", 1, 1e12, NULL,
                  "taken by each thread, one after the other"},
-    [WRITES] = {"writes", OPTION_COUNT, "1000", 1, 1e9, NULL, false, "to each object"},
-    [SIZE] = {"size", OPTION_BYTES, "8", 8, 1 << 20, NULL, false, "of an object"},
+    [WRITES] = {"writes", OPTION_COUNT, false, "1000", 1, 1e9, NULL, "to each object"},
+    [SIZE] = {"size", OPTION_BYTES, false, "8", 8, 1 << 20, NULL, "of an object"},
 };
 
 static const struct variant variants[] = {

@@ -14,12 +14,12 @@
 enum { SHAPE, SIZE, PAIRS, BATCH, VERIFY };
 
 static const struct option_spec options[] = {
-    [SHAPE] = {"shape", OPTION_CHOICE, "pair", 0, 0, "pair batch", false,
+    [SHAPE] = {"shape", OPTION_CHOICE, false, "pair", 0, 0, "pair batch",
                "free at once, or after a batch"},
-    [SIZE] = {"size", OPTION_BYTES, "64", 1, 1 << 30, NULL, false, "of an object"},
-    [PAIRS] = {"pairs", OPTION_COUNT, "50000000", 1, 1e12, NULL, true,
+    [SIZE] = {"size", OPTION_BYTES, false, "64", 1, 1 << 30, NULL, "of an object"},
+    [PAIRS] = {"pairs", OPTION_COUNT, true, "50000000", 1, 1e12, NULL,
                "objects taken and freed"},
-    [BATCH] = {"batch", OPTION_COUNT, "1000", 1, 1e7, NULL, false,
+    [BATCH] = {"batch", OPTION_COUNT, false, "1000", 1, 1e7, NULL,
                "objects taken before the first is freed"},
     [VERIFY] = OPTION_VERIFY("none"),
 };

@@ -39,10 +39,10 @@ enum option_kind {
 struct option_spec {
     const char *name;
     enum option_kind kind;
+    bool is_work;        /* the amount of work: what workload_scale multiplies */
     const char *initial; /* default, as text */
     double min, max;     /* accepted range; unused by a choice */
     const char *choices; /* "fifo lifo random" */
-    bool is_work;        /* the amount of work: what workload_scale multiplies */
     const char *help;
 };
 

@@ -22,18 +22,18 @@ enum { PAIRS, SECONDS, BATCHES, ROOM, SIZES, SIZE, ORDER, SEED, LATENCY, VERIFY 
 enum { BATCH_OBJECTS = 4096, WRITTEN = 128 };
 
 static const struct option_spec options[] = {
-    [PAIRS] = {"pairs", OPTION_COUNT, "1", 1, 1024, NULL, false,
+    [PAIRS] = {"pairs", OPTION_COUNT, false, "1", 1, 1024, NULL,
                "producers, and as many consumers"},
     [SECONDS] = OPTION_STOP_AFTER("0"),
-    [BATCHES] = {"batches", OPTION_COUNT, "5000", 1, 1e9, NULL, true,
+    [BATCHES] = {"batches", OPTION_COUNT, true, "5000", 1, 1e9, NULL,
                  "of 4096 objects by each producer, when seconds is 0"},
-    [ROOM] = {"room", OPTION_COUNT, "100", 1, 1e6, NULL, false,
+    [ROOM] = {"room", OPTION_COUNT, false, "100", 1, 1e6, NULL,
               "batches that the shared stack holds at most"},
-    [SIZES] = {"sizes", OPTION_CHOICE, "one", 0, 0, "one mixed", false,
+    [SIZES] = {"sizes", OPTION_CHOICE, false, "one", 0, 0, "one mixed",
                "17 sizes from 8 to 2048 bytes when mixed"},
-    [SIZE] = {"size", OPTION_BYTES, "64", 1, 1 << 30, NULL, false,
+    [SIZE] = {"size", OPTION_BYTES, false, "64", 1, 1 << 30, NULL,
               "of an object when sizes is one"},
-    [ORDER] = {"order", OPTION_CHOICE, "lifo", 0, 0, "lifo fifo", false,
+    [ORDER] = {"order", OPTION_CHOICE, false, "lifo", 0, 0, "lifo fifo",
                "which batch a consumer gets: the newest or the oldest"},
     [SEED] = OPTION_SEED("1"),
     [LATENCY] = OPTION_LATENCY,
@@ -151,7 +151,7 @@ static void run_xmalloc(struct run *run)
                          .batches = timed ? UINT64_MAX : run_count(run, BATCHES),
                          .size = mixed ? 0 : (uint32_t)run_count(run, SIZE),
                          .verify = (enum verify)run_count(run, VERIFY)};
-    size_t room = run_count(run, ROOM), count = room + 2 * x.pairs;
+    size_t room = run_count(run, ROOM), count = room + 2 * (size_t)x.pairs;
     struct batch *batch = memory_map(count * sizeof(*batch));
     struct crew_plan plan = {.threads = 2 * x.pairs,
                              .work = exchange_batches,

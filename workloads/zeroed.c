@@ -13,12 +13,12 @@
 enum { SLOTS, REPLACEMENTS, MIN_SIZE, MAX_SIZE, SEED, VERIFY };
 
 static const struct option_spec options[] = {
-    [SLOTS] = {"slots", OPTION_COUNT, "10000", 1, 1e8, NULL, false, "live objects"},
-    [REPLACEMENTS] = {"replacements", OPTION_COUNT, "10000000", 1, 1e12, NULL, true,
+    [SLOTS] = {"slots", OPTION_COUNT, false, "10000", 1, 1e8, NULL, "live objects"},
+    [REPLACEMENTS] = {"replacements", OPTION_COUNT, true, "10000000", 1, 1e12, NULL,
                       "objects freed and taken"},
-    [MIN_SIZE] = {"min-size", OPTION_BYTES, "16", 8, 1 << 30, NULL, false,
+    [MIN_SIZE] = {"min-size", OPTION_BYTES, false, "16", 8, 1 << 30, NULL,
                   "smallest object"},
-    [MAX_SIZE] = {"max-size", OPTION_BYTES, "1024", 8, 1 << 30, NULL, false,
+    [MAX_SIZE] = {"max-size", OPTION_BYTES, false, "1024", 8, 1 << 30, NULL,
                   "largest object"},
     [SEED] = OPTION_SEED("1"),
     [VERIFY] = OPTION_VERIFY("sample"),

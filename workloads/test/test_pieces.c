@@ -61,12 +61,13 @@ static void test_fleet_has_the_published_shares(void)
 {
     struct sizes sizes;
     struct rng rng;
-    double count = 0, small = 0, bytes = 0, small_bytes = 0, above_8k = 0,
-           above_256k = 0;
+    enum { COUNT = 30000000 };
+    const double count = COUNT;
+    double small = 0, bytes = 0, small_bytes = 0, above_8k = 0, above_256k = 0;
 
     rng_seed(&rng, 3, 0);
     sizes_init(&sizes, SIZES_FLEET, 0, 0);
-    for (; count < 3e7; count++) {
+    for (int n = 0; n < COUNT; n++) {
         double size = sizes_draw(&sizes, &rng);
         bytes += size;
         small += size < 1024;
