@@ -10,6 +10,7 @@
 //
 //   MYMALLOC_BENCH_SCALE=0.1   multiplies the work of a cell
 //   MYMALLOC_BENCH_NULL=1      a stub instead of malloc: the cost of the harness
+//   MYMALLOC_BENCH_TIMELINE=F  writes live bytes and RSS over time to the file F (CSV)
 //
 // Names are Google Benchmark's without the suffixes "/iterations:1/manual_time", which
 // every cell would carry: the filter and the reporters below leave them out.
@@ -19,6 +20,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -35,6 +37,7 @@ namespace
 struct Environment {
     double scale = 1;
     bool null_heap = false;
+    const char *timeline = nullptr;
 };
 
 Environment environment;
@@ -56,6 +59,7 @@ void read_environment()
             refuse("MYMALLOC_BENCH_SCALE '" + std::string(text) +
                    "': must be a number above 0 and at most 1000");
     }
+    environment.timeline = std::getenv("MYMALLOC_BENCH_TIMELINE");
     if (const char *text = std::getenv("MYMALLOC_BENCH_NULL")) {
         if (std::strcmp(text, "0") && std::strcmp(text, "1"))
             refuse("MYMALLOC_BENCH_NULL '" + std::string(text) + "': must be 0 or 1");
@@ -95,6 +99,20 @@ void report_memory(benchmark::State &state, const workload_result &r)
         state.counters["settled_live_bytes"] = static_cast<double>(r.settled_live);
     if (r.has_slope)
         state.counters["rss_slope_bytes_per_s"] = r.rss_slope;
+}
+
+void write_timeline(const workload_result &r)
+{
+    std::FILE *file = std::fopen(environment.timeline, "we");
+    if (!file)
+        refuse(std::string(environment.timeline) + ": " + std::strerror(errno));
+    std::fprintf(file, "seconds,live_bytes,rss_bytes\n");
+    for (size_t i = 0; i < r.sample_count; i++)
+        std::fprintf(file, "%.4f,%lld,%llu\n", r.samples[i].at,
+                     static_cast<long long>(r.samples[i].live),
+                     static_cast<unsigned long long>(r.samples[i].rss));
+    if (std::fclose(file))
+        refuse(std::string(environment.timeline) + ": " + std::strerror(errno));
 }
 
 void report(benchmark::State &state, const Cell &cell, const workload_result &r,
@@ -139,6 +157,24 @@ settings settings_of(const Cell &cell)
     return set;
 }
 
+// The threads that the settings ask for: what tells a crowded cell from one that fits.
+double thread_count(const struct workload *w, const settings &set)
+{
+    double threads = 0;
+
+    for (size_t i = 0; i < w->option_count; i++) {
+        const std::string name = w->options[i].name;
+        if (w->options[i].is_work)
+            continue; // "pairs" may be calls
+        if (name == "threads" || name == "producers" || name == "consumers" ||
+            name == "stages")
+            threads += set.value[i];
+        else if (name == "pairs")
+            threads += 2 * set.value[i];
+    }
+    return std::max(1.0, threads);
+}
+
 void run_cell(benchmark::State &state, const Cell &cell)
 {
     static workload_result result;
@@ -150,6 +186,9 @@ void run_cell(benchmark::State &state, const Cell &cell)
     for (auto _ : state)
         workload_run(w, &set, &result);
     report(state, cell, result, workload_verified(&result));
+    state.counters["workload_threads"] = thread_count(w, set);
+    if (environment.timeline)
+        write_timeline(result);
 }
 
 // Drops what every cell would carry from the names.

@@ -90,6 +90,8 @@ def choose(cells, patterns=None, threads=None, scope="default"):
         counted = re.compile(r"/(?:threads|pairs):(\d+)(?:/|$)")
         chosen = [cell for cell in chosen
                   if not (found := counted.search(cell.name)) or int(found[1]) in threads]
+    if not chosen and not threads:
+        raise Problem(f"this binary has none of the cells of a {scope} run; choose with --workloads")
     if not chosen:
         raise Problem("no cell is left after --threads; ci/bench --list shows every cell")
     return chosen

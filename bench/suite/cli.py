@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from . import FORMAT, ROOT, Problem, allocators, cells, environment, programs, report, units
+from . import FORMAT, ROOT, Problem, allocators, cells, environment, programs, units
 from .progress import Progress
 from .runner import Plan, Runner
 from .store import Folder
@@ -46,8 +46,15 @@ exit status: 0 done; 1 a cell failed (crash, refused identity, timeout) or regre
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse, its complaints in one line like every other."""
+
+    def error(self, message):
+        raise Problem(f"{message}; see --help")
+
+
 def parser():
-    parse = argparse.ArgumentParser(
+    parse = Parser(
         prog="ci/bench", description=TEXT, epilog=EXAMPLES.format(programs=programs.describe()),
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     scope = parse.add_mutually_exclusive_group()
@@ -228,6 +235,7 @@ def bench(options, command):
 
 def execute(plan, record, options):
     """Run, and report on whatever was finished however it ended."""
+    from . import report  # matplotlib takes a second to load: not for a mistyped option
     print(f"{len(plan.cells)} cells, {len(plan.columns)} columns, seed {plan.seed}, "
           f"results in {plan.folder.path}", file=sys.stderr)
     started = time.monotonic()

@@ -7,7 +7,7 @@ import sys
 
 import numpy
 
-from . import FORMAT, ROOT, Problem, allocators, cells, cli, environment, report, stats, text, units
+from . import FORMAT, ROOT, Problem, allocators, cells, cli, environment, stats, text, units
 from .analysis import failure_of, good, log_ratios
 from .runner import Plan, Runner
 from .progress import Progress
@@ -132,6 +132,11 @@ def judge(folder, cell, tolerance, rng):
     return speed, memory, "ok" if speed.verdict == "not distinguishable" else speed.verdict
 
 
+def report_of(folder):
+    from . import report
+    return report.terminal(report.write(folder))
+
+
 def builds_columns(options):
     columns = []
     for name, path in (("base", options.base), ("head", options.head)):
@@ -144,6 +149,7 @@ def compare_builds(options):
     if not 0 <= options.tolerance < 1:
         raise Problem(f"--tolerance {options.tolerance:g}: from 0 to below 1, such as 0.05 for 5 %")
     binary = str(pathlib.Path(options.build) / "bench/mymalloc-bench")
+    columns = builds_columns(options)
     patterns, counts = cli.words(options.workloads), options.threads and cells.parse_threads(options.threads)
     chosen = cells.choose(cells.available(binary), patterns, counts, "quick")
     folder = Folder(options.out or cli.RESULTS / "builds")
@@ -152,7 +158,7 @@ def compare_builds(options):
     for old in folder.raw.glob("*.jsonl"):
         old.unlink()
     folder.create()
-    plan = Plan(chosen, builds_columns(options), folder, binary,
+    plan = Plan(chosen, columns, folder, binary,
                 seed=options.seed if options.seed is not None else random.randrange(2**32),
                 scale=options.scale, rounds=options.rounds,
                 budget=cli.seconds("--budget", options.budget) if options.budget else
@@ -165,7 +171,7 @@ def compare_builds(options):
     record["stopped"] = runner.run()
     record["finished"] = True
     folder.write("run.json", record)
-    report.write(folder)
+    report_of(folder)
     return tell_builds(folder, chosen, options, plan.seed)
 
 
@@ -193,7 +199,7 @@ def tell_builds(folder, chosen, options, seed):
 
 
 def parser():
-    parse = argparse.ArgumentParser(prog="ci/bench", allow_abbrev=False)
+    parse = cli.Parser(prog="ci/bench", allow_abbrev=False)
     forms = parse.add_subparsers(dest="form", required=True)
     folders = forms.add_parser("compare", help="what changed between two results folders")
     folders.add_argument("a", metavar="A")
@@ -232,5 +238,5 @@ def main(argv):
         return compare_folders(options)
     if options.form == "compare-builds":
         return compare_builds(options)
-    sys.stdout.write(report.terminal(report.write(Folder(options.folder))))
+    sys.stdout.write(report_of(Folder(options.folder)))
     return 0

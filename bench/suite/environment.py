@@ -62,17 +62,36 @@ def processor():
     return platform.machine()
 
 
+def cgroup_folders(controller):
+    """Where this process's limits are, nearest first; version 2, then version 1.
+
+    Inside a container the path that /proc tells is the host's: the mount's root has them.
+    """
+    own = {}
+    for line in text_of("/proc/self/cgroup", "").splitlines():
+        _, names, path = line.split(":", 2)
+        for name in names.split(","):
+            own[name] = path.lstrip("/")
+    unified, first = own.get("", ""), os.path.join(CGROUP, controller)
+    return [os.path.join(CGROUP, unified), CGROUP, os.path.join(first, own.get(controller, "")), first]
+
+
 def cgroup_limits():
     """CPU quota in CPUs and memory limit in bytes; None where there is none."""
-    own = (text_of("/proc/self/cgroup", "").splitlines() or [""])[-1].split(":")[-1].lstrip("/")
     cpus = memory = None
-    for folder in (os.path.join(CGROUP, own), CGROUP):
+    for folder in cgroup_folders("cpu"):
         quota = (text_of(os.path.join(folder, "cpu.max")) or "max").split()
-        if cpus is None and quota[0] != "max" and len(quota) == 2:
+        if quota[0] == "max":
+            quota = [text_of(os.path.join(folder, f"cpu.cfs_{part}_us")) or "-1"
+                     for part in ("quota", "period")]
+        if cpus is None and len(quota) == 2 and int(quota[0]) > 0:
             cpus = int(quota[0]) / int(quota[1])
-        limit = text_of(os.path.join(folder, "memory.max")) or "max"
-        if memory is None and limit != "max":
-            memory = int(limit)
+    for folder in cgroup_folders("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limit = text_of(os.path.join(folder, name)) or "max"
+            # Version 1 says "no limit" with a number near 2^63.
+            if memory is None and limit != "max" and int(limit) < 2**60:
+                memory = int(limit)
     return cpus, memory
 
 

@@ -42,7 +42,7 @@ def describe(status, stderr):
     code = os.WEXITSTATUS(status)
     if code == 0:
         return None
-    if code > 128:  # a shell's way to say that its child was killed
+    if 128 < code < 160:  # a shell's way to say that its child was killed
         return f"crashed: {signal_name(code - 128)}"
     lines = stderr.strip().splitlines()
     return f"exit status {code}" + (f": {lines[-1][:200]}" if lines else "")

@@ -24,7 +24,7 @@ SCRIPTS = os.path.join(os.path.dirname(HERE), "programs")
 class Program:
     name: str
     argv: tuple
-    binds: str = ""  # file name of the program whose malloc is judged; "": the command's own
+    binds: str = ""  # file name of the program whose malloc is judged; "": all that it starts
     cwd: str | None = None  # None: a scratch folder, made for each run
 
 
@@ -66,8 +66,7 @@ def custom(command):
     if not found:
         raise Problem(f"--program: '{command[0]}' is not an executable file or command")
     name = re.sub(r"[^A-Za-z0-9._+-]", "_", os.path.basename(command[0]))
-    return Program(f"program/{name}", (os.path.abspath(found), *command[1:]),
-                   os.path.basename(found), os.getcwd())
+    return Program(f"program/{name}", (os.path.abspath(found), *command[1:]), cwd=os.getcwd())
 
 
 def bindings(directory):
@@ -89,15 +88,14 @@ def is_static(path):
 
 
 def judged(found, binds):
-    """The libraries that malloc came from, of the program judged or, lacking it, of all.
+    """[(program or library, where its malloc came from)], of the program judged or of all.
 
     A program that is not position independent may hand out the address of its own stub
     for malloc: bound to itself, and the stub in turn to the library. Only the latter counts.
     """
-    mine = [pair for pair in found if os.path.basename(pair[0]) == binds] or found
+    mine = [pair for pair in found if binds in ("", os.path.basename(pair[0]))]
     stubs = {name for name, library in found if name == library and ".so" not in name}
-    through = [library for _, library in mine if library not in stubs]
-    return through or [library for _, library in mine]
+    return [pair for pair in mine if pair[1] not in stubs] or mine
 
 
 def prove(program, column, plan, scratch):
@@ -107,15 +105,15 @@ def prove(program, column, plan, scratch):
             "LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": os.path.join(directory, "bind")})
         if outcome.failure:
             return outcome.failure
-        libraries = judged(bindings(directory), program.binds)
-    if not libraries:
+        found = judged(bindings(directory), program.binds)
+    if not found:
         why = "it never bound malloc"
         if is_static(program.argv[0]) or os.stat(program.argv[0]).st_mode & 0o6000:
             why = "it is static or setuid"
         return f"refused: the preload did not take: {why}"
-    wrong = [library for library in libraries if os.path.realpath(library) != column.path]
-    if wrong:
-        return f"refused: malloc was bound to {wrong[0]}, not to {column.path}"
+    for name, library in found:
+        if os.path.realpath(library) != column.path:
+            return f"refused: malloc of {name} was bound to {library}, not to {column.path}"
     return None
 
 

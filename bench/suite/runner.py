@@ -170,7 +170,7 @@ class Runner:
                              "cpu_seconds": round(outcome.cpu_seconds, 4)}
         if failure:
             document["suite"]["failure"] = failure.replace(ROOT + "/", "")
-        elif timeline.exists():
+        elif timeline.exists() and is_about_memory(document["benchmarks"][0]):
             document["suite"]["timeline"] = read_timeline(timeline)
         return document
 
@@ -198,14 +198,21 @@ def read_report(path, cell, outcome):
     return document, None
 
 
+def is_about_memory(entry):
+    """Cells that hold, drain or keep a constant amount live: their timeline is kept."""
+    return any(key in entry for key in ("settled_live_bytes", "held_rss_bytes")) or \
+        entry["name"].startswith("prodcons/") and entry.get("live_bytes", 0) >= 16 * 2**20
+
+
 def read_timeline(path):
-    """[[seconds, live bytes, RSS bytes]] as the harness sampled them."""
+    """[[seconds, live bytes, RSS bytes]] as the harness sampled them, 200 at most."""
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         fields = line.split(",")
         if len(fields) == 3 and fields[0][:1].isdigit():
             rows.append([round(float(fields[0]), 3), int(fields[1]), int(fields[2])])
-    return rows
+    step = -(-len(rows) // 200) or 1
+    return rows[::step] + (rows[-1:] if (len(rows) - 1) % step else [])
 
 
 def strip_paths(document):

@@ -10,7 +10,7 @@ coverage.
 from dataclasses import dataclass
 
 import numpy
-import scipy.stats
+from scipy.special import ndtr, stdtrit
 
 LEVEL = 0.95
 RESAMPLES = 4000
@@ -48,8 +48,8 @@ class Ratio:
 
 def tail(blocks, level=LEVEL):
     """The share to cut at each end of the bootstrap distribution."""
-    quantile = scipy.stats.t.ppf((1 + level) / 2, blocks - 1)
-    return scipy.stats.norm.cdf(-numpy.sqrt(blocks / (blocks - 1)) * quantile)
+    quantile = stdtrit(blocks - 1, (1 + level) / 2)  # Student's t
+    return ndtr(-numpy.sqrt(blocks / (blocks - 1)) * quantile)
 
 
 def resampled_medians(values, rng, resamples=RESAMPLES):

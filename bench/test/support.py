@@ -1,0 +1,73 @@
+"""What the tests share: a build folder with the stand-in binary, and the command line."""
+import contextlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+BUILD = pathlib.Path(os.environ["SUITE_TEST_BUILD"])
+SUITE = [sys.executable, "-B", "-m", "suite"]
+
+
+def library(name):
+    """libsuite_test_a.so and its twin, wherever this build put them."""
+    return next(BUILD.glob(f"**/libsuite_test_{name}.so"))
+
+
+class SuiteCase(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="suite-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        fake = self.folder / "build/bench"
+        fake.mkdir(parents=True)
+        shutil.copy(HERE / "fake_bench.py", fake / "mymalloc-bench")
+        self.out = self.folder / "out"
+
+    def environment(self, **more):
+        return os.environ | {"MYMALLOC_RESULTS": str(self.folder / "results")} | more
+
+    def arguments(self, *more, out=True, columns=("a",), build=None):
+        words = ["--build", str(build or self.folder / "build"), "--seed", "7"]
+        words += ["--allocators", "glibc"] if columns is not None else []
+        for name in columns or ():
+            words += ["--allocator", f"suite_test_{name}={library(name)}"]
+        return [*words, *(["--out", str(self.out)] if out else []), *more]
+
+    def suite(self, *words, **environment):
+        """(status, standard output, standard error)"""
+        done = subprocess.run([*SUITE, *words], capture_output=True, text=True, timeout=120,
+                              env=self.environment(**environment))
+        return done.returncode, done.stdout, done.stderr
+
+    def bench(self, *more, environment=None, **kind):
+        return self.suite(*self.arguments(*more, **kind), **(environment or {}))
+
+    def results(self, out=None):
+        return json.loads(((out or self.out) / "results.json").read_text())
+
+    def row(self, cell, column, out=None):
+        found = next(c for c in self.results(out)["cells"] if c["name"] == cell)
+        return next(row for row in found["rows"] if row["column"] == column)
+
+    def refused(self, words, *parts):
+        """Bad input: status 2, one line on standard error that says these parts."""
+        status, out, err = self.suite(*words)
+        self.assertEqual(status, 2, err)
+        lines = [line for line in err.splitlines() if line.strip()]
+        self.assertEqual(len(lines), 1, err)
+        self.assertTrue(lines[0].startswith("ci/bench: "), err)
+        for part in parts:
+            self.assertIn(part, lines[0])
+        self.assertEqual(out, "")
+
+
+@contextlib.contextmanager
+def quiet():
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        yield out

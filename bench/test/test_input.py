@@ -1,0 +1,103 @@
+"""Bad input: one line that names what was wrong and what is accepted, status 2."""
+import json
+
+from support import SUITE, SuiteCase, library
+import subprocess
+
+
+class Options(SuiteCase):
+    def test_unknown_allocator(self):
+        self.refused(self.arguments("--allocators", "glibc,nomalloc"), "'nomalloc'",
+                     "glibc, mimalloc, tcmalloc, jemalloc, mymalloc", "name=/path/lib.so")
+
+    def test_ours_is_not_built(self):
+        self.refused(self.arguments("--allocators", "mymalloc"), "'mymalloc'",
+                     "libmymalloc_preload.so is not built", "accepted: glibc")
+
+    def test_missing_library(self):
+        self.refused(self.arguments("--allocator", "x=/nowhere/libx.so"), "'x'",
+                     "/nowhere/libx.so", "No such file")
+
+    def test_library_that_is_none(self):
+        text = self.folder / "text.so"
+        text.write_text("hello")
+        self.refused(self.arguments("--allocator", f"x={text}"), "'x'", "not a shared library")
+
+    def test_malformed_allocator(self):
+        self.refused(self.arguments("--allocator", "/path/lib.so"), "name=/path/lib.so[,ENV=value…]")
+        self.refused(self.arguments("--allocator", f"x={library('a')},NOVALUE"), "'NOVALUE'", "ENV=value")
+
+    def test_same_name_twice(self):
+        self.refused(self.arguments("--allocator", f"suite_test_a={library('b')}"), "given twice")
+
+    def test_unknown_workload(self):
+        self.refused(self.arguments("--workloads", "larsen"), "'larsen'", "good, bad", "--list")
+
+    def test_threads(self):
+        self.refused(self.arguments("--workloads", "good", "--threads", "two"), "'two'", "1,2,8")
+        self.refused(self.arguments("--workloads", "good/plain", "--threads", "7"), "--threads")
+
+    def test_times_and_numbers(self):
+        self.refused(self.arguments("--workloads", "good", "--budget", "soon"), "--budget 'soon'", "20m")
+        self.refused(self.arguments("--workloads", "good", "--timeout=-1s"), "--timeout '-1s'")
+        self.refused(self.arguments("--workloads", "good", "--rounds", "0"), "--rounds 0", "1 to 1000")
+        self.refused(self.arguments("--workloads", "good", "--scale", "0"), "--scale 0")
+
+    def test_unknown_option(self):
+        self.refused(self.arguments("--wurkloads", "larson"), "--wurkloads larson", "--help")
+
+    def test_no_binary(self):
+        self.refused(self.arguments(build=self.folder / "empty"), "no benchmark binary", "--build")
+
+    def test_nothing_to_compare(self):
+        self.refused(self.arguments("--workloads", "good", columns=()), "glibc alone")
+
+    def test_program_without_command(self):
+        self.refused(self.arguments("--program"), "--program", "--")
+        self.refused(self.arguments("--program", "--", "nonesuch"), "'nonesuch'", "not an executable")
+        self.refused(self.arguments("--", "ls"), "--program")
+        self.refused(self.arguments("--programs", "emacs"), "'emacs'", "redis, sqlite3")
+        self.refused(self.arguments("--programs", "perl", "--workloads", "good"), "choose one")
+
+    def test_control_must_be_a_column(self):
+        self.refused(self.arguments("--workloads", "good", "--control", "other"), "'other'", "suite_test_a")
+
+    def test_help_explains_every_option(self):
+        done = subprocess.run([*SUITE, "--help"], capture_output=True, text=True, env=self.environment())
+        self.assertEqual(done.returncode, 0)
+        for option in ("--quick", "--full", "--allocators", "--allocator", "--workloads", "--rounds",
+                       "--threads", "--out", "--budget", "--seed", "--resume", "--program",
+                       "--programs", "--no-build", "compare A B"):
+            self.assertIn(option, done.stdout)
+
+
+class Folders(SuiteCase):
+    def test_a_finished_run_is_not_overwritten(self):
+        self.bench("--workloads", "good/other", "--rounds", "1")
+        self.refused(self.arguments("--workloads", "good/other", "--rounds", "1"),
+                     "holds a run already", "--resume")
+
+    def test_the_default_folder_keeps_the_previous_run(self):
+        for _ in range(2):
+            status, _, err = self.bench("--workloads", "good/other", "--rounds", "1", out=False)
+            self.assertEqual(status, 0, err)
+        for name in ("latest", "previous"):
+            self.assertTrue((self.folder / "results" / name / "results.json").exists(), name)
+
+    def test_resume_of_nothing(self):
+        self.refused(self.arguments("--workloads", "good", "--resume"), "not a results folder")
+
+    def test_other_version(self):
+        self.bench("--workloads", "good/other", "--rounds", "1")
+        run = json.loads((self.out / "run.json").read_text())
+        (self.out / "run.json").write_text(json.dumps(run | {"format": 99}))
+        self.refused(["compare", str(self.out), str(self.out)], "format 99", "format 1")
+        self.refused(["report", str(self.out)], "format 99")
+
+    def test_compare_with_no_folder(self):
+        self.refused(["compare", str(self.folder), str(self.folder)], "not a results folder")
+
+
+if __name__ == "__main__":
+    import unittest
+    unittest.main()

@@ -1,0 +1,85 @@
+"""Any command under every allocator, with the dynamic linker's word for which answered."""
+import shutil
+import unittest
+
+from support import BUILD, SuiteCase
+
+from suite import allocators, programs
+
+LIBRARY = next((path for name in allocators.KNOWN if (path := allocators.find_known(name))), None)
+
+
+@unittest.skipUnless(LIBRARY, "neither mimalloc nor tcmalloc nor jemalloc is installed")
+class Program(SuiteCase):
+    def program(self, *command, rounds="2", more=()):
+        return self.bench("--program", "--rounds", rounds, *more, "--allocator", f"other={LIBRARY}",
+                          "--", *command, build=BUILD, columns=())
+
+    def failure(self, name, column):
+        return self.row(f"program/{name}", column)["failure"]
+
+    def test_a_program_runs_under_both(self):
+        status, out, err = self.program("sort", __file__, rounds="6")
+        self.assertEqual(status, 0, err)
+        row = self.row("program/sort", "other")
+        self.assertEqual(row["runs"], 6)
+        self.assertTrue(row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"])
+        self.assertIn("CPU time", out)
+
+    def test_peak_rss_is_the_programs_own(self):
+        """Not that of the Python that started it, some 100 MiB."""
+        self.program("true", rounds="1")
+        self.assertLess(self.row("program/true", "glibc")["peak_rss"], 16 * 2**20)
+        self.out = self.folder / "large"
+        self.program("perl", "-e", "my $x = 'a' x 5e7; print length $x", rounds="1")
+        self.assertGreater(self.row("program/perl", "glibc")["peak_rss"], 45 * 2**20)
+
+    def test_a_crash(self):
+        status, _, _ = self.program("sh", "-c", "kill -SEGV $$")
+        self.assertEqual(status, 1)
+        self.assertIn("crashed: SIGSEGV", self.failure("sh", "other"))
+
+    def test_a_program_that_fails(self):
+        self.program("perl", "-e", "die qq{no luck\n}")
+        self.assertIn("exit status", self.failure("perl", "other"))
+        self.assertIn("no luck", self.failure("perl", "other"))
+
+    def test_a_program_that_never_ends(self):
+        self.program("sleep", "60", more=("--timeout", "1s"))
+        self.assertIn("did not end within 1 s", self.failure("sleep", "other"))
+
+    def test_a_static_program_is_refused(self):
+        self.program("/sbin/ldconfig", "-p")
+        self.assertIn("static or setuid", self.failure("ldconfig", "other"))
+
+    def test_a_program_that_drops_the_preload_is_refused(self):
+        self.program("env", "-u", "LD_PRELOAD", "sort", __file__)
+        self.assertIn("refused: malloc of ", self.failure("env", "other"))
+
+
+class Bindings(unittest.TestCase):
+    def test_a_stub_leads_to_the_library(self):
+        found = [("/bin/p", "/bin/p"), ("/lib/libx.so.1", "/bin/p"), ("/bin/p", "/lib/libm.so.2")]
+        self.assertEqual(programs.judged(found, ""),
+                         [("/bin/p", "/lib/libm.so.2")])
+
+    def test_a_program_with_a_malloc_of_its_own(self):
+        self.assertEqual(programs.judged([("/bin/p", "/bin/p")], "p"), [("/bin/p", "/bin/p")])
+
+    def test_another_process_does_not_speak_for_the_program(self):
+        found = [("sh", "/lib/preloaded.so"), ("/usr/bin/server", "/lib/own.so")]
+        self.assertEqual(programs.judged(found, "server"), [("/usr/bin/server", "/lib/own.so")])
+
+
+class Ready(unittest.TestCase):
+    def test_every_ready_program_has_a_script(self):
+        for name in programs.READY:
+            commands, _, _ = programs.READY[name]
+            if all(map(shutil.which, commands)):
+                program, = programs.ready([name])
+                with open(program.argv[1], encoding="utf-8") as script:
+                    self.assertTrue(script.readline().startswith("#!"))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,102 @@
+"""What the reports say, from runs whose truth is known."""
+import csv
+import re
+import unittest
+
+from support import SuiteCase
+
+from suite import text, units
+
+
+class Reports(SuiteCase):
+    def run_pair(self, speeds, *more, cells="good/plain,good/other", columns=("a", "b")):
+        status, out, err = self.bench("--workloads", cells, "--rounds", "8", *more, columns=columns,
+                                      environment={"FAKE_SPEEDS": speeds})
+        self.assertEqual(status, 0, err)
+        return out
+
+    def test_the_faster_one_wins_and_the_loser_stays(self):
+        out = self.run_pair("glibc=1,suite_test_a=2,suite_test_b=0.5")
+        group, = self.results()["groups"]
+        self.assertEqual(group["best"]["fastest"], "suite_test_a")
+        self.assertEqual(group["best"]["ties"], [])
+        ratios = {row["column"]: row["ratio"] for row in group["rows"]}
+        self.assertTrue(ratios["suite_test_a"]["low"] <= 2 <= ratios["suite_test_a"]["high"])
+        self.assertTrue(ratios["suite_test_b"]["low"] <= 0.5 <= ratios["suite_test_b"]["high"])
+        for name in ("report.md", "report.html", "table.txt"):
+            content = (self.out / name).read_text()
+            self.assertIn("suite_test_b", content)
+            self.assertIn("0.50×", content)
+        self.assertIn("good: suite_test_a is 2.0", out)
+
+    def test_equal_ones_are_not_distinguishable(self):
+        self.run_pair("glibc=1,suite_test_a=2,suite_test_b=2")
+        best = self.results()["groups"][0]["best"]
+        self.assertEqual({best["fastest"], *best["ties"]}, {"suite_test_a", "suite_test_b"})
+        self.assertIn("not distinguishable from", (self.out / "report.md").read_text())
+
+    def test_the_control(self):
+        out = self.run_pair("suite_test_a=2", "--control", "suite_test_a", columns=("a",))
+        control = self.results()["control"]
+        self.assertEqual(control["column"], "suite_test_a")
+        self.assertEqual(len(control["cells"]), 4)
+        self.assertIn("A/A control (suite_test_a against itself)", out)
+        self.assertNotIn("suite_test_a-again", [c["name"] for c in self.results()["columns"]])
+
+    def test_more_threads_than_cores_is_labelled(self):
+        self.run_pair("glibc=1")
+        crowded = {cell["name"]: cell["crowded"] for cell in self.results()["cells"]}
+        self.assertFalse(crowded["good/plain/threads:1"])
+        self.assertTrue(crowded["good/plain/threads:64"])
+        self.assertIn("64 threads, more than cores", (self.out / "report.md").read_text())
+
+    def test_the_page_needs_nothing_from_outside(self):
+        self.run_pair("glibc=1,suite_test_a=2")
+        page = (self.out / "report.html").read_text()
+        self.assertIsNone(re.search(r'(src|href)="(?!#)', re.sub(r'xlink:href="#', "", page)))
+        self.assertNotIn("<script", page)
+        self.assertNotIn("@import", page)
+        self.assertIn("prefers-color-scheme: dark", page)
+        self.assertIn("<svg", page)
+        ids = re.findall(r'\bid="([^"]+)"', page)
+        for reference in re.findall(r'(?:url\(|href=")#([^")]+)', page):
+            self.assertIn(reference, ids)
+
+    def test_csv_has_a_line_per_cell_and_allocator(self):
+        self.run_pair("glibc=1,suite_test_a=2")
+        with open(self.out / "results.csv", encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual(len(rows), 4 * 3)
+        mine = [row for row in rows if row["allocator"] == "suite_test_a"]
+        self.assertTrue(all(1.9 < float(row["ratio"]) < 2.1 for row in mine))
+
+    def test_reports_are_made_again_from_the_samples(self):
+        self.run_pair("glibc=1,suite_test_a=2")
+        before = (self.out / "report.md").read_text()
+        for name in ("report.md", "results.json", "report.html"):
+            (self.out / name).unlink()
+        status, _, err = self.suite("report", str(self.out))
+        self.assertEqual(status, 0, err)
+        self.assertEqual((self.out / "report.md").read_text(), before)
+
+
+class Text(unittest.TestCase):
+    def test_columns_are_aligned(self):
+        lines = text.table(["a", "bb"], [["long name", "1.0×"], ["x", "20.0×"], ["y", "crashed: SIGSEGV"]][:2])
+        self.assertEqual(len({len(line) for line in lines}), 1)
+
+    def test_a_failure_does_not_widen_the_figures(self):
+        lines = text.table(["name", "n", "m"], [["x", "1", "2"], ["y", "crashed: a long story"]])
+        self.assertEqual(lines[0], "name  n  m")
+        self.assertEqual(lines[3], "y     crashed: a long story")
+
+    def test_units(self):
+        self.assertEqual([units.count(v) for v in (0, 7, 1234, 5.5e7)], ["0", "7", "1.23 k", "55.0 M"])
+        self.assertEqual([units.size(v) for v in (100, 2048, 3 * 2**20)], ["100 B", "2.00 KiB", "3.00 MiB"])
+        self.assertEqual(units.seconds(2.5e-7), "250 ns")
+        self.assertEqual(units.duration("2h"), 7200)
+        self.assertRaises(ValueError, units.duration, "nan")
+
+
+if __name__ == "__main__":
+    unittest.main()

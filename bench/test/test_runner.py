@@ -1,0 +1,196 @@
+"""Running: order, failures that never become times, interruption, resumption, disks."""
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from support import SUITE, SuiteCase, library
+
+from suite import allocators, cells, runner
+
+
+class Failures(SuiteCase):
+    def failing(self, cell, text, *more):
+        status, out, err = self.bench("--workloads", f"{cell},good/other", "--rounds", "2", *more)
+        self.assertEqual(status, 1, err)
+        row = self.row(cell, "suite_test_a")
+        self.assertIn(text, row["failure"])
+        self.assertNotIn("speed", row)
+        self.assertIn(text, out)
+        self.assertEqual(self.row("good/other", "suite_test_a")["runs"], 2)  # the rest is kept
+        self.assertEqual(self.row(cell, "glibc")["runs"], 2)
+        for name in ("report.md", "report.html", "results.csv", "table.txt"):
+            content = (self.out / name).read_text()
+            self.assertIn(text.split(":")[0], content, name)
+
+    def test_crash_is_shown_as_a_crash(self):
+        self.failing("bad/crash", "crashed: SIGSEGV")
+
+    def test_out_of_memory(self):
+        self.failing("bad/memory", "exit status 3: mymalloc-bench: malloc of 64 bytes failed")
+
+    def test_truncated_report(self):
+        self.failing("bad/truncated", "truncated")
+
+    def test_no_report(self):
+        self.failing("bad/silent", "wrote no report")
+
+    def test_damage(self):
+        self.failing("bad/damaged", "verification")
+
+    def test_never_ends(self):
+        began = time.monotonic()
+        self.failing("bad/hang", "did not end within 1 s", "--timeout", "1s")
+        self.assertLess(time.monotonic() - began, 30)
+
+    def test_a_single_crash_among_good_runs_hides_the_times(self):
+        status, _, err = self.bench("--workloads", "bad/sometimes", "--rounds", "30")
+        self.assertEqual(status, 1, err)
+        row = self.row("bad/sometimes", "suite_test_a")
+        self.assertIn("crashed: SIGSEGV (1 of", row["failure"])
+        self.assertNotIn("ratio", row)
+
+
+class Order(SuiteCase):
+    def log(self, *more):
+        log = self.folder / "log"
+        log.unlink(missing_ok=True)
+        self.bench("--workloads", "good", "--rounds", "6", *more, columns=("a", "b"),
+                   environment={"FAKE_LOG": str(log)})
+        return [line.split() for line in log.read_text().splitlines()]
+
+    def test_blocks_are_whole_and_orders_vary(self):
+        lines = [(cell, os.path.basename(path)) for cell, path in self.log()]
+        # The baseline runs in the first rounds and says glibc as well: leave those out.
+        blocks = []
+        for cell, path in lines:
+            if not blocks or blocks[-1][0] != cell:
+                blocks.append((cell, []))
+            blocks[-1][1].append(path)
+        late = [paths for _, paths in blocks if len(paths) == 3]
+        self.assertGreater(len(late), 8)
+        self.assertTrue(all(len(set(paths)) == 3 for paths in late))
+        self.assertGreater(len({tuple(paths) for paths in late}), 2)
+
+    def test_a_seed_gives_the_same_order(self):
+        first = self.log("--seed", "5")
+        self.out = self.folder / "second"
+        second = self.log("--seed", "5")
+        self.out = self.folder / "third"
+        third = self.log("--seed", "6")
+        self.assertEqual(first, second)
+        self.assertNotEqual(first, third)
+
+
+class Interruption(SuiteCase):
+    def start(self, *more):
+        return subprocess.Popen(
+            [*SUITE, *self.arguments("--workloads", "slow/second", "--rounds", "6", *more)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment())
+
+    def wait_for_samples(self, number):
+        raw = self.out / "raw/slow-second.jsonl"
+        deadline = time.monotonic() + 60
+        while not raw.exists() or raw.read_text().count("\n") < number:
+            self.assertLess(time.monotonic(), deadline, "no samples came")
+            time.sleep(0.05)
+
+    def test_ctrl_c_keeps_what_was_finished(self):
+        child = self.start()
+        self.wait_for_samples(4)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+        self.assertEqual(child.returncode, 130, err)
+        self.assertIn("interrupted", err)
+        self.assertIn("--resume", err)
+        self.assertGreaterEqual(self.row("slow/second", "glibc")["runs"], 1)
+        self.assertIn("slow/second", out)
+
+    def test_resume_after_a_kill(self):
+        child = self.start()
+        self.wait_for_samples(5)
+        child.kill()
+        child.communicate()
+        raw = self.out / "raw/slow-second.jsonl"
+        before = raw.read_bytes()
+        finished = before.count(b"\n")
+        raw.write_bytes(before + b'{"context":{"cut sho')  # killed while writing
+        status, _, err = self.bench("--workloads", "slow/second", "--rounds", "6", "--resume")
+        self.assertEqual(status, 0, err)
+        after = raw.read_bytes()
+        self.assertTrue(after.startswith(before))
+        rows = [json.loads(line)["suite"] for line in after.splitlines()]
+        self.assertGreaterEqual(len(rows), 15)  # 6 rounds of 2, and the baseline in 3
+        for column in ("glibc", "suite_test_a"):
+            self.assertEqual(self.row("slow/second", column)["runs"], 6)
+        # Nothing that was finished ran again, but for the block that the kill cut.
+        self.assertLessEqual(len(rows) - finished, 15 - finished + 3)
+
+    def test_resume_with_other_allocators_is_refused(self):
+        self.bench("--workloads", "good/other", "--rounds", "1")
+        self.refused(self.arguments("--workloads", "good/other", "--resume", columns=("a", "b")),
+                     "--resume", "allocators")
+
+    def test_a_full_disk_keeps_what_was_finished(self):
+        """RLIMIT_FSIZE stands for the disk: writing fails beyond it."""
+        import resource
+
+        def small():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+        done = subprocess.run(
+            [*SUITE, *self.arguments("--workloads", "good/other", "--rounds", "20")],
+            capture_output=True, text=True, env=self.environment(), preexec_fn=small, timeout=120)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("cannot write", done.stderr)
+        self.assertIn("File too large", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        lines = (self.out / "raw/good-other.jsonl").read_bytes().split(b"\n")
+        self.assertEqual(lines[-1], b"")
+        self.assertGreaterEqual(len([json.loads(line) for line in lines[:-1]]), 2)
+
+
+class Library(SuiteCase):
+    def test_a_library_that_changes_during_the_run_is_refused(self):
+        copy = self.folder / "libchanging.so"
+        copy.write_bytes(library("a").read_bytes())
+        column = allocators.library("x", str(copy))
+        self.assertFalse(allocators.changed(column))
+        copy.write_bytes(library("b").read_bytes())
+        os.utime(copy, ns=(1, 1))
+        self.assertTrue(allocators.changed(column))
+
+
+class Adaptive(unittest.TestCase):
+    def test_a_cell_settles_when_every_interval_is_narrow(self):
+        import numpy
+        columns = [allocators.Column("glibc"), allocators.Column("x")]
+        rng = numpy.random.default_rng(1)
+        exact = {"glibc": {n: 1.0 for n in range(6)}, "x": {n: 2.0 for n in range(6)}}
+        self.assertTrue(runner.settled(exact, columns, rng))
+        self.assertFalse(runner.settled({"glibc": exact["glibc"], "x": {0: 2.0}}, columns, rng))
+        noisy = {"glibc": exact["glibc"], "x": {n: 1 + n for n in range(6)}}
+        self.assertFalse(runner.settled(noisy, columns, rng))
+
+
+class Names(unittest.TestCase):
+    def test_google_benchmark_suffixes_are_no_part_of_a_name(self):
+        self.assertEqual(cells.plain("larson/fixed/threads:2/iterations:1/manual_time"),
+                         "larson/fixed/threads:2")
+
+    def test_threads_of_pairs_are_twice(self):
+        self.assertEqual(cells.Cell("xmalloc/64B/pairs:4").threads, 8)
+        self.assertEqual(cells.Cell("larson/fixed/threads:8").threads, 8)
+        self.assertIsNone(cells.Cell("prodcons/1to1").threads)
+
+    def test_filter_is_exact(self):
+        import re
+        self.assertTrue(re.search(cells.exact("a/b.c+d"), "a/b.c+d"))
+        self.assertFalse(re.search(cells.exact("a/b.c"), "a/bxc"))
+
+
+if __name__ == "__main__":
+    unittest.main()
