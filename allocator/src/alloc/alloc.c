@@ -48,15 +48,8 @@ MYM_SLOW void *mym_malloc_slow(size_t size)
 
     if (!is_started())
         return no_memory();
-    if (size <= MYM_CLASS_MAX) {
-        unsigned class = mym_class_of(size);
-
-        object = mym_rseq_pop(class);
-        if (object == NULL)
-            object = take_small(class);
-    } else {
-        object = take_large(size, 1, &zeroed);
-    }
+    object = size <= MYM_CLASS_MAX ? take_small(mym_class_of(size))
+                                   : take_large(size, 1, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 

@@ -29,8 +29,10 @@ MYM_COLD bool mym_start(void)
         mym_sizes_init();
         mym_cache_init();
         started = mym_pages_init();
-        if (started)
+        if (started) {
+            mym_hot.class_max = MYM_CLASS_MAX;
             __atomic_store_n(&mym_hot.small_max, MYM_SMALL_MAX, __ATOMIC_RELEASE);
+        }
     }
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
     return started;

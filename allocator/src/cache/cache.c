@@ -142,14 +142,14 @@ static unsigned arena_id(struct door door)
     return door.own == NULL ? mym_rseq_id() : (unsigned)((uintptr_t)door.own >> 10);
 }
 
-/* ---- the operations in C, for the cache of a thread ---- */
+/* ---- the operations in C: a thread's own cache is not known to the fast paths ---- */
 
-static void *pop(struct door door, unsigned class)
+static void *pop_own(struct door door, unsigned class)
 {
     void **top, *object;
 
     if (door.own == NULL)
-        return mym_rseq_pop(class);
+        return NULL;
     top = door.own->slot[class];
     object = top[-1];
     if (object != NULL)
@@ -157,12 +157,12 @@ static void *pop(struct door door, unsigned class)
     return object;
 }
 
-static bool push(struct door door, unsigned class, void *object)
+static bool push_own(struct door door, unsigned class, void *object)
 {
     void **top;
 
     if (door.own == NULL)
-        return mym_rseq_push(class, object);
+        return false;
     top = door.own->slot[class];
     if (*top == MYM_CEILING)
         return false;
@@ -259,7 +259,7 @@ MYM_SLOW void *mym_cache_pop_slow(unsigned class)
         return NULL;
     if (!open)
         return mym_pool_take(pool);
-    if ((object = pop(door, class)) != NULL)
+    if ((object = pop_own(door, class)) != NULL)
         return object;
     seen = look(door, class);
     magazine = take(door, class, MYM_CLASSES + class, &used);
@@ -296,7 +296,7 @@ MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
         mym_pool_put(pool, object);
         return;
     }
-    if (push(door, class, object))
+    if (push_own(door, class, object))
         return;
     seen = look(door, class);
     magazine = take(door, class, MYM_CLASSES + class, &used);
@@ -388,6 +388,8 @@ void mym_cache_init(void)
 {
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         mym_front.closed.slot[i] = MYM_CLOSED;
+    for (size_t size = 0; size <= MYM_SMALL_MAX; size++)
+        mym_front.class_of[size] = (uint8_t)mym_class_of(size);
     mym_hot.rseq_cs = mym_thread_stand_in() + RSEQ_CS;
     mym_hot.rseq_id = mym_thread_stand_in() + RSEQ_CPU_ID;
 }

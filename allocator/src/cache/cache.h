@@ -32,6 +32,7 @@ struct mym_cache {
 
 struct mym_front {
     struct mym_cache closed;
+    uint8_t class_of[MYM_SMALL_MAX + 1]; /* by size: next to what is read after it */
     intptr_t delta[MYM_MAX_CPUS];
 };
 

@@ -39,7 +39,7 @@
     "movq %[tmp], %%fs:(%[cs])\n"        \
     "1:\n\t"                             \
     "movl %%fs:(%[id]), %k[tmp]\n\t"     \
-    "leaq %[front], %[cache]\n\t"        \
+    "movq %[front], %[cache]\n\t"        \
     "addq %c[delta](%[cache], %[tmp], 8), %[cache]\n\t"
 
 /* After the commit; the abort entry is preceded by the signature, inside a ud1. */
@@ -52,8 +52,8 @@
     "jmp 0b\n\t"                                    \
     ".popsection\n\t"
 
-#define MYM_RSEQ_INPUTS                                                           \
-    [cs] "r"(mym_hot.rseq_cs), [id] "r"(mym_hot.rseq_id), [front] "m"(mym_front), \
+#define MYM_RSEQ_INPUTS                                                            \
+    [cs] "r"(mym_hot.rseq_cs), [id] "r"(mym_hot.rseq_id), [front] "r"(&mym_front), \
         [delta] "i"(offsetof(struct mym_front, delta))
 
 MYM_INLINE void *mym_rseq_pop(size_t class)
@@ -75,6 +75,8 @@ MYM_INLINE void *mym_rseq_pop(size_t class)
     __asm__(
         ""
         : "+r"(object)); /* gcc before 12.3 may lose outputs of asm goto (PR 110420) */
+    if (object == NULL)
+        __builtin_unreachable(); /* the sequence tested it: no second test */
     return object;
 empty:
     return NULL;

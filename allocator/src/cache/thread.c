@@ -25,7 +25,11 @@ static struct mym_cache *spare; /* caches of ended threads, chained through slot
 
 intptr_t mym_thread_stand_in(void)
 {
-    return (intptr_t)((char *)stand_in - (char *)__builtin_thread_pointer());
+    char *mine = (char *)stand_in;
+
+    /* Else gcc folds the subtraction into an access that ld cannot relax (-flto). */
+    __asm__("" : "+r"(mine));
+    return mine - (char *)__builtin_thread_pointer();
 }
 
 static void end_thread(void *mine)

@@ -69,9 +69,9 @@ struct mym_heap {
  */
 struct mym_hot {
     uintptr_t heap_base;
-    _Atomic size_t heap_size;
+    size_t heap_size; /* grows while others read it: MYM_RACY */
     const uint8_t *heap_class;
-    size_t small_max;
+    size_t small_max, class_max;
     intptr_t rseq_cs; /* offset of rseq_cs from the thread pointer */
     intptr_t rseq_id; /* offset of cpu_id or mm_cid from the thread pointer */
 } __attribute__((aligned(MYM_CACHELINE)));

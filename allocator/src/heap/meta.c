@@ -44,7 +44,12 @@ out:
 
 size_t mym_meta_bytes(void)
 {
-    return meta.taken;
+    size_t taken;
+
+    mym_mutex_lock(&meta.lock, MYM_RANK_META);
+    taken = meta.taken;
+    mym_mutex_unlock(&meta.lock, MYM_RANK_META);
+    return taken;
 }
 
 void mym_meta_fork(bool prepare)

@@ -103,7 +103,8 @@ bool mym_region_grow(uint32_t length)
             mym_pages.end = start + step;
             mym_pages.mapped += step;
             atomic_store(&mym_heap.size, (size_t)mym_pages.end * MYM_UNIT);
-            atomic_store(&mym_hot.heap_size, (size_t)mym_pages.end * MYM_UNIT);
+            __atomic_store_n(&mym_hot.heap_size, (size_t)mym_pages.end * MYM_UNIT,
+                             __ATOMIC_RELEASE);
             mym_runs_put(start, step);
             look_at_limit();
             return true;

@@ -5,8 +5,13 @@
 
 #include "base/check.h"
 
-/* What a full magazine holds at most: bounds the memory cached per CPU. */
-#define MAGAZINE_BYTES   (12u << 10)
+/*
+ * What a full magazine holds: as many bytes for all classes, which bounds the memory
+ * cached per CPU (52 classes, two magazines each: 1.1 MiB), and more for those that are
+ * found to be busy, out of a common budget (pool.c).
+ */
+#define MAGAZINE_BYTES   (8u << 10)
+#define MAGAZINE_BUSY    (128u << 10)
 #define MAGAZINE_OBJECTS 124u /* with the header and two walls: 1 KiB */
 
 struct mym_class mym_classes[MYM_CLASSES];
@@ -41,6 +46,7 @@ static void add_class(unsigned size)
     class->units = (uint8_t)slab_units(size);
     class->objects = (uint16_t)(class->units * MYM_UNIT / size);
     class->capacity = (uint8_t)clamp(MAGAZINE_BYTES / size, 2, MAGAZINE_OBJECTS);
+    class->room = (uint8_t)clamp(MAGAZINE_BUSY / size, 4, MAGAZINE_OBJECTS);
     class->inverse = (((uint64_t)1 << 40) + size - 1) / size;
     mym_class_count++;
 }

@@ -14,7 +14,8 @@ struct mym_class {
     uint32_t size;    /* bytes of one object */
     uint16_t objects; /* per slab */
     uint8_t units;    /* 64 KiB units per slab */
-    uint8_t capacity; /* objects that a magazine holds at most */
+    uint8_t capacity; /* objects that a magazine holds */
+    uint8_t room;     /* that it can hold when the class is busy */
     uint64_t inverse; /* ceil(2^40 / size): exact division of any offset in a slab */
 };
 

@@ -44,7 +44,7 @@ extern MYM_HIDDEN struct mym_no_magazine
 
 MYM_INLINE size_t mym_magazine_bytes(unsigned class)
 {
-    size_t bytes = sizeof(struct mym_magazine) + (mym_classes[class].capacity + 1u) * 8;
+    size_t bytes = sizeof(struct mym_magazine) + (mym_classes[class].room + 1u) * 8;
 
     return (size_t)1 << (64 - __builtin_clzll(bytes - 1));
 }

@@ -17,8 +17,8 @@
  * more than the second number of bytes. The upper bound also bounds magazines: emptied,
  * they stay, and for the smallest objects they are half as large as what they hold.
  */
-#define DEPOT_SHARE 8u
-#define DEPOT_LOW   (64u << 10)
+#define DEPOT_SHARE 4u
+#define DEPOT_LOW   (256u << 10)
 #define DEPOT_HIGH  (4u << 20)
 
 #define LOCK(pool)   mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
@@ -65,12 +65,50 @@ static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
     pool->empty_count++;
 }
 
+/*
+ * A pool that exchanges BUSY magazines between two looks gets longer ones, while the
+ * budget lasts: bytes per magazine, for all pools together. A quiet one returns them.
+ */
+#define BUSY   64u
+#define BUDGET (256 << 10)
+
+static _Atomic int32_t budget = BUDGET;
+
+static void lengthen(struct mym_pool *pool)
+{
+    const struct mym_class *class = &mym_classes[pool->class];
+    unsigned step =
+        pool->batch < class->room / 2u ? pool->batch : class->room - pool->batch;
+    int32_t cost = (int32_t)(step * class->size);
+
+    pool->busy = 0;
+    if (atomic_fetch_sub(&budget, cost) < cost) {
+        atomic_fetch_add(&budget, cost);
+        return;
+    }
+    pool->extra += (uint32_t)cost;
+    pool->batch = (uint16_t)(pool->batch + step);
+}
+
+static void shorten(struct mym_pool *pool)
+{
+    if (pool->busy < BUSY / 4 && pool->extra > 0) {
+        atomic_fetch_add(&budget, (int32_t)pool->extra);
+        pool->extra = 0;
+        pool->batch = mym_classes[pool->class].capacity;
+    }
+    pool->busy = 0;
+}
+
 static void grow_batch(struct mym_pool *pool)
 {
-    unsigned capacity = mym_classes[pool->class].capacity;
+    const struct mym_class *class = &mym_classes[pool->class];
     unsigned batch = pool->batch * 2u;
 
-    pool->batch = (uint16_t)(batch < capacity ? batch : capacity);
+    if (pool->batch < class->capacity)
+        pool->batch = (uint16_t)(batch < class->capacity ? batch : class->capacity);
+    else if (++pool->busy >= BUSY && pool->batch < class->room)
+        lengthen(pool);
 }
 
 static bool has_room(const struct mym_pool *pool, unsigned used)
@@ -121,8 +159,6 @@ static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool 
         magazine->entry[got - 1 - i] = swap;
     }
     magazine->used = (uint16_t)got;
-    if (got > 0)
-        grow_batch(pool);
     return got;
 }
 
@@ -132,6 +168,7 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, struct mym_magazine *e
 
     LOCK(pool);
     pool->misses++;
+    grow_batch(pool);
     loaded = pop_loaded(pool);
     if (loaded == NULL && empty == NULL)
         empty = pop_empty(pool);
@@ -248,6 +285,8 @@ void mym_pool_trim(struct mym_pool *pool, bool all)
         push_empty(pool, magazine);
     }
     pool->loaded_low = pool->loaded_count;
+    if (!all)
+        shorten(pool);
     UNLOCK(pool);
 }
 

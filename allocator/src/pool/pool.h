@@ -34,7 +34,9 @@ struct mym_pool {
     struct mym_mutex lock; /* guards all below and the slabs' records and bitmaps */
     uint8_t class;
     uint8_t arena;
-    uint16_t batch; /* objects to move at a miss: doubles up to the class's capacity */
+    uint16_t batch; /* objects to move at a miss, the capacity of magazines given out */
+    uint16_t busy;  /* exchanges since the last look, up to BUSY */
+    uint32_t extra; /* bytes of batch beyond the class's capacity, from the budget */
     struct mym_magazine *loaded, *empty; /* the depot: stacks, most recent first */
     uint32_t loaded_count, loaded_objects, loaded_low;
     uint32_t empty_count;
