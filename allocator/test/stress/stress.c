@@ -177,7 +177,7 @@ static void run_workers(void)
     double end = now() + options.seconds;
     struct timespec pause = {0, 200 * 1000 * 1000};
 
-    running = worker_count = options.threads;
+    running = options.threads;
     for (int i = 0; i < options.threads; i++) {
         workers[i].index = i;
         workers[i].random = test_seed() + (uint64_t)i;

@@ -1,0 +1,293 @@
+#!/usr/bin/python3
+"""Check the restartable sequences of a built library, instruction by instruction.
+
+For each descriptor in section __rseq_cs:
+  - one store to the slot, and it is the sequence's last instruction (the commit);
+  - other stores only in push, one, and not to the slot;
+  - no call, no system call, every jump leaves it;
+  - the two instructions before it arm it, the abort entry jumps to them, and the
+    signature that the kernel asks for stands before the abort entry.
+The length of each sequence, and the shortest way through malloc and free that commits,
+are compared with the prices written in the sources.
+"""
+
+import argparse
+import re
+import struct
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+
+HEADER = {"x86_64": "rseq_x86_64.h", "aarch64": "rseq_aarch64.h"}
+SIGNATURE = {"x86_64": 0x53053053, "aarch64": 0xD428BC00}
+ARMING = {"x86_64": 2, "aarch64": 3}  # instructions from label 0 to label 1
+
+
+class Bad(Exception):
+    pass
+
+
+class Instruction:
+    def __init__(self, address, size, text):
+        self.address, self.size = address, size
+        self.next = address + size
+        text = " ".join(re.sub(r"\s+(#|//) .*$", "", re.sub(r"<[^>]*>", "", text)).split())
+        self.name, _, self.operands = text.partition(" ")
+        if self.name in ("notrack", "bnd", "lock", "rep", "repz"):
+            self.name, _, self.operands = self.operands.strip().partition(" ")
+        self.operands = self.operands.strip()
+
+    def __str__(self):
+        return f"{self.address:x}: {self.name} {self.operands}"
+
+    def target(self):
+        """Where it may jump to, or None."""
+        last = self.operands.split(",")[-1].strip()
+        jumps = re.fullmatch(r"j\w+|b|b\.\w+|cbn?z|tbn?z", self.name)
+        return int(last, 16) if jumps and re.fullmatch(r"(0x)?[0-9a-f]+", last) else None
+
+    def falls_through(self):
+        return self.name not in ("jmp", "b", "ret", "retq", "br", "ud2", "brk", "hlt", "udf")
+
+    def calls(self):
+        return re.match(r"call|bl$|blr|syscall|sysenter|svc|int$", self.name) is not None
+
+    def store(self):
+        """The memory operand it writes, or None."""
+        if self.name.startswith(("str", "stp", "stur")):
+            return self.operands[self.operands.index("["):]
+        if self.name.startswith(("cmp", "test", "j", "call", "lea", "nop", "ld", "prefetch")):
+            return None
+        last = re.search(r"(?:^|,)\s*([^,()]*\([^()]*\)|%[fg]s:[^,]*)$", self.operands)
+        return last.group(1).strip() if last else None
+
+    def loads_from(self, operand):
+        return operand in self.operands and self.store() != operand
+
+
+class Binary:
+    def __init__(self, path, prefix):
+        self.path, self.prefix = path, prefix
+        self.machine = self.read_machine()
+        self.sections = self.read_sections()
+        self.code, self.symbols = self.disassemble()
+        self.order = sorted(self.code)
+
+    def tool(self, name, *arguments):
+        command = [self.prefix + name, *arguments, str(self.path)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def read_machine(self):
+        header = self.tool("readelf", "-hW")
+        for name, words in (("x86_64", "X86-64"), ("aarch64", "AArch64")):
+            if words in header:
+                return name
+        raise Bad(f"{self.path}: neither x86-64 nor aarch64")
+
+    def read_sections(self):
+        found = {}
+        pattern = r"\]\s+(\S+)\s+\S+\s+([0-9a-f]{16})\s+([0-9a-f]+)\s+([0-9a-f]+)"
+        for match in re.finditer(pattern, self.tool("readelf", "-SW")):
+            name, address, offset, size = match.groups()
+            found[name] = (int(address, 16), int(offset, 16), int(size, 16))
+        return found
+
+    def disassemble(self):
+        code, symbols = {}, {}
+        for line in self.tool("objdump", "-d", "--wide").splitlines():
+            label = re.match(r"([0-9a-f]+) <(.+)>:$", line)
+            entry = re.match(r"\s*([0-9a-f]+):\t([0-9a-f ]+?)\s*\t(.+)$", line)
+            if label:
+                symbols[label.group(2)] = int(label.group(1), 16)
+            elif entry:
+                address = int(entry.group(1), 16)
+                size = len(entry.group(2).replace(" ", "")) // 2
+                code[address] = Instruction(address, size, entry.group(3))
+        pattern = r":\s+([0-9a-f]{16})\s+\d+\s+FUNC\s.*\s(\S+)$"
+        for match in re.finditer(pattern, self.tool("readelf", "-sW"), re.M):
+            symbols[match.group(2)] = int(match.group(1), 16)
+        return code, symbols
+
+    def word(self, address, size=4):
+        for start, offset, length in self.sections.values():
+            if start and start <= address < start + length:
+                with open(self.path, "rb") as file:
+                    file.seek(offset + address - start)
+                    return int.from_bytes(file.read(size), "little")
+        raise Bad(f"no section holds {address:x}")
+
+    def descriptors(self):
+        if "__rseq_cs" not in self.sections:
+            raise Bad(f"{self.path} has no section __rseq_cs")
+        start, offset, size = self.sections["__rseq_cs"]
+        with open(self.path, "rb") as file:
+            file.seek(offset)
+            data = bytearray(file.read(size))
+        pattern = r"^([0-9a-f]{16})\s+\S+\s+R_\w+_RELATIV\w*\s+([0-9a-f]+)$"
+        for match in re.finditer(pattern, self.tool("readelf", "-rW"), re.M):
+            at = int(match.group(1), 16) - start
+            if 0 <= at < size:
+                struct.pack_into("<Q", data, at, int(match.group(2), 16))
+        for at in range(0, size, 32):
+            version, flags, begin, length, abort = struct.unpack_from("<IIQQQ", data, at)
+            if version or flags:
+                raise Bad(f"descriptor {start + at:x}: version {version}, flags {flags:x}")
+            yield start + at, begin, begin + length, abort
+
+
+class Sequence:
+    def __init__(self, binary, descriptor, begin, end, abort):
+        self.binary, self.descriptor = binary, descriptor
+        self.begin, self.end, self.abort = begin, end, abort
+        self.body = [binary.code[a] for a in binary.order if begin <= a < end]
+        if not self.body or self.body[0].address != begin or self.body[-1].next != end:
+            self.fail("its bounds do not fall between instructions")
+        self.commit = self.body[-1]
+        self.slot = self.commit.store()
+        self.check_body()
+        self.entry = self.check_arming()
+        self.check_abort()
+        self.kind = self.classify()
+
+    def fail(self, what):
+        body = "\n    ".join(map(str, self.body))
+        raise Bad(f"sequence {self.begin:x} to {self.end:x}: {what}\n    {body}")
+
+    def check_body(self):
+        if not self.slot:
+            self.fail("its last instruction stores nothing")
+        for instruction in self.body[:-1]:
+            store, target = instruction.store(), instruction.target()
+            if instruction.calls():
+                self.fail(f"a call: {instruction}")
+            if store == self.slot:
+                self.fail(f"a second store to the slot: {instruction}")
+            if store and re.search(r"%[fg]s|\[sp|%rsp|\(%rip\)", store):
+                self.fail(f"a store to thread, stack or global: {instruction}")
+            if target is not None and self.begin <= target < self.end:
+                self.fail(f"a jump inside: {instruction}")
+            if not instruction.falls_through():
+                self.fail(f"leaves before the commit: {instruction}")
+        if sum(i.store() is not None for i in self.body) > 2:
+            self.fail("more than two stores")
+
+    def check_arming(self):
+        """Label 0: the address of the descriptor goes to rseq_cs, nothing else happens."""
+        order = self.binary.order
+        first = order.index(self.begin) - ARMING[self.binary.machine]
+        arming = [self.binary.code[a] for a in order[first:first + ARMING[self.binary.machine]]]
+        if arming[-1].next != self.begin or not arming[-1].store():
+            self.fail("the instruction before it arms nothing")
+        if self.binary.machine == "x86_64":
+            distance = re.match(r"(-?0x[0-9a-f]+)\(%rip\)", arming[0].operands)
+            if arming[0].name != "lea" or not distance or \
+                    arming[0].next + int(distance.group(1), 16) != self.descriptor:
+                self.fail(f"another descriptor is armed: {arming[0]}")
+        else:
+            page = int(arming[0].operands.split(",")[1], 16)
+            low = int(arming[1].operands.split("#")[1], 16)
+            if page + low != self.descriptor:
+                self.fail(f"another descriptor is armed: {arming[0]}; {arming[1]}")
+        return arming[0].address
+
+    def check_abort(self):
+        signature = self.binary.word(self.abort - 4)
+        if signature != SIGNATURE[self.binary.machine]:
+            self.fail(f"{signature:x} stands before the abort entry")
+        code = self.binary.code.get(self.abort)
+        # The bytes before it are data: objdump may have lost the boundary.
+        if code is None:
+            opcode = self.binary.word(self.abort, 1)
+            rest = self.binary.word(self.abort + 1, 4 if opcode == 0xE9 else 1)
+            width = 32 if opcode == 0xE9 else 8
+            rest -= (rest >> (width - 1)) << width
+            target = self.abort + 1 + width // 8 + rest
+        else:
+            target = code.target()
+        if target != self.entry:
+            self.fail(f"the abort entry jumps to {target}, not to {self.entry:x}")
+
+    def classify(self):
+        if len([i for i in self.body if i.store()]) == 2:
+            return "push"
+        compares = [i for i in self.body if i.name.startswith("cmp")]
+        return "swap" if compares else "pop"
+
+
+def shortest(binary, function, kind, sequences):
+    """Instructions on the shortest way from the entry through a commit to a return."""
+    commits = {s.commit.address for s in sequences if s.kind == kind}
+    start = (binary.symbols[function], False)
+    queue, seen = deque([(start, 1)]), {start}
+    while queue:
+        (address, committed), count = queue.popleft()
+        instruction = binary.code.get(address)
+        if instruction is None or instruction.calls():
+            continue
+        committed = committed or address in commits
+        if instruction.name in ("ret", "retq"):
+            if committed:
+                return count
+            continue
+        followers = [instruction.next] if instruction.falls_through() else []
+        if instruction.target() is not None:
+            followers.append(instruction.target())
+        for follower in followers:
+            state = (follower, committed)
+            if state not in seen:
+                seen.add(state)
+                queue.append((state, count + 1))
+    raise Bad(f"no way through {function} commits a {kind} without a call")
+
+
+def prices(path, pattern):
+    found = re.search(pattern, path.read_text())
+    if not found:
+        raise Bad(f"{path}: no price is written there")
+    return [int(price) for price in found.groups()]
+
+
+def check_prices(binary, sequences, source, with_functions):
+    written = prices(source / "cache" / HEADER[binary.machine],
+                     r"price: pop (\d+) instructions \(label 0 to 2\), push (\d+), swap (\d+)")
+    for kind, price in zip(("pop", "push", "swap"), written):
+        lengths = {len(s.body) + ARMING[binary.machine] for s in sequences if s.kind == kind}
+        print(f"{kind:5} {sum(s.kind == kind for s in sequences):3} times, "
+              f"{'/'.join(map(str, sorted(lengths)))} instructions, written {price}")
+        if lengths != {price}:
+            raise Bad(f"the price of {kind} is {sorted(lengths)}, the source says {price}")
+    if not with_functions:
+        return
+    written = prices(source / "alloc" / "alloc.h",
+                     r"price on x86-64: malloc (\d+) instructions, free (\d+)")
+    for (function, kind), price in zip((("malloc", "pop"), ("free", "push")), written):
+        count = shortest(binary, function, kind, sequences)
+        print(f"{function:6} hit path {count} instructions, written {price}")
+        if count != price:
+            raise Bad(f"the price of {function} is {count}, the source says {price}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("library", type=Path)
+    parser.add_argument("--source", type=Path, help="allocator/src, to compare the prices with")
+    parser.add_argument("--functions", action="store_true", help="also price malloc and free")
+    parser.add_argument("--prefix", default="", help="of binutils: aarch64-linux-gnu-")
+    arguments = parser.parse_args()
+    try:
+        binary = Binary(arguments.library, arguments.prefix)
+        sequences = [Sequence(binary, *descriptor) for descriptor in binary.descriptors()]
+        if {s.kind for s in sequences} != {"pop", "push", "swap"}:
+            raise Bad(f"not all operations were found, only {sorted({s.kind for s in sequences})}")
+        print(f"{len(sequences)} sequences on {binary.machine}, each with one commit at its end")
+        if arguments.source:
+            check_prices(binary, sequences, arguments.source, arguments.functions)
+    except Bad as bad:
+        sys.exit(f"disasm: {bad}")
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"disasm: {error}")
+
+
+if __name__ == "__main__":
+    main()

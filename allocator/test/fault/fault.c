@@ -1,0 +1,346 @@
+/*
+ * fault.c - memory runs out: NULL with ENOMEM, nothing lost, everything works afterwards.
+ */
+#include "check.h"
+#include "family.h"
+#include "gate.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SLOTS 300
+
+static struct {
+    unsigned char *p;
+    size_t size, alignment;
+} slots[SLOTS];
+
+static unsigned long failures; /* requests that came back with NULL */
+
+static unsigned char mark_of(int slot)
+{
+    return (unsigned char)(slot * 7 + 1);
+}
+
+/* The bytes that are written and checked: so that 70 MiB stay mostly untouched. */
+static size_t next_byte(size_t j)
+{
+    return j < 10000 ? j + 1 : (j / 40009 + 1) * 40009;
+}
+
+static void check_slot(int i, size_t size)
+{
+    for (size_t j = 0; j < size; j = next_byte(j))
+        CHECKF(slots[i].p[j] == mark_of(i), "slot %d, byte %zu of %zu", i, j, size);
+}
+
+static void fill_slot(int i)
+{
+    for (size_t j = 0; j < slots[i].size; j = next_byte(j))
+        slots[i].p[j] = mark_of(i);
+}
+
+static size_t draw_size(uint64_t *random)
+{
+    static const size_t limit[] = {100, 1000, 5000, 40000, 300000, 5000000, 70000000};
+    uint64_t dice = next_random(random) % 100;
+    int range = dice < 40   ? 0
+                : dice < 60 ? 1
+                : dice < 75 ? 2
+                : dice < 88 ? 3
+                : dice < 96 ? 4
+                : dice < 99 ? 5
+                            : 6;
+
+    return 1 + next_random(random) % limit[range];
+}
+
+static void give_up(const void *p)
+{
+    if (!p) {
+        CHECKF(errno == ENOMEM, "errno %d", errno);
+        failures++;
+    }
+}
+
+static void take_slot(int i, uint64_t *random)
+{
+    size_t size = draw_size(random), alignment = 16;
+    unsigned char *p;
+
+    errno = 0;
+    switch (next_random(random) % 4) {
+    case 0:
+        p = calloc(1, size);
+        break;
+    case 1:
+        alignment = (size_t)16 << next_random(random) % 14;
+        p = aligned_alloc(alignment, size);
+        break;
+    default:
+        p = malloc(size);
+    }
+    give_up(p);
+    CHECK((uintptr_t)p % alignment == 0);
+    slots[i].p = p;
+    slots[i].size = p ? size : 0;
+    if (p)
+        fill_slot(i);
+}
+
+static void resize_slot(int i, uint64_t *random)
+{
+    size_t size = draw_size(random), old = slots[i].size;
+    unsigned char *p;
+
+    errno = 0;
+    p = realloc(slots[i].p, size);
+    give_up(p);
+    if (!p) {
+        check_slot(i, old); /* still there, still whole */
+        return;
+    }
+    slots[i].p = p;
+    check_slot(i, size < old ? size : old);
+    slots[i].size = size;
+    fill_slot(i);
+}
+
+static void free_slot(int i)
+{
+    check_slot(i, slots[i].size);
+    errno = 77;
+    free(slots[i].p);
+    CHECK(errno == 77);
+    slots[i].p = NULL;
+}
+
+static void free_all(void)
+{
+    for (int i = 0; i < SLOTS; i++)
+        if (slots[i].p)
+            free_slot(i);
+}
+
+static void play(uint64_t random, int steps)
+{
+    for (int step = 0; step < steps; step++) {
+        int i = (int)(next_random(&random) % SLOTS);
+
+        if (!slots[i].p)
+            take_slot(i, &random);
+        else if (next_random(&random) % 3 == 0)
+            resize_slot(i, &random);
+        else
+            free_slot(i);
+        if (step % 512 == 0)
+            malloc_trim(0);
+    }
+}
+
+/* The heap is as good as new: every size can be had, nothing is still in use. */
+static void expect_recovery(size_t used_before)
+{
+    free_all();
+    malloc_trim(0);
+    if (family.verify)
+        CHECK(family.verify() == 0);
+    if (is_mymalloc())
+        CHECKF(mallinfo2().uordblks <= used_before + 65536, "%zu bytes were lost",
+               mallinfo2().uordblks - used_before);
+    for (size_t size = 1; size < (size_t)100 << 20; size = size * 3 / 2 + 1) {
+        void *p = malloc(size);
+
+        CHECKF(p, "size %zu", size);
+        free(p);
+    }
+}
+
+static bool is_gated(void)
+{
+    static int installed = -1;
+
+    if (installed < 0)
+        installed = gate_install();
+    if (!installed)
+        printf("SKIP: seccomp filters are not allowed here\n");
+    return installed;
+}
+
+/* In a child of its own, whose heap has not grown yet. */
+static void in_child(void (*run)(size_t), size_t argument)
+{
+    int status = 0;
+    pid_t child;
+
+    fflush(stdout);
+    child = fork();
+    if (!child) {
+        alarm(100);
+        run(argument);
+        fflush(stdout);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECKF(status == 0, "with argument %zu the child ended with 0x%x", argument,
+           (unsigned)status);
+}
+
+static void refuse_every(size_t every)
+{
+    size_t used = mallinfo2().uordblks;
+    unsigned calls;
+
+    gate_refuse((unsigned)every, 0);
+    play(test_seed() + every, 4000);
+    calls = gate_allow();
+    printf("every %2zu: %u calls, %u refused, %lu requests without memory\n", every,
+           calls, gate_refused(), failures);
+    CHECK(gate_refused() > 0);
+    expect_recovery(used);
+}
+
+/* Every k-th system call for memory fails. */
+static void every_kth_call_fails(void)
+{
+    static const size_t every[] = {1, 2, 3, 5, 7, 13};
+
+    if (!is_gated())
+        return;
+    for (size_t i = 0; i < sizeof(every) / sizeof(*every); i++)
+        in_child(refuse_every, every[i]);
+}
+
+static unsigned *calls_in_run; /* shared with the children */
+
+static void refuse_one(size_t n)
+{
+    size_t used = mallinfo2().uordblks;
+
+    gate_refuse(0, (unsigned)n);
+    play(test_seed(), 1500);
+    *calls_in_run = gate_allow();
+    CHECK(n == 0 || n > *calls_in_run || gate_refused() == 1);
+    expect_recovery(used);
+}
+
+/* The n-th call fails, for each n of one run. */
+static void each_call_fails_once(void)
+{
+    unsigned calls;
+
+    if (!is_gated())
+        return;
+    calls_in_run =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(calls_in_run != MAP_FAILED);
+    in_child(refuse_one, 0);
+    calls = *calls_in_run;
+    CHECK(calls > 5);
+    for (unsigned n = 1; n <= calls; n += 1 + n / 40)
+        in_child(refuse_one, n);
+    printf("%u calls in a run, refused one at a time\n", calls);
+}
+
+/* ---- address-space limits ---- */
+
+static size_t address_space(void)
+{
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    CHECK(file && fscanf(file, "%zu", &pages) == 1);
+    fclose(file);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Fill the room that is left with objects of one size; returns how many there were. */
+static size_t fill_up(size_t size)
+{
+    void *first = NULL, **last = &first;
+    size_t count = 0;
+    void *p;
+
+    errno = 0;
+    while ((p = malloc(size)) != NULL) {
+        memset(p, 0x3c, size < 4096 ? size : 4096);
+        *last = p;
+        last = p;
+        *last = NULL;
+        count++;
+    }
+    CHECKF(errno == ENOMEM, "errno %d", errno);
+    while (first) {
+        void *next = *(void **)first;
+
+        free(first);
+        first = next;
+    }
+    return count;
+}
+
+static void live_within(size_t room)
+{
+    static const size_t sizes[] = {16, 200, 3000, 30000, 200000, 3000000};
+    struct rlimit limit;
+    size_t used = mallinfo2().uordblks;
+
+    limit.rlim_cur = limit.rlim_max = address_space() + room;
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        size_t got = fill_up(sizes[i]) * sizes[i], again;
+
+        malloc_trim(0);
+        again = fill_up(sizes[i]) * sizes[i];
+        if (room >= (size_t)16 << 20)
+            CHECKF(got >= room / 4, "only %zu bytes of %zu in objects of %zu", got,
+                   room, sizes[i]);
+        if (got > (size_t)1 << 20)
+            CHECKF(again >= got / 4 * 3, "%zu bytes, then only %zu, in objects of %zu",
+                   got, again, sizes[i]);
+    }
+    errno = 0;
+    CHECK(!malloc(room + ((size_t)1 << 20)) && errno == ENOMEM);
+    play(test_seed(), 5000);
+    free_all();
+    malloc_trim(0);
+    if (family.verify)
+        CHECK(family.verify() == 0);
+    if (is_mymalloc())
+        CHECK(mallinfo2().uordblks <= used + 65536);
+}
+
+static void address_space_is_limited(void)
+{
+    for (size_t room = 0; room <= (size_t)40 << 20; room = room * 8 + 65536)
+        in_child(live_within, room);
+}
+
+/* MYMALLOC_LIMIT is kept, whatever the sizes are, and trimming makes room again. */
+static void own_limit_is_kept(void)
+{
+    size_t limit = (size_t)env_number("TEST_LIMIT", 0);
+
+    if (!limit)
+        return;
+    for (size_t size = 64; size < limit / 8; size = size * 5 + 16) {
+        size_t got = fill_up(size) * size;
+
+        CHECKF(got <= limit && got >= limit / 2,
+               "%zu bytes in objects of %zu, limit %zu", got, size, limit);
+    }
+    errno = 0;
+    CHECK(!malloc(limit + 1) && errno == ENOMEM);
+}
+
+const struct test tests[] = {
+    {"address_space_is_limited", address_space_is_limited},
+    {"own_limit_is_kept", own_limit_is_kept},
+    {"every_kth_call_fails", every_kth_call_fails},
+    {"each_call_fails_once", each_call_fails_once},
+    {NULL, NULL},
+};
