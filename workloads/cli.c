@@ -239,12 +239,13 @@ static void print_memory(const struct workload_result *r)
     static const char *const when[] = {"RSS after 0.1 s", "RSS after 1 s",
                                        "RSS after 5 s"};
     static const double moment[] = {0.1, 1, 5};
-    char note[96];
+    char note[96] = "";
 
     print_bytes("live peak", (double)r->live_peak, "asked for and not yet freed");
-    snprintf(note, sizeof(note), "%.2f x live, above the start",
-             (double)(r->peak_rss - r->base_rss) / (double)r->live_peak);
-    print_bytes("RSS peak", (double)r->peak_rss, r->live_peak > 0 ? note : "");
+    if (r->live_peak >= 1 << 20) /* of less, the ratio is about the program itself */
+        snprintf(note, sizeof(note), "%.2f x live, above the start",
+                 (double)(r->peak_rss - r->base_rss) / (double)r->live_peak);
+    print_bytes("RSS peak", (double)r->peak_rss, note);
     print_bytes("RSS at start", (double)r->base_rss, "");
     if (r->has_held) {
         snprintf(note, sizeof(note), "%.2f x the bytes then live, above the start",
@@ -262,12 +263,23 @@ static void print_memory(const struct workload_result *r)
            (unsigned long long)r->minor_faults, (unsigned long long)r->major_faults);
 }
 
+static void print_throughput(const struct workload_result *r)
+{
+    double rate = (double)r->ops / r->seconds;
+    const char *unit = rate >= 1e6 ? "million " : rate >= 1e3 ? "thousand " : "";
+
+    printf("%-16s %14.3f %soperations/s   %.1f ns each\n", "throughput",
+           rate >= 1e6   ? rate / 1e6
+           : rate >= 1e3 ? rate / 1e3
+                         : rate,
+           unit, 1e9 / rate);
+}
+
 static void print_result(const struct workload *w, const struct workload_result *r)
 {
     printf("%-16s %14.0f   %s\n", "operations", (double)r->ops, w->op);
     printf("%-16s %14.3f s\n", "time", r->seconds);
-    printf("%-16s %14.3f million operations/s   %.1f ns each\n", "throughput",
-           (double)r->ops / r->seconds / 1e6, r->seconds * 1e9 / (double)r->ops);
+    print_throughput(r);
     if (r->has_remote)
         printf("%-16s %14.1f %% by another thread than the maker\n", "remote frees",
                100 * (double)r->remote_frees / (double)r->ops);
@@ -318,6 +330,8 @@ int main(int argc, char **argv)
             "%s: %llu of %llu objects checked were damaged, misaligned or not zeroed",
             w->name, (unsigned long long)result.errors,
             (unsigned long long)result.checked);
+    if (!result.ops)
+        die(1, "%s: no operation was finished in this time", w->name);
     if (result.live_end)
         die(1, "%s: %lld bytes are still counted live at the end", w->name,
             (long long)result.live_end);

@@ -43,8 +43,8 @@ static const struct option_spec options[] = {
 
 static const struct variant variants[] = {
     {"swiss", "", "256 MiB of small objects, nine of ten freed, then large ones"},
-    {"phase", "shape=phase",
-     "256 MiB live, replaced through 8 sizes from 48 B to 6 KiB"},
+    {"phase", "shape=phase bytes=64M",
+     "64 MiB live, replaced through 8 sizes from 48 B to 6 KiB"},
     {"lifetimes", "shape=lifetimes bytes=32M keep=100",
      "32 MiB of long-lived objects among 100 times as many short-lived"},
 };

@@ -190,7 +190,7 @@ static void fit_slope(struct workload_result *result)
         product += dt * ((double)result->samples[i].rss - rss);
     }
     result->has_slope = square > 0;
-    result->rss_slope = square > 0 ? round(product / square) : 0;
+    result->rss_slope = square > 0 ? round(product / square) + 0.0 : 0; /* no -0 */
 }
 
 void run_end(struct run *run)

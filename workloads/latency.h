@@ -2,7 +2,8 @@
  * latency.h - how long single calls took: a histogram with logarithmic buckets.
  *
  *   32 buckets to the octave: a percentile is off by at most 1/32, 3 %.
- *   Values are clock ticks; latency_ns() converts. On x86-64 a tick is the TSC's,
+ *   Values are clock ticks; latency_ns() converts. On x86-64 a tick is the TSC's
+ *   (of constant rate on every processor of the last fifteen years),
  *   read between fences so that the measured call cannot leak out; elsewhere it is
  *   a nanosecond of CLOCK_MONOTONIC.
  */
