@@ -142,7 +142,11 @@ void *mym_realloc(void *ptr, size_t size)
         if (fresh != NULL)
             return fresh;
     }
-    fresh = mym_malloc(size);
+    /* What grows once grows again: a quarter more saves most of the copies. */
+    if (size > usable && size < usable + usable / 4)
+        fresh = mym_malloc(usable + usable / 4);
+    else
+        fresh = mym_malloc(size);
     if (fresh == NULL)
         return NULL;
     memcpy(fresh, ptr, size < usable ? size : usable);

@@ -145,7 +145,8 @@ void mym_pages_fork_child(void);
 
 /* ---- slabs (slab.c); the caller holds the lock of the pool that owns them ---- */
 
-uint32_t mym_slab_make(unsigned class, unsigned arena);
+/* populate: the slab will be filled soon, its pages are faulted in with one call. */
+uint32_t mym_slab_make(unsigned class, unsigned arena, bool populate);
 
 /* Move up to `want` free slots of the slab, lowest address first, to out. */
 unsigned mym_slab_take(uint32_t slab, void **out, unsigned want);

@@ -78,12 +78,14 @@ void mym_sizes_init(void)
     }
 }
 
+/*
+ * Round up to the alignment, then to a class. The class lies on multiples of its step: a
+ * step of at least the alignment is a multiple of it (both are powers of two); with a
+ * smaller one, the rounded size is a class itself.
+ */
 unsigned mym_class_of_aligned(size_t alignment, size_t size)
 {
-    if (size > MYM_CLASS_MAX || alignment > MYM_CLASS_MAX)
-        return 0;
-    for (unsigned class = mym_class_of(size); class < mym_class_count; class ++)
-        if (mym_classes[class].size % alignment == 0)
-            return class;
-    return 0;
+    size_t rounded = (size + (size == 0) + alignment - 1) & ~(alignment - 1);
+
+    return rounded >= size && rounded <= MYM_CLASS_MAX ? mym_class_of(rounded) : 0;
 }

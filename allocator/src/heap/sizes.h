@@ -35,7 +35,7 @@ MYM_INLINE unsigned mym_class_of(size_t size)
                                  : mym_class_of_256[(size + 255) / 256];
 }
 
-/* The smallest class whose objects all lie on multiples of alignment, or 0. */
+/* A class for the size whose objects all lie on multiples of alignment, or 0. */
 unsigned mym_class_of_aligned(size_t alignment, size_t size);
 
 #endif

@@ -17,7 +17,7 @@ static unsigned bit_words(unsigned objects)
     return (objects + 63) / 64;
 }
 
-MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena)
+MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool populate)
 {
     const struct mym_class *c = &mym_classes[class];
     bool zeroed;
@@ -28,6 +28,8 @@ MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena)
 
     if (slab == 0)
         return 0;
+    if (populate && zeroed)
+        mym_os_populate(mym_unit_address(slab), (size_t)c->units * MYM_UNIT);
     unit->class = (uint8_t) class;
     unit->arena = (uint16_t)arena;
     unit->free = c->objects;

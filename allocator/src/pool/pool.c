@@ -21,6 +21,9 @@
 #define DEPOT_LOW   (256u << 10)
 #define DEPOT_HIGH  (4u << 20)
 
+/* Cached objects pin pages: no more than so many while the pool has few in use. */
+#define DEPOT_OBJECTS 2048u
+
 #define LOCK(pool)   mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
 #define UNLOCK(pool) mym_mutex_unlock(&(pool)->lock, MYM_RANK_POOL)
 
@@ -117,7 +120,8 @@ static bool has_room(const struct mym_pool *pool, unsigned used)
     uint64_t bytes = (uint64_t)(pool->loaded_objects + used) * size;
     uint64_t share = (pool->slots - pool->free) * size / DEPOT_SHARE;
 
-    return bytes <= DEPOT_LOW || (bytes <= share && bytes <= DEPOT_HIGH);
+    return (bytes <= DEPOT_LOW && pool->loaded_objects + used <= DEPOT_OBJECTS) ||
+           (bytes <= share && bytes <= DEPOT_HIGH);
 }
 
 /* The share shrinks with the pool: one more goes back for each that finds no room. */

@@ -13,6 +13,9 @@
 /* Free slots that a pool may keep resident in sparse slabs. */
 #define SPARSE_BYTES (4u << 20)
 
+/* A pool with so many slabs fills the next one too: at most 1/8 more than it uses. */
+#define POPULATE_FROM 8u
+
 #define LOCK(pool)   mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
 #define UNLOCK(pool) mym_mutex_unlock(&(pool)->lock, MYM_RANK_POOL)
 
@@ -84,7 +87,8 @@ static uint32_t pick_slab(struct mym_pool *pool)
 
 static bool add_slab(struct mym_pool *pool)
 {
-    uint32_t slab = mym_slab_make(pool->class, pool->arena);
+    uint32_t slab =
+        mym_slab_make(pool->class, pool->arena, pool->slabs >= POPULATE_FROM);
 
     if (slab == 0)
         return false;
