@@ -9,6 +9,9 @@ from .cells import Cell
 from .runner import HARNESS
 
 AFTER = ("rss_after_0.1s_bytes", "rss_after_1s_bytes", "rss_after_5s_bytes")
+# Of the leader against another: its lead may be no lead. (Without an interval nothing is
+# said of either.)
+UNSURE = ("not distinguishable", "slower")
 PERCENTILES = ("p50", "p99", "p999", "max")
 PLAIN = ("minor_faults", "live_bytes", "base_rss_bytes", "rss_end_bytes", "held_live_bytes",
          "held_rss_bytes", "settled_live_bytes", "rss_slope_bytes_per_s", "remote_share",
@@ -138,7 +141,7 @@ def rank(rows, samples, rng):
         if other == first or not (logs := log_ratios(samples, first, other)):
             continue
         found = stats.log_ratio(logs, rng)
-        if found.verdict != "faster":
+        if found.verdict in UNSURE:
             ties.append(other)
         if other == second:
             lead = found
@@ -223,7 +226,7 @@ def best_of_group(rows, cells, loaded, base, rng):
             continue
         found = stats.geometric_mean(
             [log_ratios(loaded[cell["name"]], first, other) for cell in cells], rng)
-        if found is None or found.verdict != "faster":
+        if found and found.verdict in UNSURE:
             ties.append(other)
         if other == second:
             lead = found

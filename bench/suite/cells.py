@@ -12,6 +12,8 @@ NAMED = ("larson", "xmalloc", "prodcons")  # the three workloads of the default 
 # --quick: one question each of the named workloads, all of them short.
 QUICK = ("larson/fixed/threads:2", "larson/fixed/threads:8", "xmalloc/64B/pairs:1",
          "xmalloc/mixed/pairs:1", "prodcons/1to1", "prodcons/free-only")
+# The default run: these counts are enough for a curve.
+COUNTS = {1, 2, 4, 8, 64}
 # Google Benchmark appends how it measured; that is no part of a cell's name.
 DECORATION = re.compile(r"/(iterations:\d+|repeats:\d+|manual_time|real_time|process_time)$")
 
@@ -85,6 +87,7 @@ def choose(cells, patterns=None, threads=None, scope="default"):
         chosen = [cell for cell in cells if cell.name in QUICK]
     else:
         chosen = [cell for cell in cells if cell.workload in NAMED]
+        threads = threads or COUNTS
     if threads:
         # A cell that says nothing of threads stays: the filter does not speak of it.
         counted = re.compile(r"/(?:threads|pairs):(\d+)(?:/|$)")

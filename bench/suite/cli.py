@@ -15,8 +15,8 @@ from .store import Folder
 
 RESULTS = pathlib.Path(os.environ.get("MYMALLOC_RESULTS", ROOT + "/results"))
 BUILD = ROOT + "/build/release"
-BUDGET = {"quick": 130, "default": 20 * 60, "full": 4 * 3600}
-SCALE = {"quick": 0.2, "default": 1.0, "full": 1.0}
+BUDGET = {"quick": 110, "default": 20 * 60, "full": 4 * 3600}
+SCALE = {"quick": 0.2, "default": 0.3, "full": 0.5}
 
 TEXT = """\
 Measure heap allocators against each other and say which is best for what, how sure.
@@ -77,7 +77,7 @@ def parser():
                        f"(default {units.clock(BUDGET['default'])}, --quick "
                        f"{units.clock(BUDGET['quick'])}, --full {units.clock(BUDGET['full'])})")
     parse.add_argument("--scale", metavar="X", type=float,
-                       help="multiply the work of each cell (default 1, --quick 0.2)")
+                       help="multiply the work of each cell (default 0.3, --quick 0.2, --full 0.5)")
     parse.add_argument("--timeout", metavar="TIME", default="120s",
                        help="a process that takes longer has failed (default %(default)s)")
     parse.add_argument("--seed", metavar="N", type=int,

@@ -75,8 +75,9 @@ def figures(result, palette):
         cells = [cell for cell in result["cells"] if cell["workload"] == workload]
         if figure := ratio_chart(cells, result, palette):
             yield (f"ratio-{workload}", "Speed, with 95 % intervals",
-                   f"{workload}: speed relative to {result['reference']}; the bar is the interval, "
-                   "to the right is faster.", figure)
+                   f"{workload}: speed relative to {result['reference']}; the bar is the interval, to the "
+                   "right is faster. Hollow: not distinguishable from it, or too few blocks. "
+                   "⁺: more threads than cores.", figure)
     if figure := pareto(result, palette):
         yield ("pareto", "Speed against memory",
                "Each small mark is a cell, each large one the workload's geometric mean: "
@@ -108,12 +109,6 @@ def short(name):
     return name.split("/", 1)[-1]
 
 
-def nice_log(axis, label=units.times):
-    """Ticks at 1, 2, 5 and their like, written plainly."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
-    axis.set_minor_formatter(NullFormatter())
-
-
 def ratio_ticks(axes, low, high):
     steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5,
              7, 10, 15, 20, 30, 50, 100, 200, 500]
@@ -136,8 +131,8 @@ def ratio_chart(cells, result, palette):
     shown = [(cell, ratios) for cell, ratios in shown if ratios]
     if not shown:
         return None
-    step = 0.72 / max(1, len(columns) - 1)
-    height = 0.24 * len(columns) * len(shown) ** 0.97 + 1.3
+    step = min(0.72 / max(1, len(columns) - 1), 0.3)
+    height = (0.1 + 0.17 * len(columns)) * len(shown) + 1.2
     figure, axes = pyplot.subplots(figsize=(WIDTH, height))
     low = high = 1.0
     for place, (cell, ratios) in enumerate(shown):
@@ -164,9 +159,7 @@ def ratio_chart(cells, result, palette):
                                         for cell, _ in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    crowded = any(cell["crowded"] for cell, _ in shown)
-    axes.set_xlabel(f"speed relative to {result['reference']}   (hollow: not distinguishable from it"
-                    + ("; ⁺ more threads than cores)" if crowded else ")"))
+    axes.set_xlabel(f"speed relative to {result['reference']}")
     legend(figure, columns, palette)
     return figure
 
@@ -220,13 +213,13 @@ def pareto(result, palette):
 def few_log_ticks(axis):
     low, high = axis.get_view_interval()
     for steps in ((1,), (1, 2, 5), (1, 1.2, 1.5, 2, 3, 5, 7), (1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
-        ticks = [step * 10.0 ** power for power in range(-4, 5) for step in steps
+        ticks = [round(step * 10.0 ** power, 6) for power in range(-4, 5) for step in steps
                  if low <= step * 10.0 ** power <= high]
         if len(ticks) >= 3:
             break
     axis.set_ticks(ticks[:: -(-len(ticks) // 6)])
     axis.set_ticks([], minor=True)
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}×"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
 
 
 def small_marks(axes, group, cells, name, palette):
@@ -247,7 +240,7 @@ def families(result, pattern, sizes=False):
     """{family: [(x, cell)]} of cells that differ in one number only, three at least."""
     found = {}
     for cell in result["cells"]:
-        for match in re.finditer(pattern, cell["name"]):
+        for match in () if analysis.is_latency(cell["name"]) else re.finditer(pattern, cell["name"]):
             star = cell["name"][:match.start()] + "/" + ("SIZE" if sizes else match[1] + ":N") \
                 + cell["name"][match.end():]
             x = to_bytes(match[1], match[2]) if sizes else int(match[2])
@@ -274,7 +267,7 @@ def curves(points, result, palette, label, per_op=False):
     axes.set_xticks([x for x, _ in points][:: -(-len(points) // 12)])
     axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter(FuncFormatter(
-        lambda x, _: units.size(x).replace(".00", "").replace(" ", "") if per_op else f"{x:g}"))
+        lambda x, _: plain_size(x) if per_op else f"{x:g}"))
     if per_op:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
@@ -289,6 +282,15 @@ def curves(points, result, palette, label, per_op=False):
     axes.set_ylabel("ns per operation" if per_op else "million operations/s")
     legend(figure, [column["name"] for column in result["columns"]], palette)
     return figure
+
+
+def plain_size(x):
+    """32768 -> 32K: powers of two need no decimals."""
+    for unit in ("", "K", "M", "G"):
+        if x < 1024:
+            return f"{x:g}{unit or ' B'}"
+        x /= 1024
+    return f"{x:g}T"
 
 
 def timeline(cell, palette):

@@ -43,16 +43,21 @@ def tag(name, content, **attributes):
     return f"<{name}{attributes}>{content}</{name}>"
 
 
+def who(best):
+    """mymalloc ≈ tcmalloc, or "mymalloc ?" where too few blocks were run to say."""
+    sure = not best["lead"] or best["lead"]["verdict"] != "too few blocks"
+    return " ≈ ".join([best["fastest"], *best["ties"]]) + ("" if sure else " ?")
+
+
 def answer(group, base):
     """A card: which is best for this workload, how sure, what about memory."""
     best = group["best"]
     if not best:
         return tag("div", tag("h3", escape(group["workload"])) +
                    tag("p", "no allocator finished every cell"), class_="answer")
-    who = " ≈ ".join([best["fastest"], *best["ties"]])
     said = text.sentence(group, base).partition(": ")[2]
     return tag("div", tag("h3", escape(group["workload"]) + f" · {count(group)}") +
-               tag("div", escape(who), class_="who") + tag("p", escape(said)), class_="answer")
+               tag("div", escape(who(best)), class_="who") + tag("p", escape(said)), class_="answer")
 
 
 def count(group):
@@ -91,8 +96,8 @@ def cell_details(cell, base):
         return "slower" if x in (2, 3) and verdicts.get(rows[y][0]) == "slower" else None
 
     notes = tag("span", escape("; ".join(text.label(cell))), class_="soft")
-    who = " ≈ ".join([cell["best"]["fastest"], *cell["best"]["ties"]]) if cell["best"] else "failed"
-    title = f"{escape(cell['name'])} – <b>{escape(who)}</b> {notes}"
+    best = who(cell["best"]) if cell["best"] else "failed"
+    title = f"{escape(cell['name'])} – <b>{escape(best)}</b> {notes}"
     line = text.against_best(cell)
     return tag("details", tag("summary", title) + html_table(head, rows, style) +
                (tag("p", escape(line), class_="soft") if line else ""))
@@ -107,13 +112,17 @@ def proof(result):
 
 
 def sections(drawings):
+    """The first two kinds of drawing open, the others to be opened."""
     out = ""
-    for section in dict.fromkeys(drawing[0] for drawing in drawings):
-        out += tag("h2", escape(section))
-        for name, caption, svg in drawings:
-            if name == section:
-                out += tag("figure", tag("div", svg, class_="scroll") +
-                           tag("figcaption", escape(caption)))
+    for place, section in enumerate(dict.fromkeys(drawing[0] for drawing in drawings)):
+        mine = [drawing for drawing in drawings if drawing[0] == section]
+        inside = "".join(tag("figure", tag("div", svg, class_="scroll") +
+                             tag("figcaption", escape(caption))) for _, caption, svg in mine)
+        if place < 2:
+            out += tag("h2", escape(section)) + inside
+        else:
+            title = tag("summary", tag("b", escape(section)) + tag("span", str(len(mine)), class_="soft"))
+            out += tag("details", title + inside)
     return out
 
 

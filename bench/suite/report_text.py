@@ -24,6 +24,11 @@ def state(result):
     lines = []
     if result["stopped"]:
         lines.append(f"Stopped early: {result['stopped']}.")
+    short = [cell["name"] for cell in result["cells"]
+             if any((row.get("ratio") or {}).get("verdict") == "too few blocks" for row in cell["rows"])]
+    if short:
+        lines.append(f"{len(short)} of {len(result['cells'])} cells have too few blocks for an interval: "
+                     "raise --budget or --rounds, or lower --scale or the number of cells.")
     if result["unfinished"]:
         lines.append(f"Not run: {', '.join(result['unfinished'])}.")
     return lines

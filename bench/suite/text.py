@@ -76,7 +76,7 @@ def sentence(group, base):
     else:
         text = f"{first} is the fastest"
     if lead and lead["verdict"] == "too few blocks":
-        text += f", on {lead['blocks']} blocks: too few for an interval"
+        text += ", but too few blocks for an interval"
     elif best["ties"]:
         text += f", not distinguishable from {names(best['ties'])}"
     elif lead and best["second"] != base:
