@@ -34,7 +34,7 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define MYM_API __attribute__((visibility("default")))
+#define MYM_API             __attribute__((visibility("default")))
 #define MYM_ALLOC_SIZE(...) __attribute__((malloc, alloc_size(__VA_ARGS__)))
 #else
 #define MYM_API

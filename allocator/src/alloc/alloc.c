@@ -24,8 +24,11 @@ static void *no_memory(void)
 /* An object of a class; the fast paths have been tried. */
 static void *take_small(unsigned class)
 {
-    void *object = mym_cache_pop_slow(class);
+    void *object = mym_thread_pop(class);
 
+    if (object != NULL)
+        return object;
+    object = mym_cache_pop_slow(class);
     /* Caches and free runs may hold what one more object needs. */
     if (MYM_UNLIKELY(object == NULL) && mym_relieve())
         object = mym_cache_pop_slow(class);
@@ -61,7 +64,8 @@ MYM_SLOW void mym_free_slow(void *ptr)
         unsigned class = mym_heap.class[mym_unit_of(ptr)];
 
         if (class != 0) {
-            mym_cache_push_slow(class, ptr);
+            if (!mym_thread_push(class, ptr))
+                mym_cache_push_slow(class, ptr);
             return;
         }
     }
@@ -123,6 +127,19 @@ static bool fits(size_t usable, size_t size)
     return size <= usable && (size >= usable / 2 || usable <= MYM_ALIGNMENT);
 }
 
+/*
+ * What grows once grows again: a quarter more saves most of the copies. Never so much
+ * that the size would no longer fit its place: a sized free must recognise it.
+ */
+static size_t room_to_grow(size_t usable, size_t size)
+{
+    size_t room = usable + usable / 4;
+
+    if (size <= MYM_CLASS_MAX && room > MYM_CLASS_MAX)
+        room = MYM_CLASS_MAX;
+    return size < room ? room : size;
+}
+
 void *mym_realloc(void *ptr, size_t size)
 {
     size_t usable;
@@ -142,11 +159,7 @@ void *mym_realloc(void *ptr, size_t size)
         if (fresh != NULL)
             return fresh;
     }
-    /* What grows once grows again: a quarter more saves most of the copies. */
-    if (size > usable && size < usable + usable / 4)
-        fresh = mym_malloc(usable + usable / 4);
-    else
-        fresh = mym_malloc(size);
+    fresh = mym_malloc(size > usable ? room_to_grow(usable, size) : size);
     if (fresh == NULL)
         return NULL;
     memcpy(fresh, ptr, size < usable ? size : usable);

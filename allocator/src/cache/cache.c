@@ -142,35 +142,6 @@ static unsigned arena_id(struct door door)
     return door.own == NULL ? mym_rseq_id() : (unsigned)((uintptr_t)door.own >> 10);
 }
 
-/* ---- the operations in C: a thread's own cache is not known to the fast paths ---- */
-
-static void *pop_own(struct door door, unsigned class)
-{
-    void **top, *object;
-
-    if (door.own == NULL)
-        return NULL;
-    top = door.own->slot[class];
-    object = top[-1];
-    if (object != NULL)
-        door.own->slot[class] = top - 1;
-    return object;
-}
-
-static bool push_own(struct door door, unsigned class, void *object)
-{
-    void **top;
-
-    if (door.own == NULL)
-        return false;
-    top = door.own->slot[class];
-    if (*top == MYM_CEILING)
-        return false;
-    *top = object;
-    door.own->slot[class] = top + 1;
-    return true;
-}
-
 static struct mym_cache *cache_behind(struct door door)
 {
     return door.own != NULL ? door.own : cache_of(mym_rseq_id());
@@ -259,8 +230,6 @@ MYM_SLOW void *mym_cache_pop_slow(unsigned class)
         return NULL;
     if (!open)
         return mym_pool_take(pool);
-    if ((object = pop_own(door, class)) != NULL)
-        return object;
     seen = look(door, class);
     magazine = take(door, class, MYM_CLASSES + class, &used);
     if (magazine == NULL || used == 0) {
@@ -296,8 +265,6 @@ MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
         mym_pool_put(pool, object);
         return;
     }
-    if (push_own(door, class, object))
-        return;
     seen = look(door, class);
     magazine = take(door, class, MYM_CLASSES + class, &used);
     if (magazine == NULL || used > 0) {

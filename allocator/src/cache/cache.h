@@ -75,6 +75,34 @@ void mym_cache_fork_child(void);
 
 /* ---- thread.c: the same cache, one per thread, where there is no rseq ---- */
 
+/* The thread's cache; NULL: it has none yet or no more, or the front end is per CPU. */
+extern MYM_HIDDEN __thread struct mym_cache *mym_thread_own
+    __attribute__((tls_model("initial-exec")));
+
+/* The operations in C: the fast paths only know the caches of CPUs. */
+MYM_INLINE void *mym_thread_pop(unsigned class)
+{
+    struct mym_cache *own = mym_thread_own;
+    void **top = own == NULL ? MYM_CLOSED : own->slot[class];
+    void *object = top[-1];
+
+    if (object != NULL)
+        own->slot[class] = top - 1;
+    return object;
+}
+
+MYM_INLINE bool mym_thread_push(unsigned class, void *object)
+{
+    struct mym_cache *own = mym_thread_own;
+    void **top = own == NULL ? MYM_CLOSED : own->slot[class];
+
+    if (*top == MYM_CEILING)
+        return false;
+    *top = object;
+    own->slot[class] = top + 1;
+    return true;
+}
+
 bool mym_thread_init(void);
 struct mym_cache *mym_thread_cache(void); /* NULL: the thread is ending, or no memory */
 void mym_thread_flush(struct mym_cache *cache);

@@ -15,7 +15,7 @@
 
 enum state { NEW, OPENING, OPEN, ENDED };
 
-static TLS struct mym_cache *cache;
+TLS struct mym_cache *mym_thread_own;
 static TLS enum state state;
 /* Laid out as struct rseq up to rseq_cs; cpu_id stays 0, the id that is closed here. */
 static TLS uint64_t stand_in[2];
@@ -37,7 +37,7 @@ static void end_thread(void *mine)
     struct mym_cache *ended = mine;
 
     state = ENDED;
-    cache = NULL;
+    mym_thread_own = NULL;
     mym_thread_flush(ended);
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     ended->slot[0] = (void **)spare;
@@ -68,12 +68,12 @@ static MYM_COLD struct mym_cache *open_thread(void)
         state = NEW;
         return NULL;
     }
-    cache = mine;
+    mym_thread_own = mine;
     state = OPEN;
     return mine;
 }
 
 struct mym_cache *mym_thread_cache(void)
 {
-    return state == OPEN ? cache : state == NEW ? open_thread() : NULL;
+    return state == OPEN ? mym_thread_own : state == NEW ? open_thread() : NULL;
 }

@@ -20,26 +20,11 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#ifdef MYM_DEBUG
-int mym_os_fail_every;
-
-static bool told_to_fail(void)
-{
-    static _Atomic unsigned calls;
-    int every = mym_os_fail_every;
-
-    return every > 0 && ++calls % (unsigned)every == 0;
-}
-#else
-#define told_to_fail() false
-#endif
-
 void *mym_os_map(size_t bytes)
 {
     int saved = errno;
-    void *addr = told_to_fail() ? MAP_FAILED
-                                : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *addr =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     errno = saved;
     return addr == MAP_FAILED ? NULL : addr;
@@ -50,10 +35,8 @@ enum mym_os_result mym_os_map_at(uintptr_t addr, size_t bytes)
     void *want = (void *)addr;
     int saved = errno;
     enum mym_os_result result = MYM_OS_OK;
-    void *got = told_to_fail()
-                    ? MAP_FAILED
-                    : mmap(want, bytes, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    void *got = mmap(want, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
     if (got == MAP_FAILED) {
         result = errno == EEXIST ? MYM_OS_TAKEN : MYM_OS_NOMEM;
@@ -76,8 +59,7 @@ void mym_os_unmap(void *addr, size_t bytes)
 void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes)
 {
     int saved = errno;
-    void *moved = told_to_fail() ? MAP_FAILED
-                                 : mremap(addr, old_bytes, new_bytes, MREMAP_MAYMOVE);
+    void *moved = mremap(addr, old_bytes, new_bytes, MREMAP_MAYMOVE);
 
     errno = saved;
     return moved == MAP_FAILED ? NULL : moved;
@@ -86,7 +68,7 @@ void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes)
 static bool advise(void *addr, size_t bytes, int advice)
 {
     int saved = errno;
-    bool done = !told_to_fail() && madvise(addr, bytes, advice) == 0;
+    bool done = madvise(addr, bytes, advice) == 0;
 
     errno = saved;
     return done;

@@ -51,9 +51,4 @@ uint64_t mym_os_coarse_ms(void);
 /* Read a small text file; bytes read (terminated by 0), or 0. */
 size_t mym_os_read_file(const char *path, char *out, size_t room);
 
-#ifdef MYM_DEBUG
-/* Tests set it: while above 0, every so-many-th call that could fail does. */
-extern int mym_os_fail_every;
-#endif
-
 #endif
