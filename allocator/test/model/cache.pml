@@ -14,6 +14,9 @@
  * sequences on one CPU only if the first has been hit, since the second could not run
  * without having preempted it.
  *
+ * Steps are made as long as they can be without hiding an interleaving: what comes
+ * between two reads of a sequence either hits it, or leaves what they read alone.
+ *
  * Checked at every change of ownership (check_all):
  *   1  each object is in one place: with the program, or one entry of one magazine
  *   2  each magazine has one owner: a slot, the depot, a thread, the drainer
@@ -24,22 +27,24 @@
  *   BLIND_SWAP  swap stores without comparing the slot with the word it had seen
  *   EARLY_PUSH  push commits before it has stored the entry
  */
-#define CPUS      2
+#ifndef CPUS /* model.sh checks several machines */
+#define CPUS    2
+#define OBJECTS 1
+#define ROOM    1
+#endif
 #define THREADS   2
-#define MAGAZINES 3
-#define ROOM      2
-#define OBJECTS   2
+#define MAGAZINES (CPUS + 1)
 
-#define NONE    255
-#define DEPOT   100
-#define SLOT(c) (50 + (c))
-#define DRAINER THREADS
+#define NONE    15
+#define DEPOT   14
+#define SLOT(c) (10 + (c))
+#define USER    9 /* place[o] while the program has it, else its magazine */
 
-#define USER 200 /* place[o] while the program has it, else its magazine */
+mtype = { hit, no, yes } /* how a sequence ended: started over, refused, committed */
 
 byte slot_m[CPUS], slot_used[CPUS]; /* the slot word */
 bool is_open[CPUS];                 /* base[cpu] */
-byte item[6];                       /* MAGAZINES * ROOM entries */
+byte item[6];                       /* MAGAZINES * ROOM entries at most */
 byte owner[MAGAZINES];
 byte used_out[MAGAZINES];           /* objects in a magazine that is in no slot */
 byte place[OBJECTS];                /* ghost */
@@ -47,7 +52,7 @@ byte inside[THREADS];               /* CPU of the sequence that a thread is insi
 bool restart[THREADS];
 
 /* Scratch of single steps, no part of the state. */
-hidden byte k, n, seen, room_used;
+hidden byte k, n, seen, loaded;
 
 /* Both properties, for all objects and magazines. */
 inline check_all()
@@ -58,18 +63,20 @@ inline check_all()
     for (n : 0 .. OBJECTS - 1) {
         seen = 0;
         for (k : 0 .. MAGAZINES - 1) {
-            room_used = used_out[k];
+            loaded = used_out[k];
             if
-            :: owner[k] == SLOT(0) -> room_used = slot_used[0]; assert(slot_m[0] == k)
-            :: owner[k] == SLOT(1) -> room_used = slot_used[1]; assert(slot_m[1] == k)
+            :: owner[k] == SLOT(0) -> loaded = slot_used[0]; assert(slot_m[0] == k)
+#if CPUS > 1
+            :: owner[k] == SLOT(1) -> loaded = slot_used[1]; assert(slot_m[1] == k)
+#endif
             :: else
             fi;
             if
-            :: room_used > 0 && item[k * ROOM] == n -> seen++; assert(place[n] == k)
+            :: loaded > 0 && item[k * ROOM] == n -> seen++; assert(place[n] == k)
             :: else
             fi;
             if
-            :: room_used > 1 && item[k * ROOM + 1] == n -> seen++; assert(place[n] == k)
+            :: loaded > 1 && item[k * ROOM + 1] == n -> seen++; assert(place[n] == k)
             :: else
             fi
         };
@@ -78,15 +85,34 @@ inline check_all()
     n = 0
 }
 
-/* ---- sequences: each ';' below is a point where the others may move ---- */
+/* A magazine of the depot that has an object (loaded_one) or room; else NONE. */
+inline from_depot(loaded_one)
+{
+    mine = NONE;
+    for (k : 0 .. MAGAZINES - 1) {
+        if
+        :: mine == NONE && owner[k] == DEPOT && loaded_one && used_out[k] > 0 -> mine = k
+        :: mine == NONE && owner[k] == DEPOT && !loaded_one && used_out[k] < ROOM -> mine = k
+        :: else
+        fi
+    };
+    k = 0
+}
 
-/* On the CPU that the thread happens to be on. */
+/* ---- sequences ---- */
+
+/*
+ * On the CPU that the thread happens to be on: arm, read the CPU's number, read
+ * base[cpu]. m = NONE: closed.
+ */
 inline enter()
 {
     atomic {
         if
         :: cpu = 0
+#if CPUS > 1
         :: cpu = 1
+#endif
         fi;
         d_step {
             for (k : 0 .. THREADS - 1) {
@@ -96,25 +122,27 @@ inline enter()
                 fi
             };
             inside[t] = cpu;
-            restart[t] = false
+            restart[t] = false;
+            m = (is_open[cpu] -> 0 : NONE)
         }
     }
 }
 
-/* Read base[cpu], then the slot behind it; m = NONE when closed. */
+/* Read the slot word. */
 inline load()
 {
-    if
-    :: is_open[cpu] -> d_step { m = slot_m[cpu]; used = slot_used[cpu] }
-    :: else -> m = NONE
-    fi
+    d_step {
+        if
+        :: m != NONE -> m = slot_m[cpu]; used = slot_used[cpu]
+        :: else
+        fi
+    }
 }
 
 /* The end of every sequence, part of its last step. */
 inline leave()
 {
     inside[t] = NONE;
-    hit = restart[t];
     restart[t] = false;
     m = 0;
     used = 0
@@ -123,67 +151,78 @@ inline leave()
 inline pop()
 {
     enter();
-    load();
-    if
-    :: m != NONE && used > 0 ->
-        got = item[m * ROOM + used - 1];
-        d_step {
-            if
-            :: restart[t] -> got = NONE
-            :: else ->
-                slot_m[cpu] = m;
-                slot_used[cpu] = used - 1;
-                assert(got != NONE && place[got] == m);
-                place[got] = USER;
-                check_all()
-            fi;
-            leave()
-        }
-    :: else -> d_step { leave() }
-    fi
+    d_step {
+        if
+        :: m != NONE -> m = slot_m[cpu]; used = slot_used[cpu]
+        :: else
+        fi;
+        if
+        :: m != NONE && used > 0 -> got = item[m * ROOM + used - 1]
+        :: else -> got = NONE
+        fi
+    };
+    d_step {
+        if
+        :: restart[t] -> got = NONE; result = hit
+        :: !restart[t] && (m == NONE || used == 0) -> result = no
+        :: else ->
+            slot_m[cpu] = m;
+            slot_used[cpu] = used - 1;
+            assert(got != NONE && place[got] == m);
+            place[got] = USER;
+            item[m * ROOM + used - 1] = NONE; /* reading it again would be an error */
+            held = got;
+            got = NONE;
+            result = yes;
+            check_all()
+        fi;
+        leave()
+    }
 }
 
 inline push()
 {
     enter();
     load();
-    if
-    :: m != NONE && used < ROOM ->
 #ifndef EARLY_PUSH
-        d_step {
-            if
-            :: !restart[t] -> item[m * ROOM + used] = held
-            :: else
-            fi
-        };
+    d_step { /* beyond the top: nobody sees it */
+        if
+        :: !restart[t] && m != NONE && used < ROOM -> item[m * ROOM + used] = held
+        :: else
+        fi
+    };
 #endif
-        d_step {
-            if
-            :: restart[t]
-            :: else ->
-                slot_m[cpu] = m;
-                slot_used[cpu] = used + 1;
-                place[held] = m;
-                done = true;
+    d_step {
+        if
+        :: restart[t] -> result = hit
+        :: !restart[t] && (m == NONE || used == ROOM) -> result = no
+        :: else ->
+            slot_m[cpu] = m;
+            slot_used[cpu] = used + 1;
+            place[held] = m;
+            result = yes;
 #ifndef EARLY_PUSH
-                check_all()
+            held = NONE;
+            check_all()
 #endif
-            fi;
+        fi;
 #ifndef EARLY_PUSH
-            leave()
+        leave()
 #endif
-        };
+    };
 #ifdef EARLY_PUSH
-        d_step {
-            if
-            :: !restart[t] -> item[m * ROOM + used] = held
-            :: else
-            fi;
-            leave()
-        }
+    d_step {
+        if
+        :: !restart[t] && result == yes -> item[m * ROOM + used] = held
+        :: else
+        fi;
+        if
+        :: result == yes -> held = NONE
+        :: else
+        fi;
+        leave()
+    }
 #endif
-    :: else -> d_step { leave() }
-    fi
 }
 
 /* The thread's magazine against the slot's, if that is still (old_m, old_used). */
@@ -191,109 +230,91 @@ inline swap()
 {
     enter();
     load();
-    if
-#ifdef BLIND_SWAP
-    :: m != NONE ->
-#else
-    :: m != NONE && m == old_m && used == old_used ->
-#endif
-        d_step {
-            if
-            :: restart[t]
-            :: else ->
-                slot_m[cpu] = mine;
-                slot_used[cpu] = used_out[mine];
-                owner[mine] = SLOT(cpu);
-                owner[old_m] = t;
-                used_out[old_m] = old_used;
-                done = true;
-                check_all()
-            fi;
-            leave()
-        }
-    :: else -> d_step { leave() }
-    fi
-}
-
-/* ---- slow path ---- */
-
-/* For who: a magazine that has an object (filled) or room; else NONE. */
-inline from_depot(who, filled)
-{
     d_step {
-        mine = NONE;
-        for (k : 0 .. MAGAZINES - 1) {
-            if
-            :: mine == NONE && owner[k] == DEPOT && filled && used_out[k] > 0 -> mine = k
-            :: mine == NONE && owner[k] == DEPOT && !filled && used_out[k] < ROOM -> mine = k
-            :: else
-            fi
-        };
         if
-        :: mine != NONE -> owner[mine] = who
-        :: else
-        fi
+        :: restart[t] -> result = hit
+#ifdef BLIND_SWAP
+        :: !restart[t] && m != NONE ->
+#else
+        :: !restart[t] && m != NONE && m == old_m && used == old_used ->
+#endif
+            slot_m[cpu] = mine;
+            slot_used[cpu] = used_out[mine];
+            used_out[mine] = 0;
+            owner[mine] = SLOT(cpu);
+            owner[old_m] = t;
+            used_out[old_m] = old_used;
+            result = yes;
+            check_all()
+        :: else -> result = no
+        fi;
+        leave()
     }
 }
 
-/* Exchange the magazine of the slot last looked at; the thread may migrate at every step. */
-inline exchange(filled)
+/* ---- threads ---- */
+
+/*
+ * The slow path: look at the slot, fetch a magazine, exchange the two. The thread may be
+ * on another CPU at every step. Whichever magazine is its own afterwards goes back.
+ */
+inline exchange(loaded_one)
 {
-    if
-    :: is_open[cpu] ->
-        d_step { old_m = slot_m[cpu]; old_used = slot_used[cpu] };
-        from_depot(t, filled);
+    d_step {
+        mine = NONE;
         if
-        :: mine == NONE
-        :: else ->
-            do
-            :: swap();
-               if
-               :: !hit -> break
-               :: else
-               fi
-            od;
-            atomic { /* spin lets no goto end at a d_step */
-                if
-                :: done -> owner[old_m] = DEPOT
-                :: else -> owner[mine] = DEPOT /* somebody was faster: give it back */
-                fi;
-                check_all()
-            }
+        :: is_open[cpu] ->
+            old_m = slot_m[cpu];
+            old_used = slot_used[cpu];
+            from_depot(loaded_one);
+            if
+            :: mine != NONE -> owner[mine] = t
+            :: else
+            fi
+        :: else
         fi
-    :: else
+    };
+    if
+    :: mine == NONE
+    :: else ->
+        do
+        :: swap();
+           if
+           :: result != hit -> break
+           :: else
+           fi
+        od;
+        atomic { /* spin lets no goto end at a d_step */
+            if
+            :: result == yes -> owner[old_m] = DEPOT
+            :: else -> owner[mine] = DEPOT /* somebody was faster: give it back */
+            fi;
+            check_all()
+        }
     fi
 }
 
 proctype program(byte t)
 {
     byte held = NONE, got = NONE, m, used, cpu, old_m, old_used, mine;
-    bool hit, done;
+    mtype result;
 
 end:
     do
-    :: held == NONE ->
-        pop();
-        if
-        :: got != NONE -> d_step { held = got; got = NONE }
-        :: else ->
-            if
-            :: !hit -> exchange(true)
-            :: else
-            fi
-        fi;
-        d_step { hit = false; done = false; cpu = 0; old_m = 0; old_used = 0; mine = 0 }
-    :: held != NONE ->
-        push();
-        if
-        :: done -> held = NONE
-        :: else ->
-            if
-            :: !hit -> exchange(false)
-            :: else
-            fi
-        fi;
-        d_step { hit = false; done = false; cpu = 0; old_m = 0; old_used = 0; mine = 0 }
+    :: atomic { held == NONE -> cpu = 0 };
+       pop();
+       if
+       :: result == no -> exchange(true)
+       :: else
+       fi;
+       d_step { cpu = 0; old_m = 0; old_used = 0; mine = 0; result = 0 }
+    :: atomic { held != NONE -> cpu = 0 };
+       push();
+       if
+       :: result == no -> exchange(false)
+       :: else
+       fi;
+       d_step { cpu = 0; old_m = 0; old_used = 0; mine = 0; result = 0 }
     od
 }
 
@@ -303,13 +324,17 @@ proctype drainer()
 
 end:
     do
-    :: if
-       :: cpu = 0
-       :: cpu = 1
-       fi;
-#ifndef NO_CLOSE
-       is_open[cpu] = false;
+    :: atomic {
+           if
+           :: cpu = 0
+#if CPUS > 1
+           :: cpu = 1
 #endif
+           fi;
+#ifndef NO_CLOSE
+           is_open[cpu] = false
+#endif
+       };
 #ifndef NO_BARRIER
        d_step {
            for (k : 0 .. THREADS - 1) {
@@ -321,26 +346,27 @@ end:
            k = 0
        };
 #endif
-       /* The cache is the drainer's now: plain loads and stores. */
+       /* The cache is the drainer's now: plain loads, plain stores. */
        d_step { m = slot_m[cpu]; used = slot_used[cpu] };
-       from_depot(DRAINER, false);
-       if
-       :: mine != NONE ->
-           d_step {
+       d_step {
+           from_depot(false);
+           if
+           :: mine != NONE ->
                slot_m[cpu] = mine;
                slot_used[cpu] = used_out[mine];
+               used_out[mine] = 0;
                owner[mine] = SLOT(cpu);
                owner[m] = DEPOT;
                used_out[m] = used;
                check_all()
-           }
-       :: else
-       fi;
+           :: else
+           fi
+       };
        d_step { is_open[cpu] = true; m = 0; used = 0; mine = 0; cpu = 0 }
     od
 }
 
-/* An object in the slot of CPU 0, none in that of CPU 1, the other object in the depot. */
+/* One object in the slot of CPU 0, the other, if any, in the depot. */
 init
 {
     d_step {
@@ -355,13 +381,15 @@ init
         for (k : 0 .. 5) {
             item[k] = NONE
         };
-        owner[2] = DEPOT;
+        owner[CPUS] = DEPOT;
         slot_used[0] = 1;
         item[0] = 0;
         place[0] = 0;
-        used_out[2] = 1;
-        item[4] = 1;
-        place[1] = 2;
+#if OBJECTS > 1
+        used_out[CPUS] = 1;
+        item[CPUS * ROOM] = 1;
+        place[1] = CPUS;
+#endif
         check_all()
     };
     atomic { run program(0); run program(1); run drainer() }
