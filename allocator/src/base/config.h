@@ -37,11 +37,20 @@
 #define MYM_HIDDEN    __attribute__((visibility("hidden")))
 #define MYM_CACHELINE 64
 
+/* gcc defines a macro for a sanitizer, clang answers __has_feature. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MYM_SANITIZED 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MYM_SANITIZED 1
+#endif
+
 /*
  * A word that only grows while others read it, and any value of which will do. gcc does
  * not fold even a relaxed atomic load into a comparison; one instruction on every free.
  */
-#if defined(__SANITIZE_THREAD__)
+#ifdef MYM_SANITIZED
 #define MYM_RACY(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
 #else
 #define MYM_RACY(word) (word)

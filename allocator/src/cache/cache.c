@@ -377,7 +377,7 @@ static bool wants(const char *wish, const char *name)
 /* Why restartable sequences cannot be used here, or NULL. */
 static const char *rseq_refusal(void)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef MYM_SANITIZED
     return "built with a sanitizer, which cannot see into the sequences";
 #else
     if (&__rseq_offset == NULL)

@@ -163,7 +163,10 @@ void mym_slab_unhide(uint32_t slab, uint64_t pages);
 /* Fatal when ptr, which lies in a slab, is not the start of one of its objects. */
 void mym_slab_check(const void *ptr);
 
-/* Put an object back. Fatal when it is no object of this slab or already free. */
-void mym_slab_put(uint32_t slab, void *object);
+/*
+ * Put back the objects from the front of the array that are of this slab; how many that
+ * were. Fatal when one is no object of the slab or already free.
+ */
+unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count);
 
 #endif

@@ -135,7 +135,7 @@ bool mym_pages_init(void)
     uintptr_t at = 0;
     size_t units, tables;
 
-#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+#ifndef MYM_SANITIZED
     uintptr_t entropy = (uintptr_t)__builtin_frame_address(0) >> 12;
 
     /* 32 to 64 TiB, moved by the randomness of the stack's address. */

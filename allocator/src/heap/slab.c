@@ -180,17 +180,25 @@ void mym_slab_check(const void *ptr)
     index_of(mym_heap.units[mym_unit_of(ptr)].first, ptr);
 }
 
-void mym_slab_put(uint32_t slab, void *object)
+unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
-    uint64_t index = index_of(slab, object);
-    uint64_t *word = &mym_heap.bits[slab][index / 64];
-    uint64_t bit = (uint64_t)1 << index % 64;
+    uint64_t *bits = mym_heap.bits[slab];
+    uintptr_t start = (uintptr_t)mym_unit_address(slab);
+    uintptr_t length = (uintptr_t)unit->length * MYM_UNIT;
+    uint64_t scan = unit->scan;
+    unsigned done = 0;
 
-    if (MYM_UNLIKELY(*word & bit))
-        mym_fatal("double free", object);
-    *word |= bit;
-    unit->free++;
-    if (index / 64 < unit->scan)
-        unit->scan = (uint8_t)(index / 64);
+    for (; done < count && (uintptr_t)objects[done] - start < length; done++) {
+        uint64_t index = index_of(slab, objects[done]);
+        uint64_t bit = (uint64_t)1 << index % 64;
+
+        if (MYM_UNLIKELY(bits[index / 64] & bit))
+            mym_fatal("double free", objects[done]);
+        bits[index / 64] |= bit;
+        scan = index / 64 < scan ? index / 64 : scan;
+    }
+    unit->free = (uint16_t)(unit->free + done);
+    unit->scan = (uint8_t)scan;
+    return done;
 }

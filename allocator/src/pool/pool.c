@@ -17,9 +17,9 @@
  * more than the second number of bytes. The upper bound also bounds magazines: emptied,
  * they stay, and for the smallest objects they are half as large as what they hold.
  */
-#define DEPOT_SHARE 4u
+#define DEPOT_SHARE 2u
 #define DEPOT_LOW   (256u << 10)
-#define DEPOT_HIGH  (4u << 20)
+#define DEPOT_HIGH  (16u << 20)
 
 /* Cached objects pin pages: no more than so many while the pool has few in use. */
 #define DEPOT_OBJECTS 2048u

@@ -139,19 +139,21 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
 {
     unsigned left = 0;
 
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count;) {
         uint32_t unit = mym_unit_of(objects[i]);
         uint32_t slab = mym_heap.units[unit].first;
         struct mym_unit *u = &mym_heap.units[slab];
+        unsigned put;
 
         if (MYM_UNLIKELY(mym_heap.class[unit] != pool->class))
             mym_fatal("double free", objects[i]); /* its slab is gone already */
         if (u->arena != pool->arena) {
-            objects[left++] = objects[i];
+            objects[left++] = objects[i++];
             continue;
         }
-        mym_slab_put(slab, objects[i]);
-        pool->free++;
+        put = mym_slab_put(slab, objects + i, count - i);
+        pool->free += put;
+        i += put;
         if (u->free == mym_classes[pool->class].objects) {
             unlink_slab(pool, slab);
             drop_slab(pool, slab);
