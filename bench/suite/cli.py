@@ -16,7 +16,7 @@ from .store import Folder
 RESULTS = pathlib.Path(os.environ.get("MYMALLOC_RESULTS", ROOT + "/results"))
 BUILD = ROOT + "/build/release"
 BUDGET = {"quick": 110, "default": 20 * 60, "full": 4 * 3600}
-SCALE = {"quick": 0.2, "default": 0.3, "full": 0.5}
+SCALE = {"quick": 0.1, "default": 0.3, "full": 0.5}
 
 TEXT = """\
 Measure heap allocators against each other and say which is best for what, how sure.
@@ -77,7 +77,7 @@ def parser():
                        f"(default {units.clock(BUDGET['default'])}, --quick "
                        f"{units.clock(BUDGET['quick'])}, --full {units.clock(BUDGET['full'])})")
     parse.add_argument("--scale", metavar="X", type=float,
-                       help="multiply the work of each cell (default 0.3, --quick 0.2, --full 0.5)")
+                       help="multiply the work of each cell (default 0.3, --quick 0.1, --full 0.5)")
     parse.add_argument("--timeout", metavar="TIME", default="120s",
                        help="a process that takes longer has failed (default %(default)s)")
     parse.add_argument("--seed", metavar="N", type=int,
@@ -236,7 +236,7 @@ def bench(options, command):
 def execute(plan, record, options):
     """Run, and report on whatever was finished however it ended."""
     from . import report  # matplotlib takes a second to load: not for a mistyped option
-    print(f"{len(plan.cells)} cells, {len(plan.columns)} columns, seed {plan.seed}, "
+    print(f"{len(plan.cells)} cells, {len(plan.columns)} allocators, seed {plan.seed}, "
           f"results in {plan.folder.path}", file=sys.stderr)
     started = time.monotonic()
     runner = Runner(plan, Progress(0))
@@ -266,7 +266,7 @@ def execute(plan, record, options):
 
 def main(argv=None):
     argv = list(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if argv and argv[0] in ("compare", "compare-builds", "report"):
             from . import compare  # only these forms need it

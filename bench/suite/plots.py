@@ -10,6 +10,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as pyplot  # noqa: E402  (after the backend is chosen)
+from matplotlib.lines import Line2D  # noqa: E402
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter  # noqa: E402
 
 from . import analysis, units  # noqa: E402
@@ -165,7 +166,7 @@ def ratio_chart(cells, result, palette):
 
 
 def legend(figure, names, palette):
-    handles = [pyplot.Line2D([], [], color=palette[name], marker=MARKS.get(name, "P"), linestyle="",
+    handles = [Line2D([], [], color=palette[name], marker=MARKS.get(name, "P"), linestyle="",
                              label=name) for name in names]
     across = min(len(names), int(figure.get_figwidth() / 1.15))
     figure.legend(handles=handles, loc="upper left", ncols=across, handletextpad=0.2,
@@ -212,7 +213,8 @@ def pareto(result, palette):
 
 def few_log_ticks(axis):
     low, high = axis.get_view_interval()
-    for steps in ((1,), (1, 2, 5), (1, 1.2, 1.5, 2, 3, 5, 7), (1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
+    for steps in ((1,), (1, 2, 5), (1, 1.2, 1.5, 2, 3, 5, 7),
+                  (1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
         ticks = [round(step * 10.0 ** power, 6) for power in range(-4, 5) for step in steps
                  if low <= step * 10.0 ** power <= high]
         if len(ticks) >= 3:
@@ -330,7 +332,8 @@ def latency(cell, palette):
         axes.set_yscale("log")
         axes.set_xticks(range(4), ["p50", "p99", "p99.9", "max"])
         axes.set_title(call)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: units.seconds(y / 1e9).replace(".00", "").replace(".0", "")))
+        axes.yaxis.set_major_formatter(FuncFormatter(
+            lambda y, _: units.seconds(y / 1e9).replace(".00", "").replace(".0", "")))
         axes.yaxis.set_minor_formatter(NullFormatter())
     legend(figure, [row["column"] for row in shown], palette)
     return figure

@@ -1,5 +1,5 @@
 """All reports of a results folder, made from its samples."""
-from . import analysis, plots, report_html, report_text
+from . import Problem, analysis, plots, report_html, report_text
 
 terminal = report_text.terminal
 
@@ -13,6 +13,10 @@ def write(folder):
     folder.write("results.csv", report_text.table_csv(result))
     folder.write("report.md", report_text.markdown(result))
     folder.write("table.txt", report_text.terminal(result))
-    drawings = plots.draw(result, folder.path / "plots")
+    try:
+        drawings = plots.draw(result, folder.path / "plots")
+    except OSError as error:
+        raise Problem(f"cannot write {folder.path / 'plots'}: {error.strerror}; the samples are "
+                      f"kept, ci/bench report {folder.path} goes on from them") from None
     folder.write("report.html", report_html.page(result, run, drawings))
     return result

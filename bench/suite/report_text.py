@@ -22,13 +22,13 @@ def failures(result):
 def state(result):
     """What kept the run from being whole, or nothing."""
     lines = []
-    if result["stopped"]:
-        lines.append(f"Stopped early: {result['stopped']}.")
     short = [cell["name"] for cell in result["cells"]
              if any((row.get("ratio") or {}).get("verdict") == "too few blocks" for row in cell["rows"])]
     if short:
         lines.append(f"{len(short)} of {len(result['cells'])} cells have too few blocks for an interval: "
                      "raise --budget or --rounds, or lower --scale or the number of cells.")
+    if result["stopped"] and (short or result["unfinished"] or not result["finished"]):
+        lines.insert(0, f"Stopped early: {result['stopped']}.")
     if result["unfinished"]:
         lines.append(f"Not run: {', '.join(result['unfinished'])}.")
     return lines
@@ -100,15 +100,17 @@ def table_csv(result):
                    for key in row.get("more", {})})
     writer.writerow(["cell", "allocator", "failure", "runs", "ops_per_second", "ratio",
                      "ratio_low", "ratio_high", "verdict", "peak_rss_bytes", "rss_per_live",
+                     "best_other", "vs_best", "vs_best_low", "vs_best_high", "vs_best_verdict",
                      "threads", "more_threads_than_cores", *more])
     for cell in result["cells"]:
         for row in cell["rows"]:
-            ratio = row.get("ratio") or {}
+            ratio, other = row.get("ratio") or {}, row.get("against_best") or {}
             writer.writerow([
                 cell["name"], row["column"], row["failure"] or "", row.get("runs", ""),
                 row.get("speed", ""), *(blank(ratio.get(key)) for key in
                                         ("median", "low", "high", "verdict")),
                 blank(row.get("peak_rss")), blank(row.get("rss_per_live")),
+                *(blank(other.get(key)) for key in ("column", "median", "low", "high", "verdict")),
                 blank(cell["threads"]), int(cell["crowded"]),
                 *(blank(row.get("more", {}).get(key)) for key in more)])
     return out.getvalue()

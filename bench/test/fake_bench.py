@@ -2,7 +2,8 @@
 """A stand-in for mymalloc-bench that does what its cell's name says.
 
 It keeps to the same contract, so that the runner can be shown every way in which a
-process may go wrong. Speeds: FAKE_SPEEDS, "glibc=1,suite_test_a=2"; times noise of 1 %.
+process may go wrong. Speeds: FAKE_SPEEDS, "glibc=1,suite_test_a=2"; times noise of 1 %,
+which the number of runs so far decides: a test that passes passes again.
 """
 import json
 import os
@@ -21,15 +22,23 @@ def option(name):
     return next((a[len(prefix):] for a in sys.argv[1:] if a.startswith(prefix)), None)
 
 
+def noise():
+    """Random numbers of the n-th run under this build folder."""
+    path = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "runs")
+    with open(path, "ab") as file:
+        file.write(b".")
+        return random.Random(file.tell())
+
+
 def libc():
     with open("/proc/self/maps", encoding="utf-8") as maps:
         return next(line.split()[-1] for line in maps if "/libc.so.6" in line)
 
 
-def document(cell, preload):
+def document(cell, preload, rng):
     name = os.path.basename(preload).removeprefix("lib").removesuffix(".so") if preload else "glibc"
     speeds = dict(pair.split("=") for pair in os.environ.get("FAKE_SPEEDS", "glibc=1").split(","))
-    speed = 1e6 * float(speeds.get(name, 1)) * random.gauss(1, 0.01)
+    speed = 1e6 * float(speeds.get(name, 1)) * rng.gauss(1, 0.01)
     entry = {"name": cell, "run_type": "iteration", "iterations": 1, "real_time": 1e9 / speed,
              "cpu_time": 1e9 / speed, "time_unit": "ms", "ops": 1e6, "ops_per_second": speed,
              "live_bytes": 2**20, "peak_rss_bytes": 3 * 2**20, "base_rss_bytes": 2**20,
@@ -45,7 +54,8 @@ def main():
         return 0
     cell = option("filter").strip("^$").replace("\\", "")
     preload = os.environ.get("LD_PRELOAD")
-    content = document(cell, preload)
+    rng = noise()
+    content = document(cell, preload, rng)
     text = json.dumps(content)
     kind = cell.partition("/")[2]
     log = os.environ.get("FAKE_LOG")
@@ -55,7 +65,7 @@ def main():
     if kind == "second":
         time.sleep(0.2)
     if preload and cell.startswith("bad/"):
-        if kind == "crash" or kind == "sometimes" and random.random() < 0.5:
+        if kind == "crash" or kind == "sometimes" and rng.random() < 0.5:
             os.kill(os.getpid(), signal.SIGSEGV)
         if kind == "hang":
             time.sleep(60)
@@ -68,7 +78,7 @@ def main():
             content["context"]["allocator_path"] = libc()
             text = json.dumps(content)
         if kind == "version":
-            content["context"]["allocator_version"] = f"random {random.random()}"
+            content["context"]["allocator_version"] = f"random {rng.random()}"
             text = json.dumps(content)
         if kind == "damaged":
             content["benchmarks"][0]["failed"] = 1
