@@ -7,7 +7,9 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/allocator/include/mymalloc
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev)
 
 set_target_properties(mymalloc_preload PROPERTIES EXPORT_NAME preload)
-install(TARGETS mymalloc mymalloc_static mymalloc_preload EXPORT mymalloc
+set_target_properties(mymalloc_preload_static PROPERTIES EXPORT_NAME preload_static)
+install(TARGETS mymalloc mymalloc_static mymalloc_preload mymalloc_preload_static
+  EXPORT mymalloc
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT dev
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)
 
