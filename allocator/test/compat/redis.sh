@@ -5,6 +5,7 @@ need redis-server redis-cli redis-benchmark perl
 port=$(free_port)
 # While it reads its dump, redis answers everything with LOADING.
 answers() { redis-cli -p "$port" ping | grep -x PONG >/dev/null; }
+cli() { redis-cli -p "$port" "$@"; }
 start() {
     LD_PRELOAD=$MYMALLOC_PRELOAD redis-server --port "$port" --bind 127.0.0.1 --save '' --dir "$work" \
         --daemonize no >>"$work/log" 2>&1 &
@@ -12,7 +13,6 @@ start() {
     until_true 20 answers
     took "${servers[-1]}"
 }
-cli() { redis-cli -p "$port" "$@"; }
 start
 with redis-benchmark -p "$port" -q -n 40000 -c 20 -P 8 -d 100 -r 50000 -t set,get,lpush,hset,zadd \
     >"$work/benchmark"

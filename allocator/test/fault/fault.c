@@ -304,7 +304,7 @@ static void live_within(size_t room)
                    got, again, sizes[i]);
     }
     errno = 0;
-    CHECK(!malloc(room + ((size_t)1 << 20)) && errno == ENOMEM);
+    CHECK(!malloc(room + ((size_t)256 << 20)) && errno == ENOMEM);
     play(test_seed(), 5000);
     free_all();
     malloc_trim(0);

@@ -1,0 +1,192 @@
+/*
+ * memory.c - what a program's memory may come to. Each case prints one number in KiB or
+ * a count, and the shell test beside it compares mymalloc's with libc's where the promise
+ * is made in those terms.
+ */
+#include "check.h"
+#include "family.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A field of /proc/self/status in KiB. Read without stdio, so as not to allocate. */
+static size_t status_kib(const char *field)
+{
+    char text[4096];
+    FILE *file = fopen("/proc/self/status", "r");
+    size_t value = 0;
+
+    CHECK(file);
+    while (fgets(text, sizeof(text), file))
+        if (!strncmp(text, field, strlen(field)) && text[strlen(field)] == ':')
+            value = strtoul(text + strlen(field) + 1, NULL, 10);
+    fclose(file);
+    CHECKF(value, "no %s", field);
+    return value;
+}
+
+static void *map(size_t bytes)
+{
+    void *p =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    CHECK(p != MAP_FAILED);
+    return p;
+}
+
+/* A program that does next to nothing. */
+static void trivial(void)
+{
+    void *objects[100];
+
+    for (int i = 0; i < 100; i++)
+        objects[i] = memset(malloc((size_t)i * 10), 1, (size_t)i * 10);
+    for (int i = 0; i < 100; i++)
+        free(objects[i]);
+    printf("trivial %zu\n", status_kib("VmHWM"));
+}
+
+/* Small objects of one size in many pages: how many mappings they take. */
+static void mappings(void)
+{
+    size_t bytes = (size_t)env_number("TEST_MIB", 512) << 20, count = bytes / 128,
+           lines = 0;
+    void **objects = map(count * sizeof(*objects));
+    FILE *file;
+    int byte;
+
+    for (size_t i = 0; i < count; i++)
+        objects[i] = memset(malloc(100 + i % 28), 1, 100);
+    file = fopen("/proc/self/maps", "r");
+    CHECK(file);
+    while ((byte = getc(file)) != EOF)
+        lines += byte == '\n';
+    fclose(file);
+    printf("mappings %zu\n", lines);
+    for (size_t i = 0; i < count; i++)
+        free(objects[i]);
+    munmap(objects, count * sizeof(*objects));
+}
+
+/* Free much, keep some, then make no call: what is resident 5 s later beyond the rest. */
+static void idle(void)
+{
+    size_t bytes = (size_t)env_number("TEST_MIB", 512) << 20, count = bytes / 200;
+    struct timespec five = {5, 0};
+    void **objects = map(count * sizeof(*objects));
+    size_t live = 0;
+
+    for (size_t i = 0; i < count; i++)
+        objects[i] = memset(malloc(200), 1, 200);
+    for (size_t i = 0; i < count - count / 64; i++)
+        free(objects[i]);
+    live = count / 64 * 200 + count * sizeof(*objects);
+    nanosleep(&five, NULL);
+    printf("idle %zd\n", ((ssize_t)resident_bytes() - (ssize_t)live) / 1024);
+}
+
+/* One thread makes, another only frees: resident memory beyond what is in use. */
+#define BATCHES 64
+#define BATCH   2000
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    void *batch[BATCHES][BATCH];
+    unsigned made, freed;
+} queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
+
+static const unsigned rounds = 1500;
+
+static void *only_free(void *unused)
+{
+    for (unsigned round = 0; round < rounds; round++) {
+        pthread_mutex_lock(&queue.lock);
+        while (queue.made == round)
+            pthread_cond_wait(&queue.moved, &queue.lock);
+        pthread_mutex_unlock(&queue.lock);
+        for (unsigned i = 0; i < BATCH; i++)
+            free(queue.batch[round % BATCHES][i]);
+        pthread_mutex_lock(&queue.lock);
+        queue.freed++;
+        pthread_cond_signal(&queue.moved);
+        pthread_mutex_unlock(&queue.lock);
+    }
+    return unused;
+}
+
+static void bounded(void)
+{
+    size_t before = resident_bytes(), peak = 0, live = (size_t)BATCHES * BATCH * 100;
+    uint64_t random = test_seed();
+    pthread_t consumer;
+
+    memset(queue.batch, 1, sizeof(queue.batch));
+    before = resident_bytes();
+    CHECK(pthread_create(&consumer, NULL, only_free, NULL) == 0);
+    for (unsigned round = 0; round < rounds; round++) {
+        pthread_mutex_lock(&queue.lock);
+        while (round - queue.freed >= BATCHES)
+            pthread_cond_wait(&queue.moved, &queue.lock);
+        pthread_mutex_unlock(&queue.lock);
+        for (unsigned i = 0; i < BATCH; i++) {
+            size_t size = 60 + next_random(&random) % 80;
+
+            queue.batch[round % BATCHES][i] = memset(malloc(size), 1, size);
+        }
+        pthread_mutex_lock(&queue.lock);
+        queue.made++;
+        pthread_cond_signal(&queue.moved);
+        pthread_mutex_unlock(&queue.lock);
+        if (round % 50 == 0 && resident_bytes() > peak)
+            peak = resident_bytes();
+    }
+    CHECK(pthread_join(consumer, NULL) == 0);
+    printf("bounded %zu live %zu\n", (peak - before) / 1024, live / 1024);
+    CHECKF(peak - before <= live * 13 / 10 + ((size_t)4 << 20),
+           "%zu KiB for at most %zu KiB in use", (peak - before) / 1024, live / 1024);
+}
+
+/* Threads that each hold a few hundred bytes and wait. */
+static pthread_barrier_t all_here, all_done;
+
+static void *hold_little(void *unused)
+{
+    void *objects[4];
+
+    for (size_t i = 0; i < 4; i++)
+        objects[i] = memset(malloc(50 + i * 30), 1, 50);
+    pthread_barrier_wait(&all_here);
+    pthread_barrier_wait(&all_done);
+    for (int i = 0; i < 4; i++)
+        free(objects[i]);
+    return unused;
+}
+
+static void crowd(void)
+{
+    unsigned count = (unsigned)env_number("TEST_THREADS", 2000);
+    pthread_t *threads = map(count * sizeof(*threads));
+    pthread_attr_t attributes;
+
+    pthread_barrier_init(&all_here, NULL, count + 1);
+    pthread_barrier_init(&all_done, NULL, count + 1);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 64 << 10);
+    for (unsigned i = 0; i < count; i++)
+        CHECK(pthread_create(&threads[i], &attributes, hold_little, NULL) == 0);
+    pthread_barrier_wait(&all_here);
+    printf("crowd %zu\n", resident_bytes() / 1024);
+    pthread_barrier_wait(&all_done);
+    for (unsigned i = 0; i < count; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+const struct test tests[] = {
+    {"trivial", trivial}, {"mappings", mappings}, {"idle", idle},
+    {"bounded", bounded}, {"crowd", crowd},       {NULL, NULL},
+};
