@@ -1,0 +1,238 @@
+/* heap.c - size classes, page heap and slabs by themselves, against plain models. */
+#include "check.h"
+#include "family.h"
+
+#include "heap/heap.h"
+#include "heap/sizes.h"
+
+#include <string.h>
+
+/* ---- size classes ---- */
+
+static void classes_fit(void)
+{
+    free(malloc(1)); /* the tables are made at the first request */
+    CHECK(mym_class_count > 1 && mym_class_count <= MYM_CLASSES);
+    for (unsigned c = 1; c < mym_class_count; c++) {
+        const struct mym_class *class = &mym_classes[c];
+
+        CHECK(class->size % MYM_ALIGNMENT == 0);
+        CHECK(c == 1 || class->size > mym_classes[c - 1].size);
+        CHECK((size_t) class->objects * class->size <= class->units * MYM_UNIT);
+        CHECK((size_t)(class->objects + 1) * class->size > class->units * MYM_UNIT);
+        CHECK(class->capacity > 0 && class->room >= class->capacity);
+    }
+    for (size_t size = 0; size <= MYM_CLASS_MAX; size++) {
+        unsigned c = mym_class_of(size);
+
+        CHECKF(c > 0 && c < mym_class_count && mym_classes[c].size >= size, "size %zu",
+               size);
+        CHECKF(c == 1 || mym_classes[c - 1].size < size,
+               "size %zu fits a smaller class", size);
+    }
+}
+
+/* The file promises what is lost inside an object. */
+static void classes_waste_little(void)
+{
+    for (size_t size = 129; size <= MYM_CLASS_MAX; size++) {
+        size_t given = mym_classes[mym_class_of(size)].size;
+
+        CHECKF((given - size) * 100 <= given * (size <= 1024 ? 11u : 20u),
+               "%zu for %zu", given, size);
+    }
+}
+
+static void division_is_exact(void)
+{
+    for (unsigned c = 1; c < mym_class_count; c++)
+        for (uint64_t offset = 0; offset < mym_classes[c].units * MYM_UNIT; offset++)
+            CHECKF(offset * mym_classes[c].inverse >> 40 ==
+                       offset / mym_classes[c].size,
+                   "class %u, offset %llu", c, (unsigned long long)offset);
+}
+
+static void aligned_classes_are_aligned(void)
+{
+    for (size_t alignment = 16; alignment <= MYM_CLASS_MAX; alignment *= 2)
+        for (size_t size = 0; size <= MYM_CLASS_MAX; size += 1 + size / 50) {
+            unsigned c = mym_class_of_aligned(alignment, size);
+
+            CHECKF(c == 0 || (mym_classes[c].size >= size &&
+                              mym_classes[c].size % alignment == 0),
+                   "alignment %zu, size %zu: class %u", alignment, size, c);
+            CHECKF(c != 0 || size > alignment || alignment > 4096,
+                   "alignment %zu, size %zu", alignment, size);
+        }
+}
+
+/* ---- page heap ---- */
+
+enum { SPANS = 200 };
+
+static struct span {
+    uint32_t first, units;
+} spans[SPANS];
+
+static unsigned char *bytes_of(const struct span *span)
+{
+    return mym_unit_address(span->first);
+}
+
+/* The mark of a span is in the first and last word of each of its units. */
+static void mark(const struct span *span)
+{
+    for (uint32_t u = 0; u < span->units; u++) {
+        uint64_t word = (uint64_t)span->first << 20 | u;
+
+        memcpy(bytes_of(span) + u * MYM_UNIT, &word, 8);
+        memcpy(bytes_of(span) + (u + 1) * MYM_UNIT - 8, &word, 8);
+    }
+}
+
+static void check_mark(const struct span *span)
+{
+    for (uint32_t u = 0; u < span->units; u++) {
+        uint64_t word = (uint64_t)span->first << 20 | u;
+
+        CHECK(!memcmp(bytes_of(span) + u * MYM_UNIT, &word, 8));
+        CHECK(!memcmp(bytes_of(span) + (u + 1) * MYM_UNIT - 8, &word, 8));
+    }
+}
+
+static void check_zero(const struct span *span)
+{
+    for (size_t i = 0; i < span->units * MYM_UNIT; i += 8) {
+        uint64_t word;
+
+        memcpy(&word, bytes_of(span) + i, 8);
+        CHECKF(!word, "byte %zu of %u units said to be zero", i, span->units);
+    }
+}
+
+static void take_span(struct span *span, uint64_t *random)
+{
+    uint32_t align = next_random(random) % 4 ? 1 : 1u << next_random(random) % 6;
+    bool zeroed;
+
+    span->units =
+        1 + (uint32_t)(next_random(random) % (next_random(random) % 8 ? 6 : 100));
+    span->first = mym_pages_take(span->units, align, MYM_LARGE, &zeroed);
+    CHECK(span->first);
+    CHECK((uintptr_t)bytes_of(span) % (align * MYM_UNIT) == 0);
+    for (int i = 0; i < SPANS; i++)
+        if (&spans[i] != span && spans[i].units)
+            CHECKF(spans[i].first + spans[i].units <= span->first ||
+                       span->first + span->units <= spans[i].first,
+                   "units %u+%u and %u+%u", spans[i].first, spans[i].units, span->first,
+                   span->units);
+    if (zeroed)
+        check_zero(span);
+    mark(span);
+}
+
+static void put_span(struct span *span)
+{
+    check_mark(span);
+    mym_pages_put(span->first);
+    span->units = 0;
+}
+
+static void resize_span(struct span *span, uint64_t *random)
+{
+    uint32_t units = 1 + (uint32_t)(next_random(random) % (span->units * 2));
+
+    check_mark(span);
+    if (!mym_pages_resize(span->first, units))
+        return;
+    if (units < span->units)
+        span->units = units;
+    check_mark(span);
+    span->units = units;
+    mark(span);
+}
+
+/* Random spans, purges between; free memory and its longest run come back whole. */
+static void spans_come_and_go(void)
+{
+    uint64_t random = test_seed();
+    size_t in_use, mapped;
+    int steps = is_slow() ? 2000 : 20000;
+    struct mym_pages_info info = mym_pages_info();
+
+    in_use = info.mapped - info.free;
+    for (int step = 0; step < steps; step++) {
+        struct span *span = &spans[next_random(&random) % SPANS];
+
+        if (!span->units)
+            take_span(span, &random);
+        else if (next_random(&random) % 3 == 0)
+            resize_span(span, &random);
+        else
+            put_span(span);
+        if (step % 1000 == 0)
+            mym_pages_purge((next_random(&random) % 64) << 20);
+        if (step % 500 == 0)
+            CHECK(mym_pages_verify() == 0);
+    }
+    for (int i = 0; i < SPANS; i++)
+        if (spans[i].units)
+            put_span(&spans[i]);
+    CHECK(mym_pages_verify() == 0);
+    info = mym_pages_info();
+    mapped = info.mapped;
+    CHECKF(mapped - info.free == in_use, "%zu bytes in use, before %zu",
+           mapped - info.free, in_use);
+    /* Coalesced: what this test freed is in a few long runs, not in hundreds. */
+    CHECKF(info.runs <= 12, "%u runs, the longest of %u units", info.runs,
+           info.longest);
+    mym_pages_purge(0);
+    CHECK(mym_pages_info().dirty == 0);
+}
+
+/* ---- slabs ---- */
+
+static void slab_gives_each_object_once(void)
+{
+    static void *objects[4096];
+    static unsigned char seen[4096];
+
+    for (unsigned c = 1; c < mym_class_count; c++) {
+        const struct mym_class *class = &mym_classes[c];
+        uint32_t slab = mym_slab_make(c, 0, false);
+        char *start = mym_unit_address(slab);
+        unsigned got = 0;
+
+        CHECK(slab);
+        memset(seen, 0, sizeof(seen));
+        while (got < class->objects) {
+            unsigned more = mym_slab_take(slab, objects + got, 7);
+
+            CHECK(more > 0 && more <= 7);
+            got += more;
+        }
+        CHECK(mym_slab_take(slab, objects + got, 7) == 0);
+        for (unsigned i = 0; i < got; i++) {
+            size_t offset = (size_t)((char *)objects[i] - start);
+
+            CHECK(offset % class->size == 0 && offset / class->size < class->objects);
+            CHECK(!seen[offset / class->size]++);
+            CHECK(i == 0 || objects[i] > objects[i - 1]); /* lowest address first */
+        }
+        CHECK(mym_slab_put(slab, objects, got) == got);
+        CHECK(mym_heap.units[slab].free == class->objects);
+        CHECK(mym_slab_take(slab, objects, 1) == 1 && objects[0] == (void *)start);
+        CHECK(mym_slab_put(slab, objects, 1) == 1);
+        mym_pages_put(slab);
+    }
+}
+
+const struct test tests[] = {
+    {"classes_fit", classes_fit},
+    {"classes_waste_little", classes_waste_little},
+    {"division_is_exact", division_is_exact},
+    {"aligned_classes_are_aligned", aligned_classes_are_aligned},
+    {"spans_come_and_go", spans_come_and_go},
+    {"slab_gives_each_object_once", slab_gives_each_object_once},
+    {NULL, NULL},
+};
