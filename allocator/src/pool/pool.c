@@ -17,7 +17,7 @@
  * more than the second number of bytes. The upper bound also bounds magazines: emptied,
  * they stay, and for the smallest objects they are half as large as what they hold.
  */
-#define DEPOT_SHARE 2u
+#define DEPOT_SHARE 4u
 #define DEPOT_LOW   (256u << 10)
 #define DEPOT_HIGH  (16u << 20)
 
@@ -237,11 +237,13 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool,
 {
     struct mym_magazine *empty = NULL;
     struct mym_magazine *excess = NULL;
+    unsigned capacity;
     bool room;
 
     LOCK(pool);
     pool->overflows++;
     grow_batch(pool);
+    capacity = pool->batch;
     room = loaded == NULL || has_room(pool, used);
     if (room)
         empty = pop_empty(pool);
@@ -255,7 +257,7 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool,
         empty = loaded;
     }
     if (empty != NULL)
-        mym_magazine_set_capacity(empty, pool->batch);
+        mym_magazine_set_capacity(empty, capacity);
     return empty;
 }
 
