@@ -71,5 +71,5 @@ for ((i = 0; i < count; i++)); do
 done
 gcc -O1 -pthread -DCOUNT=$count -o "$work/main" "$work/main.c" -ldl
 same "$work/main" "$work"
-[[ $(cat "$work/got") == done ]] || fail "the program: $(cat "$work/got")"
+[[ $(cat "$work/got") == "done" ]] || fail "the program: $(cat "$work/got")"
 MYMALLOC_FRONTEND=tls same "$work/main" "$work"
