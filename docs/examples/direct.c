@@ -10,7 +10,7 @@ int main(void)
     const char *why;
     int count = 1000;
     int *squares = MyCalloc((size_t)count, sizeof *squares);
-    char *line = malloc(80); /* still libc's */
+    char *line = malloc(80); /* still libc's, unless malloc is overridden */
 
     if (!squares || !line) {
         perror("direct");
