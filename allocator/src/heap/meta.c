@@ -8,6 +8,9 @@
 
 #define STEP ((size_t)1 << 20)
 
+/* The first cache is the first record: not at the start of a page (slab.c, colour). */
+#define COLOUR 1600u
+
 static struct {
     struct mym_mutex lock;
     uintptr_t next, end;
@@ -22,16 +25,16 @@ void *mym_meta_take(size_t bytes, size_t align)
     mym_mutex_lock(&meta.lock, MYM_RANK_META);
     at = (meta.next + align - 1) & ~(align - 1);
     if (at + bytes > meta.end) {
-        size_t step = bytes + align > STEP ? bytes + align : STEP;
+        size_t step = COLOUR + bytes + align > STEP ? COLOUR + bytes + align : STEP;
         void *more = mym_os_map(step);
 
         if (more == NULL && step == STEP) /* a tight limit: no more than needed */
-            more =
-                mym_os_map(step = (bytes + align + MYM_PAGE) & ~(size_t)(MYM_PAGE - 1));
+            more = mym_os_map(step = (COLOUR + bytes + align + MYM_PAGE) &
+                                     ~(size_t)(MYM_PAGE - 1));
         if (more == NULL)
             goto out;
-        meta.next = (uintptr_t)more;
-        meta.end = meta.next + step;
+        meta.next = (uintptr_t)more + COLOUR;
+        meta.end = (uintptr_t)more + step;
         at = (meta.next + align - 1) & ~(align - 1);
     }
     meta.next = at + bytes;

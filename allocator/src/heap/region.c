@@ -14,6 +14,13 @@
 #define GROW_MIN MYM_CHUNK_UNITS /* 2 MiB */
 #define GROW_MAX 1024u           /* 64 MiB */
 
+/*
+ * Unit 0 stays absent: the end of every list, and a guard. That more do is for the
+ * class table: what every free reads of it would lie at the start of a page, where all
+ * else that is read begins too, and the first-level cache has few places for that.
+ */
+#define FIRST_UNIT 704u
+
 struct mym_hot mym_hot;
 struct mym_heap mym_heap;
 
@@ -163,7 +170,7 @@ bool mym_pages_init(void)
     tables += units * sizeof(mym_heap.bits[0]);
     mym_heap.base = (at + tables + chunk) & ~(chunk - 1);
     mym_pages.limit = (uint32_t)units - MYM_CHUNK_UNITS;
-    mym_pages.end = 1; /* unit 0 stays absent: the end of every list, and a guard */
+    mym_pages.end = FIRST_UNIT;
     mym_pages.most = mym_pages.near = UINT64_MAX; /* until configured */
     if (!map_tables(mym_pages.end))
         return false;

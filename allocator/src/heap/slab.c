@@ -12,6 +12,9 @@
 #include "base/check.h"
 #include "os/os.h"
 
+#define COLOURED_MAX 512
+#define COLOURS      (MYM_PAGE / MYM_CACHELINE / 2)
+
 static unsigned bit_words(unsigned objects)
 {
     return (objects + 63) / 64;
@@ -44,17 +47,35 @@ MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool populate)
     return slab;
 }
 
+/*
+ * Where the first objects of a fresh slab are taken from. Slabs start at the same line
+ * of a page, so the first objects of all classes, the only ones that a small program
+ * uses, would share one set of the first-level cache. Half a page, and small objects
+ * only: a trivial program would touch more pages for it.
+ */
+static unsigned colour(const struct mym_class *c)
+{
+    unsigned line = (unsigned)(c - mym_classes) * 13 % COLOURS;
+    unsigned objects = c->size <= COLOURED_MAX ? line * MYM_CACHELINE / c->size : 0;
+
+    return objects < 63 ? objects : 63;
+}
+
 unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
     uint64_t *bits = mym_heap.bits[slab];
     uintptr_t start = (uintptr_t)mym_unit_address(slab);
-    uintptr_t size = mym_classes[unit->class].size;
+    const struct mym_class *c = &mym_classes[unit->class];
+    uintptr_t size = c->size;
+    unsigned skip = unit->free == c->objects ? colour(c) : 0;
+    uint64_t skipped = bits[unit->scan] & (((uint64_t)1 << skip) - 1);
     unsigned word = unit->scan;
     unsigned got = 0;
 
-    if (want > unit->free)
-        want = unit->free;
+    if (want > unit->free - skip)
+        want = unit->free - skip;
+    bits[word] ^= skipped;
     unit->free = (uint16_t)(unit->free - want);
     unit->purged = 0;
     while (got < want) {
@@ -68,7 +89,9 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
         if (set == 0)
             word++;
     }
-    unit->scan = (uint8_t)word;
+    if (skipped == 0)
+        unit->scan = (uint8_t)word;
+    bits[unit->scan] |= skipped;
     return got;
 }
 

@@ -192,6 +192,34 @@ static void spans_come_and_go(void)
 
 /* ---- slabs ---- */
 
+/* A fresh slab starts with a call's worth from its colour; then the lowest are first. */
+static void check_order(void *const *objects, unsigned count)
+{
+    unsigned descents = 0;
+
+    for (unsigned i = 1; i < count; i++) {
+        descents += objects[i] < objects[i - 1];
+        CHECK(objects[i] > objects[i - 1] || i == 7);
+    }
+    CHECK(descents <= 1);
+}
+
+/* Small programs touch little else than the first objects: not all in one cache set. */
+static void first_objects_have_colours(void)
+{
+    unsigned char lines[MYM_PAGE / MYM_CACHELINE] = {0};
+
+    for (unsigned c = 1; c < mym_class_count && mym_classes[c].size <= 512; c++) {
+        uint32_t slab = mym_slab_make(c, 0, false);
+        void *object;
+
+        CHECK(slab && mym_slab_take(slab, &object, 1) == 1);
+        CHECK(++lines[(uintptr_t)object % MYM_PAGE / MYM_CACHELINE] <= 4);
+        CHECK(mym_slab_put(slab, &object, 1) == 1);
+        mym_pages_put(slab);
+    }
+}
+
 static void slab_gives_each_object_once(void)
 {
     static void *objects[4096];
@@ -202,6 +230,7 @@ static void slab_gives_each_object_once(void)
         uint32_t slab = mym_slab_make(c, 0, false);
         char *start = mym_unit_address(slab);
         unsigned got = 0;
+        void *first;
 
         CHECK(slab);
         memset(seen, 0, sizeof(seen));
@@ -217,11 +246,12 @@ static void slab_gives_each_object_once(void)
 
             CHECK(offset % class->size == 0 && offset / class->size < class->objects);
             CHECK(!seen[offset / class->size]++);
-            CHECK(i == 0 || objects[i] > objects[i - 1]); /* lowest address first */
         }
+        check_order(objects, got);
+        first = objects[0];
         CHECK(mym_slab_put(slab, objects, got) == got);
         CHECK(mym_heap.units[slab].free == class->objects);
-        CHECK(mym_slab_take(slab, objects, 1) == 1 && objects[0] == (void *)start);
+        CHECK(mym_slab_take(slab, objects, 1) == 1 && objects[0] == first);
         CHECK(mym_slab_put(slab, objects, 1) == 1);
         mym_pages_put(slab);
     }
@@ -234,5 +264,6 @@ const struct test tests[] = {
     {"aligned_classes_are_aligned", aligned_classes_are_aligned},
     {"spans_come_and_go", spans_come_and_go},
     {"slab_gives_each_object_once", slab_gives_each_object_once},
+    {"first_objects_have_colours", first_objects_have_colours},
     {NULL, NULL},
 };
