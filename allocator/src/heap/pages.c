@@ -3,7 +3,8 @@
  *
  * Free runs are kept in bins by length and always coalesced: two free runs never touch
  * (boundary tags: the first and last record of a run name its ends). A request takes
- * the shortest run that fits, so long runs survive (best fit; Wilson et al., 1995).
+ * resident memory before other, and of equals the shortest run that fits, so that long
+ * runs survive (best fit; Wilson et al., 1995).
  *
  * A free unit is dirty while its pages may be resident. Dirty free memory beyond `keep`
  * is given back at once, longest runs first: memory comes back without a helper thread
@@ -31,10 +32,19 @@ static uint64_t in_use(void)
     return mym_pages.mapped - mym_pages.free - mym_pages.busy + mym_pages.outside;
 }
 
-/* Dirty units that may stay: none when the limit of the container is near. */
+/*
+ * Dirty units that may stay: none when the limit of the container is near. Programs with
+ * small objects hold free memory in depots and sparse slabs too: `keep` is for the sum,
+ * so the more slabs there are the less is left for free runs, down to 5/6.
+ */
 static uint32_t keep_now(void)
 {
-    return in_use() + mym_pages.dirty >= mym_pages.near ? 0 : mym_pages.keep;
+    uint32_t keep = mym_pages.keep;
+    uint32_t pools = mym_pages.slabs / 2;
+
+    if (in_use() + mym_pages.dirty >= mym_pages.near)
+        return 0;
+    return keep - (pools < keep / 6 ? pools : keep / 6);
 }
 
 void mym_pages_set_limit(size_t most, size_t near)
@@ -101,6 +111,8 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
     *zeroed = mym_runs_count_dirty(first, first + length) == 0;
     mym_runs_mark_dirty(first, first + length, false);
     set_span(first, length, kind);
+    if (kind == MYM_SLAB)
+        mym_pages.slabs += length;
 out:
     UNLOCK();
     return first;
@@ -230,15 +242,17 @@ void mym_pages_put(uint32_t first)
     LOCK();
     length = mym_heap.units[first].length;
     memset(&mym_heap.class[first], 0, length);
+    if (mym_heap.units[first].kind == MYM_SLAB)
+        mym_pages.slabs -= length;
     /* No unit inside a run may still pass for the start of a span: a second free of the
        same pointer must be seen even after the run was joined with others. */
     mym_heap.units[first].kind = MYM_FREE;
     mym_runs_mark_dirty(first, first + length, true);
     mym_runs_put(first, length);
-    /* A quarter more than needed, so that not every free pays a system call. */
+    /* A little more than needed: each call to the kernel costs as much as a page. */
     keep = keep_now();
     if (mym_pages.dirty > keep)
-        purge_locked(keep - keep / 4);
+        purge_locked(keep - keep / 64);
     UNLOCK();
 }
 
@@ -279,7 +293,7 @@ static size_t expect(bool fact, const char *what)
 size_t mym_pages_verify(void)
 {
     size_t bad = 0;
-    uint32_t free = 0, dirty = 0, listed = 0;
+    uint32_t free = 0, dirty = 0, slabs = 0, listed = 0;
     uint8_t last = MYM_ABSENT;
 
     if (mym_pages.limit == 0)
@@ -306,6 +320,7 @@ size_t mym_pages_verify(void)
         } else if (u->kind != MYM_BUSY) {
             bad += expect(marked == 0, "unit in use is marked dirty");
         }
+        slabs += u->kind == MYM_SLAB ? length : 0;
         last = u->kind;
         unit += length;
     }
@@ -320,6 +335,7 @@ size_t mym_pages_verify(void)
         }
     bad += expect(free == mym_pages.free && listed == free, "free units do not add up");
     bad += expect(dirty == mym_pages.dirty, "dirty units do not add up");
+    bad += expect(slabs == mym_pages.slabs, "units of slabs do not add up");
     UNLOCK();
     return bad;
 }

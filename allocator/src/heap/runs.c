@@ -8,6 +8,9 @@
 /* One bin for each length up to 63, then four per doubling. */
 #define EXACT_BINS 64u
 
+/* Runs that a search compares. */
+#define LOOKS 64u
+
 /* ---- dirty bits ---- */
 
 static uint64_t range_mask(uint32_t from, uint32_t to, uint32_t word)
@@ -127,25 +130,36 @@ static unsigned next_filled(unsigned bin)
     return MYM_RUN_BINS;
 }
 
-/* The shortest free run of at least `length` units, at the lower address, or 0. */
+/* Pages are what costs: the units of a run's start that would fault. */
+static uint32_t cost_of(uint32_t run, uint32_t length)
+{
+    return length - mym_runs_count_dirty(run, run + length);
+}
+
+/*
+ * Of the runs of at least `length` units the one whose start is dirtiest, so that memory
+ * which is resident is used before more is; of these the shortest, at the lower address.
+ */
 uint32_t mym_runs_find(uint32_t length)
 {
-    for (unsigned bin = mym_runs_bin_of(length) - 1;
-         (bin = next_filled(bin)) < MYM_RUN_BINS;) {
-        uint32_t best = 0;
-        unsigned looks = 0;
+    uint32_t best = 0, best_cost = UINT32_MAX;
+    unsigned looks = 0;
 
-        for (uint32_t run = mym_pages.bins[bin]; run != 0 && looks < 32;
+    for (unsigned bin = mym_runs_bin_of(length) - 1;
+         best_cost > 0 && (bin = next_filled(bin)) < MYM_RUN_BINS;)
+        for (uint32_t run = mym_pages.bins[bin]; run != 0 && looks < LOOKS;
              run = mym_heap.units[run].next) {
             uint32_t has = mym_heap.units[run].length;
-            uint32_t best_has = best == 0 ? UINT32_MAX : mym_heap.units[best].length;
+            uint32_t cost = has < length ? UINT32_MAX : cost_of(run, length);
 
             looks += has >= length; /* runs too short for us do not count as a look */
-            if (has >= length && (has < best_has || (has == best_has && run < best)))
+            if (cost < best_cost ||
+                (cost == best_cost && best != 0 &&
+                 (has < mym_heap.units[best].length ||
+                  (has == mym_heap.units[best].length && run < best)))) {
                 best = run;
+                best_cost = cost;
+            }
         }
-        if (best != 0)
-            return best;
-    }
-    return 0;
+    return best;
 }

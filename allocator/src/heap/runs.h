@@ -12,6 +12,7 @@
  * mapped == units in spans + free + busy
  * free   == sum of the lengths of the runs in the bins
  * dirty  == number of set dirty bits of the units of these runs
+ * slabs  == units of spans of the kind MYM_SLAB
  */
 struct mym_pages {
     struct mym_mutex lock;
@@ -22,6 +23,7 @@ struct mym_pages {
     uint32_t free;    /* units in bins */
     uint32_t dirty;   /* of these, dirty */
     uint32_t busy;    /* units being purged */
+    uint32_t slabs;   /* units in slabs */
     uint32_t keep;    /* dirty units that may stay */
     uint64_t outside; /* units in mappings outside the regions */
     uint64_t most;    /* units that may be in use before requests fail */
@@ -47,7 +49,7 @@ void mym_runs_unlink(uint32_t first);
 /* The same for a run whose neighbours may be free: it is joined with them. */
 void mym_runs_put(uint32_t first, uint32_t length);
 
-/* The shortest free run of at least `length` units, at the lower address, or 0. */
+/* A free run of at least `length` units: resident memory first, then best fit. 0: none. */
 uint32_t mym_runs_find(uint32_t length);
 
 /* ---- region.c ---- */
