@@ -38,6 +38,8 @@
     "b 0b\n\t"                                      \
     ".popsection\n\t"
 
+#define MYM_RSEQ_NEXT "ldr %[tmp], [%[tmp], #-8]\n\tprfm pstl1keep, [%[tmp]]\n\t"
+
 #define MYM_RSEQ_FIELD(offset) ((char *)__builtin_thread_pointer() + (offset))
 #define MYM_RSEQ_INPUTS                                                     \
     [cs] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_cs)),                              \
@@ -50,11 +52,12 @@ MYM_INLINE void *mym_rseq_pop(size_t class)
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "ldr %[tmp], [%[cache], %[class], lsl #3]\n\t"
-                       "ldr %[object], [%[tmp], #-8]\n\t"
-                       "cbz %[object], %l[empty]\n\t"
-                       "sub %[tmp], %[tmp], #8\n\t"
-                       "str %[tmp], [%[cache], %[class], lsl #3]\n" MYM_RSEQ_END
+        MYM_RSEQ_BEGIN
+        "ldr %[tmp], [%[cache], %[class], lsl #3]\n\t"
+        "ldr %[object], [%[tmp], #-8]\n\t"
+        "cbz %[object], %l[empty]\n\t"
+        "sub %[tmp], %[tmp], #8\n\t"
+        "str %[tmp], [%[cache], %[class], lsl #3]\n" MYM_RSEQ_END MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [class] "r"(class)
         : "memory", "cc"

@@ -9,6 +9,7 @@
  *   pop   cache = front + delta[id]; top = cache->slot[class];
  *         object = top[-1]; if (!object) goto empty;
  *         cache->slot[class] = top - 1;                           <- commit
+ *         prefetch top[-2], which the next pop will return
  *   push  ...; if (*top == CEILING) goto full;
  *         *top = object;                  (nobody sees it before the commit)
  *         cache->slot[class] = top + 1;                           <- commit
@@ -52,6 +53,10 @@
     "jmp 0b\n\t"                                    \
     ".popsection\n\t"
 
+/* The caller will write to the object of the next pop too: its line is asked for now.
+   The magazine may be another's by now; any address can be prefetched. */
+#define MYM_RSEQ_NEXT "movq -8(%[tmp]), %[tmp]\n\tprefetchw (%[tmp])\n\t"
+
 #define MYM_RSEQ_INPUTS                                                            \
     [cs] "r"(mym_hot.rseq_cs), [id] "r"(mym_hot.rseq_id), [front] "r"(&mym_front), \
         [delta] "i"(offsetof(struct mym_front, delta))
@@ -62,12 +67,13 @@ MYM_INLINE void *mym_rseq_pop(size_t class)
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "movq (%[cache], %[class], 8), %[tmp]\n\t"
-                       "movq -8(%[tmp]), %[object]\n\t"
-                       "testq %[object], %[object]\n\t"
-                       "jz %l[empty]\n\t"
-                       "subq $8, %[tmp]\n\t"
-                       "movq %[tmp], (%[cache], %[class], 8)\n" MYM_RSEQ_END
+        MYM_RSEQ_BEGIN
+        "movq (%[cache], %[class], 8), %[tmp]\n\t"
+        "movq -8(%[tmp]), %[object]\n\t"
+        "testq %[object], %[object]\n\t"
+        "jz %l[empty]\n\t"
+        "subq $8, %[tmp]\n\t"
+        "movq %[tmp], (%[cache], %[class], 8)\n" MYM_RSEQ_END MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [class] "r"(class)
         : "memory", "cc"
