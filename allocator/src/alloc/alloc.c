@@ -80,7 +80,7 @@ void *mym_calloc(size_t count, size_t size)
 
     if (__builtin_mul_overflow(count, size, &bytes))
         return no_memory();
-    if (bytes <= MYM_CLASS_MAX) {
+    if (bytes <= MYM_SLOT_MAX) {
         object = mym_malloc(bytes);
     } else {
         object = is_started() ? take_large(bytes, 1, &zeroed) : NULL;
@@ -128,16 +128,27 @@ static bool fits(size_t usable, size_t size)
 }
 
 /*
- * What grows once grows again: a quarter more saves most of the copies. Never so much
- * that the size would no longer fit its place: a sized free must recognise it.
+ * What grows once grows again: a quarter more saves most of the copies, and a span can
+ * grow where it is. Never so much that the size would no longer fit its place: a sized
+ * free must recognise it.
  */
-static size_t room_to_grow(size_t usable, size_t size)
+static void *take_growing(size_t usable, size_t size)
 {
     size_t room = usable + usable / 4;
+    bool zeroed;
+    void *object;
 
-    if (size <= MYM_CLASS_MAX && room > MYM_CLASS_MAX)
-        room = MYM_CLASS_MAX;
-    return size < room ? room : size;
+    if (size <= MYM_SLOT_MAX)
+        return mym_malloc(size > room           ? size
+                          : room < MYM_SLOT_MAX ? room
+                                                : MYM_SLOT_MAX);
+    object = take_large(size > room ? size : room, 1, &zeroed);
+    return object != NULL ? object : no_memory();
+}
+
+static bool is_in_slab(const void *ptr)
+{
+    return mym_in_heap(ptr) && mym_heap.class[mym_unit_of(ptr)] != 0;
 }
 
 void *mym_realloc(void *ptr, size_t size)
@@ -152,14 +163,15 @@ void *mym_realloc(void *ptr, size_t size)
         return NULL;
     }
     usable = mym_usable(ptr);
-    if (usable <= MYM_CLASS_MAX && fits(usable, size))
-        return ptr;
-    if (usable > MYM_CLASS_MAX && size > MYM_CLASS_MAX && size <= MYM_SIZE_MAX) {
+    if (is_in_slab(ptr)) {
+        if (fits(usable, size))
+            return ptr;
+    } else if (size > MYM_SLOT_MAX && size <= MYM_SIZE_MAX) {
         fresh = mym_large_resize(ptr, size);
         if (fresh != NULL)
             return fresh;
     }
-    fresh = mym_malloc(size > usable ? room_to_grow(usable, size) : size);
+    fresh = size > usable ? take_growing(usable, size) : mym_malloc(size);
     if (fresh == NULL)
         return NULL;
     memcpy(fresh, ptr, size < usable ? size : usable);

@@ -7,7 +7,7 @@
 
 /*
  * What a full magazine holds: as many bytes for all classes, which bounds the memory
- * cached per CPU (52 classes, two magazines each: 1.1 MiB), and more for those that are
+ * cached per CPU (54 classes, two magazines each: 1.4 MiB), and more for those that are
  * found to be busy, out of a common budget (pool.c).
  */
 #define MAGAZINE_BYTES   (8u << 10)
@@ -24,13 +24,18 @@ static unsigned clamp(unsigned value, unsigned low, unsigned high)
     return value < low ? low : value > high ? high : value;
 }
 
-/* The shortest slab with at least 8 objects that loses at most 1/16 at its end. */
+/*
+ * The shortest slab with at least 8 objects that loses at most 1/16 at its end. Objects
+ * of whole units are slabs of their own: nothing but a cache in front of the page heap.
+ */
 static unsigned slab_units(unsigned size)
 {
     unsigned units = 1;
 
     if (size <= MYM_UNIT / 8)
         return 1;
+    if (size > MYM_SLOT_MAX)
+        return size / MYM_UNIT;
     while (units * MYM_UNIT / size < 8 ||
            units * MYM_UNIT % size > units * MYM_UNIT / 16)
         units++;
@@ -45,7 +50,8 @@ static void add_class(unsigned size)
     class->size = size;
     class->units = (uint8_t)slab_units(size);
     class->objects = (uint16_t)(class->units * MYM_UNIT / size);
-    class->capacity = (uint8_t)clamp(MAGAZINE_BYTES / size, 2, MAGAZINE_OBJECTS);
+    class->capacity =
+        (uint8_t)clamp(MAGAZINE_BYTES / size, size <= 16384 ? 2 : 1, MAGAZINE_OBJECTS);
     class->room = (uint8_t)clamp(MAGAZINE_BUSY / size, 4, MAGAZINE_OBJECTS);
     class->inverse = (((uint64_t)1 << 40) + size - 1) / size;
     mym_class_count++;
@@ -61,9 +67,11 @@ void mym_sizes_init(void)
     for (unsigned step = 16, size = 128; size < MYM_SMALL_MAX; step *= 2)
         for (unsigned i = 0; i < 8; i++)
             add_class(size += step);
-    for (unsigned step = 256, size = MYM_SMALL_MAX; size < MYM_CLASS_MAX; step *= 2)
+    for (unsigned step = 256, size = MYM_SMALL_MAX; size < MYM_SLOT_MAX; step *= 2)
         for (unsigned i = 0; i < 4; i++)
             add_class(size += step);
+    for (unsigned size = MYM_UNIT; size <= MYM_CLASS_MAX; size *= 2)
+        add_class(size);
 
     for (unsigned i = 0; i <= MYM_SMALL_MAX / 16; i++) {
         while (mym_classes[class].size < i * 16)
@@ -81,11 +89,13 @@ void mym_sizes_init(void)
 /*
  * Round up to the alignment, then to a class. The class lies on multiples of its step: a
  * step of at least the alignment is a multiple of it (both are powers of two); with a
- * smaller one, the rounded size is a class itself.
+ * smaller one, the rounded size is a class itself. Nothing is aligned to more than a unit.
  */
 unsigned mym_class_of_aligned(size_t alignment, size_t size)
 {
     size_t rounded = (size + (size == 0) + alignment - 1) & ~(alignment - 1);
 
-    return rounded >= size && rounded <= MYM_CLASS_MAX ? mym_class_of(rounded) : 0;
+    return rounded >= size && rounded <= MYM_CLASS_MAX && alignment <= MYM_UNIT
+               ? mym_class_of(rounded)
+               : 0;
 }

@@ -1,9 +1,10 @@
 /*
  * sizes.h - size classes: 16-byte steps to 128, then 8 per doubling to 1 KiB (at most
- * 11 % lost inside), then 4 per doubling to 32 KiB (at most 20 %).
+ * 11 % lost inside), then 4 per doubling to 32 KiB (at most 20 %); beyond, whole units:
+ * 64 and 128 KiB (what is not used of these is not touched, so it is not resident).
  *
  * Class 0 is no class. Every class size is a multiple of 16, and every power of two
- * between 16 and 32 KiB is one, so an aligned request finds a class that fits.
+ * between 16 bytes and 128 KiB is one, so an aligned request finds a class that fits.
  */
 #ifndef MYM_HEAP_SIZES_H
 #define MYM_HEAP_SIZES_H

@@ -13,7 +13,10 @@
 /* Free slots that a pool may keep resident in sparse slabs. */
 #define SPARSE_BYTES (4u << 20)
 
-/* A pool with so many slabs fills the next one too: at most 1/8 more than it uses. */
+/*
+ * A pool with so many slabs fills the next one too: at most 1/8 more than it uses, if no
+ * object is longer than a page. Of a longer one nobody may ever use the rest.
+ */
 #define POPULATE_FROM 8u
 
 #define LOCK(pool)   mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
@@ -87,8 +90,9 @@ static uint32_t pick_slab(struct mym_pool *pool)
 
 static bool add_slab(struct mym_pool *pool)
 {
-    uint32_t slab =
-        mym_slab_make(pool->class, pool->arena, pool->slabs >= POPULATE_FROM);
+    bool populate =
+        pool->slabs >= POPULATE_FROM && mym_classes[pool->class].size <= MYM_PAGE;
+    uint32_t slab = mym_slab_make(pool->class, pool->arena, populate);
 
     if (slab == 0)
         return false;

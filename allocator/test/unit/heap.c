@@ -35,7 +35,7 @@ static void classes_fit(void)
 /* The file promises what is lost inside an object. */
 static void classes_waste_little(void)
 {
-    for (size_t size = 129; size <= MYM_CLASS_MAX; size++) {
+    for (size_t size = 129; size <= MYM_SLOT_MAX; size++) {
         size_t given = mym_classes[mym_class_of(size)].size;
 
         CHECKF((given - size) * 100 <= given * (size <= 1024 ? 11u : 20u),
