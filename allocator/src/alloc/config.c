@@ -12,7 +12,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#define KEEP_DEFAULT ((size_t)56 << 20)
+#define KEEP_DEFAULT ((size_t)60 << 20)
 
 /* A number with an optional K, M or G; false when it is anything else. */
 static bool parse_bytes(const char *text, size_t *bytes)
@@ -131,7 +131,7 @@ static const struct variable {
     {"MYMALLOC_ARENAS", read_arenas, "all, llc, cpu or a number of CPUs",
      "CPUs that share an arena; default: all"},
     {"MYMALLOC_KEEP", read_keep, "bytes, with K, M or G",
-     "free memory that may stay resident; default: 56M"},
+     "free memory that may stay resident; default: 60M"},
     {"MYMALLOC_LIMIT", read_limit, "bytes above 0, with K, M or G",
      "memory that the heap may use before requests fail; default: no limit"},
     {"MYMALLOC_VERBOSE", read_verbose, "0 or 1",

@@ -119,6 +119,13 @@ uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind,
 /* Give a whole span back; it coalesces with its free neighbours. */
 void mym_pages_put(uint32_t first);
 
+/*
+ * Slabs without an object may stay with their pool: as free runs they would be resident
+ * too. False: no more of them. What was granted is to be given back.
+ */
+bool mym_pages_spare(uint32_t units);
+void mym_pages_unspare(uint32_t units);
+
 /* Resize a large span where it stands; false when the next units are not free. */
 bool mym_pages_resize(uint32_t first, uint32_t units);
 

@@ -20,6 +20,9 @@
 
 #include <string.h>
 
+/* Units of slabs without an object that pools may keep, all together: 8 MiB. */
+#define SPARE_MOST 128u
+
 struct mym_pages mym_pages;
 
 #define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
@@ -35,16 +38,36 @@ static uint64_t in_use(void)
 /*
  * Dirty units that may stay: none when the limit of the container is near. Programs with
  * small objects hold free memory in depots and sparse slabs too: `keep` is for the sum,
- * so the more slabs there are the less is left for free runs, down to 5/6.
+ * so the more slabs there are the less is left for free runs, down to 6/7.
  */
 static uint32_t keep_now(void)
 {
     uint32_t keep = mym_pages.keep;
     uint32_t pools = mym_pages.slabs / 2;
+    uint32_t spare = atomic_load_explicit(&mym_pages.spare, memory_order_relaxed);
 
     if (in_use() + mym_pages.dirty >= mym_pages.near)
-        return 0;
-    return keep - (pools < keep / 6 ? pools : keep / 6);
+        keep = 0;
+    atomic_store_explicit(&mym_pages.spare_most,
+                          keep < 4 * SPARE_MOST ? keep / 4 : SPARE_MOST,
+                          memory_order_relaxed);
+    keep -= pools < keep / 7 ? pools : keep / 7;
+    return keep - (spare < keep ? spare : keep);
+}
+
+bool mym_pages_spare(uint32_t units)
+{
+    uint32_t now = atomic_fetch_add(&mym_pages.spare, units) + units;
+
+    if (now <= atomic_load_explicit(&mym_pages.spare_most, memory_order_relaxed))
+        return true;
+    atomic_fetch_sub(&mym_pages.spare, units);
+    return false;
+}
+
+void mym_pages_unspare(uint32_t units)
+{
+    atomic_fetch_sub(&mym_pages.spare, units);
 }
 
 void mym_pages_set_limit(size_t most, size_t near)
@@ -167,6 +190,17 @@ static uint32_t stretch_start(uint32_t first, uint32_t *end, uint32_t excess)
     return from;
 }
 
+/* The bitmaps of free units: where these were slabs, 1/128 of their size. */
+static void purge_bits(uint32_t from, uint32_t end)
+{
+    uintptr_t page = MYM_PAGE;
+    uintptr_t low = ((uintptr_t)mym_heap.bits[from] + page - 1) & ~(page - 1);
+    uintptr_t high = (uintptr_t)mym_heap.bits[end] & ~(page - 1);
+
+    if (high > low)
+        mym_os_purge((void *)low, high - low); /* NOLINT */
+}
+
 /* Purge one run, which has dirty units, of at most `excess` of them; units given. */
 static uint32_t purge_run(uint32_t first, uint32_t excess)
 {
@@ -183,6 +217,7 @@ static uint32_t purge_run(uint32_t first, uint32_t excess)
     mym_pages.busy += length;
     UNLOCK();
     done = mym_os_purge(mym_unit_address(from), (size_t)(end - from) * MYM_UNIT);
+    purge_bits(first, first + length);
     LOCK();
     mym_pages.busy -= length;
     if (done) {

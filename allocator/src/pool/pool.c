@@ -294,6 +294,7 @@ void mym_pool_trim(struct mym_pool *pool, bool all)
     if (!all)
         shorten(pool);
     UNLOCK(pool);
+    mym_slabs_trim(pool, all);
 }
 
 /* ---- checking ---- */
@@ -329,7 +330,7 @@ size_t mym_pool_verify(struct mym_pool *pool)
 {
     size_t bad = 0;
     uint64_t free = 0, objects = 0;
-    uint32_t loaded = 0, empty = 0;
+    uint32_t loaded = 0, empty = 0, spare = 0;
 
     LOCK(pool);
     for (unsigned bin = 0; bin < MYM_SLAB_BINS; bin++)
@@ -337,8 +338,10 @@ size_t mym_pool_verify(struct mym_pool *pool)
              slab = mym_heap.units[slab].next) {
             bad += verify_slab(pool, slab, bin);
             free += mym_heap.units[slab].free;
+            spare += bin == MYM_BIN_SPARE;
         }
     bad += expect(free == pool->free, "free slots of a pool do not add up");
+    bad += expect(spare == pool->spare, "spare slabs of a pool do not add up");
     bad +=
         expect(pool->slots == (uint64_t)pool->slabs * mym_classes[pool->class].objects,
                "slots of a pool do not add up");

@@ -18,6 +18,7 @@
 enum mym_bin {
     MYM_BIN_THIRDS, /* three bins: less than a third free, two thirds, more */
     MYM_BIN_SPARSE = MYM_BIN_THIRDS + 3,
+    MYM_BIN_SPARE,  /* wholly free, kept for the next magazine */
     MYM_BIN_PURGED, /* sparse, and its free pages have been given back */
     MYM_SLAB_BINS,
     MYM_NO_BIN = 0xff,
@@ -42,6 +43,8 @@ struct mym_pool {
     uint32_t empty_count;
     uint32_t bins[MYM_SLAB_BINS]; /* slabs with free slots, by enum mym_bin */
     uint32_t slabs;
+    uint32_t spare,
+        spare_low; /* slabs in MYM_BIN_SPARE; the fewest since the last look */
     uint64_t slots, free;
     uint64_t misses, overflows; /* magazines that went out and came back */
 } __attribute__((aligned(128)));

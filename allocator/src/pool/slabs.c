@@ -35,6 +35,8 @@ unsigned mym_slabs_bin_of(const struct mym_unit *unit)
 
     if (unit->free == 0)
         return MYM_NO_BIN;
+    if (used == 0)
+        return MYM_BIN_SPARE;
     if (!is_sparse(used, objects))
         return MYM_BIN_THIRDS + (unit->free - 1u) * 3 / objects;
     /* Worth a second time only when far fewer objects are left than the first time. */
@@ -54,6 +56,11 @@ static void unlink_slab(struct mym_pool *pool, uint32_t slab)
         mym_heap.units[unit->prev].next = unit->next;
     else
         pool->bins[unit->bin] = unit->next;
+    if (unit->bin == MYM_BIN_SPARE) {
+        mym_pages_unspare(unit->length);
+        if (--pool->spare < pool->spare_low)
+            pool->spare_low = pool->spare;
+    }
 }
 
 static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
@@ -63,6 +70,7 @@ static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
     unit->bin = (uint8_t)bin;
     if (bin == MYM_NO_BIN)
         return;
+    pool->spare += bin == MYM_BIN_SPARE; /* its units have been granted */
     unit->prev = 0;
     unit->next = pool->bins[bin];
     if (unit->next != 0)
@@ -99,7 +107,8 @@ static bool add_slab(struct mym_pool *pool)
     pool->slabs++;
     pool->slots += mym_classes[pool->class].objects;
     pool->free += mym_classes[pool->class].objects;
-    link_slab(pool, slab, mym_slabs_bin_of(&mym_heap.units[slab]));
+    /* Not spare: the caller takes from it before it drops the lock. */
+    link_slab(pool, slab, MYM_BIN_THIRDS + 2);
     return true;
 }
 
@@ -158,7 +167,8 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
         put = mym_slab_put(slab, objects + i, count - i);
         pool->free += put;
         i += put;
-        if (u->free == mym_classes[pool->class].objects) {
+        if (u->free == mym_classes[pool->class].objects &&
+            !mym_pages_spare(u->length)) {
             unlink_slab(pool, slab);
             drop_slab(pool, slab);
             u->next = *emptied;
@@ -168,6 +178,22 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
         }
     }
     return left;
+}
+
+/* Up to `count` spare slabs leave the pool; chained as by reclaim. */
+static uint32_t drop_spare(struct mym_pool *pool, uint32_t count)
+{
+    uint32_t emptied = 0;
+
+    while (count-- > 0 && pool->bins[MYM_BIN_SPARE] != 0) {
+        uint32_t slab = pool->bins[MYM_BIN_SPARE];
+
+        unlink_slab(pool, slab);
+        drop_slab(pool, slab);
+        mym_heap.units[slab].next = emptied;
+        emptied = slab;
+    }
+    return emptied;
 }
 
 static void release_slabs(uint32_t emptied)
@@ -186,8 +212,12 @@ static void release_slabs(uint32_t emptied)
  */
 static bool has_slack(const struct mym_pool *pool)
 {
-    return pool->bins[MYM_BIN_SPARSE] != 0 && pool->free > pool->slots / 2 &&
-           pool->free * mym_classes[pool->class].size > SPARSE_BYTES;
+    const struct mym_class *class = &mym_classes[pool->class];
+    uint64_t spare = (uint64_t)pool->spare * class->objects;
+    uint64_t free = pool->free - spare;
+
+    return pool->bins[MYM_BIN_SPARSE] != 0 && free > (pool->slots - spare) / 2 &&
+           free * class->size > SPARSE_BYTES;
 }
 
 /* Give back the free pages of a slab that a few objects pin. The slots are hidden
@@ -246,4 +276,16 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
             pool = &mym_arenas[mym_heap.units[slab].arena]->pool[pool->class];
         }
     }
+}
+
+/* Those that nobody needed since the last look, or all. */
+void mym_slabs_trim(struct mym_pool *pool, bool all)
+{
+    uint32_t emptied;
+
+    LOCK(pool);
+    emptied = drop_spare(pool, all ? pool->spare : pool->spare_low);
+    pool->spare_low = pool->spare;
+    UNLOCK(pool);
+    release_slabs(emptied);
 }

@@ -15,6 +15,9 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
 /* Objects of whatever arena, back to their slabs. The caller holds no pool's lock. */
 void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count);
 
+/* Give back the spare slabs that nobody needed since the last look, or all. */
+void mym_slabs_trim(struct mym_pool *pool, bool all);
+
 /* The list that a slab belongs in. */
 unsigned mym_slabs_bin_of(const struct mym_unit *unit);
 
