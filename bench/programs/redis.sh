@@ -2,7 +2,7 @@
 # redis: a server under the allocator, its load generator without it. SET and GET of small
 # and larger values and list and hash traffic; the run ends when the load has been served.
 set -eu
-port=$((20000 + $$ % 20000))
+port=$((20000 + $$ % 12000)) # below 32768: from there on ports belong to clients
 redis-server --port "$port" --save '' --appendonly no --dir "$PROGRAM_SCRATCH" \
     --loglevel warning >"$PROGRAM_SCRATCH/log" 2>&1 &
 server=$!
