@@ -163,7 +163,7 @@ void *mym_realloc(void *ptr, size_t size)
         return NULL;
     }
     usable = mym_usable(ptr);
-    if (is_in_slab(ptr)) {
+    if (usable <= MYM_SLOT_MAX || is_in_slab(ptr)) {
         if (fits(usable, size))
             return ptr;
     } else if (size > MYM_SLOT_MAX && size <= MYM_SIZE_MAX) {
