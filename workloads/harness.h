@@ -174,6 +174,37 @@ static inline void tally_live(struct tally *t, int64_t bytes)
     atomic_store_explicit(&t->live, live + bytes, memory_order_relaxed);
 }
 
+/*
+ * What a thread has done since it last told its tally. A hot loop keeps one in registers:
+ * its counting must not cost as much as the calls it counts. Told every COUNT_EVERY
+ * operations or sooner, so the main thread's samples lag by no more than that.
+ */
+struct count {
+    struct tally *tally;
+    int64_t live;
+    uint64_t ops, remote;
+    uint32_t turn; /* position in the cycle of checks */
+};
+
+enum { COUNT_EVERY = 256 };
+
+static inline struct count count_begin(struct tally *t)
+{
+    return (struct count){.tally = t, .turn = t->turn};
+}
+
+static inline void count_tell(struct count *c)
+{
+    struct tally *t = c->tally;
+
+    tally_live(t, c->live);
+    tally_ops(t, c->ops);
+    t->remote += c->remote;
+    t->turn = c->turn;
+    c->live = 0;
+    c->ops = c->remote = 0;
+}
+
 /* Note the verdict on one object's payload. */
 static inline void tally_check(struct tally *t, bool good)
 {
@@ -191,56 +222,65 @@ static inline bool is_timed(struct tally *t, bool timed)
 }
 
 /* malloc, counted, written to. `timed` is a constant where the loop is hot. */
-static inline void *take_timed(struct tally *t, size_t size, enum verify verify,
-                               bool timed)
+static inline __attribute__((always_inline)) void *
+take_counted(struct count *c, size_t size, enum verify verify, bool timed)
 {
     void *object;
 
-    if (is_timed(t, timed)) {
+    if (is_timed(c->tally, timed)) {
         uint64_t start = ticks_now();
         object = malloc(size);
-        latency_add(t->malloc_latency, ticks_now() - start);
+        latency_add(c->tally->malloc_latency, ticks_now() - start);
     } else {
         object = malloc(size);
     }
     if (__builtin_expect(!object, 0))
         out_of_memory("malloc", size);
-    tally_live(t, (int64_t)size);
+    c->live += (int64_t)size;
     payload_write(object, size, verify);
     return object;
 }
 
-static inline void *take(struct tally *t, size_t size, enum verify verify)
-{
-    return take_timed(t, size, verify, false);
-}
-
 /* Check the payload if it is this object's turn. */
-static inline void inspect(struct tally *t, void *object, size_t size,
-                           enum verify verify)
+static inline __attribute__((always_inline)) void
+inspect(struct count *c, void *object, size_t size, enum verify verify)
 {
-    if (verify == VERIFY_ALL ||
-        (verify == VERIFY_SAMPLE && ++t->turn % PAYLOAD_EVERY == 0))
-        tally_check(t, payload_check(object, size, verify));
+    if (__builtin_expect(verify == VERIFY_ALL || (verify == VERIFY_SAMPLE &&
+                                                  ++c->turn % PAYLOAD_EVERY == 0),
+                         0))
+        tally_check(c->tally, payload_check(object, size, verify));
 }
 
-static inline void give_timed(struct tally *t, void *object, size_t size,
-                              enum verify verify, bool timed)
+static inline __attribute__((always_inline)) void
+give_counted(struct count *c, void *object, size_t size, enum verify verify, bool timed)
 {
-    inspect(t, object, size, verify);
-    tally_live(t, -(int64_t)size);
-    if (is_timed(t, timed)) {
+    inspect(c, object, size, verify);
+    c->live -= (int64_t)size;
+    if (is_timed(c->tally, timed)) {
         uint64_t start = ticks_now();
         free(object);
-        latency_add(t->free_latency, ticks_now() - start);
+        latency_add(c->tally->free_latency, ticks_now() - start);
     } else {
         free(object);
     }
 }
 
+/* The same for one object, told at once. */
+static inline void *take(struct tally *t, size_t size, enum verify verify)
+{
+    struct count c = count_begin(t);
+    void *object = take_counted(&c, size, verify, false);
+
+    count_tell(&c);
+    return object;
+}
+
 static inline void give(struct tally *t, void *object, size_t size, enum verify verify)
 {
-    give_timed(t, object, size, verify, false);
+    struct count c = count_begin(t);
+
+    give_counted(&c, object, size, verify, false);
+    count_tell(&c);
 }
 
 #endif

@@ -133,22 +133,41 @@ static inline uint32_t shuffle_below(struct shuffle *s, uint32_t n)
     return s->last % n;
 }
 
-static inline uint32_t draw(struct rng *rng, struct shuffle *s, uint32_t n, bool paper)
+static inline __attribute__((always_inline)) void replace_one(const struct stretch *st,
+                                                              struct count *c,
+                                                              struct slot *slot,
+                                                              uint32_t size, bool timed)
 {
-    return paper ? shuffle_below(s, n) : rng_below(rng, n);
+    if (slot->maker != st->maker) {
+        slot->maker = st->maker;
+        c->remote++;
+    }
+    give_counted(c, slot->object, slot->size, st->verify, timed);
+    slot->size = size;
+    slot->object = take_counted(c, size, st->verify, timed);
+    c->ops++;
 }
 
-static inline __attribute__((always_inline)) void
-replace_one(struct stretch *st, struct slot *slot, uint32_t size, bool timed)
-{
-    struct tally *tally = st->self->tally;
+/* Where the next replacement is, and of what size: one random number is enough for both. */
+struct choice {
+    uint32_t at, size;
+};
 
-    tally->remote += slot->maker != st->maker;
-    give_timed(tally, slot->object, slot->size, st->verify, timed);
-    slot->object = take_timed(tally, size, st->verify, timed);
-    slot->size = size;
-    slot->maker = st->maker;
-    tally_ops(tally, 1);
+static inline __attribute__((always_inline)) struct choice
+choose(struct rng *rng, struct shuffle *s, const struct pace *pace, uint32_t slots,
+       bool paper)
+{
+    struct choice choice;
+
+    if (paper) {
+        choice.at = shuffle_below(s, slots);
+        choice.size = pace->min + shuffle_below(s, pace->span);
+    } else {
+        uint64_t bits = rng_next(rng);
+        choice.at = (uint32_t)((bits >> 32) * slots >> 32);
+        choice.size = pace->min + (uint32_t)((bits & UINT32_MAX) * pace->span >> 32);
+    }
+    return choice;
 }
 
 /* The loop. paper and timed are constants at every call, so each pays for itself only. */
@@ -158,11 +177,16 @@ replace_random(const struct stretch *stretch, bool paper, bool timed)
     struct stretch st = *stretch;
     const struct pace pace = st.chain->pace;
     struct rng rng = st.self->rng;
+    struct count count = count_begin(st.self->tally);
 
-    for (uint64_t i = 0; i < pace.ops && !run_stopping(st.self->run); i++) {
-        uint32_t at = draw(&rng, st.shuffle, pace.chunks, paper);
-        uint32_t size = pace.min + draw(&rng, st.shuffle, pace.span, paper);
-        replace_one(&st, &st.slots[at], size, timed);
+    for (uint64_t left = pace.ops; left > 0 && !run_stopping(st.self->run);) {
+        unsigned some = left < COUNT_EVERY ? (unsigned)left : COUNT_EVERY;
+        left -= some;
+        for (; some > 0; some--) {
+            struct choice next = choose(&rng, st.shuffle, &pace, pace.chunks, paper);
+            replace_one(&st, &count, &st.slots[next.at], next.size, timed);
+        }
+        count_tell(&count);
     }
     st.self->rng = rng;
 }
@@ -174,13 +198,16 @@ replace_set(const struct stretch *stretch, bool paper, bool timed)
     struct stretch st = *stretch;
     const struct pace pace = st.chain->pace;
     struct rng rng = st.self->rng;
+    struct count count = count_begin(st.self->tally);
 
     for (uint32_t own = 0; own < pace.chunks && !run_stopping(st.self->run);) {
         bool remote = (uint32_t)rng_next(&rng) <= pace.remote || own == 0;
-        uint32_t at = remote ? own++ : draw(&rng, st.shuffle, own, paper);
-        uint32_t size = pace.min + draw(&rng, st.shuffle, pace.span, paper);
-        replace_one(&st, &st.slots[at], size, timed);
+        struct choice next = choose(&rng, st.shuffle, &pace, remote ? 1 : own, paper);
+        replace_one(&st, &count, &st.slots[remote ? own++ : next.at], next.size, timed);
+        if (count.ops == COUNT_EVERY)
+            count_tell(&count);
     }
+    count_tell(&count);
     st.self->rng = rng;
 }
 

@@ -134,13 +134,15 @@ static void produce(struct member *self, struct flow *f, bool timed)
     for (uint64_t made = 0; made < f->quota && !run_stopping(self->run);) {
         struct batch *b = handoff_take(&f->empty);
         uint64_t left = f->quota - made;
+        struct count count = count_begin(tally);
         b->count = left < f->batch_size ? (unsigned)left : f->batch_size;
         for (unsigned i = 0; i < b->count; i++) {
             size_t size = sizes_draw(&f->sizes, &self->rng);
-            struct message m = {take_timed(tally, size, f->verify, timed), size};
+            struct message m = {take_counted(&count, size, f->verify, timed), size};
             payload_touch(m.object, size, f->verify);
             b->message[i] = m;
         }
+        count_tell(&count);
         made += b->count;
         handoff_put(&f->queue[0], b);
     }
@@ -152,15 +154,17 @@ static void pass_on(struct member *self, struct flow *f, unsigned stage)
     struct batch *b;
 
     while ((b = handoff_take(&f->queue[stage]))) {
+        struct count count = count_begin(self->tally);
         for (unsigned i = 0; i < b->count; i++) {
             struct message *m = &b->message[i];
             (void)*(volatile uint64_t *)m->object;
-            void *copy = take(self->tally, m->size, f->verify);
+            void *copy = take_counted(&count, m->size, f->verify, false);
             payload_touch(copy, m->size, f->verify);
-            give(self->tally, m->object, m->size, f->verify);
+            give_counted(&count, m->object, m->size, f->verify, false);
             m->object = copy;
         }
-        self->tally->remote += b->count;
+        count.remote = b->count;
+        count_tell(&count);
         handoff_put(&f->queue[stage + 1], b);
     }
     handoff_done(&f->queue[stage + 1]);
@@ -206,20 +210,22 @@ static void consume(struct member *self, struct flow *f, bool timed)
     struct batch *b;
 
     while ((b = handoff_take(&f->queue[f->stages]))) {
-        uint64_t freed = 0;
+        struct count count = count_begin(tally);
         for (unsigned i = 0; i < b->count; i++) {
             struct message m = b->message[i];
             (void)*(volatile uint64_t *)m.object;
-            for (size_t reply = 0; reply < f->replies; reply++)
-                give(tally, take(tally, m.size, f->verify), m.size, f->verify);
+            for (size_t reply = 0; reply < f->replies; reply++) {
+                void *own = take_counted(&count, m.size, f->verify, false);
+                give_counted(&count, own, m.size, f->verify, false);
+            }
             m = replace_kept(f, &shelf, &self->rng, m);
             if (m.object) {
-                give_timed(tally, m.object, m.size, f->verify, timed);
-                freed++;
+                give_counted(&count, m.object, m.size, f->verify, timed);
+                count.ops++;
             }
         }
-        tally->remote += freed;
-        tally_ops(tally, freed);
+        count.remote = count.ops;
+        count_tell(&count);
         handoff_put(&f->empty, b);
     }
     for (size_t i = 0; i < shelf.count; i++)

@@ -31,30 +31,34 @@ static const struct variant variants[] = {
 
 static void run_pairs(struct run *run, size_t size, uint64_t pairs, enum verify verify)
 {
-    struct tally *tally = &run->tally[0];
-    void *object = take(tally, size, verify);
+    struct count count = count_begin(&run->tally[0]);
+    void *object = take(count.tally, size, verify);
 
     run_mark(run);
-    give(tally, object, size, verify);
-    for (uint64_t i = 1; i < pairs; i++)
-        give(tally, take(tally, size, verify), size, verify);
-    tally_ops(tally, pairs);
+    give(count.tally, object, size, verify);
+    for (count.ops = 1; count.ops < pairs; count.ops++) {
+        object = take_counted(&count, size, verify, false);
+        give_counted(&count, object, size, verify, false);
+    }
+    count_tell(&count);
 }
 
 static void run_batches(struct run *run, void **slot, size_t size, uint64_t pairs,
                         size_t batch, enum verify verify)
 {
-    struct tally *tally = &run->tally[0];
+    struct count count = count_begin(&run->tally[0]);
 
     for (uint64_t done = 0; done < pairs; done += batch) {
-        size_t count = pairs - done < batch ? (size_t)(pairs - done) : batch;
-        for (size_t i = 0; i < count; i++)
-            slot[i] = take(tally, size, verify);
+        size_t some = pairs - done < batch ? (size_t)(pairs - done) : batch;
+        for (size_t i = 0; i < some; i++)
+            slot[i] = take_counted(&count, size, verify, false);
+        count_tell(&count);
         if (done == 0)
             run_mark(run);
-        for (size_t i = 0; i < count; i++)
-            give(tally, slot[i], size, verify);
-        tally_ops(tally, count);
+        for (size_t i = 0; i < some; i++)
+            give_counted(&count, slot[i], size, verify, false);
+        count.ops = some;
+        count_tell(&count);
     }
 }
 

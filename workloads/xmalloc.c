@@ -81,16 +81,19 @@ static inline __attribute__((always_inline)) void fill_batch(struct member *self
                                                              bool mixed, bool timed)
 {
     struct rng rng = self->rng;
+    struct count count = count_begin(self->tally);
+    enum verify verify = x->verify;
+    uint32_t size = x->size;
 
     for (unsigned i = 0; i < BATCH_OBJECTS; i++) {
-        uint32_t size = x->size;
         if (mixed) {
             b->which[i] = (uint8_t)rng_below(&rng, MIXED_SIZES);
             size = mixed_sizes[b->which[i]];
         }
-        b->object[i] = take_timed(self->tally, size, x->verify, timed);
-        touch(b->object[i], size, x->verify);
+        b->object[i] = take_counted(&count, size, verify, timed);
+        touch(b->object[i], size, verify);
     }
+    count_tell(&count);
     self->rng = rng;
 }
 
@@ -99,12 +102,17 @@ static inline __attribute__((always_inline)) void free_batch(struct member *self
                                                              struct batch *b,
                                                              bool mixed, bool timed)
 {
+    struct count count = count_begin(self->tally);
+    enum verify verify = x->verify;
+    uint32_t size = x->size;
+
     for (unsigned i = 0; i < BATCH_OBJECTS; i++) {
-        uint32_t size = mixed ? mixed_sizes[b->which[i]] : x->size;
-        give_timed(self->tally, b->object[i], size, x->verify, timed);
+        if (mixed)
+            size = mixed_sizes[b->which[i]];
+        give_counted(&count, b->object[i], size, verify, timed);
     }
-    self->tally->remote += BATCH_OBJECTS;
-    tally_ops(self->tally, BATCH_OBJECTS);
+    count.remote = count.ops = BATCH_OBJECTS;
+    count_tell(&count);
 }
 
 static void produce(struct member *self, struct exchange *x, bool timed)
