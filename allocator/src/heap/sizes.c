@@ -7,7 +7,7 @@
 
 /*
  * What a full magazine holds: as many bytes for all classes, which bounds the memory
- * cached per CPU (54 classes, two magazines each: 1.4 MiB), and more for those that are
+ * cached per CPU (70 classes, two magazines each: 1.55 MiB), and more for those that are
  * found to be busy, out of a common budget (pool.c).
  */
 #define MAGAZINE_BYTES   (8u << 10)
@@ -17,7 +17,7 @@
 struct mym_class mym_classes[MYM_CLASSES];
 unsigned mym_class_count;
 uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
-uint8_t mym_class_of_256[MYM_CLASS_MAX / 256 + 1];
+uint8_t mym_class_of_128[MYM_CLASS_MAX / 128 + 1];
 
 static unsigned clamp(unsigned value, unsigned low, unsigned high)
 {
@@ -51,7 +51,7 @@ static void add_class(unsigned size)
     class->units = (uint8_t)slab_units(size);
     class->objects = (uint16_t)(class->units * MYM_UNIT / size);
     class->capacity =
-        (uint8_t)clamp(MAGAZINE_BYTES / size, size <= 16384 ? 2 : 1, MAGAZINE_OBJECTS);
+        (uint8_t)clamp(MAGAZINE_BYTES / size, size <= 4096 ? 2 : 1, MAGAZINE_OBJECTS);
     class->room = (uint8_t)clamp(MAGAZINE_BUSY / size, 4, MAGAZINE_OBJECTS);
     class->inverse = (((uint64_t)1 << 40) + size - 1) / size;
     mym_class_count++;
@@ -67,7 +67,11 @@ void mym_sizes_init(void)
     for (unsigned step = 16, size = 128; size < MYM_SMALL_MAX; step *= 2)
         for (unsigned i = 0; i < 8; i++)
             add_class(size += step);
-    for (unsigned step = 256, size = MYM_SMALL_MAX; size < MYM_SLOT_MAX; step *= 2)
+    for (unsigned step = 128, size = MYM_SMALL_MAX; size < MYM_FINE_MAX; step *= 2)
+        for (unsigned i = 0; i < 8; i++)
+            add_class(size += step);
+    for (unsigned step = MYM_FINE_MAX / 4, size = MYM_FINE_MAX; size < MYM_SLOT_MAX;
+         step *= 2)
         for (unsigned i = 0; i < 4; i++)
             add_class(size += step);
     for (unsigned size = MYM_UNIT; size <= MYM_CLASS_MAX; size *= 2)
@@ -79,10 +83,10 @@ void mym_sizes_init(void)
         mym_class_of_16[i] = (uint8_t) class;
     }
     class = 1;
-    for (unsigned i = 0; i <= MYM_CLASS_MAX / 256; i++) {
-        while (mym_classes[class].size < i * 256)
+    for (unsigned i = 0; i <= MYM_CLASS_MAX / 128; i++) {
+        while (mym_classes[class].size < i * 128)
             class ++;
-        mym_class_of_256[i] = (uint8_t) class;
+        mym_class_of_128[i] = (uint8_t) class;
     }
 }
 

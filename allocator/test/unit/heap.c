@@ -38,7 +38,7 @@ static void classes_waste_little(void)
     for (size_t size = 129; size <= MYM_SLOT_MAX; size++) {
         size_t given = mym_classes[mym_class_of(size)].size;
 
-        CHECKF((given - size) * 100 <= given * (size <= 1024 ? 11u : 20u),
+        CHECKF((given - size) * 100 <= given * (size <= MYM_FINE_MAX ? 12u : 20u),
                "%zu for %zu", given, size);
     }
 }
