@@ -209,18 +209,27 @@ unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count)
     uint64_t *bits = mym_heap.bits[slab];
     uintptr_t start = (uintptr_t)mym_unit_address(slab);
     uintptr_t length = (uintptr_t)unit->length * MYM_UNIT;
-    uint64_t scan = unit->scan;
+    /* The word in hand stays in a register: through memory each object would wait for
+       the one before it. */
+    uint64_t word = index_of(slab, objects[0]) / 64, held = bits[word];
+    uint64_t scan = word < unit->scan ? word : unit->scan;
     unsigned done = 0;
 
     for (; done < count && (uintptr_t)objects[done] - start < length; done++) {
         uint64_t index = index_of(slab, objects[done]);
         uint64_t bit = (uint64_t)1 << index % 64;
 
-        if (MYM_UNLIKELY(bits[index / 64] & bit))
+        if (index / 64 != word) {
+            bits[word] = held;
+            word = index / 64;
+            held = bits[word];
+            scan = word < scan ? word : scan;
+        }
+        if (MYM_UNLIKELY(held & bit))
             mym_fatal("double free", objects[done]);
-        bits[index / 64] |= bit;
-        scan = index / 64 < scan ? index / 64 : scan;
+        held |= bit;
     }
+    bits[word] = held;
     unit->free = (uint16_t)(unit->free + done);
     unit->scan = (uint8_t)scan;
     return done;
