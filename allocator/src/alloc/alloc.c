@@ -37,7 +37,10 @@ static void *take_small(unsigned class)
 
 static void *take_large(size_t size, size_t alignment, bool *zeroed)
 {
-    void *object = mym_large_take(size, alignment, zeroed);
+    void *object;
+
+    mym_cache_upkeep();
+    object = mym_large_take(size, alignment, zeroed);
 
     if (MYM_UNLIKELY(object == NULL) && size <= MYM_SIZE_MAX && mym_relieve())
         object = mym_large_take(size, alignment, zeroed);

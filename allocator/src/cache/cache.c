@@ -147,18 +147,18 @@ static struct mym_cache *cache_behind(struct door door)
     return door.own != NULL ? door.own : cache_of(mym_rseq_id());
 }
 
-/* ---- upkeep: from slow paths, about once a second ---- */
+/* ---- upkeep: from slow paths, once a second and whenever the heap has grown ---- */
 
 #define UPKEEP_MS  1000u
 #define IDLE_LOOKS 8u
 
-static void trim_visit(struct mym_pool *pool, void *unused)
-{
-    (void)unused;
-    mym_pool_trim(pool, false);
-}
+/* The classes that a drain is for. */
+struct classes {
+    bool in[MYM_CLASSES];
+};
 
-static void drain_id(unsigned id);
+static void drain_id(unsigned id, const struct classes *some);
+static void drain(const struct classes *some);
 
 /* Caches of CPUs that left, and of ids that fewer threads no longer reach. */
 static void drain_idle(void)
@@ -173,21 +173,54 @@ static void drain_idle(void)
         cache->idle = exchanges == cache->seen ? cache->idle + 1 : 0;
         cache->seen = exchanges;
         if (cache->idle == IDLE_LOOKS)
-            drain_id(id);
+            drain_id(id, NULL);
     }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 
-static MYM_SLOW void upkeep(void)
+static void add_quiet(struct mym_pool *pool, void *classes)
+{
+    struct classes *quiet = classes;
+
+    quiet->in[pool->class] |= mym_pool_is_quiet(pool);
+}
+
+static void look_at(struct mym_pool *pool, void *age)
+{
+    mym_pool_look(pool, *(bool *)age);
+}
+
+static void drain_quiet(void)
+{
+    static const struct classes none;
+    struct classes quiet = none;
+
+    mym_pools_each(add_quiet, &quiet);
+    if (memcmp(&quiet, &none, sizeof quiet) != 0)
+        drain(&quiet);
+}
+
+/*
+ * A few cached objects of a class that is no longer in use can pin a slab each. A second is
+ * too long for a program that grows: it looks before it takes more than it ever had.
+ */
+MYM_SLOW void mym_cache_upkeep(void)
 {
     static _Atomic uint64_t due;
     uint64_t now = mym_os_coarse_ms();
     uint64_t was = atomic_load_explicit(&due, memory_order_relaxed);
+    bool second =
+        now >= was && atomic_compare_exchange_strong(&due, &was, now + UPKEEP_MS);
+    bool grew = mym_pages_grew();
 
-    if (now < was || !atomic_compare_exchange_strong(&due, &was, now + UPKEEP_MS))
+    if (!second && !grew)
         return;
-    mym_pools_each(trim_visit, NULL);
-    if (can_fence)
+    if (grew)
+        drain_quiet();
+    mym_pools_each(look_at, &second);
+    if (second)
+        mym_pages_age();
+    if (second && can_fence)
         drain_idle();
 }
 
@@ -200,8 +233,8 @@ static void count_exchange(struct door door)
     if (cache == &mym_front.closed)
         return;
     __atomic_store_n(&cache->exchanges, count, __ATOMIC_RELAXED);
-    if (count % 32 == 0)
-        upkeep();
+    if (count % 32 == 0 || mym_pages_has_grown())
+        mym_cache_upkeep();
 }
 
 /* ---- misses ---- */
@@ -290,21 +323,27 @@ MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
 
 /* ---- draining ---- */
 
-/* Empty a cache that nobody can be inside of. */
-static void empty_cache(struct mym_cache *cache, unsigned id)
+/* Empty the slots of some classes (NULL: of all); nobody can be inside of the cache. */
+static void empty_cache(struct mym_cache *cache, unsigned id,
+                        const struct classes *some)
 {
     for (unsigned i = 0; i < MYM_SLOTS; i++) {
         unsigned class = i % MYM_CLASSES;
         void **top = cache->slot[i];
         struct mym_magazine *magazine;
 
-        if (top == MYM_NONE || top == MYM_CLOSED)
+        if (top == MYM_NONE || top == MYM_CLOSED || (some != NULL && !some->in[class]))
             continue;
         cache->slot[i] = MYM_NONE;
         magazine = mym_magazine_of(class, top);
         mym_pool_unload(mym_pool_of(id, class), magazine,
                         (unsigned)(top - magazine->entry));
     }
+}
+
+static void empty_thread(struct mym_cache *cache, const struct classes *some)
+{
+    empty_cache(cache, (unsigned)((uintptr_t)cache >> 10), some);
 }
 
 /*
@@ -315,7 +354,7 @@ static void empty_cache(struct mym_cache *cache, unsigned id)
  * cache and takes the slow path, where it waits for mym_front_lock. From the fence until
  * delta[0] is set again, the cache is thread 2's alone.
  */
-static void drain_id(unsigned id)
+static void drain_id(unsigned id, const struct classes *some)
 {
     intptr_t delta = mym_front.delta[id];
 
@@ -323,30 +362,35 @@ static void drain_id(unsigned id)
         return;
     __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_SEQ_CST);
     if (mym_os_rseq_fence())
-        empty_cache((struct mym_cache *)((char *)&mym_front + delta), id);
+        empty_cache((struct mym_cache *)((char *)&mym_front + delta), id, some);
     __atomic_store_n(&mym_front.delta[id], delta, __ATOMIC_RELEASE);
 }
 
-void mym_cache_drain(void)
+static void drain(const struct classes *some)
 {
     if (mym_mode == MYM_MODE_TLS) {
         struct mym_cache *own = mym_thread_cache();
 
         if (own != NULL)
-            mym_thread_flush(own);
+            empty_thread(own, some);
         return;
     }
     if (!can_fence)
         return;
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     for (unsigned id = 0; id < top_id; id++)
-        drain_id(id);
+        drain_id(id, some);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+}
+
+void mym_cache_drain(void)
+{
+    drain(NULL);
 }
 
 void mym_thread_flush(struct mym_cache *cache)
 {
-    empty_cache(cache, (unsigned)((uintptr_t)cache >> 10));
+    empty_thread(cache, NULL);
 }
 
 /* ---- start ---- */

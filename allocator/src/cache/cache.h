@@ -67,6 +67,9 @@ void mym_cache_push_slow(unsigned class, void *object);
 /* Objects of every cache that can be reached go back to the pools. */
 void mym_cache_drain(void);
 
+/* Objects and slabs that nobody needed lately go back; looks whether it is time to. */
+void mym_cache_upkeep(void);
+
 /* Bytes of objects in caches, about. */
 size_t mym_cache_bytes(void);
 size_t mym_cache_verify(void);

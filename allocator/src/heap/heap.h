@@ -109,6 +109,13 @@ struct mym_pages_info {
 bool mym_pages_init(void);
 
 /*
+ * More is in use or dirty than ever before, by a sixteenth: the moment to look for memory
+ * that lies idle. mym_pages_grew answers true once for each such step.
+ */
+bool mym_pages_has_grown(void);
+bool mym_pages_grew(void);
+
+/*
  * Take a span of `units` whose address is a multiple of `align` units (1: any; a power
  * of two) as `kind`. Its records name kind, first and length. *zeroed: its bytes all read 0.
  * Returns the first unit, or 0 when there is no memory.
@@ -131,6 +138,9 @@ bool mym_pages_resize(uint32_t first, uint32_t units);
 
 /* Purge free runs until at most `keep` bytes of them may be resident; bytes purged. */
 size_t mym_pages_purge(size_t keep);
+
+/* Once a second, when there is a call at all: what may stay for once returns to `keep`. */
+void mym_pages_age(void);
 
 /* Free bytes that may stay resident; beyond it, giving memory back purges. */
 void mym_pages_set_keep(size_t bytes);

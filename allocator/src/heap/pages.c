@@ -23,6 +23,9 @@
 /* Units of slabs without an object that pools may keep, all together: 8 MiB. */
 #define SPARE_MOST 128u
 
+/* More than any heap has; three times as much is still a number of units. */
+#define KEEP_MOST (UINT32_MAX / 4)
+
 struct mym_pages mym_pages;
 
 #define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
@@ -51,8 +54,37 @@ static uint32_t keep_now(void)
     atomic_store_explicit(&mym_pages.spare_most,
                           keep < 4 * SPARE_MOST ? keep / 4 : SPARE_MOST,
                           memory_order_relaxed);
+    if (keep > 0)
+        keep += mym_pages.regret;
     keep -= pools < keep / 7 ? pools : keep / 7;
     return keep - (spare < keep ? spare : keep);
+}
+
+/*
+ * A program that takes again what was just purged pays for each page twice. What it took
+ * again may stay next time: up to twice `keep` more, until the program gives back much more
+ * than it takes, or a few seconds pass without a further such case.
+ */
+#define REGRET_MOST 2u /* times keep */
+
+static void note_take(uint32_t length, uint32_t dirty)
+{
+    uint32_t fresh = length - dirty;
+    uint32_t again = fresh < mym_pages.gone ? fresh : mym_pages.gone;
+    uint32_t most = REGRET_MOST * mym_pages.keep;
+
+    mym_pages.gone -= again;
+    mym_pages.regret +=
+        again < most - mym_pages.regret ? again : most - mym_pages.regret;
+    mym_pages.falling -=
+        mym_pages.falling < 4 * length ? mym_pages.falling : 4 * length;
+}
+
+static void note_put(uint32_t length)
+{
+    mym_pages.falling += length;
+    if (mym_pages.falling > 2 * (uint64_t)(mym_pages.keep + mym_pages.regret))
+        mym_pages.regret = 0;
 }
 
 bool mym_pages_spare(uint32_t units)
@@ -98,6 +130,31 @@ void mym_pages_uncharge(size_t bytes)
     UNLOCK();
 }
 
+/* ---- growth ---- */
+
+#define GROWTH_STEP 16u /* units, 1 MiB, or a sixteenth of what there is */
+
+static void watch_growth(void)
+{
+    uint64_t now = in_use() - mym_pages.outside + mym_pages.dirty;
+
+    if (now <= mym_pages.high)
+        return;
+    mym_pages.high =
+        (uint32_t)(now + (now / 16 > GROWTH_STEP ? now / 16 : GROWTH_STEP));
+    atomic_store_explicit(&mym_pages.grew, true, memory_order_relaxed);
+}
+
+bool mym_pages_has_grown(void)
+{
+    return atomic_load_explicit(&mym_pages.grew, memory_order_relaxed);
+}
+
+bool mym_pages_grew(void)
+{
+    return mym_pages_has_grown() && atomic_exchange(&mym_pages.grew, false);
+}
+
 /* ---- taking and giving ---- */
 
 /* Make [first, first + length) a span; the caller has unlinked it. */
@@ -116,7 +173,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
     /* Addresses are to be aligned, not unit numbers: the base may be less aligned. */
     uint64_t base = mym_heap.base >> MYM_UNIT_SHIFT;
     uint32_t padded = length + align - 1;
-    uint32_t run, has, first = 0;
+    uint32_t run, has, dirty, first = 0;
 
     LOCK();
     if (in_use() + length > mym_pages.most)
@@ -131,11 +188,14 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
         mym_runs_link(run, first - run);
     if (run + has > first + length)
         mym_runs_link(first + length, run + has - first - length);
-    *zeroed = mym_runs_count_dirty(first, first + length) == 0;
+    dirty = mym_runs_count_dirty(first, first + length);
+    *zeroed = dirty == 0;
+    note_take(length, dirty);
     mym_runs_mark_dirty(first, first + length, false);
     set_span(first, length, kind);
     if (kind == MYM_SLAB)
         mym_pages.slabs += length;
+    watch_growth();
 out:
     UNLOCK();
     return first;
@@ -223,6 +283,7 @@ static uint32_t purge_run(uint32_t first, uint32_t excess)
     if (done) {
         mym_runs_mark_dirty(from, end, false);
         mym_pages.purged += given;
+        mym_pages.gone += given;
     }
     mym_runs_put(first, length);
     return done ? given : 0;
@@ -253,6 +314,24 @@ static uint32_t purge_locked(uint32_t keep)
     return total;
 }
 
+/* A little more than needed: each call to the kernel costs as much as a page. */
+static void purge_excess(void)
+{
+    uint32_t keep = keep_now();
+
+    if (mym_pages.dirty > keep)
+        purge_locked(keep - keep / 64);
+}
+
+void mym_pages_age(void)
+{
+    LOCK();
+    mym_pages.gone /= 2;
+    mym_pages.regret /= 2;
+    purge_excess();
+    UNLOCK();
+}
+
 size_t mym_pages_purge(size_t keep)
 {
     uint32_t given;
@@ -265,14 +344,17 @@ size_t mym_pages_purge(size_t keep)
 
 void mym_pages_set_keep(size_t bytes)
 {
+    size_t units = bytes >> MYM_UNIT_SHIFT;
+
     LOCK();
-    mym_pages.keep = (uint32_t)(bytes >> MYM_UNIT_SHIFT);
+    mym_pages.keep = units < KEEP_MOST ? (uint32_t)units : KEEP_MOST;
+    mym_pages.regret = 0;
     UNLOCK();
 }
 
 void mym_pages_put(uint32_t first)
 {
-    uint32_t length, keep;
+    uint32_t length;
 
     LOCK();
     length = mym_heap.units[first].length;
@@ -284,10 +366,8 @@ void mym_pages_put(uint32_t first)
     mym_heap.units[first].kind = MYM_FREE;
     mym_runs_mark_dirty(first, first + length, true);
     mym_runs_put(first, length);
-    /* A little more than needed: each call to the kernel costs as much as a page. */
-    keep = keep_now();
-    if (mym_pages.dirty > keep)
-        purge_locked(keep - keep / 64);
+    note_put(length);
+    purge_excess();
     UNLOCK();
 }
 

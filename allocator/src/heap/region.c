@@ -171,6 +171,7 @@ bool mym_pages_init(void)
     mym_heap.base = (at + tables + chunk) & ~(chunk - 1);
     mym_pages.limit = (uint32_t)units - MYM_CHUNK_UNITS;
     mym_pages.end = FIRST_UNIT;
+    mym_pages.high = MYM_CHUNK_UNITS; /* below it there is nothing to look for */
     mym_pages.most = mym_pages.near = UINT64_MAX; /* until configured */
     if (!map_tables(mym_pages.end))
         return false;

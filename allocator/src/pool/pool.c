@@ -291,10 +291,37 @@ void mym_pool_trim(struct mym_pool *pool, bool all)
         push_empty(pool, magazine);
     }
     pool->loaded_low = pool->loaded_count;
-    if (!all)
-        shorten(pool);
     UNLOCK(pool);
     mym_slabs_trim(pool, all);
+}
+
+static bool is_quiet_locked(const struct mym_pool *pool)
+{
+    return pool->misses + pool->overflows == pool->looked &&
+           pool->free + pool->loaded_objects >= mym_classes[pool->class].objects;
+}
+
+bool mym_pool_is_quiet(struct mym_pool *pool)
+{
+    bool quiet;
+
+    LOCK(pool);
+    quiet = is_quiet_locked(pool);
+    UNLOCK(pool);
+    return quiet;
+}
+
+void mym_pool_look(struct mym_pool *pool, bool age)
+{
+    bool quiet;
+
+    LOCK(pool);
+    quiet = is_quiet_locked(pool);
+    pool->looked = pool->misses + pool->overflows;
+    if (age)
+        shorten(pool);
+    UNLOCK(pool);
+    mym_pool_trim(pool, quiet);
 }
 
 /* ---- checking ---- */

@@ -47,6 +47,7 @@ struct mym_pool {
         spare_low; /* slabs in MYM_BIN_SPARE; the fewest since the last look */
     uint64_t slots, free;
     uint64_t misses, overflows; /* magazines that went out and came back */
+    uint64_t looked;            /* misses + overflows at the last look */
 } __attribute__((aligned(128)));
 
 struct mym_arena {
@@ -80,8 +81,20 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool,
 void *mym_pool_take(struct mym_pool *pool);
 void mym_pool_put(struct mym_pool *pool, void *object);
 
-/* Give the depot's objects back to their slabs; all, or those unused for a while. */
+/*
+ * Give the depot's objects back to their slabs, and spare slabs to the page heap:
+ * those that nobody needed since the last look, or all.
+ */
 void mym_pool_trim(struct mym_pool *pool, bool all);
+
+/* The same as a look; `age`: lengths of magazines that are no longer busy shrink too. */
+void mym_pool_look(struct mym_pool *pool, bool age);
+
+/*
+ * No magazine came or went since the last look, and a slab or more is free but for
+ * what caches may hold of it.
+ */
+bool mym_pool_is_quiet(struct mym_pool *pool);
 
 size_t mym_pool_verify(struct mym_pool *pool);
 void mym_pools_fork(bool prepare);

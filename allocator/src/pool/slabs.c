@@ -180,11 +180,9 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
     return left;
 }
 
-/* Up to `count` spare slabs leave the pool; chained as by reclaim. */
-static uint32_t drop_spare(struct mym_pool *pool, uint32_t count)
+/* Up to `count` spare slabs leave the pool; they are put in front of the chain. */
+static uint32_t drop_spare(struct mym_pool *pool, uint32_t count, uint32_t emptied)
 {
-    uint32_t emptied = 0;
-
     while (count-- > 0 && pool->bins[MYM_BIN_SPARE] != 0) {
         uint32_t slab = pool->bins[MYM_BIN_SPARE];
 
@@ -210,14 +208,14 @@ static void release_slabs(uint32_t emptied)
  * Free slots are worth keeping while the program is likely to come back for them; many
  * more than it uses are not. What stays is bounded: SPARSE_BYTES, or half of the pool.
  */
-static bool has_slack(const struct mym_pool *pool)
+static bool has_slack(const struct mym_pool *pool, uint64_t bytes)
 {
     const struct mym_class *class = &mym_classes[pool->class];
     uint64_t spare = (uint64_t)pool->spare * class->objects;
     uint64_t free = pool->free - spare;
 
     return pool->bins[MYM_BIN_SPARSE] != 0 && free > (pool->slots - spare) / 2 &&
-           free * class->size > SPARSE_BYTES;
+           free * class->size > bytes;
 }
 
 /* Give back the free pages of a slab that a few objects pin. The slots are hidden
@@ -252,6 +250,20 @@ static uint32_t purge_sparse(struct mym_pool *pool)
     return slab;
 }
 
+/* Slabs that were wholly free in the end are put in front of the chain. */
+static uint32_t purge_slack(struct mym_pool *pool, uint64_t bytes, uint32_t emptied)
+{
+    while (has_slack(pool, bytes)) {
+        uint32_t slab = purge_sparse(pool);
+
+        if (slab != 0) {
+            mym_heap.units[slab].next = emptied;
+            emptied = slab;
+        }
+    }
+    return emptied;
+}
+
 /* Objects of whatever arena, back to their slabs. No pool lock is held. */
 void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
 {
@@ -260,14 +272,7 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
 
         LOCK(pool);
         count = reclaim(pool, objects, count, &emptied);
-        while (has_slack(pool)) {
-            uint32_t slab = purge_sparse(pool);
-
-            if (slab != 0) {
-                mym_heap.units[slab].next = emptied;
-                emptied = slab;
-            }
-        }
+        emptied = purge_slack(pool, SPARSE_BYTES, emptied);
         UNLOCK(pool);
         release_slabs(emptied);
         if (count > 0) {
@@ -278,13 +283,13 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
     }
 }
 
-/* Those that nobody needed since the last look, or all. */
 void mym_slabs_trim(struct mym_pool *pool, bool all)
 {
-    uint32_t emptied;
+    uint32_t emptied = 0;
 
     LOCK(pool);
-    emptied = drop_spare(pool, all ? pool->spare : pool->spare_low);
+    emptied = purge_slack(pool, all ? 0 : SPARSE_BYTES / 16, emptied);
+    emptied = drop_spare(pool, all ? pool->spare : pool->spare_low, emptied);
     pool->spare_low = pool->spare;
     UNLOCK(pool);
     release_slabs(emptied);

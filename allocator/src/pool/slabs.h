@@ -15,7 +15,10 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
 /* Objects of whatever arena, back to their slabs. The caller holds no pool's lock. */
 void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count);
 
-/* Give back the spare slabs that nobody needed since the last look, or all. */
+/*
+ * Give back the spare slabs that nobody needed since the last look; or all of them, and
+ * the free pages of sparse slabs.
+ */
 void mym_slabs_trim(struct mym_pool *pool, bool all);
 
 /* The list that a slab belongs in. */

@@ -89,6 +89,42 @@ static void idle(void)
     printf("idle %zd\n", ((ssize_t)resident_bytes() - (ssize_t)live) / 1024);
 }
 
+/*
+ * Lists that grow by reallocation, each at a time of its own, through sizes that are
+ * never used again: what is left of one must not keep the memory from the next.
+ */
+static void outgrown(void)
+{
+    enum { LISTS = 8000, STEPS = 14 };
+    static struct {
+        unsigned char *bytes;
+        size_t size;
+    } list[LISTS];
+    uint64_t random = test_seed();
+    size_t live = 0, before;
+
+    memset(list, 0, sizeof(list)); /* resident before anything is measured */
+    for (unsigned i = 0; i < LISTS; i++)
+        list[i].size = 32;
+    before = status_kib("VmHWM");
+    for (unsigned done = 0; done < LISTS * STEPS; done++) {
+        unsigned i =
+            (unsigned)(next_random(&random) % (LISTS / 8)) + done / STEPS / 1000 * 1000;
+        size_t size = list[i].size + list[i].size / 3;
+
+        if (size > 4096)
+            continue;
+        list[i].bytes = realloc(list[i].bytes, size);
+        CHECK(list[i].bytes);
+        memset(list[i].bytes + list[i].size, 1, size - list[i].size);
+        live += size - (list[i].size > 32 ? list[i].size : 0);
+        list[i].size = size;
+    }
+    printf("outgrown %zu live %zu\n", status_kib("VmHWM") - before, live / 1024);
+    for (unsigned i = 0; i < LISTS; i++)
+        free(list[i].bytes);
+}
+
 /* One thread makes, another only frees: resident memory beyond what is in use. */
 #define BATCHES 64
 #define BATCH   2000
@@ -187,6 +223,6 @@ static void crowd(void)
 }
 
 const struct test tests[] = {
-    {"trivial", trivial}, {"mappings", mappings}, {"idle", idle},
-    {"bounded", bounded}, {"crowd", crowd},       {NULL, NULL},
+    {"trivial", trivial}, {"mappings", mappings}, {"idle", idle}, {"bounded", bounded},
+    {"crowd", crowd},     {"outgrown", outgrown}, {NULL, NULL},
 };

@@ -190,6 +190,72 @@ static void spans_come_and_go(void)
     CHECK(mym_pages_info().dirty == 0);
 }
 
+/* ---- what may stay resident ---- */
+
+enum { KEEP_UNITS = 256, FLOCK = 10, FLOCK_UNITS = 32, MASS = 40 };
+
+/* Take `count` spans of 2 MiB, put them all; units that are dirty then. */
+static size_t breathe(unsigned count)
+{
+    uint32_t first[MASS];
+    bool zeroed;
+
+    for (unsigned i = 0; i < count; i++)
+        CHECK((first[i] = mym_pages_take(FLOCK_UNITS, 1, MYM_LARGE, &zeroed)));
+    for (unsigned i = 0; i < count; i++)
+        mym_pages_put(first[i]);
+    CHECK(mym_pages_verify() == 0);
+    return mym_pages_info().dirty / MYM_UNIT;
+}
+
+/* What is purged and taken again may stay the next time, but not for ever. */
+static void regretted_purges_end(void)
+{
+    size_t flock = FLOCK * FLOCK_UNITS;
+
+    mym_pages_set_keep(KEEP_UNITS * MYM_UNIT);
+    mym_pages_purge(0);
+    CHECK(breathe(FLOCK) <= KEEP_UNITS);
+    for (int i = 0; i < 4; i++)
+        breathe(FLOCK);
+    CHECKF(breathe(FLOCK) == flock, "%zu units dirty",
+           mym_pages_info().dirty / MYM_UNIT);
+    /* A program that gives back much more than it takes is not coming back for it. */
+    CHECKF(breathe(MASS) <= KEEP_UNITS, "%zu units dirty",
+           mym_pages_info().dirty / MYM_UNIT);
+    for (int i = 0; i < 4; i++)
+        breathe(FLOCK);
+    CHECK(breathe(FLOCK) == flock);
+    for (int i = 0; i < 10; i++)
+        mym_pages_age();
+    CHECKF(mym_pages_info().dirty <= KEEP_UNITS * MYM_UNIT, "%zu units dirty",
+           mym_pages_info().dirty / MYM_UNIT);
+    mym_pages_set_keep(0);
+    for (int i = 0; i < 4; i++)
+        CHECK(breathe(FLOCK) == 0);
+}
+
+/* Growth is told once for each step, and not for memory that was there before. */
+static void growth_is_told(void)
+{
+    uint32_t first[MASS];
+    bool zeroed;
+    unsigned told = 0;
+
+    for (int twice = 0; twice < 2; twice++) {
+        mym_pages_grew();
+        told = 0;
+        for (unsigned i = 0; i < MASS; i++) {
+            CHECK((first[i] = mym_pages_take(FLOCK_UNITS * 4, 1, MYM_LARGE, &zeroed)));
+            told += mym_pages_grew();
+            CHECK(!mym_pages_grew());
+        }
+        for (unsigned i = 0; i < MASS; i++)
+            mym_pages_put(first[i]);
+        CHECKF(twice ? told == 0 : told > 10, "told %u times", told);
+    }
+}
+
 /* ---- slabs ---- */
 
 /* A fresh slab starts with a call's worth from its colour; then the lowest are first. */
@@ -263,6 +329,8 @@ const struct test tests[] = {
     {"division_is_exact", division_is_exact},
     {"aligned_classes_are_aligned", aligned_classes_are_aligned},
     {"spans_come_and_go", spans_come_and_go},
+    {"regretted_purges_end", regretted_purges_end},
+    {"growth_is_told", growth_is_told},
     {"slab_gives_each_object_once", slab_gives_each_object_once},
     {"first_objects_have_colours", first_objects_have_colours},
     {NULL, NULL},
