@@ -6,12 +6,12 @@
 #include "alloc/info.h"
 #include "face/family.h"
 
-void *MyMalloc(size_t size)
+MYM_FAST void *MyMalloc(size_t size)
 {
     return mym_malloc(size);
 }
 
-void MyFree(void *ptr)
+MYM_FAST void MyFree(void *ptr)
 {
     mym_free(ptr);
 }

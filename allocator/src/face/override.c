@@ -21,12 +21,12 @@
 
 /* ---- C and POSIX ---- */
 
-EXPORT void *malloc(size_t size)
+EXPORT MYM_FAST void *malloc(size_t size)
 {
     return mym_malloc(size);
 }
 
-EXPORT void free(void *ptr)
+EXPORT MYM_FAST void free(void *ptr)
 {
     mym_free(ptr);
 }
