@@ -66,13 +66,18 @@ struct exchange {
     enum verify verify;
 };
 
-/* As the source: write the head of the object. */
+/*
+ * As the source: write the head of the object. By words: of a memset of unknown length
+ * gcc makes a `rep stos`, which took longer than all that an allocator does.
+ */
 static inline void touch(void *object, size_t size, enum verify verify)
 {
-    size_t head = size < WRITTEN ? size : WRITTEN;
+    volatile uint64_t *word = object;
+    size_t words = (size < WRITTEN ? size : WRITTEN) / sizeof(*word);
 
-    if (verify != VERIFY_ALL && head > 8)
-        memset((char *)object + 8, (int)size, head - 8);
+    if (verify != VERIFY_ALL)
+        for (size_t i = 1; i < words; i++)
+            word[i] = size;
 }
 
 static inline __attribute__((always_inline)) void fill_batch(struct member *self,
