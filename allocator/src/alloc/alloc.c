@@ -95,25 +95,39 @@ void *mym_calloc(size_t count, size_t size)
     return object;
 }
 
-size_t mym_usable(const void *ptr)
+/* Bytes of the object of a size class that starts at ptr; 0: ptr is in no slab. */
+static inline size_t small_bytes(const void *ptr)
 {
-    size_t bytes = 0;
+    const struct mym_class *c;
+    uint32_t unit;
+    uintptr_t start;
 
-    if (ptr == NULL)
+    if (!mym_in_heap(ptr))
         return 0;
-    if (mym_in_heap(ptr)) {
-        unsigned class = mym_heap.class[mym_unit_of(ptr)];
+    unit = mym_unit_of(ptr);
+    c = &mym_classes[mym_heap.class[unit]];
+    if (c->size == 0) /* class 0 */
+        return 0;
+    start = (uintptr_t)mym_unit_address(mym_heap.units[unit].first);
+    if (MYM_UNLIKELY(mym_slab_index(c, (uintptr_t)ptr - start) >= c->objects))
+        mym_fatal("free of a pointer into the middle of an object", ptr);
+    return c->size;
+}
 
-        if (class != 0) {
-            mym_slab_check(ptr);
-            return mym_classes[class].size;
-        }
-    }
-    if (is_started())
-        bytes = mym_large_bytes(ptr);
+static size_t large_bytes(const void *ptr)
+{
+    size_t bytes = is_started() ? mym_large_bytes(ptr) : 0;
+
     if (bytes == 0)
         mym_bad_pointer(ptr);
     return bytes;
+}
+
+size_t mym_usable(const void *ptr)
+{
+    size_t bytes = ptr == NULL ? 0 : small_bytes(ptr);
+
+    return bytes != 0 || ptr == NULL ? bytes : large_bytes(ptr);
 }
 
 size_t mym_good_size(size_t size)
@@ -149,11 +163,6 @@ static void *take_growing(size_t usable, size_t size)
     return object != NULL ? object : no_memory();
 }
 
-static bool is_in_slab(const void *ptr)
-{
-    return mym_in_heap(ptr) && mym_heap.class[mym_unit_of(ptr)] != 0;
-}
-
 void *mym_realloc(void *ptr, size_t size)
 {
     size_t usable;
@@ -165,12 +174,17 @@ void *mym_realloc(void *ptr, size_t size)
         mym_free(ptr);
         return NULL;
     }
-    usable = mym_usable(ptr);
-    if (usable <= MYM_SLOT_MAX || is_in_slab(ptr)) {
+    usable = small_bytes(ptr);
+    if (usable != 0) {
         if (fits(usable, size))
             return ptr;
-    } else if (size > MYM_SLOT_MAX && size <= MYM_SIZE_MAX) {
-        fresh = mym_large_resize(ptr, size);
+    } else {
+        usable = large_bytes(ptr);
+        if (size <= usable && usable - size < MYM_UNIT && size > MYM_SLOT_MAX)
+            return ptr;
+        fresh = size > MYM_SLOT_MAX && size <= MYM_SIZE_MAX
+                    ? mym_large_resize(ptr, size)
+                    : NULL;
         if (fresh != NULL)
             return fresh;
     }

@@ -18,7 +18,7 @@
 #ifndef MYM_HEAP_HEAP_H
 #define MYM_HEAP_HEAP_H
 
-#include "base/config.h"
+#include "heap/sizes.h"
 #include "os/mutex.h"
 
 enum mym_kind {
@@ -177,8 +177,16 @@ uint64_t mym_slab_hide(uint32_t slab);
 size_t mym_slab_purge(uint32_t slab, uint64_t pages);
 void mym_slab_unhide(uint32_t slab, uint64_t pages);
 
-/* Fatal when ptr, which lies in a slab, is not the start of one of its objects. */
-void mym_slab_check(const void *ptr);
+/*
+ * The number of the object that starts `offset` bytes into a slab; c->objects or more when
+ * none does. ceil(2^40 / size) divides any offset in a slab exactly (unit/heap.c).
+ */
+MYM_INLINE uint64_t mym_slab_index(const struct mym_class *c, uint64_t offset)
+{
+    uint64_t index = offset * c->inverse >> 40;
+
+    return MYM_LIKELY(index * c->size == offset) ? index : UINT64_MAX;
+}
 
 /*
  * Put back the objects from the front of the array that are of this slab; how many that

@@ -348,7 +348,7 @@ void mym_pages_set_keep(size_t bytes)
 
     LOCK();
     mym_pages.keep = units < KEEP_MOST ? (uint32_t)units : KEEP_MOST;
-    mym_pages.regret = 0;
+    mym_pages.regret = mym_pages.gone = 0;
     UNLOCK();
 }
 

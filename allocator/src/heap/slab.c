@@ -191,16 +191,11 @@ static uint64_t index_of(uint32_t slab, const void *ptr)
 {
     const struct mym_class *c = &mym_classes[mym_heap.units[slab].class];
     uint64_t offset = (uintptr_t)ptr - (uintptr_t)mym_unit_address(slab);
-    uint64_t index = offset * c->inverse >> 40;
+    uint64_t index = mym_slab_index(c, offset);
 
-    if (MYM_UNLIKELY(index * c->size != offset || index >= c->objects))
+    if (MYM_UNLIKELY(index >= c->objects))
         mym_fatal("free of a pointer into the middle of an object", ptr);
     return index;
-}
-
-void mym_slab_check(const void *ptr)
-{
-    index_of(mym_heap.units[mym_unit_of(ptr)].first, ptr);
 }
 
 unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count)
