@@ -111,9 +111,18 @@ struct stretch {
     enum verify verify;
 };
 
+/*
+ * x * 16807 mod 2^31 - 1 for 0 < x < 2^31 - 1 (Park and Miller, CACM 1988). The modulus is
+ * one less than a power of two, so the quotient is what is carried beyond it: each number
+ * depends on the one before, and a division would make all allocators wait alike.
+ */
 static uint32_t park_miller(uint32_t x)
 {
-    return (uint32_t)((uint64_t)x * 16807 % 2147483647);
+    const uint32_t modulus = 2147483647;
+    uint64_t product = (uint64_t)x * 16807;
+    uint32_t sum = (uint32_t)(product & modulus) + (uint32_t)(product >> 31);
+
+    return sum < modulus ? sum : sum - modulus;
 }
 
 static void shuffle_seed(struct shuffle *s, uint32_t seed)
