@@ -246,7 +246,7 @@ static void growth_is_told(void)
         mym_pages_grew();
         told = 0;
         for (unsigned i = 0; i < MASS; i++) {
-            CHECK((first[i] = mym_pages_take(FLOCK_UNITS * 4, 1, MYM_LARGE, &zeroed)));
+            CHECK((first[i] = mym_pages_take(FLOCK_UNITS * 16, 1, MYM_LARGE, &zeroed)));
             told += mym_pages_grew();
             CHECK(!mym_pages_grew());
         }
