@@ -95,7 +95,7 @@ static void idle(void)
  */
 static void outgrown(void)
 {
-    enum { LISTS = 8000, STEPS = 14 };
+    enum { LISTS = 10000, STEPS = 14 };
     static struct {
         unsigned char *bytes;
         size_t size;
@@ -108,12 +108,9 @@ static void outgrown(void)
         list[i].size = 32;
     before = status_kib("VmHWM");
     for (unsigned done = 0; done < LISTS * STEPS; done++) {
-        unsigned i =
-            (unsigned)(next_random(&random) % (LISTS / 8)) + done / STEPS / 1000 * 1000;
+        unsigned i = (unsigned)(next_random(&random) % LISTS);
         size_t size = list[i].size + list[i].size / 3;
 
-        if (size > 4096)
-            continue;
         list[i].bytes = realloc(list[i].bytes, size);
         CHECK(list[i].bytes);
         memset(list[i].bytes + list[i].size, 1, size - list[i].size);

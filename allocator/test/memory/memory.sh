@@ -16,7 +16,8 @@ trivial) # without the line that names the front end, which stdio buffers
     bound=$((libc + 614)) ;;
 mappings) bound=99 ;;
 idle) bound=65536 ;;
-crowd | outgrown) bound=$((libc * 110 / 100)) ;;
+crowd) bound=$((libc * 110 / 100)) ;;
+outgrown) bound=$((libc * 113 / 100)) ;; # 1.10 seen, 1.25 without looking at growth
 bounded) bound=$ours ;; # the program has checked it
 esac
 echo "$case: $ours on mymalloc, $libc on libc, at most $bound"
