@@ -39,7 +39,8 @@ static void *take_large(size_t size, size_t alignment, bool *zeroed)
 {
     void *object;
 
-    mym_cache_upkeep();
+    if (mym_pages_has_grown() || mym_pages_regrets())
+        mym_cache_upkeep();
     object = mym_large_take(size, alignment, zeroed);
 
     if (MYM_UNLIKELY(object == NULL) && size <= MYM_SIZE_MAX && mym_relieve())

@@ -115,6 +115,9 @@ bool mym_pages_init(void);
 bool mym_pages_has_grown(void);
 bool mym_pages_grew(void);
 
+/* More than `keep` may stay for the moment: mym_pages_age is to be called. */
+bool mym_pages_regrets(void);
+
 /*
  * Take a span of `units` whose address is a multiple of `align` units (1: any; a power
  * of two) as `kind`. Its records name kind, first and length. *zeroed: its bytes all read 0.

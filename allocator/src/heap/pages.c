@@ -38,6 +38,22 @@ static uint64_t in_use(void)
     return mym_pages.mapped - mym_pages.free - mym_pages.busy + mym_pages.outside;
 }
 
+/* Written under the lock, read without it too: any recent value will do. */
+static uint32_t regret(void)
+{
+    return atomic_load_explicit(&mym_pages.regret, memory_order_relaxed);
+}
+
+static void set_regret(uint32_t units)
+{
+    atomic_store_explicit(&mym_pages.regret, units, memory_order_relaxed);
+}
+
+bool mym_pages_regrets(void)
+{
+    return regret() > 0;
+}
+
 /*
  * Dirty units that may stay: none when the limit of the container is near. Programs with
  * small objects hold free memory in depots and sparse slabs too: `keep` is for the sum,
@@ -55,7 +71,7 @@ static uint32_t keep_now(void)
                           keep < 4 * SPARE_MOST ? keep / 4 : SPARE_MOST,
                           memory_order_relaxed);
     if (keep > 0)
-        keep += mym_pages.regret;
+        keep += regret();
     keep -= pools < keep / 7 ? pools : keep / 7;
     return keep - (spare < keep ? spare : keep);
 }
@@ -74,8 +90,7 @@ static void note_take(uint32_t length, uint32_t dirty)
     uint32_t most = REGRET_MOST * mym_pages.keep;
 
     mym_pages.gone -= again;
-    mym_pages.regret +=
-        again < most - mym_pages.regret ? again : most - mym_pages.regret;
+    set_regret(again < most - regret() ? regret() + again : most);
     mym_pages.falling -=
         mym_pages.falling < 4 * length ? mym_pages.falling : 4 * length;
 }
@@ -83,8 +98,8 @@ static void note_take(uint32_t length, uint32_t dirty)
 static void note_put(uint32_t length)
 {
     mym_pages.falling += length;
-    if (mym_pages.falling > 2 * (uint64_t)(mym_pages.keep + mym_pages.regret))
-        mym_pages.regret = 0;
+    if (mym_pages.falling > 2 * (uint64_t)(mym_pages.keep + regret()))
+        set_regret(0);
 }
 
 bool mym_pages_spare(uint32_t units)
@@ -327,7 +342,7 @@ void mym_pages_age(void)
 {
     LOCK();
     mym_pages.gone /= 2;
-    mym_pages.regret /= 2;
+    set_regret(regret() / 2);
     purge_excess();
     UNLOCK();
 }
@@ -348,7 +363,8 @@ void mym_pages_set_keep(size_t bytes)
 
     LOCK();
     mym_pages.keep = units < KEEP_MOST ? (uint32_t)units : KEEP_MOST;
-    mym_pages.regret = mym_pages.gone = 0;
+    set_regret(0);
+    mym_pages.gone = 0;
     UNLOCK();
 }
 

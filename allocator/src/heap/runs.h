@@ -16,17 +16,18 @@
  */
 struct mym_pages {
     struct mym_mutex lock;
-    uint32_t end;     /* first unit after the last region */
-    uint32_t limit;   /* units the window holds */
-    uint32_t tables;  /* units the tables are mapped for, > end */
-    uint32_t mapped;  /* units in regions */
-    uint32_t free;    /* units in bins */
-    uint32_t dirty;   /* of these, dirty */
-    uint32_t busy;    /* units being purged */
-    uint32_t slabs;   /* units in slabs */
-    uint32_t keep;    /* dirty units that may stay */
-    uint32_t gone;    /* units purged lately and not taken again since */
-    uint32_t regret;  /* dirty units that may stay beyond keep: such were taken again */
+    uint32_t end;    /* first unit after the last region */
+    uint32_t limit;  /* units the window holds */
+    uint32_t tables; /* units the tables are mapped for, > end */
+    uint32_t mapped; /* units in regions */
+    uint32_t free;   /* units in bins */
+    uint32_t dirty;  /* of these, dirty */
+    uint32_t busy;   /* units being purged */
+    uint32_t slabs;  /* units in slabs */
+    uint32_t keep;   /* dirty units that may stay */
+    uint32_t gone;   /* units purged lately and not taken again since */
+    _Atomic uint32_t
+        regret;       /* dirty units that may stay beyond keep: such were taken again */
     uint64_t falling; /* units put since as many were taken */
     _Atomic uint32_t spare;      /* units in spare slabs: part of `keep` */
     _Atomic uint32_t spare_most; /* 0 when `keep` is, or a limit is near */
