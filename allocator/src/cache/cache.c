@@ -1,5 +1,5 @@
 /*
- * cache.c - the cold half of the front end: misses, overflows, opening, draining.
+ * cache.c - the cold half of the front end: misses, overflows, opening.
  *
  * A slow path may be moved to another CPU at any instruction. So it never assumes that
  * a slot is still what it was: it swaps on condition that the slot holds what it saw,
@@ -9,7 +9,7 @@
  * Reading through a slot's value without owning the magazine is allowed: magazines are
  * never unmapped. The swap decides whether what was read counted.
  *
- * Locking: mym_front_lock guards delta[] against others that open or drain.
+ * Locking: mym_front_lock guards delta[] and mym_caches against others that open or drain.
  */
 #include "cache/cache.h"
 
@@ -40,8 +40,7 @@ enum mym_mode mym_mode;
 const char *mym_mode_reason = "the program is still starting";
 
 struct mym_mutex mym_front_lock;
-static unsigned top_id; /* no id at or above it was ever opened; under mym_front_lock */
-static bool can_fence;
+struct mym_caches mym_caches;
 
 /* ---- a thread's way to its slots ---- */
 
@@ -59,16 +58,9 @@ static bool swap(struct door door, size_t index, void **old, void **fresh)
     return true;
 }
 
-static struct mym_cache *cache_of(uint32_t id)
-{
-    intptr_t delta = __atomic_load_n(&mym_front.delta[id], __ATOMIC_ACQUIRE);
-
-    return (struct mym_cache *)((char *)&mym_front + delta);
-}
-
 static void **look(struct door door, size_t index)
 {
-    struct mym_cache *cache = door.own != NULL ? door.own : cache_of(mym_rseq_id());
+    struct mym_cache *cache = door.own != NULL ? door.own : mym_cache_of(mym_rseq_id());
 
     return __atomic_load_n(&cache->slot[index], __ATOMIC_ACQUIRE);
 }
@@ -112,11 +104,12 @@ static MYM_COLD bool open_cache(uint32_t id)
 
         open = cache != NULL;
         if (open) {
+            mym_caches.made[id] = (char *)cache - (char *)&mym_front;
             /* release: pairs with the address dependency of the sequences */
-            __atomic_store_n(&mym_front.delta[id], (char *)cache - (char *)&mym_front,
+            __atomic_store_n(&mym_front.delta[id], mym_caches.made[id],
                              __ATOMIC_RELEASE);
-            if (id >= top_id)
-                top_id = id + 1;
+            if (id >= mym_caches.top)
+                mym_caches.top = id + 1;
         }
     }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
@@ -130,7 +123,7 @@ static bool enter(struct door *door)
     if (mym_mode >= MYM_MODE_CPU_ID) {
         uint32_t id = mym_rseq_id();
 
-        return cache_of(id) != &mym_front.closed || open_cache(id);
+        return mym_cache_of(id) != &mym_front.closed || open_cache(id);
     }
     if (mym_mode == MYM_MODE_TLS)
         door->own = mym_thread_cache();
@@ -144,84 +137,7 @@ static unsigned arena_id(struct door door)
 
 static struct mym_cache *cache_behind(struct door door)
 {
-    return door.own != NULL ? door.own : cache_of(mym_rseq_id());
-}
-
-/* ---- upkeep: from slow paths, once a second and whenever the heap has grown ---- */
-
-#define UPKEEP_MS  1000u
-#define IDLE_LOOKS 8u
-
-/* The classes that a drain is for. */
-struct classes {
-    bool in[MYM_CLASSES];
-};
-
-static void drain_id(unsigned id, const struct classes *some);
-static void drain(const struct classes *some);
-
-/* Caches of CPUs that left, and of ids that fewer threads no longer reach. */
-static void drain_idle(void)
-{
-    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < top_id; id++) {
-        struct mym_cache *cache = cache_of(id);
-        uint32_t exchanges = __atomic_load_n(&cache->exchanges, __ATOMIC_RELAXED);
-
-        if (cache == &mym_front.closed)
-            continue;
-        cache->idle = exchanges == cache->seen ? cache->idle + 1 : 0;
-        cache->seen = exchanges;
-        if (cache->idle == IDLE_LOOKS)
-            drain_id(id, NULL);
-    }
-    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-}
-
-static void add_quiet(struct mym_pool *pool, void *classes)
-{
-    struct classes *quiet = classes;
-
-    quiet->in[pool->class] |= mym_pool_is_quiet(pool);
-}
-
-static void look_at(struct mym_pool *pool, void *age)
-{
-    mym_pool_look(pool, *(bool *)age);
-}
-
-static void drain_quiet(void)
-{
-    static const struct classes none;
-    struct classes quiet = none;
-
-    mym_pools_each(add_quiet, &quiet);
-    if (memcmp(&quiet, &none, sizeof quiet) != 0)
-        drain(&quiet);
-}
-
-/*
- * A few cached objects of a class that is no longer in use can pin a slab each. A second is
- * too long for a program that grows: it looks before it takes more than it ever had.
- */
-MYM_SLOW void mym_cache_upkeep(void)
-{
-    static _Atomic uint64_t due;
-    uint64_t now = mym_os_coarse_ms();
-    uint64_t was = atomic_load_explicit(&due, memory_order_relaxed);
-    bool second =
-        now >= was && atomic_compare_exchange_strong(&due, &was, now + UPKEEP_MS);
-    bool grew = mym_pages_grew();
-
-    if (!second && !grew)
-        return;
-    if (grew)
-        drain_quiet();
-    mym_pools_each(look_at, &second);
-    if (second)
-        mym_pages_age();
-    if (second && can_fence)
-        drain_idle();
+    return door.own != NULL ? door.own : mym_cache_of(mym_rseq_id());
 }
 
 /* A magazine was exchanged with a pool; the clock is looked at every so many times. */
@@ -321,78 +237,6 @@ MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
     }
 }
 
-/* ---- draining ---- */
-
-/* Empty the slots of some classes (NULL: of all); nobody can be inside of the cache. */
-static void empty_cache(struct mym_cache *cache, unsigned id,
-                        const struct classes *some)
-{
-    for (unsigned i = 0; i < MYM_SLOTS; i++) {
-        unsigned class = i % MYM_CLASSES;
-        void **top = cache->slot[i];
-        struct mym_magazine *magazine;
-
-        if (top == MYM_NONE || top == MYM_CLOSED || (some != NULL && !some->in[class]))
-            continue;
-        cache->slot[i] = MYM_NONE;
-        magazine = mym_magazine_of(class, top);
-        mym_pool_unload(mym_pool_of(id, class), magazine,
-                        (unsigned)(top - magazine->entry));
-    }
-}
-
-static void empty_thread(struct mym_cache *cache, const struct classes *some)
-{
-    empty_cache(cache, (unsigned)((uintptr_t)cache >> 10), some);
-}
-
-/*
- * Thread 1, in a sequence of id 0: has read delta[0], is about to commit.
- * Thread 2, draining: sets delta[0] = 0, fences.
- * The fence makes every running thread that is inside a sequence start over (a thread
- * that is not running starts over anyway): thread 1 reads delta again, finds the closed
- * cache and takes the slow path, where it waits for mym_front_lock. From the fence until
- * delta[0] is set again, the cache is thread 2's alone.
- */
-static void drain_id(unsigned id, const struct classes *some)
-{
-    intptr_t delta = mym_front.delta[id];
-
-    if (delta == 0)
-        return;
-    __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_SEQ_CST);
-    if (mym_os_rseq_fence())
-        empty_cache((struct mym_cache *)((char *)&mym_front + delta), id, some);
-    __atomic_store_n(&mym_front.delta[id], delta, __ATOMIC_RELEASE);
-}
-
-static void drain(const struct classes *some)
-{
-    if (mym_mode == MYM_MODE_TLS) {
-        struct mym_cache *own = mym_thread_cache();
-
-        if (own != NULL)
-            empty_thread(own, some);
-        return;
-    }
-    if (!can_fence)
-        return;
-    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < top_id; id++)
-        drain_id(id, some);
-    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-}
-
-void mym_cache_drain(void)
-{
-    drain(NULL);
-}
-
-void mym_thread_flush(struct mym_cache *cache)
-{
-    empty_thread(cache, NULL);
-}
-
 /* ---- start ---- */
 
 void mym_cache_init(void)
@@ -450,7 +294,7 @@ void mym_cache_start(const char *wish)
     if (wants(wish, "mm_cid") && !cid)
         mym_warn("MYMALLOC_FRONTEND=mm_cid needs Linux 6.3", "cpu_id is used");
     cid = cid && !wants(wish, "cpu_id");
-    can_fence = mym_os_rseq_fence_register();
+    mym_caches.can_fence = mym_os_rseq_fence_register();
     mym_hot.rseq_cs = __rseq_offset + RSEQ_CS;
     mym_hot.rseq_id = __rseq_offset + (cid ? RSEQ_MM_CID : RSEQ_CPU_ID);
     mym_mode = cid ? MYM_MODE_MM_CID : MYM_MODE_CPU_ID;
@@ -467,8 +311,9 @@ size_t mym_cache_bytes(void)
 
     if (mym_mode < MYM_MODE_CPU_ID)
         return 0;
-    for (unsigned id = 0; id < __atomic_load_n(&top_id, __ATOMIC_RELAXED); id++) {
-        struct mym_cache *cache = cache_of(id);
+    for (unsigned id = 0; id < __atomic_load_n(&mym_caches.top, __ATOMIC_RELAXED);
+         id++) {
+        struct mym_cache *cache = mym_cache_of(id);
 
         for (unsigned i = 0; i < MYM_SLOTS; i++) {
             void **top = __atomic_load_n(&cache->slot[i], __ATOMIC_RELAXED);
@@ -509,5 +354,5 @@ void mym_cache_fork_child(void)
     mym_mutex_reset(&mym_front_lock, MYM_RANK_FRONT);
     /* The fence's registration belongs to the old address space. */
     if (mym_mode >= MYM_MODE_CPU_ID)
-        can_fence = mym_os_rseq_fence_register();
+        mym_caches.can_fence = mym_os_rseq_fence_register();
 }

@@ -50,6 +50,22 @@ enum mym_mode { MYM_MODE_STARTING, MYM_MODE_TLS, MYM_MODE_CPU_ID, MYM_MODE_MM_CI
 /* Guards the opening, draining and recycling of caches. */
 extern MYM_HIDDEN struct mym_mutex mym_front_lock;
 
+/* The caches of ids: all under mym_front_lock. */
+struct mym_caches {
+    intptr_t
+        made[MYM_MAX_CPUS]; /* the delta of each there is, also while it is closed */
+    unsigned top;           /* no id at or above it has one */
+    bool can_fence;
+};
+extern MYM_HIDDEN struct mym_caches mym_caches;
+
+MYM_INLINE struct mym_cache *mym_cache_of(uint32_t id)
+{
+    intptr_t delta = __atomic_load_n(&mym_front.delta[id], __ATOMIC_ACQUIRE);
+
+    return (struct mym_cache *)((char *)&mym_front + delta);
+}
+
 extern MYM_HIDDEN enum mym_mode mym_mode;
 extern MYM_HIDDEN const char *mym_mode_reason;
 const char *mym_mode_name(void);
