@@ -35,6 +35,7 @@ variables=$(grep -rhoE '"MYMALLOC_[A-Z]+"' "$source/alloc/config.c" | tr -d '"' 
 (($(wc -w <<<"$variables") >= 5)) || fail "no variables were found in config.c"
 for name in $variables; do
     said MYMALLOC_HELP=1 | grep "^$name " >/dev/null || fail "MYMALLOC_HELP does not speak of $name"
+    grep -x ".It Ev $name" "$source/../../docs/man/mymalloc.3" >/dev/null || fail "the manual does not speak of $name"
     lines=$(said "$name=no such value" | grep -c "$name") || true
     [[ $lines == 1 ]] || fail "a bad value of $name is reported $lines times, not once"
     [[ -z $(said "$name=") ]] || fail "an empty $name is spoken of"
