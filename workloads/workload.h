@@ -44,6 +44,7 @@ struct option_spec {
     double min, max;     /* accepted range; unused by a choice */
     const char *choices; /* "fifo lifo random" */
     const char *help;
+    double least; /* of work: scaled below it, it would be another workload */
 };
 
 struct variant {

@@ -26,7 +26,7 @@ static const struct option_spec options[] = {
                "producers, and as many consumers"},
     [SECONDS] = OPTION_STOP_AFTER("0"),
     [BATCHES] = {"batches", OPTION_COUNT, true, "5000", 1, 1e9, NULL,
-                 "of 4096 objects by each producer, when seconds is 0"},
+                 "of 4096 objects by each producer, when seconds is 0", .least = 250},
     [ROOM] = {"room", OPTION_COUNT, false, "100", 1, 1e6, NULL,
               "batches that the shared stack holds at most"},
     [SIZES] = {"sizes", OPTION_CHOICE, false, "one", 0, 0, "one mixed",

@@ -187,12 +187,14 @@ class Bench(unittest.TestCase):
             self.assertGreater(cell[f"rss_after_{moment}_bytes"], 0)
 
     def test_scale_and_the_null_heap(self):
-        _, half = self.cell("xmalloc/64B/pairs:1", MYMALLOC_BENCH_SCALE="0.01")
-        _, full = self.cell("xmalloc/64B/pairs:1", MYMALLOC_BENCH_SCALE="0.02")
+        _, half = self.cell("xmalloc/64B/pairs:1", MYMALLOC_BENCH_SCALE="0.1")
+        _, full = self.cell("xmalloc/64B/pairs:1", MYMALLOC_BENCH_SCALE="0.2")
         self.assertEqual(full["ops"], 2 * half["ops"])
+        _, least = self.cell("xmalloc/64B/pairs:1", MYMALLOC_BENCH_SCALE="0.001")
+        self.assertEqual(least["ops"], 250 * 4096)
         context, null = self.cell("xmalloc/64B/pairs:1", MYMALLOC_BENCH_NULL="1")
         self.assertEqual(context["harness_heap"], "null")
-        self.assertEqual(null["ops"], half["ops"])
+        self.assertEqual(null["ops"], least["ops"])
 
     def test_refusals(self):
         for args, env, says in ((["--benchmark_filter=none"], {}, "no cell matches 'none'"),

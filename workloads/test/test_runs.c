@@ -268,12 +268,29 @@ static void test_options(void)
     CHECK(!workload_consistent(w, &set, why, sizeof(why)), "min above max");
 }
 
+/* Scaled down, larson still hands over; what a user chose is not scaled up. */
+static void test_least_work(void)
+{
+    const struct workload *w = workload_find("larson");
+    struct settings set;
+    char why[256];
+
+    workload_defaults(w, "fixed", &set);
+    workload_scale(w, &set, 0.001, 0.001);
+    CHECK(set.value[2] == 4, "%g generations", set.value[2]);
+    workload_defaults(w, "fixed", &set);
+    workload_set(w, &set, "generations", "2", why, sizeof(why));
+    workload_scale(w, &set, 0.001, 0.001);
+    CHECK(set.value[2] == 2, "%g generations", set.value[2]);
+}
+
 int main(void)
 {
     setvbuf(stdout, NULL, _IONBF, 0); /* children would print it again */
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     test_options();
+    test_least_work();
     test_every_variant();
     test_fixed_work_is_exact();
     test_live_bytes();
