@@ -164,7 +164,7 @@ double thread_count(const struct workload *w, const settings &set)
 
     for (size_t i = 0; i < w->option_count; i++) {
         const std::string name = w->options[i].name;
-        if (w->options[i].is_work)
+        if (w->options[i].work)
             continue; // "pairs" may be calls
         if (name == "threads" || name == "producers" || name == "consumers" ||
             name == "stages")

@@ -135,9 +135,9 @@ static void choose_end(const struct workload *w, const char *const *given,
     size_t seconds = w->option_count;
 
     for (size_t i = 0; i < w->option_count; i++) {
-        if (w->options[i].kind == OPTION_SECONDS && w->options[i].is_work)
+        if (w->options[i].kind == OPTION_SECONDS && w->options[i].work)
             seconds = i;
-        else if (w->options[i].is_work && given[i])
+        else if (w->options[i].work && given[i])
             work = w->options[i].name;
     }
     if (!work || seconds == w->option_count)

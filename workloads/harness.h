@@ -35,7 +35,7 @@
 #define OPTION_STOP_AFTER(text)                                                     \
     {                                                                               \
         .name = "seconds", .kind = OPTION_SECONDS, .initial = (text), .max = 86400, \
-        .is_work = true, .help = "run this long; 0: until the fixed work is done"   \
+        .work = 1, .help = "run this long; 0: until the fixed work is done"         \
     }
 #define OPTION_VERIFY(text)                                         \
     {                                                               \

@@ -45,9 +45,8 @@ enum {
 static const struct option_spec options[] = {
     [THREADS] = OPTION_THREADS("2"),
     [SECONDS] = OPTION_STOP_AFTER("0"),
-    [GENERATIONS] = {"generations", OPTION_COUNT, true, "50", 1, 1e9, NULL,
-                     "threads that each chain goes through, when seconds is 0",
-                     .least = 4},
+    [GENERATIONS] = {"generations", OPTION_COUNT, 4, "50", 1, 1e9, NULL,
+                     "threads that each chain goes through, when seconds is 0"},
     [ROUNDS] = {"rounds", OPTION_COUNT, false, "100", 1, 1e9, NULL,
                 "a thread's operations, in multiples of chunks"},
     [CHUNKS] = {"chunks", OPTION_COUNT, false, "5000", 1, 1e8, NULL,

@@ -185,8 +185,9 @@ void workload_scale(const struct workload *w, struct settings *set, double work,
         const struct option_spec *option = &w->options[i];
         bool is_time = option->kind == OPTION_SECONDS;
         double value = set->value[i] * (is_time ? time : work);
-        double least = fmax(option->min, fmin(option->least, set->value[i]));
-        if (option->is_work && value > 0)
+        double least = is_time ? option->min
+                               : fmax(option->min, fmin(option->work, set->value[i]));
+        if (option->work && value > 0)
             set->value[i] =
                 fmin(fmax(is_time ? value : round(value), least), option->max);
     }

@@ -39,12 +39,12 @@ enum option_kind {
 struct option_spec {
     const char *name;
     enum option_kind kind;
-    bool is_work;        /* the amount of work: what workload_scale multiplies */
+    unsigned work; /* 0, or the amount of work: workload_scale multiplies it, a count
+                      never to less than this: it would be another workload */
     const char *initial; /* default, as text */
     double min, max;     /* accepted range; unused by a choice */
     const char *choices; /* "fifo lifo random" */
     const char *help;
-    double least; /* of work: scaled below it, it would be another workload */
 };
 
 struct variant {
