@@ -1,6 +1,6 @@
 /*
  * sizes.h - size classes: 16-byte steps to 128, then 8 per doubling to 16 KiB (at most
- * 11 % lost inside), then 4 steps to 32 KiB (at most 20 %); beyond, whole units:
+ * 12 % lost inside), then 4 steps to 32 KiB (at most 20 %); beyond, whole units:
  * 64 and 128 KiB (what is not used of these is not touched, so it is not resident).
  *
  * Class 0 is no class. Every class size is a multiple of 16, and every power of two

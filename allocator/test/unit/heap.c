@@ -37,9 +37,9 @@ static void classes_waste_little(void)
 {
     for (size_t size = 129; size <= MYM_SLOT_MAX; size++) {
         size_t given = mym_classes[mym_class_of(size)].size;
+        size_t percent = size <= MYM_SMALL_MAX ? 11 : size <= MYM_FINE_MAX ? 12 : 20;
 
-        CHECKF((given - size) * 100 <= given * (size <= MYM_FINE_MAX ? 12u : 20u),
-               "%zu for %zu", given, size);
+        CHECKF((given - size) * 100 <= given * percent, "%zu for %zu", given, size);
     }
 }
 
