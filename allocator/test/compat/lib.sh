@@ -77,9 +77,3 @@ until_true() {
         sleep 0.1
     done
 }
-
-# free_port: a TCP port that nobody listens on.
-free_port() {
-    perl -MSocket -e 'socket(S, PF_INET, SOCK_STREAM, 0); bind(S, sockaddr_in(0, INADDR_LOOPBACK));
-        print((sockaddr_in(getsockname(S)))[0])'
-}

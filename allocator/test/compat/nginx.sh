@@ -4,7 +4,7 @@ source "$(dirname "$0")/lib.sh"
 PATH=$PATH:/usr/sbin
 need nginx perl
 loads nginx
-port=$(free_port)
+socket=$work/socket # no port, which another test might take
 mkdir "$work/html"
 head -c 300000 /dev/urandom >"$work/html/file"
 cat >"$work/conf" <<EOC
@@ -20,15 +20,15 @@ http {
     fastcgi_temp_path $work/fastcgi;
     uwsgi_temp_path $work/uwsgi;
     scgi_temp_path $work/scgi;
-    server { listen 127.0.0.1:$port; root $work/html; }
+    server { listen unix:$socket; root $work/html; }
 }
 EOC
 LD_PRELOAD=$MYMALLOC_PRELOAD nginx -c "$work/conf" 2>"$work/stderr" &
 servers+=($!)
 fetch() {
-    perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new("127.0.0.1:$ARGV[0]") or exit 1;
+    perl -MIO::Socket::UNIX -e 'my $s = IO::Socket::UNIX->new($ARGV[0]) or exit 1;
         print $s "GET /file HTTP/1.0\r\nHost: x\r\n\r\n"; local $/; my $a = <$s>;
-        $a =~ s/.*?\r\n\r\n//s; print $a' "$port"
+        $a =~ s/.*?\r\n\r\n//s; print $a' "$socket"
 }
 until_true 20 fetch
 took "${servers[0]}"

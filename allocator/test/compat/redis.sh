@@ -2,19 +2,19 @@
 # redis: load by redis-benchmark, BGSAVE by fork, restart from the dump.
 source "$(dirname "$0")/lib.sh"
 need redis-server redis-cli redis-benchmark perl
-port=$(free_port)
+socket=$work/socket # no port, which another test might take
 # While it reads its dump, redis answers everything with LOADING.
-answers() { redis-cli -p "$port" ping | grep -x PONG >/dev/null; }
-cli() { redis-cli -p "$port" "$@"; }
+answers() { redis-cli -s "$socket" ping | grep -x PONG >/dev/null; }
+cli() { redis-cli -s "$socket" "$@"; }
 start() {
-    LD_PRELOAD=$MYMALLOC_PRELOAD redis-server --port "$port" --bind 127.0.0.1 --save '' --dir "$work" \
+    LD_PRELOAD=$MYMALLOC_PRELOAD redis-server --port 0 --unixsocket "$socket" --save '' --dir "$work" \
         --daemonize no >>"$work/log" 2>&1 &
     servers+=($!)
     until_true 20 answers
     took "${servers[-1]}"
 }
 start
-with redis-benchmark -p "$port" -q -n 40000 -c 20 -P 8 -d 100 -r 50000 -t set,get,lpush,hset,zadd \
+with redis-benchmark -s "$socket" -q -n 40000 -c 20 -P 8 -d 100 -r 50000 -t set,get,lpush,hset,zadd \
     >"$work/benchmark"
 grep -c 'requests per second' "$work/benchmark" >/dev/null || fail "redis-benchmark"
 cli set marker kept >/dev/null

@@ -7,6 +7,7 @@ figure() { sed -n "s/^$case \(-\{0,1\}[0-9]*\).*/\1/p"; }
 least() { # of so many runs: which pages of a file the kernel maps along is chance
     for _ in $(seq "$1"); do "${@:2}" | figure; done | sort -n | head -n 1
 }
+export TEST_SEED=${TEST_SEED:-$RANDOM} # the same calls on both sides
 runs=1
 [ "$case" != trivial ] || runs=5
 ours=$(least $runs env "LD_PRELOAD=$library" TEST_EXPECT=mymalloc "$program" "$case")

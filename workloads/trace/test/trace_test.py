@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -488,23 +487,31 @@ class Redis(TraceCase):
         server, client = shutil.which("redis-server"), shutil.which("redis-benchmark")
         if not server or not client:
             self.skipTest("redis-server is not installed")
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = str(s.getsockname()[1])
+        path = os.path.join(self.directory, "socket")  # a port might be taken by another test
+
+        def ask(*words):
+            return run("redis-cli", "-s", path, *words).stdout
+
+        def wait_until(happened, what):
+            deadline = time.monotonic() + 30
+            while not happened():
+                self.assertLess(time.monotonic(), deadline, what)
+                self.assertIsNone(recording.poll(), "redis-server ended")
+                time.sleep(0.1)
+
         recording = subprocess.Popen(
-            [TOOL, "record", "-q", "-o", self.trace, "--", server, "--port", port, "--save",
-             "", "--appendonly", "no", "--dir", self.directory],
+            [TOOL, "record", "-q", "-o", self.trace, "--", server, "--port", "0",
+             "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", self.directory],
             stdout=subprocess.DEVNULL)
         try:
-            deadline = time.monotonic() + 30
-            while run("redis-cli", "-p", port, "ping").stdout != "PONG\n":
-                self.assertLess(time.monotonic(), deadline, "redis-server does not answer")
-                time.sleep(0.1)
-            done = run(client, "-p", port, "-n", "5000", "-q", "-r", "1000", "-d", "200", "-t",
+            wait_until(lambda: ask("ping") == "PONG\n", "redis-server does not answer")
+            done = run(client, "-s", path, "-n", "5000", "-q", "-r", "1000", "-d", "200", "-t",
                        "set,get,lpush,lpop,sadd,hset,zadd")
             self.assertEqual(done.returncode, 0, done.stderr)
-            run("redis-cli", "-p", port, "flushall", "async")
-            run("redis-cli", "-p", port, "shutdown", "nosave")
+            ask("flushall", "async")  # by another thread, which may be late
+            wait_until(lambda: "lazyfree_pending_objects:0" in ask("info", "memory"),
+                       "the other thread does not free")
+            ask("shutdown", "nosave")
             self.assertEqual(recording.wait(timeout=60), 0)
         finally:
             if recording.poll() is None:
