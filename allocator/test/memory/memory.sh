@@ -4,12 +4,13 @@
 set -euo pipefail
 program=$1 library=$2 case=$3
 figure() { sed -n "s/^$case \(-\{0,1\}[0-9]*\).*/\1/p"; }
-least() { # of so many runs: which pages of a file the kernel maps along is chance
+least() { # of so many runs: which pages of a file the kernel maps along is chance, and which CPUs
+    # a thread visits, each with a cache of its own
     for _ in $(seq "$1"); do "${@:2}" | figure; done | sort -n | head -n 1
 }
 export TEST_SEED=${TEST_SEED:-$RANDOM} # the same calls on both sides
 runs=1
-[ "$case" != trivial ] || runs=5
+case $case in trivial | outgrown) runs=5 ;; esac
 ours=$(least $runs env "LD_PRELOAD=$library" TEST_EXPECT=mymalloc "$program" "$case")
 libc=$(least $runs "$program" "$case") || libc=0
 case $case in
