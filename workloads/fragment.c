@@ -98,16 +98,25 @@ static void put_out_at_random(struct pieces *p)
     free_one(p, old);
 }
 
+/* One in `keep`, counted down: a division would take longer than malloc. */
+static bool stays(const struct pieces *p, uint64_t *left)
+{
+    if (--*left)
+        return false;
+    *left = p->keep;
+    return true;
+}
+
 static void shape_swiss(struct pieces *p)
 {
-    uint64_t kept = 0;
+    uint64_t kept = 0, until_kept = 1;
     struct sizes large;
 
     while (p->set.bytes < p->bytes)
         put_in(p, sizes_draw(&p->small, &p->rng));
     run_mark(p->run);
     for (uint64_t i = 0; i < p->set.count; i++) {
-        if (i % p->keep == 0)
+        if (stays(p, &until_kept))
             p->set.object[kept++] = p->set.object[i];
         else
             free_one(p, p->set.object[i]);
@@ -138,12 +147,12 @@ static void shape_phase(struct pieces *p)
 
 static void shape_lifetimes(struct pieces *p)
 {
-    struct object *ring = memory_map(p->window * sizeof(*ring));
+    struct object *ring = memory_map(p->window * sizeof(*ring)), *old = ring;
+    uint64_t until_kept = 1;
 
-    for (uint64_t i = 0; p->set.bytes < p->bytes; i++) {
+    while (p->set.bytes < p->bytes) {
         uint32_t size = sizes_draw(&p->small, &p->rng);
-        struct object *old = &ring[i % p->window];
-        if (i % p->keep == 0) {
+        if (stays(p, &until_kept)) {
             put_in(p, size);
             continue;
         }
@@ -151,6 +160,8 @@ static void shape_lifetimes(struct pieces *p)
             give(p->tally, old->object, old->size, p->verify);
         *old = (struct object){take(p->tally, size, p->verify), size};
         tally_ops(p->tally, 1);
+        if (++old == ring + p->window)
+            old = ring;
     }
     run_mark(p->run);
     for (size_t i = 0; i < p->window; i++)

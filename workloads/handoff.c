@@ -22,6 +22,12 @@ void handoff_init(struct handoff *h, size_t room, bool lifo, bool lazy,
     h->entry = memory_map(room * sizeof(*h->entry));
 }
 
+/* at < 2 * room: a division would be most of the time under the lock. */
+static size_t wrapped(const struct handoff *h, size_t at)
+{
+    return at < h->room ? at : at - h->room;
+}
+
 void handoff_put(struct handoff *h, void *item)
 {
     pthread_mutex_lock(&h->lock);
@@ -30,7 +36,7 @@ void handoff_put(struct handoff *h, void *item)
         pthread_cond_wait(&h->not_full, &h->lock);
         h->writers_asleep--;
     }
-    h->entry[(h->head + h->count++) % h->room] = item;
+    h->entry[wrapped(h, h->head + h->count++)] = item;
     bool wake = h->readers_asleep && h->count >= h->wake_readers;
     pthread_mutex_unlock(&h->lock);
     if (wake)
@@ -50,9 +56,9 @@ void *handoff_take(struct handoff *h)
     }
     if (h->count > 0) {
         size_t at = h->lifo ? h->head + h->count - 1 : h->head;
-        item = h->entry[at % h->room];
+        item = h->entry[wrapped(h, at)];
         h->count--;
-        h->head = h->lifo ? h->head : (h->head + 1) % h->room;
+        h->head = h->lifo ? h->head : wrapped(h, h->head + 1);
         wake = h->writers_asleep && h->count <= h->wake_writers;
     }
     pthread_mutex_unlock(&h->lock);

@@ -139,7 +139,7 @@ static inline uint32_t shuffle_below(struct shuffle *s, uint32_t n)
 
     s->last = s->table[at];
     s->table[at] = s->state = park_miller(s->state);
-    return s->last % n;
+    return (uint32_t)((uint64_t)s->last * n >> 31); /* last < 2^31 */
 }
 
 static inline __attribute__((always_inline)) void replace_one(const struct stretch *st,
