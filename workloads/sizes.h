@@ -32,14 +32,17 @@ void sizes_init(struct sizes *s, enum sizes_kind kind, uint32_t min, uint32_t ma
 /* The average size drawn. */
 double sizes_mean(const struct sizes *s);
 
-/* Bits of one random number: 6 for the segment, 26 for the alias, 32 for the size. */
+/*
+ * Bits of one random number: 6 for the segment, 26 for the alias, 32 for the size. The
+ * alias is chosen by a mask: a branch would be guessed wrong every third time or so.
+ */
 static inline uint32_t sizes_draw(const struct sizes *s, struct rng *r)
 {
     uint64_t bits = rng_next(r);
-    const struct segment *seg = &s->segment[bits >> 58];
+    uint32_t at = (uint32_t)(bits >> 58);
+    uint32_t away = -(uint32_t)((bits >> 32 & 0x3ffffff) >= s->segment[at].keep);
+    const struct segment *seg = &s->segment[at ^ ((at ^ s->segment[at].other) & away)];
 
-    if ((bits >> 32 & 0x3ffffff) >= seg->keep)
-        seg = &s->segment[seg->other];
     return seg->low + (uint32_t)((bits & 0xffffffff) * seg->span >> 32);
 }
 
