@@ -130,7 +130,8 @@ static bool enter(struct door *door)
     return door->own != NULL;
 }
 
-static unsigned arena_id(struct door door)
+/* What tells caches apart, and which arena is theirs. */
+static unsigned id_of(struct door door)
 {
     return door.own == NULL ? mym_rseq_id() : (unsigned)((uintptr_t)door.own >> 10);
 }
@@ -169,7 +170,8 @@ MYM_SLOW void *mym_cache_pop_slow(unsigned class)
 {
     struct door door;
     bool open = enter(&door);
-    struct mym_pool *pool = mym_pool_of(open ? arena_id(door) : 0, class);
+    unsigned id = open ? id_of(door) : 0;
+    struct mym_pool *pool = mym_pool_of(id, class);
     struct mym_magazine *magazine;
     unsigned used;
     void **seen;
@@ -182,7 +184,7 @@ MYM_SLOW void *mym_cache_pop_slow(unsigned class)
     seen = look(door, class);
     magazine = take(door, class, MYM_CLASSES + class, &used);
     if (magazine == NULL || used == 0) {
-        magazine = mym_pool_load(pool, magazine);
+        magazine = mym_pool_load(pool, id, magazine);
         if (magazine == NULL)
             return mym_pool_take(pool);
         used = magazine->used;
@@ -203,7 +205,8 @@ MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
 {
     struct door door;
     bool open = enter(&door);
-    struct mym_pool *pool = mym_pool_of(open ? arena_id(door) : 0, class);
+    unsigned id = open ? id_of(door) : 0;
+    struct mym_pool *pool = mym_pool_of(id, class);
     struct mym_magazine *magazine;
     unsigned used = 0;
     void **seen;
@@ -217,7 +220,7 @@ MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
     seen = look(door, class);
     magazine = take(door, class, MYM_CLASSES + class, &used);
     if (magazine == NULL || used > 0) {
-        magazine = mym_pool_exchange(pool, magazine, used);
+        magazine = mym_pool_exchange(pool, id, magazine, used);
         count_exchange(door);
     }
     if (magazine == NULL) {

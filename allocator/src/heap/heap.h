@@ -130,8 +130,8 @@ uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind,
 void mym_pages_put(uint32_t first);
 
 /*
- * Slabs without an object may stay with their pool: as free runs they would be resident
- * too. False: no more of them. What was granted is to be given back.
+ * Slabs without an object, or as much in a depot, may stay with their pool: as free runs
+ * they would be resident too. False: no more of them. What was granted is to be given back.
  */
 bool mym_pages_spare(uint32_t units);
 void mym_pages_unspare(uint32_t units);

@@ -20,8 +20,8 @@
 
 #include <string.h>
 
-/* Units of slabs without an object that pools may keep, all together: 8 MiB. */
-#define SPARE_MOST 128u
+/* Units that pools may keep, in slabs without an object and in depots: 16 MiB in all. */
+#define SPARE_MOST 256u
 
 /* More than any heap has; three times as much is still a number of units. */
 #define KEEP_MOST (UINT32_MAX / 4)
@@ -365,6 +365,7 @@ void mym_pages_set_keep(size_t bytes)
     mym_pages.keep = units < KEEP_MOST ? (uint32_t)units : KEEP_MOST;
     set_regret(0);
     mym_pages.gone = 0;
+    keep_now(); /* and what of it pools may hold */
     UNLOCK();
 }
 

@@ -93,6 +93,12 @@ static void lengthen(struct mym_pool *pool)
     pool->batch = (uint16_t)(pool->batch + step);
 }
 
+static void narrow(struct mym_pool *pool)
+{
+    mym_pages_unspare(pool->swing);
+    pool->swing = 0;
+}
+
 static void shorten(struct mym_pool *pool)
 {
     if (pool->busy < BUSY / 4 && pool->extra > 0) {
@@ -100,6 +106,8 @@ static void shorten(struct mym_pool *pool)
         pool->extra = 0;
         pool->batch = mym_classes[pool->class].capacity;
     }
+    if (pool->busy < BUSY / 4)
+        narrow(pool);
     pool->busy = 0;
 }
 
@@ -120,8 +128,26 @@ static bool has_room(const struct mym_pool *pool, unsigned used)
     uint64_t bytes = (uint64_t)(pool->loaded_objects + used) * size;
     uint64_t share = (pool->slots - pool->free) * size / DEPOT_SHARE;
 
-    return (bytes <= DEPOT_LOW && pool->loaded_objects + used <= DEPOT_OBJECTS) ||
+    return (bytes <= DEPOT_LOW + (uint64_t)pool->swing * MYM_UNIT &&
+            pool->loaded_objects + used <= DEPOT_OBJECTS) ||
            (bytes <= share && bytes <= DEPOT_HIGH);
+}
+
+/*
+ * A depot that one cache finds empty and then brings more than it has room for is too small
+ * for the program's swing: some of the free memory that may be kept is kept here instead.
+ * Not so when one cache takes and another brings: what the latter freed is in its lines.
+ */
+static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
+{
+    const struct mym_class *class = &mym_classes[pool->class];
+    uint32_t units = (used * class->size + MYM_UNIT - 1) / MYM_UNIT;
+
+    if (pool->starved != id + 1 || class->objects == 1 || !mym_pages_spare(units))
+        return false;
+    pool->starved = 0;
+    pool->swing += units;
+    return has_room(pool, used);
 }
 
 /* The share shrinks with the pool: one more goes back for each that finds no room. */
@@ -166,7 +192,8 @@ static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool 
     return got;
 }
 
-struct mym_magazine *mym_pool_load(struct mym_pool *pool, struct mym_magazine *empty)
+struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
+                                   struct mym_magazine *empty)
 {
     struct mym_magazine *loaded;
 
@@ -174,6 +201,8 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, struct mym_magazine *e
     pool->misses++;
     grow_batch(pool);
     loaded = pop_loaded(pool);
+    if (loaded == NULL)
+        pool->starved = id + 1;
     if (loaded == NULL && empty == NULL)
         empty = pop_empty(pool);
     if (loaded == NULL && empty != NULL &&
@@ -232,7 +261,7 @@ reclaim:
     UNLOCK(pool);
 }
 
-struct mym_magazine *mym_pool_exchange(struct mym_pool *pool,
+struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
                                        struct mym_magazine *loaded, unsigned used)
 {
     struct mym_magazine *empty = NULL;
@@ -244,7 +273,7 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool,
     pool->overflows++;
     grow_batch(pool);
     capacity = pool->batch;
-    room = loaded == NULL || has_room(pool, used);
+    room = loaded == NULL || has_room(pool, used) || widen(pool, id, used);
     if (room)
         empty = pop_empty(pool);
     else
@@ -281,6 +310,8 @@ void mym_pool_trim(struct mym_pool *pool, bool all)
     uint32_t goal;
 
     LOCK(pool);
+    if (all)
+        narrow(pool);
     goal = all ? pool->loaded_count : pool->loaded_low;
     while (goal-- > 0 && pool->loaded != NULL) {
         struct mym_magazine *magazine = pop_loaded(pool);

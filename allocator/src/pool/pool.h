@@ -38,6 +38,10 @@ struct mym_pool {
     uint16_t batch; /* objects to move at a miss, the capacity of magazines given out */
     uint16_t busy;  /* exchanges since the last look, up to BUSY */
     uint32_t extra; /* bytes of batch beyond the class's capacity, from the budget */
+    uint32_t
+        swing; /* units that the depot may hold beyond its share: part of what is kept */
+    uint32_t
+        starved; /* 1 + the id of the cache that found the depot empty; 0: none since */
     struct mym_magazine *loaded, *empty; /* the depot: stacks, most recent first */
     uint32_t loaded_count, loaded_objects, loaded_low;
     uint32_t empty_count;
@@ -64,17 +68,18 @@ extern MYM_HIDDEN struct mym_arena *_Atomic mym_arenas[MYM_MAX_ARENAS];
 struct mym_pool *mym_pool_of(unsigned id, unsigned class);
 
 /*
- * A loaded magazine for an empty one (NULL: the pool finds one). NULL when there is no
- * memory; the empty one is then kept by the pool.
+ * A loaded magazine for an empty one (NULL: the pool finds one), for the cache with this
+ * id. NULL when there is no memory; the empty one is then kept by the pool.
  */
-struct mym_magazine *mym_pool_load(struct mym_pool *pool, struct mym_magazine *empty);
+struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
+                                   struct mym_magazine *empty);
 
 /* Take a magazine with `used` objects (0 is allowed). */
 void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
                      unsigned used);
 
 /* An empty magazine for a loaded one (NULL: none to bring). NULL when there is no memory. */
-struct mym_magazine *mym_pool_exchange(struct mym_pool *pool,
+struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
                                        struct mym_magazine *loaded, unsigned used);
 
 /* One object past every cache: before a cache is open, and when there is none. */

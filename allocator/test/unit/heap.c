@@ -2,7 +2,10 @@
 #include "check.h"
 #include "family.h"
 
+#include "alloc/alloc.h"
+#include "alloc/info.h"
 #include "heap/heap.h"
+#include "heap/runs.h"
 #include "heap/sizes.h"
 
 #include <string.h>
@@ -323,6 +326,41 @@ static void slab_gives_each_object_once(void)
     }
 }
 
+/* ---- depots ---- */
+
+/* A thousand objects taken and freed, so many times: what the depot holds in the end. */
+static size_t swing(unsigned size, unsigned times)
+{
+    static void *objects[1000];
+    static struct mym_info info;
+
+    while (times-- > 0) {
+        for (unsigned i = 0; i < 1000; i++)
+            CHECK((objects[i] = mym_malloc(size)));
+        for (unsigned i = 0; i < 1000; i++)
+            mym_free(objects[i]);
+    }
+    CHECK(mym_verify() == 0);
+    mym_info_read(&info);
+    return info.class[mym_class_of(size)].depot * size;
+}
+
+/* What swings stays in the depot, as part of what is kept, until memory is asked for. */
+static void depots_follow_swings(void)
+{
+    mym_pages_set_keep(1024 * MYM_UNIT);
+    CHECK(swing(1024, 1) <= 320 << 10);
+    CHECKF(swing(1024, 30) >= 800 << 10, "%zu bytes", swing(1024, 0));
+    CHECK(atomic_load(&mym_pages.spare) >= (512u << 10) / MYM_UNIT);
+    mym_trim(0);
+    CHECK(swing(1024, 0) == 0);
+    CHECKF(atomic_load(&mym_pages.spare) == 0, "%u units",
+           atomic_load(&mym_pages.spare));
+    mym_pages_set_keep(0);
+    CHECK(swing(1024, 30) <= 256 << 10); /* nothing is kept */
+    mym_trim(0);
+}
+
 const struct test tests[] = {
     {"classes_fit", classes_fit},
     {"classes_waste_little", classes_waste_little},
@@ -333,5 +371,6 @@ const struct test tests[] = {
     {"growth_is_told", growth_is_told},
     {"slab_gives_each_object_once", slab_gives_each_object_once},
     {"first_objects_have_colours", first_objects_have_colours},
+    {"depots_follow_swings", depots_follow_swings},
     {NULL, NULL},
 };
