@@ -131,9 +131,10 @@ void mym_pages_put(uint32_t first);
 
 /*
  * Slabs without an object, or as much in a depot, may stay with their pool: as free runs
- * they would be resident too. False: no more of them. What was granted is to be given back.
+ * they would be resident too. Granted while at most one part in `part` of what there is for
+ * this is granted to anybody; false: no more. What was granted is to be given back.
  */
-bool mym_pages_spare(uint32_t units);
+bool mym_pages_spare(uint32_t units, uint32_t part);
 void mym_pages_unspare(uint32_t units);
 
 /* Resize a large span where it stands; false when the next units are not free. */

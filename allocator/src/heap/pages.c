@@ -102,11 +102,11 @@ static void note_put(uint32_t length)
         set_regret(0);
 }
 
-bool mym_pages_spare(uint32_t units)
+bool mym_pages_spare(uint32_t units, uint32_t part)
 {
     uint32_t now = atomic_fetch_add(&mym_pages.spare, units) + units;
 
-    if (now <= atomic_load_explicit(&mym_pages.spare_most, memory_order_relaxed))
+    if (now <= atomic_load_explicit(&mym_pages.spare_most, memory_order_relaxed) / part)
         return true;
     atomic_fetch_sub(&mym_pages.spare, units);
     return false;

@@ -143,7 +143,7 @@ static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
     const struct mym_class *class = &mym_classes[pool->class];
     uint32_t units = (used * class->size + MYM_UNIT - 1) / MYM_UNIT;
 
-    if (pool->starved != id + 1 || class->objects == 1 || !mym_pages_spare(units))
+    if (pool->starved != id + 1 || class->objects == 1 || !mym_pages_spare(units, 1))
         return false;
     pool->starved = 0;
     pool->swing += units;

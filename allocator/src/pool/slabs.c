@@ -168,7 +168,7 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
         pool->free += put;
         i += put;
         if (u->free == mym_classes[pool->class].objects &&
-            !mym_pages_spare(u->length)) {
+            !mym_pages_spare(u->length, 2)) {
             unlink_slab(pool, slab);
             drop_slab(pool, slab);
             u->next = *emptied;
