@@ -28,7 +28,7 @@ MYM_INLINE void *mym_malloc(size_t size)
     if (MYM_LIKELY(size <= mym_hot.small_max))
         class = mym_front.class_of[size];
     else if (size <= mym_hot.class_max)
-        class = mym_class_of_128[(size + 127) / 128];
+        class = mym_class_of_64[(size + 63) / 64];
     else
         return mym_malloc_slow(size);
     object = mym_rseq_pop(class);

@@ -15,12 +15,13 @@
 /* A huge page, and the step in which the heap grows. */
 #define MYM_CHUNK_UNITS 32u
 
-#define MYM_ALIGNMENT 16u     /* of every object: max_align_t on x86-64 and aarch64 */
-#define MYM_SMALL_MAX 1024u   /* largest size served by the shortest path */
-#define MYM_FINE_MAX  16384u  /* up to here classes are at most an eighth apart */
+#define MYM_ALIGNMENT 16u    /* of every object: max_align_t on x86-64 and aarch64 */
+#define MYM_SMALL_MAX 1024u  /* largest size served by the shortest path */
+#define MYM_FINE_MAX  16384u /* up to here classes are at most an eighth apart */
+#define MYM_HEADER    64u /* of a page: a power of two and this much more has a class */
 #define MYM_SLOT_MAX  32768u  /* largest size of which a slab holds several */
 #define MYM_CLASS_MAX 131072u /* largest size that has a size class */
-#define MYM_CLASSES   72u     /* upper bound; class 0 means "no size class" */
+#define MYM_CLASSES   80u     /* upper bound; class 0 means "no size class" */
 
 #define MYM_HUGE_MIN \
     ((size_t)32 << 20) /* from here on an own mapping, so mremap works */

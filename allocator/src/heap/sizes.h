@@ -1,7 +1,9 @@
 /*
  * sizes.h - size classes: 16-byte steps to 128, then 8 per doubling to 16 KiB (at most
  * 12 % lost inside), then 4 steps to 32 KiB (at most 20 %); beyond, whole units:
- * 64 and 128 KiB (what is not used of these is not touched, so it is not resident).
+ * 64 and 128 KiB (what is not used of these is not touched, so it is not resident). From
+ * 1 to 8 KiB there is a class 64 bytes above each power of two: many programs put a header
+ * in front of a page.
  *
  * Class 0 is no class. Every class size is a multiple of 16, and every power of two
  * between 16 bytes and 128 KiB is one, so an aligned request finds a class that fits.
@@ -23,9 +25,9 @@ struct mym_class {
 extern MYM_HIDDEN struct mym_class mym_classes[MYM_CLASSES];
 extern MYM_HIDDEN unsigned mym_class_count; /* classes are 1 .. mym_class_count - 1 */
 
-/* By (size + 15) / 16 up to MYM_SMALL_MAX; by (size + 127) / 128 up to MYM_CLASS_MAX. */
+/* By (size + 15) / 16 up to MYM_SMALL_MAX; by (size + 63) / 64 up to MYM_CLASS_MAX. */
 extern MYM_HIDDEN uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
-extern MYM_HIDDEN uint8_t mym_class_of_128[MYM_CLASS_MAX / 128 + 1];
+extern MYM_HIDDEN uint8_t mym_class_of_64[MYM_CLASS_MAX / 64 + 1];
 
 void mym_sizes_init(void);
 
@@ -33,7 +35,7 @@ void mym_sizes_init(void);
 MYM_INLINE unsigned mym_class_of(size_t size)
 {
     return size <= MYM_SMALL_MAX ? mym_class_of_16[(size + 15) / 16]
-                                 : mym_class_of_128[(size + 127) / 128];
+                                 : mym_class_of_64[(size + 63) / 64];
 }
 
 /* A class for the size whose objects all lie on multiples of alignment, or 0. */
