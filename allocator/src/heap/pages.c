@@ -203,10 +203,9 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
         mym_runs_link(run, first - run);
     if (run + has > first + length)
         mym_runs_link(first + length, run + has - first - length);
-    dirty = mym_runs_count_dirty(first, first + length);
+    dirty = mym_runs_mark_clean(first, first + length);
     *zeroed = dirty == 0;
     note_take(length, dirty);
-    mym_runs_mark_dirty(first, first + length, false);
     set_span(first, length, kind);
     if (kind == MYM_SLAB)
         mym_pages.slabs += length;
@@ -227,14 +226,14 @@ bool mym_pages_resize(uint32_t first, uint32_t length)
     LOCK();
     if (length < old) {
         set_span(first, length, MYM_LARGE);
-        mym_runs_mark_dirty(first + length, next, true);
+        mym_runs_mark_dirty(first + length, next);
         mym_runs_put(first + length, old - length);
     } else if (mym_heap.units[next].kind == MYM_FREE &&
                mym_heap.units[next].length >= length - old) {
         uint32_t has = mym_heap.units[next].length;
 
         mym_runs_unlink(next);
-        mym_runs_mark_dirty(next, first + length, false);
+        mym_runs_mark_clean(next, first + length);
         if (old + has > length)
             mym_runs_link(first + length, old + has - length);
         set_span(first, length, MYM_LARGE);
@@ -282,11 +281,13 @@ static uint32_t purge_run(uint32_t first, uint32_t excess)
     uint32_t length = mym_heap.units[first].length;
     uint32_t end = first + length;
     uint32_t from = stretch_start(first, &end, excess);
-    uint32_t given = mym_runs_count_dirty(from, end);
+    uint32_t given;
     bool done;
 
-    /* Out of the bins and BUSY, the run is ours while the lock is not. */
+    /* Out of the bins and BUSY, the run is ours while the lock is not; that others do not
+       give back as much once more, it counts as clean from now on. */
     mym_runs_unlink(first);
+    given = mym_runs_mark_clean(from, end);
     mym_heap.units[first].kind = MYM_BUSY;
     mym_heap.units[first + length - 1].kind = MYM_BUSY;
     mym_pages.busy += length;
@@ -296,9 +297,10 @@ static uint32_t purge_run(uint32_t first, uint32_t excess)
     LOCK();
     mym_pages.busy -= length;
     if (done) {
-        mym_runs_mark_dirty(from, end, false);
         mym_pages.purged += given;
         mym_pages.gone += given;
+    } else {
+        mym_runs_mark_dirty(from, end);
     }
     mym_runs_put(first, length);
     return done ? given : 0;
@@ -381,7 +383,7 @@ void mym_pages_put(uint32_t first)
     /* No unit inside a run may still pass for the start of a span: a second free of the
        same pointer must be seen even after the run was joined with others. */
     mym_heap.units[first].kind = MYM_FREE;
-    mym_runs_mark_dirty(first, first + length, true);
+    mym_runs_mark_dirty(first, first + length);
     mym_runs_put(first, length);
     note_put(length);
     purge_excess();
@@ -448,10 +450,10 @@ size_t mym_pages_verify(void)
             bad += expect(mym_heap.units[unit + length - 1].first == unit,
                           "boundary tag is wrong");
             free += length;
-            dirty += marked;
         } else if (u->kind != MYM_BUSY) {
             bad += expect(marked == 0, "unit in use is marked dirty");
         }
+        dirty += marked;
         slabs += u->kind == MYM_SLAB ? length : 0;
         last = u->kind;
         unit += length;

@@ -40,13 +40,21 @@ uint32_t mym_runs_count_dirty(uint32_t from, uint32_t to)
     return count;
 }
 
-void mym_runs_mark_dirty(uint32_t from, uint32_t to, bool dirty)
+void mym_runs_mark_dirty(uint32_t from, uint32_t to)
 {
     for (uint32_t word = from / 64; word <= (to - 1) / 64; word++)
-        if (dirty)
-            mym_heap.dirty[word] |= range_mask(from, to, word);
-        else
-            mym_heap.dirty[word] &= ~range_mask(from, to, word);
+        mym_heap.dirty[word] |= range_mask(from, to, word);
+    mym_pages.dirty += to - from;
+}
+
+uint32_t mym_runs_mark_clean(uint32_t from, uint32_t to)
+{
+    uint32_t count = mym_runs_count_dirty(from, to);
+
+    for (uint32_t word = from / 64; count > 0 && word <= (to - 1) / 64; word++)
+        mym_heap.dirty[word] &= ~range_mask(from, to, word);
+    mym_pages.dirty -= count;
+    return count;
 }
 
 bool mym_runs_is_dirty(uint32_t unit)
@@ -83,7 +91,6 @@ void mym_runs_link(uint32_t first, uint32_t length)
     mym_heap.units[first + length - 1].kind = MYM_FREE;
     mym_heap.units[first + length - 1].first = first;
     mym_pages.free += length;
-    mym_pages.dirty += mym_runs_count_dirty(first, first + length);
 }
 
 void mym_runs_unlink(uint32_t first)
@@ -100,7 +107,6 @@ void mym_runs_unlink(uint32_t first)
     if (mym_pages.bins[bin] == 0)
         mym_pages.filled[bin / 64] &= ~((uint64_t)1 << bin % 64);
     mym_pages.free -= unit->length;
-    mym_pages.dirty -= mym_runs_count_dirty(first, first + unit->length);
 }
 
 /* Link [first, first + length) as free, joined with the free runs on either side. */
