@@ -7,8 +7,9 @@
  * runs survive (best fit; Wilson et al., 1995).
  *
  * A free unit is dirty while its pages may be resident. Dirty free memory beyond `keep`,
- * and beyond what the program was seen to take again (regret), is given back at once, longest runs first: memory comes back without a helper thread
- * and without a later call, and the price is bounded by what was freed.
+ * and beyond what the program was seen to take again (regret), is given back at once,
+ * longest runs first: memory comes back without a helper thread and without a later call,
+ * and the price is bounded by what was freed.
  *
  * Locking: mym_pages.lock guards everything here. madvise runs outside it, on runs that
  * are marked MYM_BUSY and in no bin meanwhile.

@@ -46,7 +46,7 @@ extern MYM_HIDDEN struct mym_pages mym_pages;
 /* ---- runs.c ---- */
 
 uint32_t mym_runs_count_dirty(uint32_t from, uint32_t to);
-/* The units were in use: none is marked yet. */
+/* None of the units is marked yet. */
 void mym_runs_mark_dirty(uint32_t from, uint32_t to);
 uint32_t mym_runs_mark_clean(uint32_t from, uint32_t to); /* how many were dirty */
 bool mym_runs_is_dirty(uint32_t unit);
