@@ -90,6 +90,9 @@ void check_begin(const char *name)
             const char *frontend = family.frontend(&why);
 
             printf("%s, front end %s (%s)\n", family.version(), frontend, why);
+        } else { /* as much of stdio either way: the process's size is compared */
+            printf("%s, front end %s (%s)\n", "libc", "none",
+                   "its malloc was not replaced");
         }
     }
     current = name;
