@@ -130,12 +130,18 @@ uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind,
 void mym_pages_put(uint32_t first);
 
 /*
- * Slabs without an object, or as much in a depot, may stay with their pool: as free runs
- * they would be resident too. Granted while at most one part in `part` of what there is for
- * this is granted to anybody; false: no more. What was granted is to be given back.
+ * What pools keep: slabs without an object, or with so few that their free pages could be
+ * given back, and depots; as free runs they would be resident too. Granted while at most
+ * one part in `part` of what there is for this is granted to anybody; false: no more. With
+ * part 0 always granted. What was granted is to be given back.
  */
 bool mym_pages_spare(uint32_t units, uint32_t part);
 void mym_pages_unspare(uint32_t units);
+bool mym_pages_overspent(void); /* more is granted than there is for this */
+
+/* A pool gave the free pages of so many units back to the kernel, or uses them again. */
+void mym_pages_gave(uint32_t units);
+void mym_pages_took(uint32_t units);
 
 /* Resize a large span where it stands; false when the next units are not free. */
 bool mym_pages_resize(uint32_t first, uint32_t units);

@@ -14,7 +14,7 @@
 static struct {
     struct mym_mutex lock;
     uintptr_t next, end;
-    size_t taken;
+    _Atomic size_t taken; /* written under the lock */
 } meta;
 
 void *mym_meta_take(size_t bytes, size_t align)
@@ -47,12 +47,7 @@ out:
 
 size_t mym_meta_bytes(void)
 {
-    size_t taken;
-
-    mym_mutex_lock(&meta.lock, MYM_RANK_META);
-    taken = meta.taken;
-    mym_mutex_unlock(&meta.lock, MYM_RANK_META);
-    return taken;
+    return atomic_load_explicit(&meta.taken, memory_order_relaxed);
 }
 
 void mym_meta_fork(bool prepare)

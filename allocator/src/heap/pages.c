@@ -17,12 +17,10 @@
 #include "heap/runs.h"
 
 #include "base/check.h"
+#include "heap/meta.h"
 #include "os/os.h"
 
 #include <string.h>
-
-/* Units that pools may keep, in slabs without an object and in depots: 16 MiB in all. */
-#define SPARE_MOST 256u
 
 /* More than any heap has; three times as much is still a number of units. */
 #define KEEP_MOST (UINT32_MAX / 4)
@@ -55,26 +53,30 @@ bool mym_pages_regrets(void)
     return regret() > 0;
 }
 
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 /*
- * Dirty units that may stay: none when the limit of the container is near. Programs with
- * small objects hold free memory in depots and sparse slabs too: `keep` is for the sum,
- * so the more slabs there are the less is left for free runs, down to 6/7.
+ * Dirty units that may stay: none when the limit of the container is near. `keep` is for
+ * the sum with what pools keep, half of it at most, with magazines that were emptied, and
+ * with free slots in slabs that are not counted: the more slabs the less is left.
  */
 static uint32_t keep_now(void)
 {
     uint32_t keep = mym_pages.keep;
-    uint32_t pools = mym_pages.slabs / 2;
+    uint32_t records = (uint32_t)(mym_meta_bytes() >> MYM_UNIT_SHIFT);
     uint32_t spare = atomic_load_explicit(&mym_pages.spare, memory_order_relaxed);
 
     if (in_use() + mym_pages.dirty >= mym_pages.near)
         keep = 0;
-    atomic_store_explicit(&mym_pages.spare_most,
-                          keep < 4 * SPARE_MOST ? keep / 4 : SPARE_MOST,
-                          memory_order_relaxed);
     if (keep > 0)
         keep += regret();
-    keep -= pools < keep / 7 ? pools : keep / 7;
-    return keep - (spare < keep ? spare : keep);
+    atomic_store_explicit(&mym_pages.spare_most, keep / 2, memory_order_relaxed);
+    keep -= least(records, keep / 4);
+    keep -= least(mym_pages.slabs / 2, keep / 7);
+    return keep - least(spare, keep);
 }
 
 /*
@@ -103,19 +105,49 @@ static void note_put(uint32_t length)
         set_regret(0);
 }
 
+/* The part of what pools may keep, in all, that is still free: 1 / part. */
+static bool may_spare(uint32_t units, uint32_t part)
+{
+    return units <=
+           atomic_load_explicit(&mym_pages.spare_most, memory_order_relaxed) / part;
+}
+
 bool mym_pages_spare(uint32_t units, uint32_t part)
 {
     uint32_t now = atomic_fetch_add(&mym_pages.spare, units) + units;
 
-    if (now <= atomic_load_explicit(&mym_pages.spare_most, memory_order_relaxed) / part)
+    if (part == 0 || may_spare(now, part))
         return true;
     atomic_fetch_sub(&mym_pages.spare, units);
     return false;
 }
 
+bool mym_pages_overspent(void)
+{
+    return !may_spare(atomic_load_explicit(&mym_pages.spare, memory_order_relaxed), 1);
+}
+
 void mym_pages_unspare(uint32_t units)
 {
     atomic_fetch_sub(&mym_pages.spare, units);
+}
+
+void mym_pages_gave(uint32_t units)
+{
+    LOCK();
+    mym_pages.purged += units;
+    mym_pages.gone += units;
+    note_put(units);
+    keep_now();
+    UNLOCK();
+}
+
+void mym_pages_took(uint32_t units)
+{
+    LOCK();
+    note_take(units, 0);
+    keep_now();
+    UNLOCK();
 }
 
 void mym_pages_set_limit(size_t most, size_t near)

@@ -29,7 +29,7 @@ struct mym_pages {
     _Atomic uint32_t
         regret;       /* dirty units that may stay beyond keep: such were taken again */
     uint64_t falling; /* units put since as many were taken */
-    _Atomic uint32_t spare;      /* units granted to pools: part of `keep` */
+    _Atomic uint32_t spare;      /* units that pools keep: part of `keep` */
     _Atomic uint32_t spare_most; /* 0 when `keep` is, or a limit is near */
     uint32_t high;               /* units in use or dirty at which growth is told */
     _Atomic bool grew;           /* told, and not yet heard */

@@ -13,16 +13,21 @@
 #include "pool/slabs.h"
 
 /*
- * A depot may hold this share of its pool's objects, but no less than the first and no
- * more than the second number of bytes. The upper bound also bounds magazines: emptied,
- * they stay, and for the smallest objects they are half as large as what they hold.
+ * A depot may hold this share of its pool's objects, up to so many bytes: magazines that
+ * were emptied stay. Or as much as its pool was granted, of what the heap keeps free.
  */
 #define DEPOT_SHARE 4u
-#define DEPOT_LOW   (256u << 10)
-#define DEPOT_HIGH  (16u << 20)
+#define DEPOT_HIGH  (2u << 20)
 
-/* Cached objects pin pages: no more than so many while the pool has few in use. */
-#define DEPOT_OBJECTS 2048u
+/*
+ * Cached objects pin pages: no more than so many while the pool has few in use, and far
+ * fewer where they lie scattered over many slabs.
+ */
+#define DEPOT_OBJECTS   2048u
+#define DEPOT_SCATTERED 128u
+
+/* Units that every depot is granted. */
+#define GRANT_LEAST 2u
 
 #define LOCK(pool)   mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
 #define UNLOCK(pool) mym_mutex_unlock(&(pool)->lock, MYM_RANK_POOL)
@@ -95,8 +100,8 @@ static void lengthen(struct mym_pool *pool)
 
 static void narrow(struct mym_pool *pool)
 {
-    mym_pages_unspare(pool->swing);
-    pool->swing = 0;
+    mym_pages_unspare(pool->grant);
+    pool->grant = 0;
 }
 
 static void shorten(struct mym_pool *pool)
@@ -122,14 +127,24 @@ static void grow_batch(struct mym_pool *pool)
         lengthen(pool);
 }
 
+/* Less than a quarter of more than a MiB is in use: each object may pin a page of its own. */
+static bool is_scattered(const struct mym_pool *pool)
+{
+    uint32_t slabs = pool->slabs - pool->spare;
+    uint64_t slots = (uint64_t)slabs * mym_classes[pool->class].objects;
+
+    return slabs > 16 && pool->slots - pool->free < slots / 4;
+}
+
 static bool has_room(const struct mym_pool *pool, unsigned used)
 {
     unsigned size = mym_classes[pool->class].size;
-    uint64_t bytes = (uint64_t)(pool->loaded_objects + used) * size;
+    uint32_t objects = pool->loaded_objects + used;
+    uint64_t bytes = (uint64_t)objects * size;
     uint64_t share = (pool->slots - pool->free) * size / DEPOT_SHARE;
 
-    return (bytes <= DEPOT_LOW + (uint64_t)pool->swing * MYM_UNIT &&
-            pool->loaded_objects + used <= DEPOT_OBJECTS) ||
+    return (bytes <= (uint64_t)pool->grant * MYM_UNIT &&
+            objects <= (is_scattered(pool) ? DEPOT_SCATTERED : DEPOT_OBJECTS)) ||
            (bytes <= share && bytes <= DEPOT_HIGH);
 }
 
@@ -143,10 +158,16 @@ static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
     const struct mym_class *class = &mym_classes[pool->class];
     uint32_t units = (used * class->size + MYM_UNIT - 1) / MYM_UNIT;
 
-    if (pool->starved != id + 1 || class->objects == 1 || !mym_pages_spare(units, 1))
+    if (pool->grant < GRANT_LEAST) {
+        units = GRANT_LEAST - pool->grant;
+        mym_pages_spare(units, 0);
+    } else if (pool->starved != id + 1 || class->objects == 1 ||
+               !mym_pages_spare(units, 2)) {
         return false;
-    pool->starved = 0;
-    pool->swing += units;
+    } else {
+        pool->starved = 0;
+    }
+    pool->grant += units;
     return has_room(pool, used);
 }
 
@@ -388,7 +409,7 @@ size_t mym_pool_verify(struct mym_pool *pool)
 {
     size_t bad = 0;
     uint64_t free = 0, objects = 0;
-    uint32_t loaded = 0, empty = 0, spare = 0;
+    uint32_t loaded = 0, empty = 0, spare = 0, sparse = 0;
 
     LOCK(pool);
     for (unsigned bin = 0; bin < MYM_SLAB_BINS; bin++)
@@ -397,9 +418,11 @@ size_t mym_pool_verify(struct mym_pool *pool)
             bad += verify_slab(pool, slab, bin);
             free += mym_heap.units[slab].free;
             spare += bin == MYM_BIN_SPARE;
+            sparse += bin == MYM_BIN_SPARSE;
         }
     bad += expect(free == pool->free, "free slots of a pool do not add up");
-    bad += expect(spare == pool->spare, "spare slabs of a pool do not add up");
+    bad += expect(spare == pool->spare && sparse == pool->sparse,
+                  "spare or sparse slabs of a pool do not add up");
     bad +=
         expect(pool->slots == (uint64_t)pool->slabs * mym_classes[pool->class].objects,
                "slots of a pool do not add up");

@@ -39,7 +39,7 @@ struct mym_pool {
     uint16_t busy;  /* exchanges since the last look, up to BUSY */
     uint32_t extra; /* bytes of batch beyond the class's capacity, from the budget */
     uint32_t
-        swing; /* units that the depot may hold beyond its share: part of what is kept */
+        grant; /* units that the depot may hold whatever its share: part of what is kept */
     uint32_t
         starved; /* 1 + the id of the cache that found the depot empty; 0: none since */
     struct mym_magazine *loaded, *empty; /* the depot: stacks, most recent first */
@@ -47,8 +47,8 @@ struct mym_pool {
     uint32_t empty_count;
     uint32_t bins[MYM_SLAB_BINS]; /* slabs with free slots, by enum mym_bin */
     uint32_t slabs;
-    uint32_t spare,
-        spare_low; /* slabs in MYM_BIN_SPARE; the fewest since the last look */
+    uint32_t spare, sparse;         /* slabs in MYM_BIN_SPARE and MYM_BIN_SPARSE, */
+    uint32_t spare_low, sparse_low; /* and the fewest since the last look */
     uint64_t slots, free;
     uint64_t misses, overflows; /* magazines that went out and came back */
     uint64_t looked;            /* misses + overflows at the last look */

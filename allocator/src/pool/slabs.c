@@ -10,9 +10,6 @@
 
 #include "base/check.h"
 
-/* Free slots that a pool may keep resident in sparse slabs. */
-#define SPARSE_BYTES (4u << 20)
-
 /*
  * A pool with so many slabs fills the next one too: at most 1/8 more than it uses, if no
  * object is longer than a page. Of a longer one nobody may ever use the rest.
@@ -56,11 +53,12 @@ static void unlink_slab(struct mym_pool *pool, uint32_t slab)
         mym_heap.units[unit->prev].next = unit->next;
     else
         pool->bins[unit->bin] = unit->next;
-    if (unit->bin == MYM_BIN_SPARE) {
+    if (unit->bin == MYM_BIN_SPARE || unit->bin == MYM_BIN_SPARSE)
         mym_pages_unspare(unit->length);
-        if (--pool->spare < pool->spare_low)
-            pool->spare_low = pool->spare;
-    }
+    if (unit->bin == MYM_BIN_SPARE && --pool->spare < pool->spare_low)
+        pool->spare_low = pool->spare;
+    if (unit->bin == MYM_BIN_SPARSE && --pool->sparse < pool->sparse_low)
+        pool->sparse_low = pool->sparse;
 }
 
 static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
@@ -71,6 +69,9 @@ static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
     if (bin == MYM_NO_BIN)
         return;
     pool->spare += bin == MYM_BIN_SPARE; /* its units have been granted */
+    pool->sparse += bin == MYM_BIN_SPARSE;
+    if (bin == MYM_BIN_SPARSE)
+        mym_pages_spare(unit->length, 0); /* purge_sparse sees whether it may stay */
     unit->prev = 0;
     unit->next = pool->bins[bin];
     if (unit->next != 0)
@@ -136,6 +137,8 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
                 break;
             continue;
         }
+        if (mym_heap.units[slab].purged > 0)
+            mym_pages_took(mym_heap.units[slab].length);
         got += mym_slab_take(slab, out + got, want - got);
         rebin_slab(pool, slab);
     }
@@ -204,23 +207,9 @@ static void release_slabs(uint32_t emptied)
     }
 }
 
-/*
- * Free slots are worth keeping while the program is likely to come back for them; many
- * more than it uses are not. What stays is bounded: SPARSE_BYTES, or half of the pool.
- */
-static bool has_slack(const struct mym_pool *pool, uint64_t bytes)
-{
-    const struct mym_class *class = &mym_classes[pool->class];
-    uint64_t spare = (uint64_t)pool->spare * class->objects;
-    uint64_t free = pool->free - spare;
-
-    return pool->bins[MYM_BIN_SPARSE] != 0 && free > (pool->slots - spare) / 2 &&
-           free * class->size > bytes;
-}
-
 /* Give back the free pages of a slab that a few objects pin. The slots are hidden
    meanwhile: nobody carves from pages that are on their way to the kernel. */
-static uint32_t purge_sparse(struct mym_pool *pool)
+static uint32_t purge_slab(struct mym_pool *pool)
 {
     uint32_t slab = pool->bins[MYM_BIN_SPARSE];
     struct mym_unit *unit = &mym_heap.units[slab];
@@ -236,7 +225,8 @@ static uint32_t purge_sparse(struct mym_pool *pool)
     pool->free -= hidden;
     rebin_slab(pool, slab);
     UNLOCK(pool);
-    mym_slab_purge(slab, pages);
+    if (mym_slab_purge(slab, pages) > 0)
+        mym_pages_gave(unit->length);
     LOCK(pool);
     unlink_slab(pool, slab);
     unit->bin = MYM_NO_BIN;
@@ -250,11 +240,15 @@ static uint32_t purge_sparse(struct mym_pool *pool)
     return slab;
 }
 
-/* Slabs that were wholly free in the end are put in front of the chain. */
-static uint32_t purge_slack(struct mym_pool *pool, uint64_t bytes, uint32_t emptied)
+/*
+ * The free pages of sparse slabs are worth keeping while the program is likely to come back
+ * for them, and there is room for them in what may be kept. Slabs that were wholly free in
+ * the end are put in front of the chain.
+ */
+static uint32_t purge_sparse(struct mym_pool *pool, uint32_t count, uint32_t emptied)
 {
-    while (has_slack(pool, bytes)) {
-        uint32_t slab = purge_sparse(pool);
+    while (pool->sparse > 0 && (mym_pages_overspent() || count-- > 0)) {
+        uint32_t slab = purge_slab(pool);
 
         if (slab != 0) {
             mym_heap.units[slab].next = emptied;
@@ -272,7 +266,7 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
 
         LOCK(pool);
         count = reclaim(pool, objects, count, &emptied);
-        emptied = purge_slack(pool, SPARSE_BYTES, emptied);
+        emptied = purge_sparse(pool, 0, emptied);
         UNLOCK(pool);
         release_slabs(emptied);
         if (count > 0) {
@@ -288,9 +282,10 @@ void mym_slabs_trim(struct mym_pool *pool, bool all)
     uint32_t emptied = 0;
 
     LOCK(pool);
-    emptied = purge_slack(pool, all ? 0 : SPARSE_BYTES / 16, emptied);
+    emptied = purge_sparse(pool, all ? pool->sparse : pool->sparse_low, emptied);
     emptied = drop_spare(pool, all ? pool->spare : pool->spare_low, emptied);
     pool->spare_low = pool->spare;
+    pool->sparse_low = pool->sparse;
     UNLOCK(pool);
     release_slabs(emptied);
 }

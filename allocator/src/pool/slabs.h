@@ -16,8 +16,8 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
 void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count);
 
 /*
- * Give back the spare slabs that nobody needed since the last look; or all of them, and
- * the free pages of sparse slabs.
+ * Give back spare slabs and the free pages of sparse ones: as many as nobody needed since
+ * the last look, or all.
  */
 void mym_slabs_trim(struct mym_pool *pool, bool all);
 

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -72,21 +73,63 @@ static void mappings(void)
     munmap(objects, count * sizeof(*objects));
 }
 
-/* Free much, keep some, then make no call: what is resident 5 s later beyond the rest. */
-static void idle(void)
+static void shuffle(void **objects, size_t count, uint64_t *seed)
 {
-    size_t bytes = (size_t)env_number("TEST_MIB", 512) << 20, count = bytes / 200;
+    for (size_t i = 1; i < count; i++) {
+        size_t other = next_random(seed) % (i + 1);
+        void *swap = objects[i];
+
+        objects[i] = objects[other];
+        objects[other] = swap;
+    }
+}
+
+/*
+ * Free much, in order but for the last ones, or all at random, then make no call: what is
+ * resident 5 s later beyond the rest.
+ */
+static void rest(const char *name, size_t least, size_t most, bool random)
+{
+    size_t bytes = (size_t)env_number("TEST_MIB", 512) << 20;
+    size_t count = bytes / ((least + most) / 2), keep = random ? 0 : count / 64;
     struct timespec five = {5, 0};
     void **objects = map(count * sizeof(*objects));
-    size_t live = 0;
+    uint64_t seed = test_seed();
+    size_t live = count * sizeof(*objects);
 
-    for (size_t i = 0; i < count; i++)
-        objects[i] = memset(malloc(200), 1, 200);
-    for (size_t i = 0; i < count - count / 64; i++)
+    for (size_t i = 0; i < count; i++) {
+        size_t size = least + next_random(&seed) % (most - least + 1);
+
+        objects[i] = memset(malloc(size), 1, size);
+        live += i < count - keep ? 0 : size;
+    }
+    if (random)
+        shuffle(objects, count, &seed);
+    for (size_t i = 0; i < count - keep; i++)
         free(objects[i]);
-    live = count / 64 * 200 + count * sizeof(*objects);
     nanosleep(&five, NULL);
-    printf("idle %zd\n", ((ssize_t)resident_bytes() - (ssize_t)live) / 1024);
+    printf("%s %zd\n", name, ((ssize_t)resident_bytes() - (ssize_t)live) / 1024);
+}
+
+static void idle(void)
+{
+    rest("idle", 200, 200, false);
+}
+
+static void idle_mixed(void)
+{
+    rest("idle-mixed", 16, 4096, false);
+}
+
+/* Where objects were freed at random, each that is still cached can pin a page. */
+static void idle_random(void)
+{
+    rest("idle-random", 16, 1024, true);
+}
+
+static void idle_wide(void)
+{
+    rest("idle-wide", 16, 4096, true);
 }
 
 /*
@@ -220,6 +263,14 @@ static void crowd(void)
 }
 
 const struct test tests[] = {
-    {"trivial", trivial}, {"mappings", mappings}, {"idle", idle}, {"bounded", bounded},
-    {"crowd", crowd},     {"outgrown", outgrown}, {NULL, NULL},
+    {"trivial", trivial},
+    {"mappings", mappings},
+    {"idle", idle},
+    {"idle-mixed", idle_mixed},
+    {"idle-random", idle_random},
+    {"idle-wide", idle_wide},
+    {"bounded", bounded},
+    {"crowd", crowd},
+    {"outgrown", outgrown},
+    {NULL, NULL},
 };

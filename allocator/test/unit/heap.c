@@ -361,6 +361,69 @@ static void depots_follow_swings(void)
     mym_trim(0);
 }
 
+#define SPARSE_SLABS 64u
+
+/* Many slabs, of which all but the first object is freed; those stay in kept[]. */
+static void make_sparse(void **kept)
+{
+    static void *objects[SPARSE_SLABS * MYM_UNIT / 1024];
+    unsigned count = sizeof objects / sizeof *objects;
+    unsigned keep = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        CHECK((objects[i] = mym_malloc(1024)));
+    for (unsigned i = 0; i < count; i++)
+        if ((uintptr_t)objects[i] % MYM_UNIT < 1024 && keep < SPARSE_SLABS)
+            kept[keep++] = objects[i];
+        else
+            mym_free(objects[i]);
+    CHECK(keep >= SPARSE_SLABS / 2 && mym_verify() == 0);
+    while (keep < SPARSE_SLABS)
+        kept[keep++] = NULL;
+}
+
+static void free_all(void **kept)
+{
+    for (unsigned i = 0; i < SPARSE_SLABS; i++)
+        mym_free(kept[i]);
+    mym_trim(0);
+    CHECKF(atomic_load(&mym_pages.spare) == 0, "%u units",
+           atomic_load(&mym_pages.spare));
+}
+
+/* Slabs that a few objects pin keep their pages as part of what is kept, and no more. */
+static void sparse_slabs_are_part_of_keep(void)
+{
+    static void *again[SPARSE_SLABS * 32];
+    void *kept[SPARSE_SLABS];
+    uint64_t purged;
+
+    mym_pages_set_keep(4 * SPARSE_SLABS * MYM_UNIT);
+    purged = mym_pages_info().purged;
+    make_sparse(kept);
+    CHECK(mym_pages_info().purged == purged);
+    CHECKF(atomic_load(&mym_pages.spare) >= SPARSE_SLABS / 2, "%u units",
+           atomic_load(&mym_pages.spare));
+    free_all(kept);
+
+    mym_pages_set_keep(16 * MYM_UNIT);
+    purged = mym_pages_info().purged;
+    make_sparse(kept);
+    CHECK(mym_pages_info().purged >= purged + SPARSE_SLABS / 2 * MYM_UNIT);
+    CHECKF(atomic_load(&mym_pages.spare) <= 16, "%u units",
+           atomic_load(&mym_pages.spare));
+    CHECK(!mym_pages_regrets());
+    for (unsigned i = 0; i < SPARSE_SLABS * 32; i++) /* their pages are wanted again */
+        CHECK((again[i] = mym_malloc(1024)));
+    CHECK(mym_pages_regrets());
+    for (unsigned i = 0; i < SPARSE_SLABS * 32; i++)
+        mym_free(again[i]);
+    for (unsigned i = 0; i < SPARSE_SLABS; i++)
+        mym_free(kept[i]);
+    mym_pages_set_keep(0);
+    mym_trim(0);
+}
+
 const struct test tests[] = {
     {"classes_fit", classes_fit},
     {"classes_waste_little", classes_waste_little},
@@ -372,5 +435,6 @@ const struct test tests[] = {
     {"slab_gives_each_object_once", slab_gives_each_object_once},
     {"first_objects_have_colours", first_objects_have_colours},
     {"depots_follow_swings", depots_follow_swings},
+    {"sparse_slabs_are_part_of_keep", sparse_slabs_are_part_of_keep},
     {NULL, NULL},
 };
