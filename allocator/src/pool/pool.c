@@ -148,6 +148,18 @@ static bool has_room(const struct mym_pool *pool, unsigned used)
            (bytes <= share && bytes <= DEPOT_HIGH);
 }
 
+/* has_room, after the depot was granted what every depot is, if it was not yet. */
+static bool find_room(struct mym_pool *pool, unsigned used)
+{
+    if (has_room(pool, used))
+        return true;
+    if (pool->grant >= GRANT_LEAST)
+        return false;
+    mym_pages_spare(GRANT_LEAST - pool->grant, 0);
+    pool->grant = GRANT_LEAST;
+    return has_room(pool, used);
+}
+
 /*
  * A depot that one cache finds empty and then brings more than it has room for is too small
  * for the program's swing: some of the free memory that may be kept is kept here instead.
@@ -158,15 +170,9 @@ static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
     const struct mym_class *class = &mym_classes[pool->class];
     uint32_t units = (used * class->size + MYM_UNIT - 1) / MYM_UNIT;
 
-    if (pool->grant < GRANT_LEAST) {
-        units = GRANT_LEAST - pool->grant;
-        mym_pages_spare(units, 0);
-    } else if (pool->starved != id + 1 || class->objects == 1 ||
-               !mym_pages_spare(units, 2)) {
+    if (pool->starved != id + 1 || class->objects == 1 || !mym_pages_spare(units, 2))
         return false;
-    } else {
-        pool->starved = 0;
-    }
+    pool->starved = 0;
     pool->grant += units;
     return has_room(pool, used);
 }
@@ -267,7 +273,7 @@ void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
     LOCK(pool);
     if (used == 0)
         push_empty(pool, magazine);
-    else if (has_room(pool, used))
+    else if (find_room(pool, used))
         push_loaded(pool, magazine, used);
     else
         goto reclaim;
@@ -294,7 +300,7 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
     pool->overflows++;
     grow_batch(pool);
     capacity = pool->batch;
-    room = loaded == NULL || has_room(pool, used) || widen(pool, id, used);
+    room = loaded == NULL || find_room(pool, used) || widen(pool, id, used);
     if (room)
         empty = pop_empty(pool);
     else
