@@ -34,8 +34,9 @@ unsigned mym_slabs_bin_of(const struct mym_unit *unit)
         return MYM_NO_BIN;
     if (used == 0)
         return MYM_BIN_SPARE;
-    if (!is_sparse(used, objects))
-        return MYM_BIN_THIRDS + (unit->free - 1u) * 3 / objects;
+    if (!is_sparse(used, objects)) /* without a division: once per object at worst */
+        return MYM_BIN_THIRDS + (unit->free * 3u > objects) +
+               (unit->free * 3u > 2 * objects);
     /* Worth a second time only when far fewer objects are left than the first time. */
     return unit->purged == 0 || used <= (unit->purged - 1u) / 4 ? MYM_BIN_SPARSE
                                                                 : MYM_BIN_PURGED;
