@@ -20,8 +20,8 @@
 #define DEPOT_HIGH  (2u << 20)
 
 /*
- * Cached objects pin pages: no more than so many while the pool has few in use, and far
- * fewer where they lie scattered over many slabs.
+ * Cached objects pin pages: no more than so many where the pool's slabs have more pages,
+ * and far fewer where the slabs are mostly free.
  */
 #define DEPOT_OBJECTS   2048u
 #define DEPOT_SCATTERED 128u
@@ -127,13 +127,17 @@ static void grow_batch(struct mym_pool *pool)
         lengthen(pool);
 }
 
-/* Less than a quarter of more than a MiB is in use: each object may pin a page of its own. */
-static bool is_scattered(const struct mym_pool *pool)
+/* How many cached objects the depot may hold, whatever it was granted. */
+static uint32_t most_objects(const struct mym_pool *pool)
 {
+    const struct mym_class *class = &mym_classes[pool->class];
     uint32_t slabs = pool->slabs - pool->spare;
-    uint64_t slots = (uint64_t)slabs * mym_classes[pool->class].objects;
+    uint64_t slots = (uint64_t)slabs * class->objects;
 
-    return slabs > 16 && pool->slots - pool->free < slots / 4;
+    if (slabs * class->units > 16 && pool->slots - pool->free < slots / 4)
+        return DEPOT_SCATTERED;
+    return slabs * class->units > DEPOT_OBJECTS * MYM_PAGE / MYM_UNIT ? DEPOT_OBJECTS
+                                                                      : UINT32_MAX;
 }
 
 static bool has_room(const struct mym_pool *pool, unsigned used)
@@ -144,7 +148,7 @@ static bool has_room(const struct mym_pool *pool, unsigned used)
     uint64_t share = (pool->slots - pool->free) * size / DEPOT_SHARE;
 
     return (bytes <= (uint64_t)pool->grant * MYM_UNIT &&
-            objects <= (is_scattered(pool) ? DEPOT_SCATTERED : DEPOT_OBJECTS)) ||
+            objects <= most_objects(pool)) ||
            (bytes <= share && bytes <= DEPOT_HIGH);
 }
 
@@ -162,15 +166,22 @@ static bool find_room(struct mym_pool *pool, unsigned used)
 
 /*
  * A depot that one cache finds empty and then brings more than it has room for is too small
- * for the program's swing: some of the free memory that may be kept is kept here instead.
+ * for the program's swing: some of the free memory that may be kept is kept here instead,
+ * half as much again each time.
  * Not so when one cache takes and another brings: what the latter freed is in its lines.
  */
 static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
 {
     const struct mym_class *class = &mym_classes[pool->class];
     uint32_t units = (used * class->size + MYM_UNIT - 1) / MYM_UNIT;
+    uint32_t half = pool->grant / 2;
 
-    if (pool->starved != id + 1 || class->objects == 1 || !mym_pages_spare(units, 2))
+    if (pool->starved != id + 1 || class->objects == 1 ||
+        pool->loaded_objects + used > most_objects(pool))
+        return false;
+    if (half > units && mym_pages_spare(half, 1))
+        units = half;
+    else if (!mym_pages_spare(units, 1))
         return false;
     pool->starved = 0;
     pool->grant += units;
