@@ -95,7 +95,7 @@ MYM_INLINE void *mym_unit_address(uint32_t unit)
     return (void *)(mym_heap.base + ((uintptr_t)unit << MYM_UNIT_SHIFT)); /* NOLINT */
 }
 
-/* ---- page heap (pages.c) ---- */
+/* ---- page heap (pages.c, keep.c) ---- */
 
 struct mym_pages_info {
     size_t mapped;    /* bytes of address space in regions */

@@ -17,166 +17,14 @@
 #include "heap/runs.h"
 
 #include "base/check.h"
-#include "heap/meta.h"
 #include "os/os.h"
 
 #include <string.h>
-
-/* More than any heap has; three times as much is still a number of units. */
-#define KEEP_MOST (UINT32_MAX / 4)
 
 struct mym_pages mym_pages;
 
 #define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
 #define UNLOCK() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
-
-/* ---- limits ---- */
-
-static uint64_t in_use(void)
-{
-    return mym_pages.mapped - mym_pages.free - mym_pages.busy + mym_pages.outside;
-}
-
-/* Written under the lock, read without it too: any recent value will do. */
-static uint32_t regret(void)
-{
-    return atomic_load_explicit(&mym_pages.regret, memory_order_relaxed);
-}
-
-static void set_regret(uint32_t units)
-{
-    atomic_store_explicit(&mym_pages.regret, units, memory_order_relaxed);
-}
-
-bool mym_pages_regrets(void)
-{
-    return regret() > 0;
-}
-
-static uint32_t least(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-/*
- * Dirty units that may stay: none when the limit of the container is near. `keep` is for
- * the sum with what pools keep, half of it at most, with magazines that were emptied, and
- * with free slots in slabs that are not counted: the more slabs the less is left.
- */
-static uint32_t keep_now(void)
-{
-    uint32_t keep = mym_pages.keep;
-    uint32_t records = (uint32_t)(mym_meta_bytes() >> MYM_UNIT_SHIFT);
-    uint32_t spare = atomic_load_explicit(&mym_pages.spare, memory_order_relaxed);
-
-    if (in_use() + mym_pages.dirty >= mym_pages.near)
-        keep = 0;
-    if (keep > 0)
-        keep += regret();
-    atomic_store_explicit(&mym_pages.spare_most, keep / 2, memory_order_relaxed);
-    keep -= least(records, keep / 4);
-    keep -= least(mym_pages.slabs / 2, keep / 7);
-    return keep - least(spare, keep);
-}
-
-/*
- * A program that takes again what was just purged pays for each page twice. What it took
- * again may stay next time: up to twice `keep` more, until the program gives back much more
- * than it takes, or a few seconds pass without a further such case.
- */
-#define REGRET_MOST 2u /* times keep */
-
-static void note_take(uint32_t length, uint32_t dirty)
-{
-    uint32_t fresh = length - dirty;
-    uint32_t again = fresh < mym_pages.gone ? fresh : mym_pages.gone;
-    uint32_t most = REGRET_MOST * mym_pages.keep;
-
-    mym_pages.gone -= again;
-    set_regret(again < most - regret() ? regret() + again : most);
-    mym_pages.falling -=
-        mym_pages.falling < 4 * length ? mym_pages.falling : 4 * length;
-}
-
-static void note_put(uint32_t length)
-{
-    mym_pages.falling += length;
-    if (mym_pages.falling > 2 * (uint64_t)(mym_pages.keep + regret()))
-        set_regret(0);
-}
-
-/* The part of what pools may keep, in all, that is still free: 1 / part. */
-static bool may_spare(uint32_t units, uint32_t part)
-{
-    return units <=
-           atomic_load_explicit(&mym_pages.spare_most, memory_order_relaxed) / part;
-}
-
-bool mym_pages_spare(uint32_t units, uint32_t part)
-{
-    uint32_t now = atomic_fetch_add(&mym_pages.spare, units) + units;
-
-    if (part == 0 || may_spare(now, part))
-        return true;
-    atomic_fetch_sub(&mym_pages.spare, units);
-    return false;
-}
-
-bool mym_pages_overspent(void)
-{
-    return !may_spare(atomic_load_explicit(&mym_pages.spare, memory_order_relaxed), 1);
-}
-
-void mym_pages_unspare(uint32_t units)
-{
-    atomic_fetch_sub(&mym_pages.spare, units);
-}
-
-void mym_pages_gave(uint32_t units)
-{
-    LOCK();
-    mym_pages.purged += units;
-    mym_pages.gone += units;
-    note_put(units);
-    keep_now();
-    UNLOCK();
-}
-
-void mym_pages_took(uint32_t units)
-{
-    LOCK();
-    note_take(units, 0);
-    keep_now();
-    UNLOCK();
-}
-
-void mym_pages_set_limit(size_t most, size_t near)
-{
-    LOCK();
-    mym_pages.most = most >> MYM_UNIT_SHIFT;
-    mym_pages.near = near >> MYM_UNIT_SHIFT;
-    UNLOCK();
-}
-
-bool mym_pages_charge(size_t bytes)
-{
-    uint64_t units = (bytes + MYM_UNIT - 1) >> MYM_UNIT_SHIFT;
-    bool fits;
-
-    LOCK();
-    fits = in_use() + units <= mym_pages.most;
-    if (fits)
-        mym_pages.outside += units;
-    UNLOCK();
-    return fits;
-}
-
-void mym_pages_uncharge(size_t bytes)
-{
-    LOCK();
-    mym_pages.outside -= (bytes + MYM_UNIT - 1) >> MYM_UNIT_SHIFT;
-    UNLOCK();
-}
 
 /* ---- growth ---- */
 
@@ -184,7 +32,7 @@ void mym_pages_uncharge(size_t bytes)
 
 static void watch_growth(void)
 {
-    uint64_t now = in_use() - mym_pages.outside + mym_pages.dirty;
+    uint64_t now = mym_pages_in_use() - mym_pages.outside + mym_pages.dirty;
 
     if (now <= mym_pages.high)
         return;
@@ -224,7 +72,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
     uint32_t run, has, dirty, first = 0;
 
     LOCK();
-    if (in_use() + length > mym_pages.most)
+    if (mym_pages_in_use() + length > mym_pages.most)
         goto out;
     while ((run = mym_runs_find(padded)) == 0)
         if (!mym_region_grow(padded))
@@ -238,7 +86,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
         mym_runs_link(first + length, run + has - first - length);
     dirty = mym_runs_mark_clean(first, first + length);
     *zeroed = dirty == 0;
-    note_take(length, dirty);
+    mym_keep_took(length, dirty);
     set_span(first, length, kind);
     if (kind == MYM_SLAB)
         mym_pages.slabs += length;
@@ -367,7 +215,7 @@ static uint32_t purge_locked(uint32_t keep)
 /* A little more than needed: each call to the kernel costs as much as a page. */
 static void purge_excess(void)
 {
-    uint32_t keep = keep_now();
+    uint32_t keep = mym_keep_now();
 
     if (mym_pages.dirty > keep)
         purge_locked(keep - keep / 64);
@@ -376,8 +224,7 @@ static void purge_excess(void)
 void mym_pages_age(void)
 {
     LOCK();
-    mym_pages.gone /= 2;
-    set_regret(regret() / 2);
+    mym_keep_age();
     purge_excess();
     UNLOCK();
 }
@@ -390,18 +237,6 @@ size_t mym_pages_purge(size_t keep)
     given = purge_locked((uint32_t)(keep >> MYM_UNIT_SHIFT));
     UNLOCK();
     return (size_t)given * MYM_UNIT;
-}
-
-void mym_pages_set_keep(size_t bytes)
-{
-    size_t units = bytes >> MYM_UNIT_SHIFT;
-
-    LOCK();
-    mym_pages.keep = units < KEEP_MOST ? (uint32_t)units : KEEP_MOST;
-    set_regret(0);
-    mym_pages.gone = 0;
-    keep_now(); /* and what of it pools may hold */
-    UNLOCK();
 }
 
 void mym_pages_put(uint32_t first)
@@ -418,7 +253,7 @@ void mym_pages_put(uint32_t first)
     mym_heap.units[first].kind = MYM_FREE;
     mym_runs_mark_dirty(first, first + length);
     mym_runs_put(first, length);
-    note_put(length);
+    mym_keep_gave(length);
     purge_excess();
     UNLOCK();
 }

@@ -1,5 +1,5 @@
 /*
- * runs.h - the inside of the page heap, shared by pages.c, runs.c and region.c.
+ * runs.h - the inside of the page heap, shared by pages.c, keep.c, runs.c and region.c.
  */
 #ifndef MYM_HEAP_RUNS_H
 #define MYM_HEAP_RUNS_H
@@ -42,6 +42,21 @@ struct mym_pages {
 };
 
 extern MYM_HIDDEN struct mym_pages mym_pages;
+
+/* Units, mappings outside the regions included. */
+MYM_INLINE uint64_t mym_pages_in_use(void)
+{
+    return mym_pages.mapped - mym_pages.free - mym_pages.busy + mym_pages.outside;
+}
+
+/* ---- keep.c ---- */
+
+uint32_t mym_keep_now(void); /* dirty units that may stay */
+
+/* A span was taken, so many of its units resident; given back; a second has passed. */
+void mym_keep_took(uint32_t length, uint32_t dirty);
+void mym_keep_gave(uint32_t length);
+void mym_keep_age(void);
 
 /* ---- runs.c ---- */
 
