@@ -50,15 +50,17 @@ uint32_t mym_keep_now(void)
     uint32_t keep = mym_pages.keep;
     uint32_t records = (uint32_t)(mym_meta_bytes() >> MYM_UNIT_SHIFT);
     uint32_t spare = atomic_load_explicit(&mym_pages.spare, memory_order_relaxed);
+    uint32_t half;
 
     if (mym_pages_in_use() + mym_pages.dirty >= mym_pages.near)
         keep = 0;
     if (keep > 0)
         keep += regret();
-    atomic_store_explicit(&mym_pages.spare_most, keep / 2, memory_order_relaxed);
+    half = keep / 2;
+    atomic_store_explicit(&mym_pages.spare_most, half, memory_order_relaxed);
     keep -= least(records, keep / 4);
     keep -= least(mym_pages.slabs / 2, keep / 7);
-    return keep - least(spare, keep);
+    return keep - least(spare, half); /* arenas per CPU may come to more than half */
 }
 
 /*
