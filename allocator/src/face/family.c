@@ -92,7 +92,7 @@ int mym_face_trim(size_t pad)
 
 int mym_face_mallopt(int parameter, int value)
 {
-    if (parameter == M_TRIM_THRESHOLD) { /* what may stay, instead of 48 MiB */
+    if (parameter == M_TRIM_THRESHOLD) { /* what may stay: MYMALLOC_KEEP */
         mym_pages_set_keep(value < 0 ? SIZE_MAX / 2 : (size_t)value);
         return 1;
     }

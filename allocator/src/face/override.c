@@ -94,13 +94,6 @@ EXPORT size_t malloc_good_size(size_t size)
     return mym_good_size(size);
 }
 
-size_t nallocx(size_t size,
-               int flags); /* jemalloc's name; its flags 0 is all we know */
-EXPORT size_t nallocx(size_t size, int flags)
-{
-    return flags == 0 ? mym_good_size(size) : 0;
-}
-
 EXPORT int malloc_trim(size_t pad)
 {
     return mym_face_trim(pad);

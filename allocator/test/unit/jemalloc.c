@@ -1,0 +1,111 @@
+/* jemalloc.c - jemalloc's own functions, as jemalloc(3) describes them. */
+#include "check.h"
+
+#include <dlfcn.h>
+#include <malloc.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ZERO 64
+
+static struct {
+    void *(*mallocx)(size_t, int);
+    void *(*rallocx)(void *, size_t, int);
+    size_t (*xallocx)(void *, size_t, size_t, int);
+    size_t (*sallocx)(const void *, int);
+    void (*dallocx)(void *, int);
+    void (*sdallocx)(void *, size_t, int);
+    size_t (*nallocx)(size_t, int);
+} je;
+
+static void find(const char *name, void *slot)
+{
+    void *found = dlsym(RTLD_DEFAULT, name);
+
+    CHECKF(found, "%s is missing", name);
+    memcpy(slot, &found, sizeof(found));
+}
+
+static void find_all(void)
+{
+    find("mallocx", &je.mallocx);
+    find("rallocx", &je.rallocx);
+    find("xallocx", &je.xallocx);
+    find("sallocx", &je.sallocx);
+    find("dallocx", &je.dallocx);
+    find("sdallocx", &je.sdallocx);
+    find("nallocx", &je.nallocx);
+}
+
+static bool reads(const unsigned char *from, size_t bytes, unsigned char value)
+{
+    while (bytes > 0 && *from == value)
+        from++, bytes--;
+    return bytes == 0;
+}
+
+static const size_t sizes[] = {1, 16, 100, 1000, 4096, 5000, 70000, 300000, 5 << 20};
+#define SIZES (sizeof(sizes) / sizeof(*sizes))
+
+static void objects_are_aligned_and_zeroed(void)
+{
+    find_all();
+    for (unsigned i = 0; i < SIZES; i++)
+        for (int lg = 0; lg <= 16; lg++) {
+            unsigned char *p = je.mallocx(sizes[i], lg);
+
+            CHECK(p && (uintptr_t)p % ((size_t)1 << lg) == 0);
+            CHECK(je.sallocx(p, lg) >= sizes[i]);
+            memset(p, 0xff, sizes[i]);
+            je.dallocx(p, lg);
+            p = je.mallocx(sizes[i], lg | ZERO);
+            CHECK(p && (uintptr_t)p % ((size_t)1 << lg) == 0);
+            CHECKF(reads(p, sizes[i], 0), "%zu bytes, 2^%d", sizes[i], lg);
+            je.sdallocx(p, sizes[i], lg);
+        }
+}
+
+static void sizes_agree(void)
+{
+    find_all();
+    for (unsigned i = 0; i < SIZES; i++) {
+        void *p = je.mallocx(sizes[i], 0);
+
+        CHECK(je.nallocx(sizes[i], 0) == je.sallocx(p, 0));
+        CHECK(je.sallocx(p, 0) == malloc_usable_size(p));
+        CHECK(je.xallocx(p, sizes[i], 0, 0) >= sizes[i]);
+        free(p); /* one heap: what one family gave the other takes */
+        p = malloc(sizes[i]);
+        je.dallocx(p, 0);
+    }
+}
+
+static void growing_keeps_and_zeroes(void)
+{
+    find_all();
+    for (unsigned i = 0; i + 1 < SIZES; i++)
+        for (int lg = 0; lg <= 13; lg += 13) {
+            unsigned char *p = je.mallocx(sizes[i], lg);
+            size_t real = je.sallocx(p, lg);
+            size_t more = sizes[i + 1] > real ? sizes[i + 1] : real + 1;
+
+            memset(p, 0xa5, real);
+            p = je.rallocx(p, more, lg | ZERO);
+            CHECK(p && (uintptr_t)p % ((size_t)1 << lg) == 0);
+            CHECK(je.sallocx(p, lg) >= more && reads(p, real, 0xa5));
+            CHECKF(reads(p + real, more - real, 0), "%zu to %zu bytes, 2^%d", real,
+                   more, lg);
+            p = je.rallocx(p, 1, lg);
+            CHECK(p && *p == 0xa5);
+            je.sdallocx(p, 1, lg);
+        }
+}
+
+const struct test tests[] = {
+    {"objects_are_aligned_and_zeroed", objects_are_aligned_and_zeroed},
+    {"sizes_agree", sizes_agree},
+    {"growing_keeps_and_zeroes", growing_keeps_and_zeroes},
+    {NULL, NULL},
+};
