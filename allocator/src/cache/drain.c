@@ -144,9 +144,14 @@ static void add_quiet(struct mym_pool *pool, void *classes)
     quiet->in[pool->class] |= mym_pool_is_quiet(pool);
 }
 
-static void look_at(struct mym_pool *pool, void *age)
+/* What makes upkeep due. */
+struct due {
+    bool second, grew;
+};
+
+static void look_at(struct mym_pool *pool, void *due)
 {
-    mym_pool_look(pool, *(bool *)age);
+    mym_pool_look(pool, ((struct due *)due)->second, ((struct due *)due)->grew);
 }
 
 static void drain_quiet(void)
@@ -165,20 +170,22 @@ static void drain_quiet(void)
  */
 MYM_SLOW void mym_cache_upkeep(void)
 {
-    static _Atomic uint64_t due;
+    static _Atomic uint64_t next;
     uint64_t now = mym_os_coarse_ms();
-    uint64_t was = atomic_load_explicit(&due, memory_order_relaxed);
-    bool second =
-        now >= was && atomic_compare_exchange_strong(&due, &was, now + UPKEEP_MS);
-    bool grew = mym_pages_grew();
+    uint64_t was = atomic_load_explicit(&next, memory_order_relaxed);
+    struct due due = {
+        .second =
+            now >= was && atomic_compare_exchange_strong(&next, &was, now + UPKEEP_MS),
+        .grew = mym_pages_grew(),
+    };
 
-    if (!second && !grew)
+    if (!due.second && !due.grew)
         return;
-    if (grew)
+    if (due.grew)
         drain_quiet();
-    mym_pools_each(look_at, &second);
-    if (second)
+    mym_pools_each(look_at, &due);
+    if (due.second)
         mym_pages_age();
-    if (second && mym_caches.can_fence)
+    if (due.second && mym_caches.can_fence)
         drain_idle();
 }

@@ -343,7 +343,7 @@ void mym_pool_put(struct mym_pool *pool, void *object)
     mym_slabs_reclaim(pool, &object, 1);
 }
 
-void mym_pool_trim(struct mym_pool *pool, bool all)
+static void trim(struct mym_pool *pool, bool all, bool grew)
 {
     uint32_t goal;
 
@@ -361,7 +361,12 @@ void mym_pool_trim(struct mym_pool *pool, bool all)
     }
     pool->loaded_low = pool->loaded_count;
     UNLOCK(pool);
-    mym_slabs_trim(pool, all);
+    mym_slabs_trim(pool, all || grew);
+}
+
+void mym_pool_trim(struct mym_pool *pool, bool all)
+{
+    trim(pool, all, false);
 }
 
 static bool is_quiet_locked(const struct mym_pool *pool)
@@ -380,7 +385,7 @@ bool mym_pool_is_quiet(struct mym_pool *pool)
     return quiet;
 }
 
-void mym_pool_look(struct mym_pool *pool, bool age)
+void mym_pool_look(struct mym_pool *pool, bool age, bool grew)
 {
     bool quiet;
 
@@ -390,7 +395,7 @@ void mym_pool_look(struct mym_pool *pool, bool age)
     if (age)
         shorten(pool);
     UNLOCK(pool);
-    mym_pool_trim(pool, quiet);
+    trim(pool, quiet, grew);
 }
 
 /* ---- checking ---- */

@@ -92,8 +92,11 @@ void mym_pool_put(struct mym_pool *pool, void *object);
  */
 void mym_pool_trim(struct mym_pool *pool, bool all);
 
-/* The same as a look; `age`: lengths of magazines that are no longer busy shrink too. */
-void mym_pool_look(struct mym_pool *pool, bool age);
+/*
+ * The same as a look; `age`: lengths of magazines that are no longer busy shrink too;
+ * `grew`: what slabs hold free is better used than more memory, all of it goes.
+ */
+void mym_pool_look(struct mym_pool *pool, bool age, bool grew);
 
 /*
  * No magazine came or went since the last look, and a slab or more is free but for
