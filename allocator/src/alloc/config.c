@@ -143,8 +143,7 @@ static const struct variable {
 
 static void say(const char *text)
 {
-    if (write(STDERR_FILENO, text, strlen(text)) < 0)
-        return;
+    mym_say(text, strlen(text));
 }
 
 static bool read_help(struct mym_config *config, const char *value)
@@ -163,6 +162,17 @@ static bool read_help(struct mym_config *config, const char *value)
     return true;
 }
 
+/* libc's getenv can be replaced by the program, and is by some shells. */
+static const char *environment(const char *name)
+{
+    size_t length = strlen(name);
+
+    for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
+        if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=')
+            return *entry + length + 1;
+    return NULL;
+}
+
 void mym_config_read(struct mym_config *config)
 {
     *config = (struct mym_config){.arenas = 1,
@@ -172,7 +182,7 @@ void mym_config_read(struct mym_config *config)
     if (getauxval(AT_SECURE) != 0)
         return;
     for (unsigned i = 0; i < VARIABLES; i++) {
-        const char *value = getenv(variables[i].name);
+        const char *value = environment(variables[i].name);
 
         if (value != NULL && *value != '\0' && !variables[i].read(config, value)) {
             mym_warn(variables[i].name, "ignored, its value is not understood");

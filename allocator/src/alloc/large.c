@@ -12,8 +12,6 @@
 #include "base/check.h"
 #include "os/os.h"
 
-#include <unistd.h>
-
 struct mapping {
     uintptr_t addr; /* 0: free place */
     size_t bytes;
@@ -32,15 +30,6 @@ static struct {
 static size_t round_up(size_t bytes, size_t to)
 {
     return (bytes + to - 1) & ~(to - 1);
-}
-
-static size_t page_bytes(void)
-{
-    static size_t bytes; /* the same value whoever writes it */
-
-    if (bytes == 0)
-        bytes = (size_t)sysconf(_SC_PAGESIZE);
-    return bytes;
 }
 
 /* ---- the table of mappings ---- */
@@ -150,7 +139,7 @@ static uint32_t units_for(size_t size)
 
 static void *take_huge(size_t size)
 {
-    size_t bytes = round_up(size, page_bytes());
+    size_t bytes = round_up(size, mym_os_page());
     void *object;
 
     if (!mym_pages_charge(bytes))
@@ -172,7 +161,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
 
     if (size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return NULL;
-    if (size >= MYM_HUGE_MIN && alignment <= page_bytes()) {
+    if (size >= MYM_HUGE_MIN && alignment <= mym_os_page()) {
         *zeroed = true;
         return take_huge(size);
     }
@@ -263,7 +252,7 @@ size_t mym_large_bytes(const void *ptr)
 
 size_t mym_large_good_size(size_t size)
 {
-    return round_up(size, size >= MYM_HUGE_MIN ? page_bytes() : MYM_UNIT);
+    return round_up(size, size >= MYM_HUGE_MIN ? mym_os_page() : MYM_UNIT);
 }
 
 /* Grow or shrink an own mapping in the kernel's page tables; NULL: not possible. */
@@ -282,7 +271,7 @@ static void *move_mapping(const struct mapping *entry, size_t bytes)
 static void *resize_huge(void *ptr, size_t size)
 {
     struct mapping entry;
-    size_t bytes = round_up(size, page_bytes());
+    size_t bytes = round_up(size, mym_os_page());
     void *moved = ptr;
 
     if (size < MYM_HUGE_MIN / 2) /* small enough to live in the page heap again */

@@ -16,6 +16,9 @@ _Noreturn void mym_fatal(const char *what, const void *ptr);
 /* One line on standard error, "mymalloc: <what>[: <detail>]"; the program goes on. */
 void mym_warn(const char *what, const char *detail);
 
+/* Text to standard error as it is. */
+void mym_say(const char *text, size_t length);
+
 #define MYM_STR2(x) #x
 #define MYM_STR(x)  MYM_STR2(x)
 #define MYM_CHECK(fact)                                                              \

@@ -5,11 +5,12 @@
 #include "face/family.h"
 
 #include "alloc/info.h"
+#include "base/check.h"
+#include "os/os.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
-#include <unistd.h>
 
 static bool is_power_of_two(size_t value)
 {
@@ -64,19 +65,14 @@ void *mym_face_memalign(size_t alignment, size_t size)
     return mym_aligned(alignment, size);
 }
 
-static size_t page_bytes(void)
-{
-    return (size_t)sysconf(_SC_PAGESIZE);
-}
-
 void *mym_face_valloc(size_t size)
 {
-    return mym_aligned(page_bytes(), size);
+    return mym_aligned(mym_os_page(), size);
 }
 
 void *mym_face_pvalloc(size_t size)
 {
-    size_t page = page_bytes();
+    size_t page = mym_os_page();
 
     if (size > SIZE_MAX - page) {
         errno = ENOMEM;
@@ -154,10 +150,8 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
     va_start(args, format);
     length = vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    if (length > 0 &&
-        write(STDERR_FILENO, line,
-              (size_t)length < sizeof line ? (size_t)length : sizeof line - 1) < 0)
-        return;
+    if (length > 0)
+        mym_say(line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1);
 }
 
 void mym_face_stats(void)

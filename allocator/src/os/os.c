@@ -3,15 +3,16 @@
  */
 #include "os/os.h"
 
-#include <errno.h>
+#include "base/syscall.h"
+
+#include <errno.h> /* error numbers only: errno itself is not touched */
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -19,59 +20,74 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+/* ---- memory ---- */
+
+static long map(uintptr_t addr, size_t bytes, int protection, int flags)
+{
+    return mym_syscall(SYS_mmap, (long)addr, (long)bytes, protection,
+                       MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+}
+
+/* An address from the kernel; NULL when it refused. */
+static void *pointer(long result)
+{
+    return mym_syscall_done(result) ? (void *)result : NULL; /* NOLINT */
+}
+
+size_t mym_os_page(void)
+{
+    static size_t bytes; /* the same value whoever writes it */
+    size_t page = __atomic_load_n(&bytes, __ATOMIC_RELAXED);
+
+    if (page == 0) {
+        page = getauxval(AT_PAGESZ);
+        __atomic_store_n(&bytes, page, __ATOMIC_RELAXED);
+    }
+    return page;
+}
 
 void *mym_os_map(size_t bytes)
 {
-    int saved = errno;
-    void *addr =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    errno = saved;
-    return addr == MAP_FAILED ? NULL : addr;
+    return pointer(map(0, bytes, PROT_READ | PROT_WRITE, 0));
 }
 
 enum mym_os_result mym_os_map_at(uintptr_t addr, size_t bytes)
 {
-    void *want = (void *)addr;
-    int saved = errno;
-    enum mym_os_result result = MYM_OS_OK;
-    void *got = mmap(want, bytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    long got = map(addr, bytes, PROT_READ | PROT_WRITE, MAP_FIXED_NOREPLACE);
 
-    if (got == MAP_FAILED) {
-        result = errno == EEXIST ? MYM_OS_TAKEN : MYM_OS_NOMEM;
-    } else if (got != want) { /* a kernel before 4.17 takes the flag for a hint */
-        munmap(got, bytes);
-        result = MYM_OS_TAKEN;
+    if (!mym_syscall_done(got))
+        return got == -EEXIST ? MYM_OS_TAKEN : MYM_OS_NOMEM;
+    if ((uintptr_t)got != addr) { /* a kernel before 4.17 takes the flag for a hint */
+        mym_os_unmap(pointer(got), bytes);
+        return MYM_OS_TAKEN;
     }
-    errno = saved;
-    return result;
+    return MYM_OS_OK;
 }
 
 void mym_os_unmap(void *addr, size_t bytes)
 {
-    int saved = errno;
-
-    munmap(addr, bytes);
-    errno = saved;
+    mym_syscall(SYS_munmap, (long)addr, (long)bytes, 0, 0, 0, 0);
 }
 
 void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes)
 {
-    int saved = errno;
-    void *moved = mremap(addr, old_bytes, new_bytes, MREMAP_MAYMOVE);
+    return pointer(mym_syscall(SYS_mremap, (long)addr, (long)old_bytes, (long)new_bytes,
+                               MREMAP_MAYMOVE, 0, 0));
+}
 
-    errno = saved;
-    return moved == MAP_FAILED ? NULL : moved;
+void *mym_os_remap_to(void *old, size_t old_bytes, void *to, size_t bytes)
+{
+    return pointer(mym_syscall(SYS_mremap, (long)old, (long)old_bytes, (long)bytes,
+                               MREMAP_MAYMOVE | MREMAP_FIXED, (long)to, 0));
 }
 
 static bool advise(void *addr, size_t bytes, int advice)
 {
-    int saved = errno;
-    bool done = madvise(addr, bytes, advice) == 0;
-
-    errno = saved;
-    return done;
+    return mym_syscall(SYS_madvise, (long)addr, (long)bytes, advice, 0, 0, 0) == 0;
 }
 
 bool mym_os_purge(void *addr, size_t bytes)
@@ -89,26 +105,25 @@ void mym_os_huge_pages(void *addr, size_t bytes, bool allow)
     advise(addr, bytes, allow ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
-uintptr_t mym_os_find_window(size_t bytes)
+bool mym_os_collapse(void *addr, size_t bytes)
 {
-    int saved = errno;
-    void *probe = mmap(NULL, bytes, PROT_NONE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (probe != MAP_FAILED)
-        munmap(probe, bytes);
-    errno = saved;
-    return probe == MAP_FAILED ? 0 : (uintptr_t)probe;
+    return advise(addr, bytes, MADV_COLLAPSE);
 }
 
-static long futex(_Atomic uint32_t *word, int op, uint32_t value)
+uintptr_t mym_os_find_window(size_t bytes)
 {
-    int saved = errno;
-    long result =
-        syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+    void *probe = pointer(map(0, bytes, PROT_NONE, MAP_NORESERVE));
 
-    errno = saved;
-    return result;
+    if (probe != NULL)
+        mym_os_unmap(probe, bytes);
+    return (uintptr_t)probe;
+}
+
+/* ---- waiting, time ---- */
+
+static void futex(_Atomic uint32_t *word, int op, uint32_t value)
+{
+    mym_syscall(SYS_futex, (long)word, op | FUTEX_PRIVATE_FLAG, value, 0, 0, 0);
 }
 
 void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected)
@@ -123,11 +138,7 @@ void mym_os_futex_wake(_Atomic uint32_t *word)
 
 static bool membarrier(int command)
 {
-    int saved = errno;
-    bool done = syscall(SYS_membarrier, command, 0, 0) == 0;
-
-    errno = saved;
-    return done;
+    return mym_syscall(SYS_membarrier, command, 0, 0, 0, 0, 0) == 0;
 }
 
 bool mym_os_rseq_fence_register(void)
@@ -142,21 +153,23 @@ bool mym_os_rseq_fence(void)
 
 uint64_t mym_os_coarse_ms(void)
 {
-    struct timespec now;
+    struct timespec now = {0, 0};
 
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* vDSO: cannot fail, keeps errno */
+    mym_syscall(SYS_clock_gettime, CLOCK_MONOTONIC_COARSE, (long)&now, 0, 0, 0, 0);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* ---- files: at start only ---- */
+
 size_t mym_os_read_file(const char *path, char *out, size_t room)
 {
-    int saved = errno;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : read(fd, out, room - 1);
+    long file =
+        mym_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    long got =
+        file < 0 ? 0 : mym_syscall(SYS_read, file, (long)out, (long)room - 1, 0, 0, 0);
 
-    if (fd >= 0)
-        close(fd);
-    errno = saved;
+    if (file >= 0)
+        mym_syscall(SYS_close, file, 0, 0, 0, 0, 0);
     if (got < 0)
         got = 0;
     out[got] = '\0';

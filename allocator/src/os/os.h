@@ -1,12 +1,17 @@
 /*
- * os.h - every system call the allocator makes.
+ * os.h - every system call the allocator makes, but for the one that writes a message
+ * (base/check.c).
  *
- * No function here changes errno: the faces alone set it.
+ * No function here calls libc or changes errno: the faces alone set it. After start
+ * only mmap, munmap, mremap, madvise, futex and clock_gettime are made.
  */
 #ifndef MYM_OS_OS_H
 #define MYM_OS_OS_H
 
 #include "base/config.h"
+
+/* The kernel's page: what mappings are cut and purged in. */
+size_t mym_os_page(void);
 
 /* Zeroed private memory anywhere; NULL when refused. */
 void *mym_os_map(size_t bytes);
@@ -23,6 +28,9 @@ void mym_os_unmap(void *addr, size_t bytes);
 /* Grow or shrink a mapping, moving it if need be; NULL when refused. */
 void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes);
 
+/* The same to exactly `to`, whatever was mapped there; NULL when refused. */
+void *mym_os_remap_to(void *old, size_t old_bytes, void *to, size_t bytes);
+
 /* Give the pages back; they read as zero afterwards. False when refused (mlock). */
 bool mym_os_purge(void *addr, size_t bytes);
 
@@ -31,6 +39,9 @@ void mym_os_populate(void *addr, size_t bytes);
 
 /* Allow or forbid huge pages for a range; a hint. */
 void mym_os_huge_pages(void *addr, size_t bytes, bool allow);
+
+/* Make huge pages of what is resident in a range, now (Linux 6.1); false when refused. */
+bool mym_os_collapse(void *addr, size_t bytes);
 
 /* A free stretch of address space at a distance from everything else, or 0. */
 uintptr_t mym_os_find_window(size_t bytes);
@@ -45,7 +56,7 @@ void mym_os_futex_wake(_Atomic uint32_t *word);
 bool mym_os_rseq_fence_register(void);
 bool mym_os_rseq_fence(void);
 
-/* A clock of a few milliseconds' grain that costs no system call. */
+/* A clock of a few milliseconds' grain: a system call, for the vDSO is libc's to find. */
 uint64_t mym_os_coarse_ms(void);
 
 /* Read a small text file; bytes read (terminated by 0), or 0. */

@@ -1,0 +1,76 @@
+#!/usr/bin/python3
+"""Check what an archive of the allocator takes from libc: only what is listed here.
+
+Below the faces no function may be reached that a library interposes and allocates in
+(mmap, open, clock_gettime, sysconf, syscall ...) or that is a cancellation point: it
+would be entered in the midst of malloc, perhaps with a lock held.
+"""
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+
+# symbol: (layers, why it is harmless). "any": every layer.
+ALLOWED = {
+    name: ("any", "the compiler calls it by itself, and so does ld.so: whoever replaces it cannot allocate")
+    for name in ("memcpy", "memset", "memcmp", "memmove", "strlen", "strcmp", "strncmp", "strstr", "memchr",
+                 "strcpy", "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_")
+} | {
+    "__popcountdi2": ("heap pool", "libgcc, arithmetic"),
+    "abort": ("base", "the program's end; no lock is held"),
+    "getauxval": ("os cache alloc", "reads a table"),
+    "environ": ("alloc", "a variable"),
+    "strtoul": ("alloc", "digits to a number, at start, no lock held"),
+    "__errno_location": ("alloc face", "the address of errno, set where a request failed"),
+    "pthread_key_create": ("cache", "at start, no lock held"),
+    "pthread_setspecific": ("cache", "once per thread, no lock held; what it allocates is served by the pools"),
+    "__rseq_offset": ("cache", "a variable"),
+    "__rseq_size": ("cache", "a variable"),
+    "pthread_atfork": ("alloc", "at start, no lock held"),
+    "vsnprintf": ("face", "malloc_stats, no lock held"),
+    "fprintf": ("face", "malloc_info writes to the caller's stream, no lock held"),
+    "fwrite": ("face", "as fprintf, which the compiler turns into it"),
+    "ferror": ("face", "malloc_info"),
+    "_ZSt15get_new_handlerv": ("face", "operator new has failed, no lock held"),
+    "_ZSt17__throw_bad_allocv": ("face", "operator new has failed, no lock held"),
+}
+
+
+def symbols_of(archive, *options):
+    """(member, symbol) of nm's output."""
+    text = subprocess.run(["nm", "--print-file-name", *options, archive], check=True, text=True,
+                          capture_output=True).stdout
+    for line in text.splitlines():
+        where, _, rest = line.rpartition(": ") if ": " in line else line.rpartition(":")
+        yield where.split(":")[-1], rest.split()[-1]
+
+
+def layer_of(member, source):
+    """The directory of the member's source, or None for a file that is not the allocator's."""
+    name = re.sub(r"\.o$", "", member)
+    found = list(source.glob(f"*/{name}"))
+    return found[0].parent.name if found else None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("archive", type=pathlib.Path)
+    parser.add_argument("source", type=pathlib.Path, help="allocator/src")
+    arguments = parser.parse_args()
+    defined = {symbol for _, symbol in symbols_of(arguments.archive, "--defined-only")}
+    wanted = sorted(set(symbols_of(arguments.archive, "--undefined-only")))
+    if not wanted:
+        sys.exit(f"{arguments.archive}: nm finds no undefined symbol")
+    faults = []
+    for member, symbol in wanted:
+        layer = layer_of(member, arguments.source)
+        layers = ALLOWED.get(symbol, ("", ""))[0]
+        if symbol not in defined and layers != "any" and layer not in layers.split():
+            faults.append(f"{member} (layer {layer}) takes {symbol} from libc: not in the list of {__file__}")
+    print("\n".join(faults + [f"{len(wanted)} references, {len(faults)} of them not allowed"]))
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
