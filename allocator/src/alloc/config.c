@@ -112,6 +112,18 @@ static bool read_limit(struct mym_config *config, const char *value)
     return parse_bytes(value, &config->limit) && config->limit > 0;
 }
 
+static bool read_cgroup(struct mym_config *config, const char *value)
+{
+    static const char *const names[] = {"start", "watch", "off"};
+
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(value, names[i]) == 0) {
+            config->cgroup = i;
+            return true;
+        }
+    return false;
+}
+
 static bool read_verbose(struct mym_config *config, const char *value)
 {
     config->verbose = strcmp(value, "1") == 0;
@@ -135,6 +147,9 @@ static const struct variable {
      "seconds in a program that keeps coming back for it; default: 60M"},
     {"MYMALLOC_LIMIT", read_limit, "bytes above 0, with K, M or G",
      "memory that the heap may use before requests fail; default: no limit"},
+    {"MYMALLOC_CGROUP", read_cgroup, "start, watch or off",
+     "when the memory limit of the cgroup is read: once at start (default), again each "
+     "second (opens files later, which a sandbox may forbid), or never"},
     {"MYMALLOC_VERBOSE", read_verbose, "0 or 1",
      "say at start which front end runs and why"},
     {"MYMALLOC_HELP", read_help, "0 or 1", "print this list"},

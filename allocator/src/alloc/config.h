@@ -11,6 +11,8 @@ struct mym_config {
     unsigned arenas, arena_group;
     size_t keep;  /* free bytes that may stay resident */
     size_t limit; /* bytes of memory in use at most */
+    /* The limit of the memory cgroup: read at start, again each second, or never. */
+    enum { MYM_CGROUP_START, MYM_CGROUP_WATCH, MYM_CGROUP_OFF } cgroup;
     bool verbose;
 };
 

@@ -79,6 +79,31 @@ MYM_COLD bool mym_relieve(void)
     return mym_trim(0) || mym_pages_info().free > before;
 }
 
+/* ---- limits ---- */
+
+static size_t own_limit; /* MYMALLOC_LIMIT */
+
+/*
+ * A container's limit does not make requests fail, for what is asked for may never be
+ * touched; near it, nothing free stays resident. Files are read here, so no lock is held.
+ */
+static void read_limits(void)
+{
+    size_t group = mym_os_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup");
+
+    mym_pages_set_limit(own_limit, (group < own_limit ? group : own_limit) / 8 * 7);
+}
+
+static void set_limits(const struct mym_config *config)
+{
+    own_limit = config->limit;
+    mym_pages_set_limit(own_limit, own_limit / 8 * 7);
+    if (config->cgroup != MYM_CGROUP_OFF)
+        read_limits();
+    if (config->cgroup == MYM_CGROUP_WATCH)
+        mym_cache_each_second = read_limits;
+}
+
 __attribute__((constructor(101))) static void start_front_end(void)
 {
     struct mym_config config;
@@ -89,8 +114,7 @@ __attribute__((constructor(101))) static void start_front_end(void)
     mym_arena_count = config.arenas;
     mym_arena_group = config.arena_group;
     mym_pages_set_keep(config.keep);
-    if (config.limit != SIZE_MAX)
-        mym_pages_set_limit(config.limit, config.limit / 8 * 7);
+    set_limits(&config);
     /* Before the front end: the handlers must know every lock that a child could find. */
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
     mym_cache_start(config.front_end);

@@ -86,6 +86,9 @@ void mym_cache_drain(void);
 /* Objects and slabs that nobody needed lately go back; looks whether it is time to. */
 void mym_cache_upkeep(void);
 
+/* Called by upkeep once a second, no lock held; set at start, NULL: nothing. */
+extern MYM_HIDDEN void (*mym_cache_each_second)(void);
+
 /* Bytes of objects in caches, about. */
 size_t mym_cache_bytes(void);
 size_t mym_cache_verify(void);

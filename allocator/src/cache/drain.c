@@ -115,6 +115,8 @@ void mym_thread_flush(struct mym_cache *cache)
 
 #define UPKEEP_MS 1000u
 
+void (*mym_cache_each_second)(void);
+
 /* Caches of CPUs that left, and of ids that fewer threads no longer reach. */
 static void drain_idle(void)
 {
@@ -184,6 +186,8 @@ MYM_SLOW void mym_cache_upkeep(void)
     if (due.grew)
         drain_quiet();
     mym_pools_each(look_at, &due);
+    if (due.second && mym_cache_each_second != NULL)
+        mym_cache_each_second();
     if (due.second)
         mym_pages_age();
     if (due.second && mym_caches.can_fence)

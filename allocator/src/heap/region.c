@@ -62,26 +62,6 @@ static bool map_tables(uint32_t end)
     return true;
 }
 
-/*
- * A container's limit is looked at once, when the heap is no longer small. It does not
- * make requests fail, for what is asked for may never be touched; near it, nothing free
- * stays resident.
- */
-#define LOOK_AT_LIMIT 1024u /* 64 MiB */
-
-static void look_at_limit(void)
-{
-    static bool looked;
-    uint64_t near;
-
-    if (looked || mym_pages.mapped < LOOK_AT_LIMIT)
-        return;
-    looked = true;
-    near = mym_os_memory_limit() / 8 * 7 >> MYM_UNIT_SHIFT;
-    if (near < mym_pages.near)
-        mym_pages.near = near;
-}
-
 /* Map a further region of at least `length` units behind the last one. */
 bool mym_region_grow(uint32_t length)
 {
@@ -113,7 +93,6 @@ bool mym_region_grow(uint32_t length)
             __atomic_store_n(&mym_hot.heap_size, (size_t)mym_pages.end * MYM_UNIT,
                              __ATOMIC_RELEASE);
             mym_runs_put(start, step);
-            look_at_limit();
             return true;
         case MYM_OS_TAKEN: /* somebody lives in our window: go round */
             start = (start + 16384) / 16384 * 16384;

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
-#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -159,64 +158,33 @@ uint64_t mym_os_coarse_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* ---- files: at start only ---- */
+/* ---- files: at start, or where the user asked for it ---- */
+
+int mym_os_open(const char *path)
+{
+    return (int)mym_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0,
+                            0, 0);
+}
+
+size_t mym_os_read(int file, char *out, size_t room)
+{
+    long got = mym_syscall(SYS_read, file, (long)out, (long)room, 0, 0, 0);
+
+    return got < 0 ? 0 : (size_t)got;
+}
+
+void mym_os_close(int file)
+{
+    mym_syscall(SYS_close, file, 0, 0, 0, 0, 0);
+}
 
 size_t mym_os_read_file(const char *path, char *out, size_t room)
 {
-    long file =
-        mym_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
-    long got =
-        file < 0 ? 0 : mym_syscall(SYS_read, file, (long)out, (long)room - 1, 0, 0, 0);
+    int file = mym_os_open(path);
+    size_t got = file < 0 ? 0 : mym_os_read(file, out, room - 1);
 
     if (file >= 0)
-        mym_syscall(SYS_close, file, 0, 0, 0, 0, 0);
-    if (got < 0)
-        got = 0;
+        mym_os_close(file);
     out[got] = '\0';
-    return (size_t)got;
-}
-
-/* The number at the start of a file such as memory.max; SIZE_MAX for "max" or no file. */
-static size_t read_limit(const char *path)
-{
-    char text[32];
-    size_t value = 0;
-    const char *at = text;
-
-    if (mym_os_read_file(path, text, sizeof text) == 0 || *at < '0' || *at > '9')
-        return SIZE_MAX;
-    for (; *at >= '0' && *at <= '9'; at++)
-        if (__builtin_mul_overflow(value, (size_t)10, &value) ||
-            __builtin_add_overflow(value, (size_t)(*at - '0'), &value))
-            return SIZE_MAX;
-    return value;
-}
-
-size_t mym_os_memory_limit(void)
-{
-    static const char root[] = "/sys/fs/cgroup";
-    static const char leaf[] = "/memory.max";
-    char own[256];
-    char path[sizeof own + sizeof root + sizeof leaf];
-    size_t length = mym_os_read_file("/proc/self/cgroup", own, sizeof own);
-    char *end = memchr(own, '\n', length);
-    size_t limit = SIZE_MAX;
-
-    if (end == NULL ||
-        memcmp(own, "0::/", 4) != 0) /* version 1, as a container sees it */
-        return read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-    *end = '\0';
-    memcpy(path, root, sizeof root - 1);
-    strcpy(path + sizeof root - 1, own + 3);
-    /* The group itself and those above it, up to the root, which has no limit. */
-    for (length = strlen(path); length >= sizeof root - 1; path[length] = '\0') {
-        size_t here;
-
-        strcpy(path + length, leaf);
-        here = read_limit(path);
-        limit = here < limit ? here : limit;
-        while (length-- > sizeof root - 1 && path[length] != '/')
-            ;
-    }
-    return limit;
+    return got;
 }

@@ -46,8 +46,11 @@ bool mym_os_collapse(void *addr, size_t bytes);
 /* A free stretch of address space at a distance from everything else, or 0. */
 uintptr_t mym_os_find_window(size_t bytes);
 
-/* What the process's cgroup may use in bytes, SIZE_MAX when that is not known. */
-size_t mym_os_memory_limit(void);
+/*
+ * What the process's memory cgroup may use in bytes, SIZE_MAX when that is not known
+ * (cgroup.c). groups: /proc/self/cgroup; mount: where the hierarchies are mounted.
+ */
+size_t mym_os_memory_limit(const char *groups, const char *mount);
 
 void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected);
 void mym_os_futex_wake(_Atomic uint32_t *word);
@@ -58,6 +61,11 @@ bool mym_os_rseq_fence(void);
 
 /* A clock of a few milliseconds' grain: a system call, for the vDSO is libc's to find. */
 uint64_t mym_os_coarse_ms(void);
+
+/* A file for reading: negative when there is none; bytes read, 0 at the end. */
+int mym_os_open(const char *path);
+size_t mym_os_read(int file, char *out, size_t room);
+void mym_os_close(int file);
 
 /* Read a small text file; bytes read (terminated by 0), or 0. */
 size_t mym_os_read_file(const char *path, char *out, size_t room);
