@@ -30,20 +30,20 @@ static void *take_small(unsigned class)
         return object;
     object = mym_cache_pop_slow(class);
     /* Caches and free runs may hold what one more object needs. */
-    if (MYM_UNLIKELY(object == NULL) && mym_relieve())
+    if (MYM_UNLIKELY(object == NULL) && mym_relieve(mym_classes[class].size))
         object = mym_cache_pop_slow(class);
     return object;
 }
 
-static void *take_large(size_t size, size_t alignment, bool *zeroed)
+/* The same without a class; `hard`: whatever can be done for it is done. */
+static void *take_large(size_t size, size_t alignment, bool hard, bool *zeroed)
 {
     void *object;
 
     if (mym_pages_has_grown() || mym_pages_regrets())
         mym_cache_upkeep();
     object = mym_large_take(size, alignment, zeroed);
-
-    if (MYM_UNLIKELY(object == NULL) && size <= MYM_SIZE_MAX && mym_relieve())
+    if (MYM_UNLIKELY(object == NULL) && hard && mym_relieve(size))
         object = mym_large_take(size, alignment, zeroed);
     return object;
 }
@@ -51,12 +51,12 @@ static void *take_large(size_t size, size_t alignment, bool *zeroed)
 MYM_SLOW void *mym_malloc_slow(size_t size)
 {
     void *object;
-    bool zeroed;
+    bool zeroed = false;
 
     if (!is_started())
         return no_memory();
     object = size <= MYM_CLASS_MAX ? take_small(mym_class_of(size))
-                                   : take_large(size, 1, &zeroed);
+                                   : take_large(size, 1, true, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
@@ -87,7 +87,8 @@ void *mym_calloc(size_t count, size_t size)
     if (bytes <= MYM_SLOT_MAX) {
         object = mym_malloc(bytes);
     } else {
-        object = is_started() ? take_large(bytes, 1, &zeroed) : NULL;
+        zeroed = true; /* as a wish */
+        object = is_started() ? take_large(bytes, 1, true, &zeroed) : NULL;
         if (object == NULL)
             return no_memory();
     }
@@ -153,14 +154,16 @@ static bool fits(size_t usable, size_t size)
 static void *take_growing(size_t usable, size_t size)
 {
     size_t room = usable + usable / 4;
-    bool zeroed;
+    bool zeroed = false;
     void *object;
 
     if (size <= MYM_SLOT_MAX)
         return mym_malloc(size > room           ? size
                           : room < MYM_SLOT_MAX ? room
                                                 : MYM_SLOT_MAX);
-    object = take_large(size > room ? size : room, 1, &zeroed);
+    object = size < room ? take_large(room, 1, false, &zeroed) : NULL;
+    if (object == NULL) /* no more than was asked for, where memory is short */
+        object = take_large(size, 1, true, &zeroed);
     return object != NULL ? object : no_memory();
 }
 
@@ -200,7 +203,7 @@ void *mym_realloc(void *ptr, size_t size)
 void *mym_aligned(size_t alignment, size_t size)
 {
     unsigned class;
-    bool zeroed;
+    bool zeroed = false;
     void *object;
 
     if (alignment <= MYM_ALIGNMENT)
@@ -213,7 +216,7 @@ void *mym_aligned(size_t alignment, size_t size)
         if (object == NULL)
             object = take_small(class);
     } else {
-        object = take_large(size, alignment, &zeroed);
+        object = take_large(size, alignment, true, &zeroed);
     }
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }

@@ -64,15 +64,15 @@ size_t mym_large_bytes(const void *ptr);
 size_t mym_large_good_size(size_t size);
 /* Resize without copying; NULL: not possible, ptr is as it was. */
 void *mym_large_resize(void *ptr, size_t size);
-size_t mym_huge_bytes(size_t *count);
-void mym_huge_fork(bool prepare);
-void mym_huge_fork_child(void);
 
 /* ---- life.c: start, configuration, fork ---- */
 
 /* Make the heap usable; idempotent. False: no memory for its first tables. */
 bool mym_start(void);
-/* Called where memory ran short: empty caches, purge. True when that freed anything. */
-bool mym_relieve(void);
+/*
+ * Called where a request of so many bytes failed: empty caches, purge, unmap, if what
+ * they hold can make the difference. True when it is worth another try.
+ */
+bool mym_relieve(size_t size);
 
 #endif

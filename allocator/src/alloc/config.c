@@ -124,6 +124,18 @@ static bool read_cgroup(struct mym_config *config, const char *value)
     return false;
 }
 
+static bool read_huge(struct mym_config *config, const char *value)
+{
+    static const char *const names[] = {"never", "auto", "always"};
+
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(value, names[i]) == 0) {
+            config->huge = (enum mym_huge)i;
+            return true;
+        }
+    return false;
+}
+
 static bool read_verbose(struct mym_config *config, const char *value)
 {
     config->verbose = strcmp(value, "1") == 0;
@@ -150,6 +162,9 @@ static const struct variable {
     {"MYMALLOC_CGROUP", read_cgroup, "start, watch or off",
      "when the memory limit of the cgroup is read: once at start (default), again each "
      "second (opens files later, which a sandbox may forbid), or never"},
+    {"MYMALLOC_HUGE", read_huge, "auto, never or always",
+     "huge pages for what will be written all over, for nothing, or for everything; "
+     "default: auto"},
     {"MYMALLOC_VERBOSE", read_verbose, "0 or 1",
      "say at start which front end runs and why"},
     {"MYMALLOC_HELP", read_help, "0 or 1", "print this list"},
@@ -193,6 +208,7 @@ void mym_config_read(struct mym_config *config)
     *config = (struct mym_config){.arenas = 1,
                                   .arena_group = MYM_MAX_CPUS,
                                   .keep = KEEP_DEFAULT,
+                                  .huge = MYM_HUGE_AUTO,
                                   .limit = SIZE_MAX};
     if (getauxval(AT_SECURE) != 0)
         return;

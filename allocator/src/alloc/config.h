@@ -4,7 +4,7 @@
 #ifndef MYM_ALLOC_CONFIG_H
 #define MYM_ALLOC_CONFIG_H
 
-#include "base/config.h"
+#include "heap/heap.h"
 
 struct mym_config {
     const char *front_end; /* NULL: the best there is */
@@ -13,6 +13,7 @@ struct mym_config {
     size_t limit; /* bytes of memory in use at most */
     /* The limit of the memory cgroup: read at start, again each second, or never. */
     enum { MYM_CGROUP_START, MYM_CGROUP_WATCH, MYM_CGROUP_OFF } cgroup;
+    enum mym_huge huge;
     bool verbose;
 };
 

@@ -41,9 +41,17 @@ void mym_info_read(struct mym_info *info)
     /* Read one after the other while others allocate: the difference may be off. */
     if (info->pages.mapped > info->pages.free + slabs)
         info->large = info->pages.mapped - info->pages.free - slabs;
-    info->huge = mym_huge_bytes(&info->huges);
+    info->huge = mym_mapping_total(&info->huges);
     info->cached += mym_cache_bytes();
     info->meta = mym_meta_bytes();
+}
+
+size_t mym_idle_bytes(void)
+{
+    struct mym_info info;
+
+    mym_info_read(&info);
+    return info.pages.free + info.pages.idle + info.pages.spare + info.cached;
 }
 
 static void verify_pool(struct mym_pool *pool, void *bad)
@@ -69,9 +77,12 @@ static void trim_pool(struct mym_pool *pool, void *unused)
 
 bool mym_trim(size_t pad)
 {
+    size_t purged;
+
     if (!mym_start())
         return false;
     mym_cache_drain();
     mym_pools_each(trim_pool, NULL);
-    return mym_pages_purge(pad) > 0;
+    purged = mym_pages_purge(pad);
+    return mym_pages_unmap() + purged > 0;
 }

@@ -29,6 +29,9 @@ void mym_info_read(struct mym_info *info);
 /* Check every invariant that a walk can see; violations are told one a line. */
 size_t mym_verify(void);
 
+/* Bytes that a trim could give back, about. */
+size_t mym_idle_bytes(void);
+
 /* malloc_trim: true when pages went back to the kernel. */
 bool mym_trim(size_t pad);
 

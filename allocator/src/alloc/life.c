@@ -16,6 +16,7 @@
 #include "pool/pool.h"
 
 #include <pthread.h>
+#include <string.h>
 
 static struct mym_mutex start_lock;
 
@@ -44,8 +45,9 @@ static void before_fork(void)
 {
     mym_mutex_lock(&start_lock, MYM_RANK_INIT);
     mym_cache_fork(true);
+    mym_purge_fork(true);
     mym_pools_fork(true);
-    mym_huge_fork(true);
+    mym_mapping_fork(true);
     mym_pages_fork(true);
     mym_meta_fork(true);
 }
@@ -54,8 +56,9 @@ static void after_fork_parent(void)
 {
     mym_meta_fork(false);
     mym_pages_fork(false);
-    mym_huge_fork(false);
+    mym_mapping_fork(false);
     mym_pools_fork(false);
+    mym_purge_fork(false);
     mym_cache_fork(false);
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
 }
@@ -64,19 +67,44 @@ static void after_fork_child(void)
 {
     mym_meta_fork_child();
     mym_pages_fork_child();
-    mym_huge_fork_child();
+    mym_mapping_fork_child();
     mym_pools_fork_child();
+    mym_purge_fork_child();
     mym_cache_fork_child();
     mym_mutex_reset(&start_lock, MYM_RANK_INIT);
 }
 
 /* ---- shortage ---- */
 
-MYM_COLD bool mym_relieve(void)
-{
-    size_t before = mym_pages_info().free;
+/* No address space that a program can have is larger. */
+#define ADDRESS_BITS 48
 
-    return mym_trim(0) || mym_pages_info().free > before;
+/*
+ * What the heap could give back is enough by itself, or together with what the kernel
+ * grants now. Without this question a hopeless request would cost a program its caches.
+ */
+static bool can_help(size_t size)
+{
+    static const size_t slack = 2 * MYM_CHUNK_UNITS * MYM_UNIT; /* rounding up */
+    size_t idle = mym_idle_bytes() + slack;
+    void *probe;
+
+    if (size >> ADDRESS_BITS != 0)
+        return false;
+    if (size <= idle)
+        return idle > slack;
+    probe = mym_os_map((size - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
+    if (probe != NULL)
+        mym_os_unmap(probe, (size - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
+    return probe != NULL;
+}
+
+MYM_COLD bool mym_relieve(size_t size)
+{
+    if (!can_help(size))
+        return false;
+    mym_trim(0);
+    return true;
 }
 
 /* ---- limits ---- */
@@ -104,6 +132,18 @@ static void set_limits(const struct mym_config *config)
         mym_cache_each_second = read_limits;
 }
 
+/* Huge pages are asked for only where the kernel makes them. */
+static void set_huge(const struct mym_config *config)
+{
+    char mode[64];
+
+    if (mym_os_read_file("/sys/kernel/mm/transparent_hugepage/enabled", mode,
+                         sizeof mode) == 0 ||
+        strstr(mode, "[never]") != NULL)
+        return;
+    mym_chunk_set_huge(config->huge);
+}
+
 __attribute__((constructor(101))) static void start_front_end(void)
 {
     struct mym_config config;
@@ -115,6 +155,7 @@ __attribute__((constructor(101))) static void start_front_end(void)
     mym_arena_group = config.arena_group;
     mym_pages_set_keep(config.keep);
     set_limits(&config);
+    set_huge(&config);
     /* Before the front end: the handlers must know every lock that a child could find. */
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
     mym_cache_start(config.front_end);

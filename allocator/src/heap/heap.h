@@ -8,12 +8,11 @@
  *   +-------+-------+----------+------+------+ - - - -
  *     unit 0   1 ...
  *
- * Four flat tables, indexed by unit and mapped as the heap grows, describe it; nothing
+ * Three flat tables, indexed by unit and mapped as the heap grows, describe it; nothing
  * about an object is kept inside or beside the object:
  *   class[u]   size class of the slab that covers the unit, 0 for all else (1 byte)
  *   units[u]   the span record (32 bytes); that of a span's first unit speaks for it
  *   bits[u]    a slab's free slots (64 words), bit set = slot free
- *   dirty[u]   one bit: a free unit whose pages may be resident
  */
 #ifndef MYM_HEAP_HEAP_H
 #define MYM_HEAP_HEAP_H
@@ -21,18 +20,26 @@
 #include "heap/sizes.h"
 #include "os/mutex.h"
 
+/* Free runs are of three kinds, and always as long as they can be of their kind. */
 enum mym_kind {
-    MYM_ABSENT, /* not mapped by us: unit 0, and gaps between regions */
-    MYM_FREE,   /* a free run: in a bin of the page heap */
+    MYM_ABSENT, /* never ours: the first units, and what somebody else has mapped */
+    MYM_GONE,   /* free address space that was unmapped again */
+    MYM_CLEAN,  /* free, not resident, reads as zero */
+    MYM_DIRTY,  /* free, may be resident: idle memory */
     MYM_BUSY,   /* being purged: belongs to the purger for the moment */
     MYM_SLAB,   /* objects of one class, belongs to a pool */
     MYM_LARGE,  /* one object */
 };
 
+MYM_INLINE bool mym_is_free(unsigned kind)
+{
+    return kind >= MYM_GONE && kind <= MYM_DIRTY;
+}
+
 /*
  * Span record. next/prev link free runs in their bin and slabs in their pool; 0 ends a
- * list. first is kept in every unit of a slab or large span; in a free run only the
- * first and the last unit are kept true (boundary tags).
+ * list. Kept true are the records of the first and the last unit of spans and free runs
+ * (boundary tags), and `first` in every unit of a slab.
  *   slab: free == number of set bits in bits[first ..]; no set bit below word `scan`
  */
 struct mym_unit {
@@ -47,7 +54,8 @@ struct mym_unit {
     uint16_t free;   /* slab: free slots */
     uint8_t
         purged; /* slab: 1 + objects in use when its free pages were given back; 0: not */
-    uint8_t spare[7];
+    bool huge; /* first unit of a chunk: the kernel may make it a huge page */
+    uint8_t spare[6];
 };
 _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
 
@@ -59,7 +67,6 @@ struct mym_heap {
     uint8_t *class;
     struct mym_unit *units;
     uint64_t (*bits)[MYM_BIT_WORDS];
-    uint64_t *dirty;
 };
 
 /*
@@ -95,13 +102,16 @@ MYM_INLINE void *mym_unit_address(uint32_t unit)
     return (void *)(mym_heap.base + ((uintptr_t)unit << MYM_UNIT_SHIFT)); /* NOLINT */
 }
 
-/* ---- page heap (pages.c, keep.c) ---- */
+/* ---- page heap (pages.c, purge.c, keep.c) ---- */
 
 struct mym_pages_info {
     size_t mapped;    /* bytes of address space in regions */
     size_t free;      /* bytes in free runs */
     size_t dirty;     /* of these, bytes that may be resident */
+    size_t idle;      /* bytes of freed own mappings that may be resident */
+    size_t spare;     /* bytes that pools keep in slabs and depots */
     size_t purged;    /* bytes given back since start */
+    size_t huge;      /* bytes in chunks that the kernel was asked to make huge pages */
     uint32_t runs;    /* free runs */
     uint32_t longest; /* units in the longest */
 };
@@ -120,14 +130,24 @@ bool mym_pages_regrets(void);
 
 /*
  * Take a span of `units` whose address is a multiple of `align` units (1: any; a power
- * of two) as `kind`. Its records name kind, first and length. *zeroed: its bytes all read 0.
+ * of two) as `kind`. Its records name kind, first and length. dense: all of it will be
+ * touched, so it may lie in huge pages. *zeroed: its bytes all read 0.
  * Returns the first unit, or 0 when there is no memory.
  */
-uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind,
+uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind, bool dense,
                         bool *zeroed);
 
 /* Give a whole span back; it coalesces with its free neighbours. */
 void mym_pages_put(uint32_t first);
+
+/*
+ * Resize a large span where it stands; false when the next units are not free, or that is
+ * above the limit.
+ */
+bool mym_pages_resize(uint32_t first, uint32_t units, bool dense);
+
+/* The span or free run that the unit is part of: a walk, for reports of misuse. */
+uint32_t mym_pages_find(uint32_t unit);
 
 /*
  * What pools keep: slabs without an object, or with so few that their free pages could be
@@ -143,11 +163,23 @@ bool mym_pages_overspent(void); /* more is granted than there is for this */
 void mym_pages_gave(uint32_t units);
 void mym_pages_took(uint32_t units);
 
-/* Resize a large span where it stands; false when the next units are not free. */
-bool mym_pages_resize(uint32_t first, uint32_t units);
-
-/* Purge free runs until at most `keep` bytes of them may be resident; bytes purged. */
+/* Purge until at most `keep` bytes of free memory may be resident; bytes purged. */
 size_t mym_pages_purge(size_t keep);
+
+/*
+ * Unmap the free chunks that are clean, so that what counts address space (RLIMIT_AS,
+ * RLIMIT_DATA) has it back; bytes unmapped.
+ */
+size_t mym_pages_unmap(void);
+
+/*
+ * Held, outside of any pool's lock, by whoever has pages on their way to the kernel that
+ * are in no list meanwhile; a fork takes it first, so that its child does not lose them.
+ */
+void mym_purge_begin(void);
+void mym_purge_end(void);
+void mym_purge_fork(bool prepare);
+void mym_purge_fork_child(void);
 
 /* Once a second, when there is a call at all: what may stay for once returns to `keep`. */
 void mym_pages_age(void);
@@ -161,14 +193,44 @@ void mym_pages_set_keep(size_t bytes);
  */
 void mym_pages_set_limit(size_t most, size_t near);
 
-/* Count a mapping outside the regions as in use; false: that is above the limit. */
-bool mym_pages_charge(size_t bytes);
-void mym_pages_uncharge(size_t bytes);
-
 struct mym_pages_info mym_pages_info(void);
 size_t mym_pages_verify(void);
 void mym_pages_fork(bool prepare);
 void mym_pages_fork_child(void);
+
+/* ---- own mappings (mapping.c): objects of MYM_HUGE_MIN bytes and more ---- */
+
+/* Page-aligned; *zeroed: prefer fresh memory; then: it reads 0. NULL: no memory. */
+void *mym_mapping_take(size_t size, bool *zeroed);
+
+/* Bytes of the object that was given back; 0: none starts there. */
+size_t mym_mapping_put(void *ptr);
+
+size_t mym_mapping_bytes(const void *ptr); /* 0: none starts there */
+bool mym_mapping_has(const void *ptr);     /* the pointer is inside of one */
+
+/* Resized by the kernel's page tables, moved if need be; NULL: it is as it was. */
+void *mym_mapping_resize(void *ptr, size_t size);
+
+size_t mym_mapping_total(size_t *count);
+void mym_mapping_fork(bool prepare);
+void mym_mapping_fork_child(void);
+
+/* ---- huge pages (chunk.c) ---- */
+
+enum mym_huge { MYM_HUGE_NEVER, MYM_HUGE_AUTO, MYM_HUGE_ALWAYS };
+void mym_chunk_set_huge(enum mym_huge mode);
+
+/* Whether objects of so many bytes were written all over, as far as was seen. */
+bool mym_chunk_is_dense(size_t bytes);
+/* An object of so many bytes ends: was it written all over? Reads a few of its words. */
+void mym_chunk_learn(const void *object, size_t bytes);
+
+/* Fresh memory of an own mapping may lie in huge pages. */
+bool mym_chunk_may_be_huge(void);
+
+/* Pages of the chunk that the span is in are given back one by one: small from now on. */
+void mym_chunk_split(uint32_t unit);
 
 /* ---- slabs (slab.c); the caller holds the lock of the pool that owns them ---- */
 

@@ -52,7 +52,7 @@ uint32_t mym_keep_now(void)
     uint32_t spare = atomic_load_explicit(&mym_pages.spare, memory_order_relaxed);
     uint32_t half;
 
-    if (mym_pages_in_use() + mym_pages.dirty >= mym_pages.near)
+    if (mym_pages_in_use() + mym_pages_dirty() >= mym_pages.near)
         keep = 0;
     if (keep > 0)
         keep += regret();
@@ -105,6 +105,7 @@ void mym_pages_set_keep(size_t bytes)
     mym_pages.gone = 0;
     mym_keep_now(); /* and what of it pools may hold */
     UNLOCK();
+    mym_purge_excess();
 }
 
 /* ---- what pools keep ---- */
@@ -161,25 +162,5 @@ void mym_pages_set_limit(size_t most, size_t near)
     LOCK();
     mym_pages.most = most >> MYM_UNIT_SHIFT;
     mym_pages.near = near >> MYM_UNIT_SHIFT;
-    UNLOCK();
-}
-
-bool mym_pages_charge(size_t bytes)
-{
-    uint64_t units = (bytes + MYM_UNIT - 1) >> MYM_UNIT_SHIFT;
-    bool fits;
-
-    LOCK();
-    fits = mym_pages_in_use() + units <= mym_pages.most;
-    if (fits)
-        mym_pages.outside += units;
-    UNLOCK();
-    return fits;
-}
-
-void mym_pages_uncharge(size_t bytes)
-{
-    LOCK();
-    mym_pages.outside -= (bytes + MYM_UNIT - 1) >> MYM_UNIT_SHIFT;
     UNLOCK();
 }

@@ -8,11 +8,14 @@
 
 #include "os/os.h"
 
-/* Tables are mapped for so many units at a time: 4 KiB of the class table. */
-#define TABLE_STEP 4096u
-
 #define GROW_MIN MYM_CHUNK_UNITS /* 2 MiB */
 #define GROW_MAX 1024u           /* 64 MiB */
+
+/*
+ * A region is a sixteenth of what there is: locked memory (mlockall) is resident from the
+ * moment it is mapped.
+ */
+#define GROW_PART 16u
 
 /*
  * Unit 0 stays absent: the end of every list, and a guard. That more do is for the
@@ -24,75 +27,115 @@
 struct mym_hot mym_hot;
 struct mym_heap mym_heap;
 
-static bool map_tables(uint32_t end)
+/* ---- the tables ---- */
+
+/* One of the tables that are indexed by unit; mapped as the heap grows. */
+struct table {
+    uintptr_t start;
+    size_t entry, mapped; /* bytes */
+};
+static struct table class_table, unit_table, bit_table;
+
+static size_t round_up(size_t bytes, size_t to)
 {
-    while (mym_pages.tables <= end) {
-        uintptr_t from = mym_pages.tables;
-        struct {
-            uintptr_t addr;
-            size_t bytes;
-        } table[] = {
-            {(uintptr_t)&mym_heap.class[from], TABLE_STEP},
-            {(uintptr_t)&mym_heap.units[from], TABLE_STEP * sizeof(struct mym_unit)},
-            {(uintptr_t)&mym_heap.bits[from], TABLE_STEP * sizeof(mym_heap.bits[0])},
-            {(uintptr_t)mym_heap.dirty + from / 8, TABLE_STEP / 8},
-        };
+    return (bytes + to - 1) / to * to;
+}
 
-        for (unsigned i = 0; i < sizeof table / sizeof *table; i++) {
-            uintptr_t addr = table[i].addr;
-            size_t bytes = table[i].bytes;
+/* Entries up to `end` and one more are there; an eighth more each time. */
+static bool grow_table(struct table *table, uint32_t end)
+{
+    size_t need = ((size_t)end + 1) * table->entry;
+    size_t step = table->mapped / 8;
+    uintptr_t at = table->start + table->mapped;
 
-            if (bytes < MYM_PAGE) { /* dirty bits of 8 steps share a page */
-                if (addr % MYM_PAGE != 0)
-                    continue;
-                bytes = MYM_PAGE;
-            }
-            if (mym_os_map_at(addr, bytes) != MYM_OS_OK) {
-                while (i-- > 0)
-                    if (table[i].bytes >= MYM_PAGE)
-                        mym_os_unmap((void *)table[i].addr,
-                                     table[i].bytes); /* NOLINT */
-                return false;
-            }
-            /* With huge pages always on, a table's first touch would cost 2 MiB. */
-            mym_os_huge_pages((void *)addr, bytes, false); /* NOLINT */
-        }
-        mym_pages.tables += TABLE_STEP;
-    }
+    if (need <= table->mapped)
+        return true;
+    need -= table->mapped;
+    need = round_up(need > step ? need : step, mym_os_page());
+    if (mym_os_map_at(at, need) != MYM_OS_OK)
+        return false;
+    /* With huge pages always on, a table's first touch would cost 2 MiB. */
+    mym_os_huge_pages((void *)at, need, false); /* NOLINT */
+    table->mapped += need;
     return true;
 }
 
-/* Map a further region of at least `length` units behind the last one. */
+/* What has been mapped of some of them when another fails is used the next time. */
+static bool grow_tables(uint32_t end)
+{
+    return grow_table(&class_table, end) && grow_table(&unit_table, end) &&
+           grow_table(&bit_table, end);
+}
+
+/* ---- regions ---- */
+
+static enum mym_os_result map_units(uint32_t first, uint32_t length)
+{
+    void *addr = mym_unit_address(first);
+    size_t bytes = (size_t)length * MYM_UNIT;
+    enum mym_os_result result = mym_os_map_at((uintptr_t)addr, bytes);
+
+    /* Which chunks are huge is decided one by one (chunk.c), whatever the default is. */
+    if (result == MYM_OS_OK) {
+        mym_os_huge_pages(addr, bytes, false);
+        mym_pages.mapped += length;
+    }
+    return result;
+}
+
+/* Address space that was unmapped is mapped again, if somebody else is not there now. */
+static bool map_gone(uint32_t length)
+{
+    uint32_t run;
+
+    while (mym_runs_find(MYM_GONE, length, 1, &run) != 0) {
+        uint32_t has = mym_heap.units[run].length;
+
+        switch (map_units(run, length)) {
+        case MYM_OS_OK:
+            mym_runs_unlink(run);
+            if (has > length)
+                mym_runs_link(run + length, has - length, MYM_GONE);
+            mym_runs_put(run, length, MYM_CLEAN);
+            return true;
+        case MYM_OS_TAKEN:
+            mym_runs_unlink(run);
+            for (uint32_t i = 0; i < has; i++)
+                mym_heap.units[run + i].kind = MYM_ABSENT;
+            break;
+        case MYM_OS_NOMEM:
+            return false;
+        }
+    }
+    return false;
+}
+
+static void append(uint32_t start, uint32_t length)
+{
+    mym_pages.end = start + length;
+    atomic_store(&mym_heap.size, (size_t)mym_pages.end * MYM_UNIT);
+    __atomic_store_n(&mym_hot.heap_size, (size_t)mym_pages.end * MYM_UNIT,
+                     __ATOMIC_RELEASE);
+    mym_runs_put(start, length, MYM_CLEAN);
+}
+
 bool mym_region_grow(uint32_t length)
 {
-    uint32_t step = mym_pages.mapped / 2;
+    uint32_t step = mym_pages.mapped / GROW_PART / GROW_MIN * GROW_MIN;
     uint32_t start = mym_pages.end;
 
-    step = step < GROW_MIN ? GROW_MIN : step > GROW_MAX ? GROW_MAX : step;
     length = (length + GROW_MIN - 1) / GROW_MIN * GROW_MIN;
+    if (map_gone(length))
+        return true;
+    step = step < GROW_MIN ? GROW_MIN : step > GROW_MAX ? GROW_MAX : step;
     if (step < length)
         step = length;
     for (int tries = 0; tries < 64;) {
-        void *addr = mym_unit_address(start);
-        size_t bytes = (size_t)step * MYM_UNIT;
-
-        if (start + step >= mym_pages.limit)
+        if (step >= mym_pages.limit - start || !grow_tables(start + step))
             return false;
-        switch (mym_os_map_at((uintptr_t)addr, bytes)) {
+        switch (map_units(start, step)) {
         case MYM_OS_OK:
-            if (!map_tables(start + step)) {
-                mym_os_unmap(addr, bytes);
-                return false;
-            }
-            /* Small programs stay small where huge pages are always on. */
-            if (mym_pages.mapped == 0)
-                mym_os_huge_pages(addr, bytes, false);
-            mym_pages.end = start + step;
-            mym_pages.mapped += step;
-            atomic_store(&mym_heap.size, (size_t)mym_pages.end * MYM_UNIT);
-            __atomic_store_n(&mym_hot.heap_size, (size_t)mym_pages.end * MYM_UNIT,
-                             __ATOMIC_RELEASE);
-            mym_runs_put(start, step);
+            append(start, step);
             return true;
         case MYM_OS_TAKEN: /* somebody lives in our window: go round */
             start = (start + 16384) / 16384 * 16384;
@@ -104,6 +147,8 @@ bool mym_region_grow(uint32_t length)
             step = length;
             break;
         }
+        if (start >= mym_pages.limit)
+            return false;
     }
     return false;
 }
@@ -119,7 +164,7 @@ bool mym_pages_init(void)
     unsigned shift = 43;
     uintptr_t chunk = MYM_CHUNK_UNITS * MYM_UNIT;
     uintptr_t at = 0;
-    size_t units, tables;
+    size_t units;
 
 #ifndef MYM_SANITIZED
     uintptr_t entropy = (uintptr_t)__builtin_frame_address(0) >> 12;
@@ -140,19 +185,22 @@ bool mym_pages_init(void)
     if (at == 0)
         return false;
     units = (size_t)1 << (shift - MYM_UNIT_SHIFT);
-    at = (at + chunk - 1) & ~(chunk - 1);
-    mym_heap.class = (uint8_t *)at;                                       /* NOLINT */
-    mym_heap.dirty = (uint64_t *)(at + units);                            /* NOLINT */
-    mym_heap.units = (struct mym_unit *)(at + units + units / 8 + chunk); /* NOLINT */
-    tables = units + units / 8 + chunk + units * sizeof(struct mym_unit);
-    mym_heap.bits = (uint64_t(*)[MYM_BIT_WORDS])(at + tables); /* NOLINT */
-    tables += units * sizeof(mym_heap.bits[0]);
-    mym_heap.base = (at + tables + chunk) & ~(chunk - 1);
+    at = round_up(at, chunk);
+    class_table = (struct table){at, 1, 0};
+    at += round_up(units, chunk);
+    unit_table = (struct table){at, sizeof(struct mym_unit), 0};
+    at += round_up(units * sizeof(struct mym_unit), chunk) + chunk;
+    bit_table = (struct table){at, sizeof(mym_heap.bits[0]), 0};
+    at += round_up(units * sizeof(mym_heap.bits[0]), chunk);
+    mym_heap.class = (uint8_t *)class_table.start;                 /* NOLINT */
+    mym_heap.units = (struct mym_unit *)unit_table.start;          /* NOLINT */
+    mym_heap.bits = (uint64_t(*)[MYM_BIT_WORDS])bit_table.start;   /* NOLINT */
+    mym_heap.base = at + chunk;
     mym_pages.limit = (uint32_t)units - MYM_CHUNK_UNITS;
     mym_pages.end = FIRST_UNIT;
     mym_pages.high = MYM_CHUNK_UNITS; /* below it there is nothing to look for */
     mym_pages.most = mym_pages.near = UINT64_MAX; /* until configured */
-    if (!map_tables(mym_pages.end))
+    if (!grow_tables(mym_pages.end))
         return false;
     mym_hot.heap_base = mym_heap.base;
     mym_hot.heap_class = mym_heap.class;

@@ -1,68 +1,22 @@
 /*
- * runs.c - free runs: dirty bits, bins by length, coalescing.
+ * runs.c - free runs: three indexes, one for each kind, by length; coalescing.
+ *
+ * Every operation touches a constant number of records: a run is found through the bitmap
+ * of filled bins, its neighbours through boundary tags. The bins are those of segregated
+ * fits with exact lengths below EXACT_BINS and four per doubling above (compare TLSF:
+ * Masmano et al., ECRTS 2004).
  *
  * Locking: the caller holds mym_pages.lock.
  */
 #include "heap/runs.h"
 
+#include "base/check.h"
+
 /* One bin for each length up to 63, then four per doubling. */
 #define EXACT_BINS 64u
 
-/* Runs that a search compares. */
-#define LOOKS 64u
-
-/* ---- dirty bits ---- */
-
-static uint64_t range_mask(uint32_t from, uint32_t to, uint32_t word)
-{
-    uint64_t mask = ~(uint64_t)0;
-
-    if (word == from / 64)
-        mask &= ~(uint64_t)0 << from % 64;
-    if (word == (to - 1) / 64)
-        mask &= ~(uint64_t)0 >> (63 - (to - 1) % 64);
-    return mask;
-}
-
-uint32_t mym_runs_count_dirty(uint32_t from, uint32_t to)
-{
-    uint32_t count = 0;
-
-    for (uint32_t word = from / 64; word <= (to - 1) / 64; word++) {
-        uint64_t mask = range_mask(from, to, word);
-        uint64_t set = mym_heap.dirty[word] & mask;
-
-        if (set == mask) /* all or none, mostly: no call into the compiler's library */
-            count += 64u - (uint32_t)(__builtin_clzll(mask) + __builtin_ctzll(mask));
-        else if (set != 0)
-            count += (uint32_t)__builtin_popcountll(set);
-    }
-    return count;
-}
-
-void mym_runs_mark_dirty(uint32_t from, uint32_t to)
-{
-    for (uint32_t word = from / 64; word <= (to - 1) / 64; word++)
-        mym_heap.dirty[word] |= range_mask(from, to, word);
-    mym_pages.dirty += to - from;
-}
-
-uint32_t mym_runs_mark_clean(uint32_t from, uint32_t to)
-{
-    uint32_t count = mym_runs_count_dirty(from, to);
-
-    for (uint32_t word = from / 64; count > 0 && word <= (to - 1) / 64; word++)
-        mym_heap.dirty[word] &= ~range_mask(from, to, word);
-    mym_pages.dirty -= count;
-    return count;
-}
-
-bool mym_runs_is_dirty(uint32_t unit)
-{
-    return mym_heap.dirty[unit / 64] >> unit % 64 & 1;
-}
-
-/* ---- bins of free runs ---- */
+/* Runs that a search tries of those that may be too short or lie wrongly. */
+#define LOOKS 32u
 
 unsigned mym_runs_bin_of(uint32_t length)
 {
@@ -74,104 +28,112 @@ unsigned mym_runs_bin_of(uint32_t length)
     return EXACT_BINS + (log - 6) * 4 + (length >> (log - 2) & 3);
 }
 
-void mym_runs_link(uint32_t first, uint32_t length)
+void mym_runs_link(uint32_t first, uint32_t length, enum mym_kind kind)
 {
+    struct mym_index *index = mym_runs(kind);
     struct mym_unit *unit = &mym_heap.units[first];
+    struct mym_unit *last = &mym_heap.units[first + length - 1];
     unsigned bin = mym_runs_bin_of(length);
 
-    unit->kind = MYM_FREE;
-    unit->first = first;
+    MYM_ASSERT(length > 0 && first + length <= mym_pages.end);
+    unit->kind = last->kind = (uint8_t)kind;
+    unit->first = last->first = first;
     unit->length = length;
     unit->prev = 0;
-    unit->next = mym_pages.bins[bin];
+    unit->next = index->bins[bin];
     if (unit->next != 0)
         mym_heap.units[unit->next].prev = first;
-    mym_pages.bins[bin] = first;
-    mym_pages.filled[bin / 64] |= (uint64_t)1 << bin % 64;
-    mym_heap.units[first + length - 1].kind = MYM_FREE;
-    mym_heap.units[first + length - 1].first = first;
-    mym_pages.free += length;
+    index->bins[bin] = first;
+    index->filled[bin / 64] |= (uint64_t)1 << bin % 64;
+    index->units += length;
 }
 
 void mym_runs_unlink(uint32_t first)
 {
     struct mym_unit *unit = &mym_heap.units[first];
+    struct mym_index *index = mym_runs(unit->kind);
     unsigned bin = mym_runs_bin_of(unit->length);
 
+    MYM_ASSERT(mym_is_free(unit->kind) && unit->first == first);
     if (unit->next != 0)
         mym_heap.units[unit->next].prev = unit->prev;
     if (unit->prev != 0)
         mym_heap.units[unit->prev].next = unit->next;
     else
-        mym_pages.bins[bin] = unit->next;
-    if (mym_pages.bins[bin] == 0)
-        mym_pages.filled[bin / 64] &= ~((uint64_t)1 << bin % 64);
-    mym_pages.free -= unit->length;
+        index->bins[bin] = unit->next;
+    if (index->bins[bin] == 0)
+        index->filled[bin / 64] &= ~((uint64_t)1 << bin % 64);
+    index->units -= unit->length;
 }
 
-/* Link [first, first + length) as free, joined with the free runs on either side. */
-void mym_runs_put(uint32_t first, uint32_t length)
+void mym_runs_put(uint32_t first, uint32_t length, enum mym_kind kind)
 {
-    struct mym_unit *before = &mym_heap.units[first - 1];
+    const struct mym_unit *before = &mym_heap.units[first - 1];
     uint32_t after = first + length;
 
-    if (before->kind == MYM_FREE) {
+    /* No unit inside a run may still pass for the start of a span: a second free of the
+       same pointer must be seen even after the run was joined with others. */
+    mym_heap.units[first].kind = (uint8_t)kind;
+    if (before->kind == kind) {
         uint32_t start = before->first;
 
         mym_runs_unlink(start);
         length += first - start;
         first = start;
     }
-    if (mym_heap.units[after].kind == MYM_FREE) {
+    if (after < mym_pages.end && mym_heap.units[after].kind == kind) {
         length += mym_heap.units[after].length;
         mym_runs_unlink(after);
     }
-    mym_runs_link(first, length);
+    mym_runs_link(first, length, kind);
 }
 
-/* The filled bin after `bin`, or MYM_RUN_BINS. */
-static unsigned next_filled(unsigned bin)
+/* The first filled bin from `bin` on, or MYM_RUN_BINS. */
+static unsigned next_filled(const struct mym_index *index, unsigned bin)
 {
-    while (++bin < MYM_RUN_BINS) {
-        uint64_t rest = mym_pages.filled[bin / 64] >> bin % 64;
+    for (; bin < MYM_RUN_BINS; bin = (bin | 63) + 1) {
+        uint64_t rest = index->filled[bin / 64] >> bin % 64;
 
         if (rest != 0)
             return bin + (unsigned)__builtin_ctzll(rest);
-        bin |= 63;
     }
     return MYM_RUN_BINS;
 }
 
-/* Pages are what costs: the units of a run's start that would fault. */
-static uint32_t cost_of(uint32_t run, uint32_t length)
+/* Where in the run a stretch fits; 0: nowhere. Addresses are aligned, not numbers. */
+static uint32_t fits_at(uint32_t run, uint32_t length, uint32_t align)
 {
-    return length - mym_runs_count_dirty(run, run + length);
+    uint64_t base = mym_heap.base >> MYM_UNIT_SHIFT;
+    uint64_t start = (base + run + align - 1) / align * align - base;
+
+    return start + length <= (uint64_t)run + mym_heap.units[run].length
+               ? (uint32_t)start
+               : 0;
 }
 
-/*
- * Of the runs of at least `length` units the one whose start is dirtiest, so that memory
- * which is resident is used before more is; of these the shortest, at the lower address.
- */
-uint32_t mym_runs_find(uint32_t length)
+uint32_t mym_runs_find(enum mym_kind kind, uint32_t length, uint32_t align,
+                       uint32_t *run)
 {
-    uint32_t best = 0, best_cost = UINT32_MAX;
+    const struct mym_index *index = mym_runs(kind);
+    uint32_t padded = length + align - 1;
+    /* From this bin on whatever is found fits. */
+    unsigned safe = mym_runs_bin_of(padded) + (padded >= EXACT_BINS);
     unsigned looks = 0;
 
-    for (unsigned bin = mym_runs_bin_of(length) - 1;
-         best_cost > 0 && (bin = next_filled(bin)) < MYM_RUN_BINS;)
-        for (uint32_t run = mym_pages.bins[bin]; run != 0 && looks < LOOKS;
-             run = mym_heap.units[run].next) {
-            uint32_t has = mym_heap.units[run].length;
-            uint32_t cost = has < length ? UINT32_MAX : cost_of(run, length);
+    for (unsigned bin = mym_runs_bin_of(length);
+         (bin = next_filled(index, bin)) < MYM_RUN_BINS; bin++) {
+        if (bin < safe && looks >= LOOKS)
+            bin = next_filled(index, safe);
+        if (bin >= MYM_RUN_BINS)
+            break;
+        for (*run = index->bins[bin]; *run != 0; *run = mym_heap.units[*run].next) {
+            uint32_t start = fits_at(*run, length, align);
 
-            looks += has >= length; /* runs too short for us do not count as a look */
-            if (cost < best_cost ||
-                (cost == best_cost && best != 0 &&
-                 (has < mym_heap.units[best].length ||
-                  (has == mym_heap.units[best].length && run < best)))) {
-                best = run;
-                best_cost = cost;
-            }
+            if (start != 0)
+                return start;
+            if (++looks >= LOOKS)
+                break;
         }
-    return best;
+    }
+    return 0;
 }

@@ -1,5 +1,5 @@
 /*
- * runs.h - the inside of the page heap, shared by pages.c, keep.c, runs.c and region.c.
+ * runs.h - the inside of the page heap, shared by the files of this folder.
  */
 #ifndef MYM_HEAP_RUNS_H
 #define MYM_HEAP_RUNS_H
@@ -7,21 +7,32 @@
 #include "heap/heap.h"
 
 #define MYM_RUN_BINS 192u
+#define MYM_IDLE_MAX 8u
+
+/* The free runs of one kind, by length. */
+struct mym_index {
+    uint32_t units;                     /* sum of their lengths */
+    uint32_t bins[MYM_RUN_BINS];        /* lists, most recent first */
+    uint64_t filled[MYM_RUN_BINS / 64]; /* bit set: the bin is not empty */
+};
+
+/* A freed own mapping; its last pages were given back if not all of it is dirty. */
+struct mym_idle {
+    void *addr;
+    size_t bytes;
+    uint32_t dirty; /* units that may be resident */
+};
 
 /*
- * mapped == units in spans + free + busy
- * free   == sum of the lengths of the runs in the bins
- * dirty  == number of set dirty bits of the units of these runs
+ * mapped == units in spans + clean + dirty + busy
+ * idle   == sum of the dirty units of the idle mappings
  * slabs  == units of spans of the kind MYM_SLAB
  */
 struct mym_pages {
     struct mym_mutex lock;
     uint32_t end;    /* first unit after the last region */
     uint32_t limit;  /* units the window holds */
-    uint32_t tables; /* units the tables are mapped for, > end */
     uint32_t mapped; /* units in regions */
-    uint32_t free;   /* units in bins */
-    uint32_t dirty;  /* of these, dirty */
     uint32_t busy;   /* units being purged */
     uint32_t slabs;  /* units in slabs */
     uint32_t keep;   /* dirty units that may stay */
@@ -37,16 +48,29 @@ struct mym_pages {
     uint64_t most;               /* units that may be in use before requests fail */
     uint64_t near;   /* units in use or dirty from which nothing free is kept */
     uint64_t purged; /* units given back since start */
-    uint32_t bins[MYM_RUN_BINS];
-    uint64_t filled[MYM_RUN_BINS / 64]; /* bit set: the bin is not empty */
+    struct mym_index runs[3]; /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
+    struct mym_idle idles[MYM_IDLE_MAX]; /* freed own mappings, the oldest first */
+    uint32_t idle_count, idle;
 };
 
 extern MYM_HIDDEN struct mym_pages mym_pages;
 
+MYM_INLINE struct mym_index *mym_runs(unsigned kind)
+{
+    return &mym_pages.runs[kind - MYM_GONE];
+}
+
 /* Units, mappings outside the regions included. */
 MYM_INLINE uint64_t mym_pages_in_use(void)
 {
-    return mym_pages.mapped - mym_pages.free - mym_pages.busy + mym_pages.outside;
+    return mym_pages.mapped - mym_runs(MYM_CLEAN)->units - mym_runs(MYM_DIRTY)->units -
+           mym_pages.busy + mym_pages.outside;
+}
+
+/* Units that hold no object and may be resident. */
+MYM_INLINE uint32_t mym_pages_dirty(void)
+{
+    return mym_runs(MYM_DIRTY)->units + mym_pages.idle;
 }
 
 /* ---- keep.c ---- */
@@ -58,28 +82,43 @@ void mym_keep_took(uint32_t length, uint32_t dirty);
 void mym_keep_gave(uint32_t length);
 void mym_keep_age(void);
 
-/* ---- runs.c ---- */
+/* ---- purge.c ---- */
 
-uint32_t mym_runs_count_dirty(uint32_t from, uint32_t to);
-/* None of the units is marked yet. */
-void mym_runs_mark_dirty(uint32_t from, uint32_t to);
-uint32_t mym_runs_mark_clean(uint32_t from, uint32_t to); /* how many were dirty */
-bool mym_runs_is_dirty(uint32_t unit);
+/* Give back what may not stay. No lock of the heap is held. */
+void mym_purge_excess(void);
+
+/* ---- runs.c: the caller holds mym_pages.lock ---- */
+
 unsigned mym_runs_bin_of(uint32_t length);
 
-/* Put a run into its bin; its neighbours are known not to be free. */
-void mym_runs_link(uint32_t first, uint32_t length);
+/* Put a run into its bin; its neighbours are known not to be free and of its kind. */
+void mym_runs_link(uint32_t first, uint32_t length, enum mym_kind kind);
 void mym_runs_unlink(uint32_t first);
 
-/* The same for a run whose neighbours may be free: it is joined with them. */
-void mym_runs_put(uint32_t first, uint32_t length);
+/* The same for a run whose neighbours may be: it is joined with them. */
+void mym_runs_put(uint32_t first, uint32_t length, enum mym_kind kind);
 
-/* A free run of at least `length` units: resident memory first, then best fit. 0: none. */
-uint32_t mym_runs_find(uint32_t length);
+/*
+ * The first unit of a free stretch of `length` units at a multiple of `align`, in *run,
+ * a short one if there is one. 0: none.
+ */
+uint32_t mym_runs_find(enum mym_kind kind, uint32_t length, uint32_t align,
+                       uint32_t *run);
+
+/* ---- chunk.c: the caller holds mym_pages.lock ---- */
+
+/*
+ * The clean units from `first` on, `length` of them, are going to be used, and are
+ * followed by clean ones up to `end`. Returns where what becomes resident with them ends.
+ */
+uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense);
+void mym_chunk_forget(uint32_t from, uint32_t to); /* whole chunks were unmapped */
+uint32_t mym_chunk_units(void);                    /* in chunks that are huge */
+bool mym_chunk_is_huge(uint32_t unit);
 
 /* ---- region.c ---- */
 
-/* Map a further region of at least `length` units behind the last one. */
+/* Map a further region of at least `length` units; it becomes a clean run. */
 bool mym_region_grow(uint32_t length);
 
 #endif

@@ -6,7 +6,7 @@
  *
  * Locking: the pool that owns the slab holds its own lock around every call.
  */
-#include "heap/heap.h"
+#include "heap/runs.h"
 #include "heap/sizes.h"
 
 #include "base/check.h"
@@ -24,14 +24,15 @@ MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool populate)
 {
     const struct mym_class *c = &mym_classes[class];
     bool zeroed;
-    uint32_t slab = mym_pages_take(c->units, 1, MYM_SLAB, &zeroed);
+    bool dense = c->size <= MYM_PAGE;
+    uint32_t slab = mym_pages_take(c->units, 1, MYM_SLAB, dense, &zeroed);
     struct mym_unit *unit = &mym_heap.units[slab];
     uint64_t *bits = mym_heap.bits[slab];
     unsigned words = bit_words(c->objects);
 
     if (slab == 0)
         return 0;
-    if (populate && zeroed)
+    if (populate && zeroed && !mym_chunk_is_huge(slab))
         mym_os_populate(mym_unit_address(slab), (size_t)c->units * MYM_UNIT);
     unit->class = (uint8_t) class;
     unit->arena = (uint16_t)arena;
@@ -97,7 +98,10 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
 
 /* ---- pages without an object in use ---- */
 
-#define PAGE_COUNT (MYM_UNIT / MYM_PAGE)
+static unsigned page_count(void)
+{
+    return (unsigned)(MYM_UNIT / mym_os_page());
+}
 
 static bool is_free(const uint64_t *bits, uint64_t index)
 {
@@ -111,8 +115,8 @@ struct range {
 
 static struct range objects_on(const struct mym_class *c, unsigned page)
 {
-    uint64_t from = (uint64_t)page * MYM_PAGE;
-    uint64_t to = from + MYM_PAGE;
+    uint64_t from = page * mym_os_page();
+    uint64_t to = from + mym_os_page();
     struct range range = {from / c->size, (to + c->size - 1) / c->size};
 
     if (range.last > c->objects)
@@ -130,7 +134,7 @@ uint64_t mym_slab_hide(uint32_t slab)
 
     if (c->units > 1)
         return 0;
-    for (unsigned page = 0; page < PAGE_COUNT; page++) {
+    for (unsigned page = 0; page < page_count(); page++) {
         struct range range = objects_on(c, page);
         uint64_t i = range.first;
 
@@ -153,16 +157,19 @@ uint64_t mym_slab_hide(uint32_t slab)
 size_t mym_slab_purge(uint32_t slab, uint64_t pages)
 {
     char *start = mym_unit_address(slab);
-    size_t bytes = 0;
+    size_t bytes = 0, bytes_each = mym_os_page();
 
-    for (unsigned page = 0; page < PAGE_COUNT; page++) {
+    mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES);
+    mym_chunk_split(slab);
+    mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES);
+    for (unsigned page = 0; page < page_count(); page++) {
         unsigned end = page;
 
-        while (end < PAGE_COUNT && pages >> end & 1)
+        while (end < page_count() && pages >> end & 1)
             end++;
-        if (end > page && mym_os_purge(start + (size_t)page * MYM_PAGE,
-                                       (size_t)(end - page) * MYM_PAGE))
-            bytes += (size_t)(end - page) * MYM_PAGE;
+        if (end > page && mym_os_purge(start + page * bytes_each,
+                                       (end - page) * bytes_each))
+            bytes += (end - page) * bytes_each;
         page = end;
     }
     return bytes;

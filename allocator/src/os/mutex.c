@@ -49,6 +49,12 @@ void mym_rank_enter(enum mym_rank rank)
     held |= 1u << rank;
 }
 
+void mym_rank_tried(enum mym_rank rank)
+{
+    pools_held += rank == MYM_RANK_POOL;
+    held |= 1u << rank;
+}
+
 void mym_rank_leave(enum mym_rank rank)
 {
     if (rank == MYM_RANK_POOL && --pools_held > 0)

@@ -20,6 +20,7 @@
 enum mym_rank {
     MYM_RANK_INIT = 1,
     MYM_RANK_FRONT, /* opening and draining of caches */
+    MYM_RANK_PURGE, /* pages on their way to the kernel */
     MYM_RANK_POOL,
     MYM_RANK_HUGE,  /* registry of own mappings */
     MYM_RANK_PAGES, /* page heap */
@@ -47,7 +48,10 @@ void mym_mutex_unlock_slow(struct mym_mutex *mutex);
 #ifdef MYM_DEBUG
 void mym_rank_enter(enum mym_rank rank);
 void mym_rank_leave(enum mym_rank rank);
+/* A lock that was tried may be taken in any order: who tries does not wait. */
+void mym_rank_tried(enum mym_rank rank);
 #else
+#define mym_rank_tried(rank) ((void)(rank))
 #define mym_rank_enter(rank) ((void)(rank))
 #define mym_rank_leave(rank) ((void)(rank))
 #endif
@@ -72,7 +76,7 @@ MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex, enum mym_rank rank)
 {
     if (!mym_mutex_try(mutex))
         return false;
-    mym_rank_enter(rank);
+    mym_rank_tried(rank);
     return true;
 }
 

@@ -19,6 +19,9 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
@@ -91,7 +94,8 @@ static bool advise(void *addr, size_t bytes, int advice)
 
 bool mym_os_purge(void *addr, size_t bytes)
 {
-    return advise(addr, bytes, MADV_DONTNEED);
+    return advise(addr, bytes, MADV_DONTNEED) ||
+           advise(addr, bytes, MADV_DONTNEED_LOCKED);
 }
 
 void mym_os_populate(void *addr, size_t bytes)

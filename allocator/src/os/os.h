@@ -31,7 +31,10 @@ void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes);
 /* The same to exactly `to`, whatever was mapped there; NULL when refused. */
 void *mym_os_remap_to(void *old, size_t old_bytes, void *to, size_t bytes);
 
-/* Give the pages back; they read as zero afterwards. False when refused (mlock). */
+/*
+ * Give the pages back; they read as zero afterwards. Locked ones (mlock) too where the
+ * kernel can (Linux 5.18), else false.
+ */
 bool mym_os_purge(void *addr, size_t bytes);
 
 /* Fault pages in with one call (Linux 5.14); a hint. */

@@ -209,7 +209,8 @@ static void release_slabs(uint32_t emptied)
 }
 
 /* Give back the free pages of a slab that a few objects pin. The slots are hidden
-   meanwhile: nobody carves from pages that are on their way to the kernel. */
+   meanwhile: nobody carves from pages that are on their way to the kernel. The caller
+   holds the purge lock: a fork waits until they are back. */
 static uint32_t purge_slab(struct mym_pool *pool)
 {
     uint32_t slab = pool->bins[MYM_BIN_SPARSE];
@@ -248,6 +249,11 @@ static uint32_t purge_slab(struct mym_pool *pool)
  */
 static uint32_t purge_sparse(struct mym_pool *pool, uint32_t count, uint32_t emptied)
 {
+    if (pool->sparse == 0 || (count == 0 && !mym_pages_overspent()))
+        return emptied;
+    UNLOCK(pool);
+    mym_purge_begin();
+    LOCK(pool);
     while (pool->sparse > 0 && (mym_pages_overspent() || count-- > 0)) {
         uint32_t slab = purge_slab(pool);
 
@@ -256,6 +262,7 @@ static uint32_t purge_sparse(struct mym_pool *pool, uint32_t count, uint32_t emp
             emptied = slab;
         }
     }
+    mym_purge_end();
     return emptied;
 }
 

@@ -1,0 +1,177 @@
+/*
+ * chunk.c - which chunks of the heap the kernel may make huge pages.
+ *
+ * A huge page is faulted in by one fault instead of 512 and read with one TLB entry, but
+ * it is resident as a whole. So a chunk of 2 MiB is asked for as one when its first clean
+ * unit goes to something that will be written all over (dense): objects of at most a
+ * page, and larger ones of a size of which those seen before were dense. What is left of
+ * the chunk is resident from then on: it goes to the dirty runs, which are used first.
+ * So no more than one huge page is there in advance, and a heap of 16 MiB has it to spare.
+ *
+ * A huge chunk is clean as a whole or not at all. When a part of it is given back to the
+ * kernel, or goes to what is not dense, it is small from then on: otherwise khugepaged
+ * would fill it up again.
+ *
+ * Locking: mym_pages.lock guards the chunks; the scores are hints, written by anybody.
+ */
+#include "heap/runs.h"
+
+#include "os/os.h"
+
+/* From so many units in use on; one huge page is an eighth of it. */
+#define HUGE_FROM (8 * MYM_CHUNK_UNITS)
+
+static enum mym_huge huge_mode = MYM_HUGE_NEVER; /* until configured */
+static uint32_t huge_chunks;
+
+void mym_chunk_set_huge(enum mym_huge mode)
+{
+    huge_mode = mode;
+}
+
+/* The mark of a chunk is in the record of its first unit. */
+static bool *mark_of(uint32_t unit)
+{
+    return &mym_heap.units[unit / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS].huge;
+}
+
+bool mym_chunk_is_huge(uint32_t unit)
+{
+    return *mark_of(unit);
+}
+
+uint32_t mym_chunk_units(void)
+{
+    return huge_chunks * MYM_CHUNK_UNITS;
+}
+
+/* [from, to) are whole chunks; those next to each other of one kind are told at once. */
+static void set_marks(uint32_t from, uint32_t to, bool huge)
+{
+    while (from < to) {
+        uint32_t end = from;
+
+        while (end < to && *mark_of(end) != huge) {
+            *mark_of(end) = huge;
+            end += MYM_CHUNK_UNITS;
+        }
+        if (end > from) {
+            mym_os_huge_pages(mym_unit_address(from), (size_t)(end - from) * MYM_UNIT,
+                              huge);
+            huge_chunks += huge ? (end - from) / MYM_CHUNK_UNITS
+                                : -((end - from) / MYM_CHUNK_UNITS);
+        }
+        from = end > from ? end : from + MYM_CHUNK_UNITS;
+    }
+}
+
+static uint32_t chunk_down(uint32_t unit)
+{
+    return unit / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+}
+
+static uint32_t chunk_up(uint32_t unit)
+{
+    return chunk_down(unit + MYM_CHUNK_UNITS - 1);
+}
+
+static bool is_worth_it(void)
+{
+    uint64_t now = mym_pages_in_use() + mym_pages_dirty();
+
+    return huge_mode != MYM_HUGE_NEVER &&
+           (huge_mode == MYM_HUGE_ALWAYS || now >= HUGE_FROM) && now < mym_pages.near;
+}
+
+bool mym_chunk_may_be_huge(void)
+{
+    return huge_mode != MYM_HUGE_NEVER;
+}
+
+uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense)
+{
+    uint32_t last = first + length;
+    uint32_t low = chunk_up(first);
+    uint32_t high = chunk_up(last) <= end ? chunk_up(last) : chunk_down(last);
+
+    if ((dense || huge_mode == MYM_HUGE_ALWAYS) && is_worth_it()) {
+        set_marks(chunk_down(first), low, false); /* chunks that others share */
+        if (low >= high)
+            return last;
+        set_marks(low, high, true);
+        set_marks(high, chunk_up(last), false);
+        return high > last ? high : last;
+    }
+    set_marks(chunk_down(first), chunk_up(last), false);
+    return last;
+}
+
+void mym_chunk_split(uint32_t unit)
+{
+    set_marks(chunk_down(unit), chunk_down(unit) + MYM_CHUNK_UNITS, false);
+}
+
+void mym_chunk_forget(uint32_t from, uint32_t to)
+{
+    for (; from < to; from += MYM_CHUNK_UNITS) {
+        huge_chunks -= *mark_of(from);
+        *mark_of(from) = false;
+    }
+}
+
+/* ---- what is written all over ---- */
+
+#define SCORES     40u
+#define SCORE_MOST 4
+#define DENSE      2
+
+/* By the logarithm of the size: how often such objects were dense, less how often not. */
+static _Atomic int8_t scores[SCORES];
+
+static _Atomic int8_t *score_of(size_t bytes)
+{
+    unsigned log = 63 - (unsigned)__builtin_clzll(bytes | 1);
+
+    return &scores[log < SCORES ? log : SCORES - 1];
+}
+
+bool mym_chunk_is_dense(size_t bytes)
+{
+    return bytes <= MYM_PAGE ||
+           atomic_load_explicit(score_of(bytes), memory_order_relaxed) >= DENSE;
+}
+
+#define SAMPLES 4u
+#define STRIDE  256u /* bytes between the words of a page that are looked at */
+
+static bool is_written(const char *page)
+{
+    for (size_t at = 0; at < MYM_PAGE; at += STRIDE)
+        if (*(const uint64_t *)(page + at) != 0) /* NOLINT: aligned */
+            return true;
+    return false;
+}
+
+void mym_chunk_learn(const void *object, size_t bytes)
+{
+    static _Atomic uint32_t random;
+    uint32_t draw = atomic_load_explicit(&random, memory_order_relaxed);
+    _Atomic int8_t *score = score_of(bytes);
+    int now = atomic_load_explicit(score, memory_order_relaxed);
+    size_t slice = bytes / SAMPLES & ~(size_t)(MYM_PAGE - 1);
+    unsigned written = 0;
+
+    draw = draw * 1664525 + 1013904223;
+    atomic_store_explicit(&random, draw, memory_order_relaxed);
+    /* What is known is looked at now and then: each page may be a cache miss or a fault. */
+    if ((now == SCORE_MOST || now == -SCORE_MOST) && draw >> 27 != 0)
+        return;
+    for (unsigned i = 0; i < SAMPLES; i++)
+        written += is_written((const char *)object + i * slice +
+                              ((draw >> 8) * (i + 1) % (slice / MYM_PAGE) * MYM_PAGE));
+    if (written == SAMPLES)
+        now += now < SCORE_MOST;
+    else
+        now = now - 2 > -SCORE_MOST ? now - 2 : -SCORE_MOST;
+    atomic_store_explicit(score, (int8_t)now, memory_order_relaxed);
+}

@@ -1,0 +1,351 @@
+/*
+ * mapping.c - objects of MYM_HUGE_MIN bytes and more: mappings of their own, which mremap
+ * can grow without copying.
+ *
+ * They are known by a hash table, never by a header in front of the object: any pointer
+ * can be asked about, and a stray write harms no record. A freed one is idle memory like
+ * a dirty run: it is kept for the next while it may stay (purge.c), and resized for it.
+ *
+ * Locking: table.lock guards the table; mym_pages.lock the idle mappings and what is
+ * counted as in use. mmap, munmap and mremap run outside both.
+ */
+#include "heap/runs.h"
+
+#include "base/check.h"
+#include "os/os.h"
+
+struct mapping {
+    uintptr_t addr; /* 0: free place */
+    size_t bytes;
+};
+
+static struct {
+    struct mym_mutex lock;
+    struct mapping *entry; /* open addressing, linear probing, at most half full */
+    size_t room, count, bytes;
+    size_t moving; /* entries taken out that will be put back */
+} table;
+
+#define LOCK()         mym_mutex_lock(&table.lock, MYM_RANK_HUGE)
+#define UNLOCK()       mym_mutex_unlock(&table.lock, MYM_RANK_HUGE)
+#define LOCK_PAGES()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
+#define UNLOCK_PAGES() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
+
+static size_t round_up(size_t bytes, size_t to)
+{
+    return (bytes + to - 1) & ~(to - 1);
+}
+
+static uint32_t units_of(size_t bytes)
+{
+    return (uint32_t)((bytes + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
+}
+
+/* ---- the table ---- */
+
+static size_t home(uintptr_t addr)
+{
+    return (size_t)((addr >> 12) * 0x9E3779B97F4A7C15u >> 20) & (table.room - 1);
+}
+
+static struct mapping *find(uintptr_t addr)
+{
+    if (table.room == 0 || addr == 0)
+        return NULL;
+    for (size_t i = home(addr);; i = (i + 1) & (table.room - 1)) {
+        if (table.entry[i].addr == addr)
+            return &table.entry[i];
+        if (table.entry[i].addr == 0)
+            return NULL;
+    }
+}
+
+static void insert(struct mapping mapping)
+{
+    size_t i = home(mapping.addr);
+
+    while (table.entry[i].addr != 0)
+        i = (i + 1) & (table.room - 1);
+    table.entry[i] = mapping;
+    table.count++;
+    table.bytes += mapping.bytes;
+}
+
+static bool make_room(void)
+{
+    struct mapping *old = table.entry;
+    size_t old_room = table.room;
+    size_t room = old_room == 0 ? 256 : old_room * 2;
+    struct mapping *fresh;
+
+    if ((table.count + table.moving + 1) * 2 <= old_room)
+        return true;
+    fresh = mym_os_map(room * sizeof *fresh);
+    if (fresh == NULL)
+        return false;
+    table.entry = fresh;
+    table.room = room;
+    table.count = table.bytes = 0;
+    for (size_t i = 0; i < old_room; i++)
+        if (old[i].addr != 0)
+            insert(old[i]);
+    if (old != NULL)
+        mym_os_unmap(old, old_room * sizeof *old);
+    return true;
+}
+
+static bool add(void *addr, size_t bytes)
+{
+    bool done;
+
+    LOCK();
+    done = make_room();
+    if (done)
+        insert((struct mapping){(uintptr_t)addr, bytes});
+    UNLOCK();
+    return done;
+}
+
+/* Entries behind one that was removed move up to their homes. */
+static void close_gap(size_t hole)
+{
+    for (size_t i = hole;;) {
+        size_t want;
+
+        i = (i + 1) & (table.room - 1);
+        if (table.entry[i].addr == 0)
+            break;
+        want = home(table.entry[i].addr);
+        if (((i - want) & (table.room - 1)) >= ((i - hole) & (table.room - 1))) {
+            table.entry[hole] = table.entry[i];
+            hole = i;
+        }
+    }
+    table.entry[hole] = (struct mapping){0, 0};
+}
+
+/* Remove an entry, and keep a place for it if it is only moving; bytes 0: no such. */
+static struct mapping take_out(const void *ptr, bool moving)
+{
+    struct mapping mapping = {0, 0};
+    struct mapping *found;
+
+    LOCK();
+    found = find((uintptr_t)ptr);
+    if (found != NULL) {
+        mapping = *found;
+        table.count--;
+        table.moving += moving;
+        table.bytes -= mapping.bytes;
+        close_gap((size_t)(found - table.entry));
+    }
+    UNLOCK();
+    return mapping;
+}
+
+static void put_back(struct mapping mapping)
+{
+    LOCK();
+    table.moving--;
+    insert(mapping);
+    UNLOCK();
+}
+
+/* ---- what is in use, and what is idle ---- */
+
+/* So many units more are in use; false: that is above the limit. */
+static bool charge(uint32_t units)
+{
+    bool fits;
+
+    LOCK_PAGES();
+    fits = mym_pages_in_use() + units <= mym_pages.most;
+    if (fits)
+        mym_pages.outside += units;
+    UNLOCK_PAGES();
+    return fits;
+}
+
+static void uncharge(uint32_t units)
+{
+    LOCK_PAGES();
+    mym_pages.outside -= units;
+    UNLOCK_PAGES();
+}
+
+/* The idle mapping that fits best: the shortest that is long enough, or the longest. */
+static uint32_t best_idle(size_t bytes)
+{
+    const struct mym_idle *idles = mym_pages.idles;
+    uint32_t best = 0;
+
+    for (uint32_t i = 1; i < mym_pages.idle_count; i++) {
+        bool fits = idles[i].bytes >= bytes;
+
+        if (idles[best].bytes >= bytes ? fits && idles[i].bytes < idles[best].bytes
+                                       : idles[i].bytes > idles[best].bytes)
+            best = i;
+    }
+    return best;
+}
+
+/* An idle mapping of this size, made longer or shorter; NULL: there is none. */
+static void *take_idle(size_t bytes)
+{
+    struct mym_idle idle = {NULL, 0, 0};
+    uint32_t units = units_of(bytes);
+    void *object;
+
+    LOCK_PAGES();
+    if (mym_pages.idle_count > 0) {
+        uint32_t at = best_idle(bytes);
+
+        idle = mym_pages.idles[at];
+        for (mym_pages.idle_count--; at < mym_pages.idle_count; at++)
+            mym_pages.idles[at] = mym_pages.idles[at + 1];
+        mym_pages.idle -= idle.dirty;
+    }
+    mym_keep_took(units, idle.dirty < units ? idle.dirty : units);
+    UNLOCK_PAGES();
+    if (idle.addr == NULL || idle.bytes == bytes)
+        return idle.addr;
+    object = mym_os_remap(idle.addr, idle.bytes, bytes);
+    if (object == NULL)
+        mym_os_unmap(idle.addr, idle.bytes);
+    return object;
+}
+
+static void put_idle(struct mapping mapping)
+{
+    uint32_t units = units_of(mapping.bytes);
+    struct mym_idle last = {NULL, 0, 0};
+
+    LOCK_PAGES();
+    if (mym_pages.idle_count == MYM_IDLE_MAX) { /* the one that was freed first goes */
+        last = mym_pages.idles[0];
+        mym_pages.idle -= last.dirty;
+        mym_pages.purged += last.dirty;
+        for (uint32_t i = 1; i < MYM_IDLE_MAX; i++)
+            mym_pages.idles[i - 1] = mym_pages.idles[i];
+        mym_pages.idle_count--;
+    }
+    mym_pages.idles[mym_pages.idle_count++] =
+        (struct mym_idle){(void *)mapping.addr, mapping.bytes, units}; /* NOLINT */
+    mym_pages.idle += units;
+    mym_pages.outside -= units;
+    mym_keep_gave(units);
+    UNLOCK_PAGES();
+    if (last.addr != NULL)
+        mym_os_unmap(last.addr, last.bytes);
+    mym_purge_excess();
+}
+
+/* ---- objects ---- */
+
+void *mym_mapping_take(size_t size, bool *zeroed)
+{
+    size_t bytes = round_up(size, mym_os_page());
+    bool dense = mym_chunk_is_dense(size);
+    void *object = NULL;
+
+    if (!charge(units_of(bytes)))
+        return NULL;
+    /* Zeroing what nobody will touch would make it resident. */
+    if (dense || !*zeroed)
+        object = take_idle(bytes);
+    *zeroed = object == NULL;
+    if (object == NULL) {
+        object = mym_os_map(bytes);
+        if (object != NULL)
+            mym_os_huge_pages(object, bytes, dense && mym_chunk_may_be_huge());
+    }
+    if (object != NULL && !add(object, bytes)) {
+        mym_os_unmap(object, bytes);
+        object = NULL;
+    }
+    if (object == NULL)
+        uncharge(units_of(bytes));
+    return object;
+}
+
+size_t mym_mapping_put(void *ptr)
+{
+    struct mapping mapping = take_out(ptr, false);
+
+    if (mapping.bytes == 0)
+        return 0;
+    mym_chunk_learn(ptr, mapping.bytes);
+    put_idle(mapping);
+    return mapping.bytes;
+}
+
+size_t mym_mapping_bytes(const void *ptr)
+{
+    const struct mapping *found;
+    size_t bytes;
+
+    LOCK();
+    found = find((uintptr_t)ptr);
+    bytes = found == NULL ? 0 : found->bytes;
+    UNLOCK();
+    return bytes;
+}
+
+bool mym_mapping_has(const void *ptr)
+{
+    bool inside = false;
+
+    LOCK();
+    for (size_t i = 0; i < table.room; i++)
+        inside |= (uintptr_t)ptr - table.entry[i].addr < table.entry[i].bytes;
+    UNLOCK();
+    return inside;
+}
+
+void *mym_mapping_resize(void *ptr, size_t size)
+{
+    size_t bytes = round_up(size, mym_os_page());
+    struct mapping mapping = take_out(ptr, true);
+    uint32_t had = units_of(mapping.bytes), wanted = units_of(bytes);
+    void *moved = ptr;
+
+    if (mapping.bytes == 0)
+        return NULL;
+    if (wanted > had && !charge(wanted - had)) {
+        moved = NULL;
+    } else if (mapping.bytes != bytes) {
+        moved = mym_os_remap(ptr, mapping.bytes, bytes);
+        if (moved == NULL && wanted > had)
+            uncharge(wanted - had);
+        if (moved != NULL && wanted < had)
+            uncharge(had - wanted);
+    }
+    if (moved != NULL)
+        mapping = (struct mapping){(uintptr_t)moved, bytes};
+    put_back(mapping);
+    return moved;
+}
+
+size_t mym_mapping_total(size_t *count)
+{
+    size_t bytes;
+
+    LOCK();
+    bytes = table.bytes;
+    *count = table.count;
+    UNLOCK();
+    return bytes;
+}
+
+void mym_mapping_fork(bool prepare)
+{
+    if (prepare)
+        LOCK();
+    else
+        UNLOCK();
+}
+
+void mym_mapping_fork_child(void)
+{
+    mym_mutex_reset(&table.lock, MYM_RANK_HUGE);
+}

@@ -1,0 +1,289 @@
+/*
+ * purge.c - what goes back to the kernel: pages beyond what may stay, and address space.
+ *
+ * Dirty free memory beyond what may stay (keep.c) is given back at once, the longest runs
+ * first, of these the whole chunks: memory comes back without a helper thread and without
+ * a later call, and the price is bounded by what was freed.
+ *
+ * madvise and munmap run without mym_pages.lock, on runs that are marked MYM_BUSY and in
+ * no index, or on idle mappings in the purger's hands. Whoever has such holds `purging`,
+ * which a fork takes before all else of the heap: its child finds every run in its index.
+ *
+ * Locking: purging, then mym_pages.lock.
+ */
+#include "heap/runs.h"
+
+#include "base/check.h"
+#include "os/os.h"
+
+static struct mym_mutex purging;
+
+#define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
+#define UNLOCK() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
+
+void mym_purge_begin(void)
+{
+    mym_mutex_lock(&purging, MYM_RANK_PURGE);
+}
+
+void mym_purge_end(void)
+{
+    mym_mutex_unlock(&purging, MYM_RANK_PURGE);
+}
+
+void mym_purge_fork(bool prepare)
+{
+    if (prepare)
+        mym_mutex_lock(&purging, MYM_RANK_PURGE);
+    else
+        mym_mutex_unlock(&purging, MYM_RANK_PURGE);
+}
+
+void mym_purge_fork_child(void)
+{
+    mym_mutex_reset(&purging, MYM_RANK_PURGE);
+}
+
+/* The bitmaps of free units: where these were slabs, 1/128 of their size. */
+static void purge_bits(uint32_t from, uint32_t end)
+{
+    uintptr_t page = mym_os_page();
+    uintptr_t low = ((uintptr_t)mym_heap.bits[from] + page - 1) & ~(page - 1);
+    uintptr_t high = (uintptr_t)mym_heap.bits[end] & ~(page - 1);
+
+    if (high > low)
+        mym_os_purge((void *)low, high - low); /* NOLINT */
+}
+
+/*
+ * The stretch of a dirty run to give back: whole chunks if it has any, and its topmost
+ * units, so that what stays is at low addresses.
+ */
+static void choose(uint32_t run, uint32_t excess, uint32_t *from, uint32_t *end)
+{
+    uint32_t first = run, last = run + mym_heap.units[run].length;
+    uint32_t low = (first + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+    uint32_t high = last / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+
+    if (low < high) {
+        first = low;
+        last = high;
+        excess = (excess + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+    }
+    *end = last;
+    *from = last - first > excess ? last - excess : first;
+}
+
+static void mark_busy(uint32_t from, uint32_t end)
+{
+    struct mym_unit *first = &mym_heap.units[from], *last = &mym_heap.units[end - 1];
+
+    first->kind = last->kind = MYM_BUSY;
+    first->first = last->first = from;
+    first->length = end - from;
+    mym_pages.busy += end - from;
+}
+
+/* After the call to the kernel: what was given back is clean, what was refused is not. */
+static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
+{
+    uint32_t given = 0;
+
+    for (uint32_t unit = from; unit < end; unit++) {
+        bool done;
+
+        UNLOCK();
+        done = mym_os_purge(mym_unit_address(unit), MYM_UNIT);
+        LOCK();
+        mym_pages.busy -= end - unit;
+        if (unit + 1 < end)
+            mark_busy(unit + 1, end);
+        mym_runs_put(unit, 1, done ? MYM_CLEAN : MYM_DIRTY);
+        given += done;
+    }
+    return given;
+}
+
+/* Purge at most `excess` units of a run, a little more for a whole chunk; units given. */
+static uint32_t purge_run(uint32_t run, uint32_t excess)
+{
+    uint32_t length = mym_heap.units[run].length;
+    uint32_t from, end, given;
+    bool done;
+
+    choose(run, excess, &from, &end);
+    mym_runs_unlink(run);
+    mark_busy(from, end);
+    if (from > run)
+        mym_runs_link(run, from - run, MYM_DIRTY);
+    if (run + length > end)
+        mym_runs_link(end, run + length - end, MYM_DIRTY);
+    if ((from | end) % MYM_CHUNK_UNITS != 0) {
+        mym_chunk_split(from);
+        mym_chunk_split(end - 1);
+    }
+    UNLOCK();
+    done = mym_os_purge(mym_unit_address(from), (size_t)(end - from) * MYM_UNIT);
+    purge_bits(from, end);
+    LOCK();
+    if (done) {
+        given = end - from;
+        mym_pages.busy -= given;
+        mym_runs_put(from, given, MYM_CLEAN);
+    } else {
+        given = put_unit_by_unit(from, end);
+    }
+    mym_pages.purged += given;
+    mym_pages.gone += given;
+    return given;
+}
+
+/* The same for the idle mapping that was freed first: its end, or all of it. */
+static uint32_t purge_idle(uint32_t excess)
+{
+    struct mym_idle idle = mym_pages.idles[0];
+    uint32_t given = idle.dirty < excess ? idle.dirty : excess;
+    size_t stays = (size_t)(idle.dirty - given) * MYM_UNIT;
+    bool done = true;
+
+    for (uint32_t i = 1; i < mym_pages.idle_count; i++)
+        mym_pages.idles[i - 1] = mym_pages.idles[i];
+    mym_pages.idle_count--;
+    mym_pages.idle -= idle.dirty;
+    UNLOCK();
+    if (stays == 0)
+        mym_os_unmap(idle.addr, idle.bytes);
+    else
+        done = mym_os_purge((char *)idle.addr + stays, idle.bytes - stays);
+    if (stays > 0 && !done) /* pages that cannot be given back go with their mapping */
+        mym_os_unmap(idle.addr, idle.bytes);
+    LOCK();
+    if (stays > 0 && done && mym_pages.idle_count < MYM_IDLE_MAX) {
+        idle.dirty -= given;
+        for (uint32_t i = mym_pages.idle_count++; i > 0; i--)
+            mym_pages.idles[i] = mym_pages.idles[i - 1];
+        mym_pages.idles[0] = idle;
+        mym_pages.idle += idle.dirty;
+    }
+    mym_pages.purged += given;
+    mym_pages.gone += given;
+    return given;
+}
+
+/* The longest dirty run, 0: none. */
+static uint32_t longest_run(void)
+{
+    const struct mym_index *index = mym_runs(MYM_DIRTY);
+
+    for (unsigned word = MYM_RUN_BINS / 64; word-- > 0;)
+        if (index->filled[word] != 0)
+            return index->bins[word * 64 + 63 -
+                               (unsigned)__builtin_clzll(index->filled[word])];
+    return 0;
+}
+
+/* Until at most `keep` units stay. The caller holds both locks. */
+static uint32_t purge_locked(uint32_t keep)
+{
+    uint32_t total = 0;
+
+    while (mym_pages_dirty() > keep) {
+        uint32_t run = longest_run();
+        uint32_t excess = mym_pages_dirty() - keep;
+        uint32_t given;
+
+        if (mym_pages.idle_count > 0 &&
+            (run == 0 || mym_pages.idles[0].dirty >= mym_heap.units[run].length))
+            given = purge_idle(excess);
+        else
+            given = purge_run(run, excess);
+        if (given == 0) /* refused, even unit by unit: it stays */
+            break;
+        total += given;
+    }
+    return total;
+}
+
+/*
+ * One thread at a time: who finds another at it leaves, and that one looks again after it
+ * let go, so nothing is left over.
+ */
+void mym_purge_excess(void)
+{
+    bool more;
+
+    do {
+        uint32_t keep;
+
+        LOCK();
+        keep = mym_keep_now();
+        more = mym_pages_dirty() > keep;
+        UNLOCK();
+        if (!more || !mym_mutex_trylock(&purging, MYM_RANK_PURGE))
+            return;
+        LOCK();
+        /* A little more than needed: each call to the kernel costs as much as a page. */
+        more = purge_locked(keep - keep / 64) > 0;
+        UNLOCK();
+        mym_purge_end();
+    } while (more);
+}
+
+void mym_pages_age(void)
+{
+    LOCK();
+    mym_keep_age();
+    UNLOCK();
+    mym_purge_excess();
+}
+
+size_t mym_pages_purge(size_t keep)
+{
+    uint32_t given;
+
+    mym_mutex_lock(&purging, MYM_RANK_PURGE);
+    LOCK();
+    given = purge_locked((uint32_t)(keep >> MYM_UNIT_SHIFT));
+    UNLOCK();
+    mym_purge_end();
+    return (size_t)given * MYM_UNIT;
+}
+
+/* ---- address space ---- */
+
+/* The whole chunks of a clean run are unmapped; units. */
+static uint32_t unmap_run(uint32_t run)
+{
+    uint32_t end = run + mym_heap.units[run].length;
+    uint32_t low = (run + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+    uint32_t high = end / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+
+    if (low >= high)
+        return 0;
+    mym_runs_unlink(run);
+    mym_os_unmap(mym_unit_address(low), (size_t)(high - low) * MYM_UNIT);
+    mym_chunk_forget(low, high);
+    if (low > run)
+        mym_runs_link(run, low - run, MYM_CLEAN);
+    if (end > high)
+        mym_runs_link(high, end - high, MYM_CLEAN);
+    mym_runs_put(low, high - low, MYM_GONE);
+    mym_pages.mapped -= high - low;
+    return high - low;
+}
+
+size_t mym_pages_unmap(void)
+{
+    uint32_t units = 0;
+
+    LOCK();
+    for (unsigned bin = MYM_RUN_BINS; bin-- > MYM_CHUNK_UNITS;)
+        for (uint32_t run = mym_runs(MYM_CLEAN)->bins[bin]; run != 0;) {
+            uint32_t next = mym_heap.units[run].next;
+
+            units += unmap_run(run);
+            run = next;
+        }
+    UNLOCK();
+    return (size_t)units * MYM_UNIT;
+}
