@@ -128,6 +128,7 @@ out:
 void mym_pages_put(uint32_t first)
 {
     uint32_t length;
+    bool excess;
 
     LOCK();
     length = mym_heap.units[first].length;
@@ -137,8 +138,10 @@ void mym_pages_put(uint32_t first)
     }
     mym_runs_put(first, length, MYM_DIRTY);
     mym_keep_gave(length);
+    excess = mym_keep_has_excess();
     UNLOCK();
-    mym_purge_excess();
+    if (excess)
+        mym_purge_excess();
 }
 
 /* ---- resizing in place ---- */
@@ -295,8 +298,8 @@ size_t mym_pages_verify(void)
             break; /* where the next one starts is not known */
         bad += expect(u->kind == MYM_ABSENT || u->first == unit,
                       "span has a wrong first unit");
-        bad += expect(end->kind == u->kind && (u->kind == MYM_ABSENT ||
-                                               end->first == unit),
+        bad += expect(end->kind == u->kind &&
+                          (u->kind == MYM_ABSENT || end->first == unit),
                       "ends of a span differ");
         bad += expect(!mym_is_free(u->kind) || last != u->kind, "free runs touch");
         units[u->kind] += after(unit) - unit;

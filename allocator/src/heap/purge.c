@@ -177,8 +177,8 @@ static uint32_t longest_run(void)
 
     for (unsigned word = MYM_RUN_BINS / 64; word-- > 0;)
         if (index->filled[word] != 0)
-            return index->bins[word * 64 + 63 -
-                               (unsigned)__builtin_clzll(index->filled[word])];
+            return index
+                ->bins[word * 64 + 63 - (unsigned)__builtin_clzll(index->filled[word])];
     return 0;
 }
 
@@ -216,12 +216,12 @@ void mym_purge_excess(void)
         uint32_t keep;
 
         LOCK();
-        keep = mym_keep_now();
-        more = mym_pages_dirty() > keep;
+        more = mym_keep_has_excess();
         UNLOCK();
         if (!more || !mym_mutex_trylock(&purging, MYM_RANK_PURGE))
             return;
         LOCK();
+        keep = mym_keep_now();
         /* A little more than needed: each call to the kernel costs as much as a page. */
         more = purge_locked(keep - keep / 64) > 0;
         UNLOCK();

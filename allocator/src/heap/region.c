@@ -192,9 +192,9 @@ bool mym_pages_init(void)
     at += round_up(units * sizeof(struct mym_unit), chunk) + chunk;
     bit_table = (struct table){at, sizeof(mym_heap.bits[0]), 0};
     at += round_up(units * sizeof(mym_heap.bits[0]), chunk);
-    mym_heap.class = (uint8_t *)class_table.start;                 /* NOLINT */
-    mym_heap.units = (struct mym_unit *)unit_table.start;          /* NOLINT */
-    mym_heap.bits = (uint64_t(*)[MYM_BIT_WORDS])bit_table.start;   /* NOLINT */
+    mym_heap.class = (uint8_t *)class_table.start;               /* NOLINT */
+    mym_heap.units = (struct mym_unit *)unit_table.start;        /* NOLINT */
+    mym_heap.bits = (uint64_t(*)[MYM_BIT_WORDS])bit_table.start; /* NOLINT */
     mym_heap.base = at + chunk;
     mym_pages.limit = (uint32_t)units - MYM_CHUNK_UNITS;
     mym_pages.end = FIRST_UNIT;

@@ -48,7 +48,7 @@ struct mym_pages {
     uint64_t most;               /* units that may be in use before requests fail */
     uint64_t near;   /* units in use or dirty from which nothing free is kept */
     uint64_t purged; /* units given back since start */
-    struct mym_index runs[3]; /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
+    struct mym_index runs[3];            /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
     struct mym_idle idles[MYM_IDLE_MAX]; /* freed own mappings, the oldest first */
     uint32_t idle_count, idle;
 };
@@ -76,6 +76,11 @@ MYM_INLINE uint32_t mym_pages_dirty(void)
 /* ---- keep.c ---- */
 
 uint32_t mym_keep_now(void); /* dirty units that may stay */
+
+MYM_INLINE bool mym_keep_has_excess(void)
+{
+    return mym_pages_dirty() > mym_keep_now();
+}
 
 /* A span was taken, so many of its units resident; given back; a second has passed. */
 void mym_keep_took(uint32_t length, uint32_t dirty);

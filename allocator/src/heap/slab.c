@@ -167,8 +167,8 @@ size_t mym_slab_purge(uint32_t slab, uint64_t pages)
 
         while (end < page_count() && pages >> end & 1)
             end++;
-        if (end > page && mym_os_purge(start + page * bytes_each,
-                                       (end - page) * bytes_each))
+        if (end > page &&
+            mym_os_purge(start + page * bytes_each, (end - page) * bytes_each))
             bytes += (end - page) * bytes_each;
         page = end;
     }

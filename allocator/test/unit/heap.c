@@ -120,8 +120,8 @@ static void take_span(struct span *span, uint64_t *random)
 
     span->units =
         1 + (uint32_t)(next_random(random) % (next_random(random) % 8 ? 6 : 100));
-    span->first = mym_pages_take(span->units, align, MYM_LARGE,
-                                 next_random(random) % 2, &zeroed);
+    span->first =
+        mym_pages_take(span->units, align, MYM_LARGE, next_random(random) % 2, &zeroed);
     CHECK(span->first);
     CHECK((uintptr_t)bytes_of(span) % (align * MYM_UNIT) == 0);
     for (int i = 0; i < SPANS; i++)
@@ -251,8 +251,8 @@ static void growth_is_told(void)
         mym_pages_grew();
         told = 0;
         for (unsigned i = 0; i < MASS; i++) {
-            CHECK((first[i] = mym_pages_take(FLOCK_UNITS * 16, 1, MYM_LARGE, false,
-                                             &zeroed)));
+            CHECK((first[i] =
+                       mym_pages_take(FLOCK_UNITS * 16, 1, MYM_LARGE, false, &zeroed)));
             told += mym_pages_grew();
             CHECK(!mym_pages_grew());
         }
