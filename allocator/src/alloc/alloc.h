@@ -67,6 +67,9 @@ void *mym_large_resize(void *ptr, size_t size);
 
 /* ---- life.c: start, configuration, fork ---- */
 
+/* Register the fork handlers, once: before any other handler that needs the heap. */
+void mym_fork_register(void);
+
 /* Make the heap usable; idempotent. False: no memory for its first tables. */
 bool mym_start(void);
 /*

@@ -39,10 +39,26 @@ MYM_COLD bool mym_start(void)
     return started;
 }
 
-/* ---- fork: every lock in rank order, so that the child gets a heap at rest ---- */
+/*
+ * ---- fork: every lock in rank order, so that the child gets a heap at rest ----
+ *
+ * Other handlers allocate, or wait for a thread that does: none may run while our locks
+ * are held. Prepare handlers run last registered first, the others in order; so ours have
+ * to be registered before all others (mym_fork_register, face/override.c).
+ *
+ * After the prepare handlers glibc takes the lock of its list of streams. A thread in
+ * fflush(NULL) has it and waits for a stream, a thread in getline has that stream and
+ * waits for us: so the list comes before our locks. The lock is recursive.
+ */
+
+extern void _IO_list_lock(void) __attribute__((weak));
+extern void _IO_list_unlock(void) __attribute__((weak));
+extern void _IO_list_resetlock(void) __attribute__((weak));
 
 static void before_fork(void)
 {
+    if (&_IO_list_lock != NULL)
+        _IO_list_lock();
     mym_mutex_lock(&start_lock, MYM_RANK_INIT);
     mym_cache_fork(true);
     mym_purge_fork(true);
@@ -61,6 +77,8 @@ static void after_fork_parent(void)
     mym_purge_fork(false);
     mym_cache_fork(false);
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
+    if (&_IO_list_unlock != NULL)
+        _IO_list_unlock();
 }
 
 static void after_fork_child(void)
@@ -72,6 +90,16 @@ static void after_fork_child(void)
     mym_purge_fork_child();
     mym_cache_fork_child();
     mym_mutex_reset(&start_lock, MYM_RANK_INIT);
+    if (&_IO_list_resetlock != NULL) /* glibc does so when there were other threads */
+        _IO_list_resetlock();
+}
+
+void mym_fork_register(void)
+{
+    static atomic_flag registered = ATOMIC_FLAG_INIT;
+
+    if (!atomic_flag_test_and_set(&registered))
+        pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
 /* ---- shortage ---- */
@@ -157,7 +185,7 @@ __attribute__((constructor(101))) static void start_front_end(void)
     set_limits(&config);
     set_huge(&config);
     /* Before the front end: the handlers must know every lock that a child could find. */
-    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+    mym_fork_register();
     mym_cache_start(config.front_end);
     if (config.verbose)
         mym_warn(mym_mode_name(), mym_mode_reason);

@@ -10,6 +10,8 @@
 
 #include "base/check.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -135,6 +137,43 @@ ALIAS(memalign) void *__libc_memalign(size_t, size_t);
 ALIAS(valloc) void *__libc_valloc(size_t);
 ALIAS(pvalloc) void *__libc_pvalloc(size_t);
 ALIAS(posix_memalign) int __posix_memalign(void **, size_t, size_t);
+
+/* ---- fork: our handlers are registered before all others (life.c) ---- */
+
+#ifdef MYM_ARCHIVE
+/* Before any constructor. Programs only: a shared library cannot have such a section. */
+__attribute__((used, section(".preinit_array"))) static void (*const first)(void) =
+    mym_fork_register;
+#else
+/*
+ * What pthread_atfork calls. Libraries that were initialised before this one register
+ * through here, so that theirs come after ours all the same.
+ */
+typedef void (*fork_handler)(void);
+int __register_atfork(fork_handler prepare, fork_handler parent, fork_handler child,
+                      void *library);
+EXPORT int __register_atfork(fork_handler prepare, fork_handler parent,
+                             fork_handler child, void *library)
+{
+    static int (*next)(fork_handler, fork_handler, fork_handler, void *);
+
+    if (next == NULL)
+        next = (int (*)(fork_handler, fork_handler, fork_handler, void *))dlsym(
+            RTLD_NEXT, "__register_atfork");
+    if (next == NULL)
+        return ENOSYS;
+    mym_fork_register(); /* comes here again, once */
+    return next(prepare, parent, child, library);
+}
+
+/* What libraries of before glibc 2.34 call: theirs cannot be unloaded. */
+#undef pthread_atfork
+int pthread_atfork(fork_handler prepare, fork_handler parent, fork_handler child);
+EXPORT int pthread_atfork(fork_handler prepare, fork_handler parent, fork_handler child)
+{
+    return __register_atfork(prepare, parent, child, NULL);
+}
+#endif
 
 /* ---- C++: operator new and delete, Itanium ABI names ---- */
 
