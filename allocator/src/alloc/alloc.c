@@ -12,7 +12,7 @@
 
 static bool is_started(void)
 {
-    return MYM_LIKELY(mym_hot.small_max != 0) || mym_start();
+    return MYM_LIKELY(mym_hot.small_end != 0) || mym_start();
 }
 
 static void *no_memory(void)

@@ -25,9 +25,9 @@ MYM_INLINE void *mym_malloc(size_t size)
     unsigned class;
     void *object;
 
-    if (MYM_LIKELY(size <= mym_hot.small_max))
+    if (MYM_LIKELY(size < mym_hot.small_end))
         class = mym_front.class_of[size];
-    else if (size <= mym_hot.class_max)
+    else if (size < mym_hot.class_end)
         class = mym_class_of_64[(size + 63) / 64];
     else
         return mym_malloc_slow(size);

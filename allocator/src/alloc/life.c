@@ -25,14 +25,14 @@ MYM_COLD bool mym_start(void)
     bool started;
 
     mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    started = mym_hot.small_max != 0;
+    started = mym_hot.small_end != 0;
     if (!started) {
         mym_sizes_init();
         mym_cache_init();
         started = mym_pages_init();
         if (started) {
-            mym_hot.class_max = MYM_CLASS_MAX;
-            __atomic_store_n(&mym_hot.small_max, MYM_SMALL_MAX, __ATOMIC_RELEASE);
+            mym_hot.class_end = MYM_CLASS_MAX + 1;
+            __atomic_store_n(&mym_hot.small_end, MYM_SMALL_MAX + 1, __ATOMIC_RELEASE);
         }
     }
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);

@@ -71,15 +71,15 @@ struct mym_heap {
 
 /*
  * Read by every malloc and free, written at start: one cache line. heap_size and
- * small_max stay 0 until all else is in place, so that the fast paths' own limit tests
+ * small_end stay 0 until all else is in place, so that the fast paths' own limit tests
  * tell "not yet initialised" from all else.
  */
 struct mym_hot {
     uintptr_t heap_base;
     size_t heap_size; /* grows while others read it: MYM_RACY */
     const uint8_t *heap_class;
-    size_t small_max, class_max;
-    intptr_t rseq_cs; /* offset of rseq_cs from the thread pointer */
+    size_t small_end, class_end; /* first sizes above: 0 itself fails before start */
+    intptr_t rseq_cs;            /* offset of rseq_cs from the thread pointer */
     intptr_t rseq_id; /* offset of cpu_id or mm_cid from the thread pointer */
 } __attribute__((aligned(MYM_CACHELINE)));
 
