@@ -33,7 +33,8 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/mymalloc.pc
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT dev)
 
 add_executable(mymalloc-run ${CMAKE_CURRENT_LIST_DIR}/run/run.c
-  ${CMAKE_CURRENT_LIST_DIR}/run/program.c ${CMAKE_CURRENT_LIST_DIR}/run/doctor.c)
+  ${CMAKE_CURRENT_LIST_DIR}/run/library.c ${CMAKE_CURRENT_LIST_DIR}/run/program.c
+  ${CMAKE_CURRENT_LIST_DIR}/run/image.c ${CMAKE_CURRENT_LIST_DIR}/run/doctor.c)
 file(RELATIVE_PATH mym_library_from_bin
   ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
 target_compile_definitions(mymalloc-run PRIVATE _GNU_SOURCE

@@ -6,6 +6,9 @@
  */
 #include "doctor.h"
 
+#include "library.h"
+#include "program.h"
+
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
@@ -20,9 +23,11 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #ifndef AT_RSEQ_FEATURE_SIZE
@@ -195,18 +200,21 @@ int doctor_inside(void)
     return faults != 0;
 }
 
-int doctor(const char *library)
+/* Run mymalloc-run --inside under the library; its status, or 1. */
+static int look_around(const char *library)
 {
     int status = 0;
     const char *others = getenv("LD_PRELOAD");
-    char value[2 * PATH_MAX];
+    char value[2 * PATH_MAX], self[PATH_MAX];
 
+    if (!self_path(self, sizeof self))
+        return 1;
     snprintf(value, sizeof value, "%s%s%s", library, others && *others ? ":" : "",
              others ? others : "");
     pid_t child = fork();
     if (child == 0) {
         setenv("LD_PRELOAD", value, 1);
-        execl("/proc/self/exe", "mymalloc-run", "--inside", (char *)NULL);
+        execl(self, "mymalloc-run", "--inside", (char *)NULL);
         _exit(127);
     }
     if (child < 0 || waitpid(child, &status, 0) < 0) {
@@ -219,4 +227,50 @@ int doctor(const char *library)
         return 1;
     }
     return WEXITSTATUS(status);
+}
+
+/* What root may start with the preload, or its owner, and others not. */
+static bool gains_rights_for_others(const char *binary)
+{
+    struct stat status;
+
+    return (stat(binary, &status) == 0 && (status.st_mode & (S_ISUID | S_ISGID))) ||
+           getxattr(binary, "security.capability", NULL, 0) > 0;
+}
+
+static int look_at(const char *name, const char *library)
+{
+    struct program program;
+    char other[PATH_MAX];
+    int error = program_find(name, &program);
+
+    if (error) {
+        fprintf(stderr, "mymalloc-run: %s: %s\n", name, strerror(error));
+        return 127;
+    }
+    say("program", "%s", program.path);
+    if (strcmp(program.path, program.binary) != 0)
+        say("run by", "%s", program.binary);
+    if (program.elf && !program.foreign)
+        say("loader", "%s", program.loader[0] ? program.loader : "none: it is static");
+    const char *reason = program_refuses(&program, library);
+    if (reason) {
+        complain("the preload cannot take: the program ", reason);
+        return 1;
+    }
+    say("preload", "takes");
+    if (gains_rights_for_others(program.binary))
+        say("rights",
+            "it gains some when others start it: for them the preload is ignored");
+    if (program.elf && program_links_malloc(&program, library, other, sizeof other))
+        complain("it is linked with a library that has a malloc of its own: ", other);
+    return faults != 0;
+}
+
+int doctor(const char *library, const char *name)
+{
+    int status = look_around(library);
+    int found = name ? look_at(name, library) : 0;
+
+    return found ? found : status;
 }

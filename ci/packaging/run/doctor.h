@@ -4,8 +4,11 @@
 #ifndef MYMALLOC_RUN_DOCTOR_H
 #define MYMALLOC_RUN_DOCTOR_H
 
-/* Run this program again under the library. Returns 0, or 1 when something is amiss. */
-int doctor(const char *library);
+/*
+ * Run mymalloc-run again under the library, then look at the named program's file, if one
+ * is named. Returns 0, or 1 when something is amiss, or 127 when there is no such program.
+ */
+int doctor(const char *library, const char *name);
 
 /* The second half, in the process that has the library preloaded. */
 int doctor_inside(void);

@@ -5,11 +5,11 @@
  * the process is the program's own, with its process id, signals and exit status.
  */
 #include "doctor.h"
+#include "library.h"
 #include "program.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ enum status { REFUSED = 125, NOT_STARTED = 126, NOT_FOUND = 127 }; /* as env(1) 
 
 static const char usage_text[] =
     "usage: mymalloc-run [--anyway] PROGRAM [ARGUMENT]...\n"
-    "       mymalloc-run --doctor\n"
+    "       mymalloc-run --doctor [PROGRAM]\n"
     "\n"
     "Run PROGRAM with mymalloc in place of its malloc, by LD_PRELOAD. When the "
     "preload\n"
@@ -28,33 +28,15 @@ static const char usage_text[] =
     "\n"
     "  --anyway    start it all the same, with its own malloc\n"
     "  --doctor    show what mymalloc finds here: front end, kernel, limits, "
-    "conflicts\n"
+    "conflicts;\n"
+    "              and in PROGRAM's file: would the preload take, has it another "
+    "malloc\n"
     "  --library   print the path of the library that is preloaded\n"
     "  --help      this text\n"
     "\n"
-    "exit status: the program's; 125 the preload cannot take; 126 PROGRAM cannot be\n"
+    "exit status: the program's; 125 the preload cannot take (why is said); 126 "
+    "PROGRAM cannot be\n"
     "started; 127 PROGRAM not found\n";
-
-/* The library lies where the installation put it, relative to this program. */
-static const char *find_library(char *out, size_t size)
-{
-    char self[PATH_MAX], path[2 * PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-
-    if (length < 0)
-        return NULL;
-    self[length] = '\0';
-    snprintf(path, sizeof path, "%s/%s", dirname(self), LIBRARY_FROM_BIN);
-    char *real = realpath(path, NULL);
-    if (!real || strlen(real) >= size) {
-        fprintf(stderr, "mymalloc-run: %s: %s\n", path, strerror(errno));
-        free(real);
-        return NULL;
-    }
-    snprintf(out, size, "%s", real);
-    free(real);
-    return strpbrk(out, " :") ? NULL : out;
-}
 
 static int start(char **arguments, const char *library, bool anyway)
 {
@@ -116,9 +98,10 @@ int main(int argc, char **argv)
         fputs(usage_text, stderr);
         return 2;
     }
-    if (!find_library(library, sizeof library))
+    if (!library_find(library, sizeof library))
         return REFUSED;
     if (mode == 'l')
         return puts(library) < 0;
-    return mode == 'd' ? doctor(library) : start(argv + optind, library, anyway);
+    return mode == 'd' ? doctor(library, argv[optind])
+                       : start(argv + optind, library, anyway);
 }
