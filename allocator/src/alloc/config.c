@@ -12,7 +12,11 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#define KEEP_DEFAULT ((size_t)60 << 20)
+#define KEEP_DEFAULT   ((size_t)60 << 20)
+#define PREFIX         "MYMALLOC_"
+#define PREFIX_LENGTH  (sizeof PREFIX - 1)
+#define NAME_LONGEST   24 /* without the prefix; anything longer is not one of ours */
+#define MISSPELT_EDITS 2  /* KEPT, FRONT_END; not RESULTS, which is the suite's */
 
 /* A number with an optional K, M or G; false when it is anything else. */
 static bool parse_bytes(const char *text, size_t *bytes)
@@ -192,15 +196,66 @@ static bool read_help(struct mym_config *config, const char *value)
     return true;
 }
 
-/* libc's getenv can be replaced by the program, and is by some shells. */
-static const char *environment(const char *name)
+/* How many letters to insert, drop or replace until a is b, upper or lower case. */
+static unsigned edits(const char *a, size_t a_length, const char *b, size_t b_length)
 {
-    size_t length = strlen(name);
+    unsigned row[NAME_LONGEST + 1]; /* from the first i of a to each beginning of b */
 
-    for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
-        if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=')
-            return *entry + length + 1;
-    return NULL;
+    for (unsigned j = 0; j <= b_length; j++)
+        row[j] = j;
+    for (unsigned i = 0; i < a_length; i++) {
+        unsigned diagonal = row[0];
+
+        row[0] = i + 1;
+        for (unsigned j = 0; j < b_length; j++) {
+            unsigned best = diagonal + ((a[i] & ~32) != (b[j] & ~32));
+
+            diagonal = row[j + 1];
+            best = diagonal + 1 < best ? diagonal + 1 : best;
+            row[j + 1] = row[j] + 1 < best ? row[j] + 1 : best;
+        }
+    }
+    return row[b_length];
+}
+
+/* The variable that a name is, or misspells; NULL when it may well be someone else's. */
+static const struct variable *nearest(const char *name, size_t length)
+{
+    const struct variable *found = NULL;
+    unsigned fewest = MISSPELT_EDITS + 1;
+
+    for (unsigned i = 0; i < VARIABLES && length <= NAME_LONGEST; i++) {
+        const char *known = variables[i].name + PREFIX_LENGTH;
+        MYM_ASSERT(strlen(known) <= NAME_LONGEST);
+        unsigned count = edits(name, length, known, strlen(known));
+
+        if (count < fewest) {
+            fewest = count;
+            found = &variables[i];
+        }
+    }
+    return found;
+}
+
+/* One "MYMALLOC_NAME=VALUE" of the environment. */
+static void read_entry(struct mym_config *config, const char *entry)
+{
+    const char *end = strchr(entry, '=');
+    size_t length = end == NULL ? 0 : (size_t)(end - entry);
+    const struct variable *variable =
+        length <= PREFIX_LENGTH
+            ? NULL
+            : nearest(entry + PREFIX_LENGTH, length - PREFIX_LENGTH);
+
+    if (variable == NULL)
+        return;
+    if (strncmp(entry, variable->name, length) != 0 || variable->name[length] != '\0') {
+        mym_warn(entry, "ignored, there is no such variable");
+        mym_warn("  the nearest is", variable->name);
+    } else if (end[1] != '\0' && !variable->read(config, end + 1)) {
+        mym_warn(entry, "ignored, the value is not understood");
+        mym_warn("  accepted", variable->accepts);
+    }
 }
 
 void mym_config_read(struct mym_config *config)
@@ -212,12 +267,8 @@ void mym_config_read(struct mym_config *config)
                                   .limit = SIZE_MAX};
     if (getauxval(AT_SECURE) != 0)
         return;
-    for (unsigned i = 0; i < VARIABLES; i++) {
-        const char *value = environment(variables[i].name);
-
-        if (value != NULL && *value != '\0' && !variables[i].read(config, value)) {
-            mym_warn(variables[i].name, "ignored, its value is not understood");
-            mym_warn("  accepted", variables[i].accepts);
-        }
-    }
+    /* Not by getenv: the program can replace it, and some shells do. */
+    for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
+        if (strncmp(*entry, PREFIX, PREFIX_LENGTH) == 0)
+            read_entry(config, *entry);
 }

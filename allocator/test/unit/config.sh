@@ -1,0 +1,53 @@
+#!/bin/bash
+# What is said of MYMALLOC_* variables that are not understood: once a process, by name and
+# value, with what is accepted or meant; nothing of others' variables.
+#
+#   config.sh LIBRARY      the preload library
+set -euo pipefail
+library=$1
+
+# said VARIABLE=VALUE...: what a process says at its start
+said() {
+    env "$@" LD_PRELOAD="$library" /bin/true 2>&1
+}
+
+faults=0
+# expect "TEXT" VARIABLE=VALUE...
+expect() {
+    local wanted=$1 got
+    shift
+    got=$(said "$@")
+    [[ $got == "$wanted" ]] || {
+        printf '%s\nsaid: %s\nnot:  %s\n' "$*" "$got" "$wanted"
+        faults=1
+    }
+}
+misspelt() { # ENTRY NEAREST
+    expect "mymalloc: $1: ignored, there is no such variable
+mymalloc:   the nearest is: $2" "$1"
+}
+wrong() { # ENTRY ACCEPTED
+    expect "mymalloc: $1: ignored, the value is not understood
+mymalloc:   accepted: $2" "$1"
+}
+
+misspelt MYMALLOC_KEPT=5M MYMALLOC_KEEP
+misspelt MYMALLOC_KEE=5M MYMALLOC_KEEP
+misspelt MYMALLOC_keep=5M MYMALLOC_KEEP
+misspelt MYMALLOC_LIMITS=5G MYMALLOC_LIMIT
+misspelt MYMALLOC_FRONT_END=tls MYMALLOC_FRONTEND
+misspelt MYMALLOC_ARENA=cpu MYMALLOC_ARENAS
+misspelt MYMALLOC_VEROBSE=1 MYMALLOC_VERBOSE
+wrong MYMALLOC_KEEP=12Q "bytes, with K, M or G"
+wrong MYMALLOC_KEEP=20000000000G "bytes, with K, M or G"
+wrong MYMALLOC_LIMIT=0 "bytes above 0, with K, M or G"
+wrong MYMALLOC_FRONTEND=rsec "rseq, mm_cid, cpu_id or tls"
+expect "" MYMALLOC_KEEP= MYMALLOC_LIMIT=1G
+expect "" MYMALLOC_RESULTS=/results MYMALLOC_COMMIT=unknown MYMALLOC_=1 MYMALLOC_A_NAME_LONGER_THAN_ANY_OF_OURS=1
+expect "" MYMALLO_KEEP=1 XMYMALLOC_KEPT=1
+# Each once, whatever else is right.
+[[ $(said MYMALLOC_KEPT=1 MYMALLOC_KEEP=5M MYMALLOC_LIMIT=x | wc -l) == 4 ]] || {
+    echo "not four lines: $(said MYMALLOC_KEPT=1 MYMALLOC_KEEP=5M MYMALLOC_LIMIT=x)"
+    faults=1
+}
+exit $faults
