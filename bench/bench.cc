@@ -85,6 +85,7 @@ void report_memory(benchmark::State &state, const workload_result &r)
     state.counters["live_bytes"] = static_cast<double>(r.live_peak);
     state.counters["base_rss_bytes"] = static_cast<double>(r.base_rss);
     state.counters["peak_rss_bytes"] = static_cast<double>(r.peak_rss);
+    state.counters["huge_bytes"] = static_cast<double>(r.huge_rss);
     state.counters["rss_end_bytes"] = static_cast<double>(r.end_rss);
     state.counters["harness_bytes"] = static_cast<double>(r.harness_bytes);
     state.counters["minor_faults"] = static_cast<double>(r.minor_faults);

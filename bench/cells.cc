@@ -58,8 +58,9 @@ void add_variants(std::vector<Cell> *cells, const char *name)
 
 double Cell::work_share() const
 {
-    if (option == "size")
-        return std::min(1.0, std::pow(std::stod(value) / 1024, -0.6));
+    if (option == "size") // what is written as a whole costs in proportion to it
+        return std::min(
+            1.0, std::pow(std::stod(value) / 1024, variant == "written" ? -1.0 : -0.6));
     if (option != "threads" && option != "pairs")
         return 1;
     double threads = std::stod(value) * (option == "pairs" ? 2 : 1);
@@ -83,8 +84,15 @@ std::vector<Cell> all_cells()
         add_counts(&cells, "churn", variant, "threads", 1, 8);
     add_variants(&cells, "crowd");
     for (const char *variant : {"pair", "batch"})
-        for (unsigned size = 8; size <= 1u << 20; size *= 2)
+        for (unsigned size = 8; size <= 32u << 20; size *= 2)
             add(&cells, "sweep", variant, "size", std::to_string(size));
+    for (const char *variant : {"written", "ends"})
+        for (unsigned size = 4096; size <= 4u << 20; size *= 4)
+            add(&cells, "replace", variant, "size", std::to_string(size));
+    for (const char *bytes : {"8M", "32M", "128M", "512M", "2G"})
+        add(&cells, "swing", "buffers", "bytes", bytes);
+    for (const char *bytes : {"64M", "256M", "1G"})
+        add(&cells, "walk", "aged", "bytes", bytes);
     for (const char *name : {"order", "regrow", "aligned", "zeroed"})
         add_variants(&cells, name);
     add_counts(&cells, "large", "churn", "threads", 1, 4);

@@ -20,7 +20,17 @@
     X(churn)         \
     X(crowd)         \
     X(sweep)         \
-    X(order) X(regrow) X(aligned) X(zeroed) X(large) X(fragment) X(sharing) X(idle)
+    X(order)         \
+    X(regrow)        \
+    X(aligned)       \
+    X(zeroed)        \
+    X(large)         \
+    X(replace)       \
+    X(swing)         \
+    X(walk)          \
+    X(fragment)      \
+    X(sharing)       \
+    X(idle)
 
 #define DECLARE(name) extern const struct workload MEMBER(name);
 CATALOGUE(DECLARE)

@@ -246,6 +246,8 @@ static void print_memory(const struct workload_result *r)
         snprintf(note, sizeof(note), "%.2f x live, above the start",
                  (double)(r->peak_rss - r->base_rss) / (double)r->live_peak);
     print_bytes("RSS peak", (double)r->peak_rss, note);
+    if (r->huge_rss)
+        print_bytes("in huge pages", (double)r->huge_rss, "at the end of the work");
     print_bytes("RSS at start", (double)r->base_rss, "");
     if (r->has_held) {
         snprintf(note, sizeof(note), "%.2f x the bytes then live, above the start",

@@ -84,7 +84,7 @@ struct run {
     struct workload_result *result;
     struct tally *tally;
     unsigned tallies;
-    uint64_t began_ns;
+    uint64_t began_ns, timed_ns; /* of the samples; of the operations */
     uint64_t sample_every_ns, next_sample_ns;
     uint64_t minor_faults, major_faults;
     atomic_bool stop;
@@ -132,6 +132,7 @@ void run_prepare(struct run *run, unsigned threads, bool latency);
 void run_begin(struct run *run, bool latency);    /* prepare, start the clock */
 void run_mark(struct run *run);                   /* live bytes and RSS, now */
 void run_hold(struct run *run);                   /* the result's held_* figures */
+void run_start_timing(struct run *run);           /* what came before was not timed */
 void run_end(struct run *run);                    /* stop the clock */
 void run_settle(struct run *run, double seconds); /* after run_end */
 

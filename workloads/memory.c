@@ -51,6 +51,13 @@ uint64_t memory_rss(void)
     return field_bytes("/proc/self/smaps_rollup", "\nRss:");
 }
 
+uint64_t memory_huge(void)
+{
+    if (access("/proc/self/smaps_rollup", R_OK))
+        return 0;
+    return field_bytes("/proc/self/smaps_rollup", "\nAnonHugePages:");
+}
+
 uint64_t memory_peak_rss(void)
 {
     return field_bytes("/proc/self/status", "VmHWM:");

@@ -16,6 +16,9 @@ uint64_t memory_rss_quick(void);
 /* RSS from /proc/self/smaps_rollup: exact, walks the page tables. */
 uint64_t memory_rss(void);
 
+/* What of it lies in huge pages; 0 where the kernel does not say. */
+uint64_t memory_huge(void);
+
 /* VmHWM: the highest RSS since the process began. */
 uint64_t memory_peak_rss(void);
 

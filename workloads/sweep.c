@@ -7,11 +7,12 @@
  * pair: take an object, write its first word, free it; the best case of every cache.
  * batch: take `batch` objects, then free them in the order taken; more than a cache
  * holds, so that its refill and overflow are part of the price. Only the first word is
- * written: a memset of 1 MiB would hide the allocator.
+ * written: a memset of 1 MiB would hide the allocator. Objects of 512 KiB and more come in
+ * batches of 256 MiB.
  */
 #include "harness.h"
 
-enum { SHAPE, SIZE, PAIRS, BATCH, VERIFY };
+enum { SHAPE, SIZE, PAIRS, BATCH, HELD, VERIFY };
 
 static const struct option_spec options[] = {
     [SHAPE] = {"shape", OPTION_CHOICE, false, "pair", 0, 0, "pair batch",
@@ -21,12 +22,15 @@ static const struct option_spec options[] = {
                "objects taken and freed"},
     [BATCH] = {"batch", OPTION_COUNT, false, "1000", 1, 1e7, NULL,
                "objects taken before the first is freed"},
+    [HELD] = {"held", OPTION_BYTES, false, "256M", 1, 1099511627776.0, NULL,
+              "a batch is shorter where its objects are more than this"},
     [VERIFY] = OPTION_VERIFY("none"),
 };
 
 static const struct variant variants[] = {
     {"pair", "", "malloc, write, free"},
-    {"batch", "shape=batch", "1000 mallocs, then 1000 frees in the same order"},
+    {"batch", "shape=batch",
+     "1000 mallocs, of 256 MiB at most, then their frees in the same order"},
 };
 
 static void run_pairs(struct run *run, size_t size, uint64_t pairs, enum verify verify)
@@ -64,7 +68,8 @@ static void run_batches(struct run *run, void **slot, size_t size, uint64_t pair
 
 static void run_sweep(struct run *run)
 {
-    size_t size = run_count(run, SIZE), batch = run_count(run, BATCH);
+    size_t size = run_count(run, SIZE), fit = run_count(run, HELD) / size;
+    size_t batch = run_count(run, BATCH) < fit ? run_count(run, BATCH) : fit + !fit;
     enum verify verify = (enum verify)run_count(run, VERIFY);
     void **slot = memory_map(batch * sizeof(*slot));
 

@@ -89,6 +89,7 @@ struct workload_result {
     int64_t live_end;  /* 0 in a correct run */
     uint64_t base_rss; /* after the harness mapped its own arrays, before the work */
     uint64_t peak_rss; /* VmHWM at the end of the work */
+    uint64_t huge_rss; /* in huge pages at the end of the work, of the RSS then */
     uint64_t end_rss;  /* everything freed, threads joined */
     uint64_t harness_bytes; /* the harness's own arrays, resident, part of base_rss */
     uint64_t minor_faults, major_faults;

@@ -79,7 +79,8 @@ static void check_always(const struct workload *w, const char *variant)
 
 static void test_every_variant(void)
 {
-    static const char small[] = "verify=all settle=0.1 hold=1000 objects=50 slots=20";
+    static const char small[] = "verify=all settle=0.1 hold=1000 objects=50 slots=20 "
+                                "bytes=4M";
     size_t count;
     const struct workload *const *list = workload_list(&count);
 
@@ -126,12 +127,18 @@ static void test_fixed_work_is_exact(void)
         {"crowd", "1k", "threads=20 objects=3 rounds=5", 300},
         {"sweep", "pair", "pairs=1001", 1001},
         {"sweep", "batch", "pairs=1001 batch=100", 1001},
+        {"sweep", "batch", "pairs=1001 size=1M held=8M", 1001},
         {"order", "random", "objects=100 cycles=3", 300},
         {"regrow", "double", "start=16 max-size=1K vectors=2 cycles=3", 42},
         {"regrow", "append", "start=16 step=16 max-size=64 vectors=1 cycles=1", 4},
         {"aligned", "mixed", "replacements=999", 999},
         {"zeroed", "small", "replacements=999", 999},
         {"large", "churn", "threads=2 toggles=50", 100},
+        {"replace", "written", "objects=10 size=1K replacements=999", 999},
+        {"replace", "ends", "size=64K bytes=1M replacements=999", 999},
+        {"swing", "buffers", "bytes=1M buffers=4 volume=8M", 32},
+        {"swing", "buffers", "bytes=1M buffers=1 volume=1", 3},
+        {"walk", "aged", "bytes=1M reads=12345", 12345},
         {"sharing", "active", "threads=2 objects=50 writes=10", 100},
         {"sharing", "passive", "threads=3 objects=50 writes=10", 150},
     };
@@ -159,6 +166,16 @@ static void test_live_bytes(void)
           (long long)r->live_peak);
     r = result_of("sweep", "batch", "pairs=1000 batch=100 size=48");
     CHECK(r->live_peak == 4800, "sweep: %lld", (long long)r->live_peak);
+    r = result_of("replace", "ends", "size=64K bytes=4M replacements=1000");
+    CHECK(fabs((double)r->live_peak / (4 << 20) - 1) < 0.3, "replace: %lld",
+          (long long)r->live_peak);
+    r = result_of("swing", "buffers", "bytes=4M volume=20M buffers=64");
+    CHECK(r->live_peak == 4 << 20, "swing: %lld", (long long)r->live_peak);
+    r = result_of("walk", "aged", "bytes=4M");
+    CHECK(fabs((double)r->live_peak / (4 << 20) - 1) < 0.05, "walk: %lld",
+          (long long)r->live_peak);
+    r = result_of("sweep", "batch", "pairs=50 size=1M held=8M");
+    CHECK(r->live_peak == 8 << 20, "sweep: %lld", (long long)r->live_peak);
     r = result_of("idle", "64MiB", "bytes=4M settle=1");
     CHECK(fabs((double)r->live_peak / (4 << 20) - 1) < 0.05, "idle: %lld",
           (long long)r->live_peak);
