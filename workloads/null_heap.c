@@ -1,8 +1,9 @@
 /*
  * null_heap.c - the pools behind null_heap.h.
  *
- * A thread walks round and round in one of 64 static pools of 64 KiB; threads may share
- * one. A request that does not fit gets the start of one region that all threads share.
+ * A thread walks round and round in one of 64 static pools; threads may share one. An
+ * object may start at the end of its pool: as much as the largest has lies behind it. A
+ * request that does not fit gets the start of one region that all threads share.
  */
 #include "null_heap.h"
 
@@ -15,15 +16,15 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-enum { POOL_BYTES = 1 << 16, POOLS = 64 };
+enum { POOLS = 64, POOL_STEP = NULL_POOL + NULL_LARGEST };
 static const size_t huge_bytes = (size_t)1 << 30;
 
-static unsigned char pools[POOLS][2 * POOL_BYTES]; /* an object may start at the end */
+_Static_assert(POOL_STEP % NULL_POOL == 0, "every pool is aligned to its size");
+
+_Thread_local unsigned char *null_place;
+
+static _Alignas(NULL_POOL) unsigned char pools[POOLS][POOL_STEP];
 static atomic_uint pools_given;
-static _Thread_local struct {
-    size_t next;
-    unsigned char *place;
-} pool;
 
 static void *huge_place(size_t size)
 {
@@ -42,35 +43,10 @@ static void *huge_place(size_t size)
     return place;
 }
 
-void *null_malloc(size_t size)
+void *null_malloc_slow(size_t size)
 {
-    if (size > POOL_BYTES)
+    if (size > NULL_LARGEST)
         return huge_place(size);
-    if (__builtin_expect(!pool.place, 0))
-        pool.place = pools[pools_given++ % POOLS];
-    void *object = pool.place + pool.next;
-    pool.next = (pool.next + ((size + 15) & ~(size_t)15)) & (POOL_BYTES - 1);
-    return object;
-}
-
-void *null_calloc(size_t count, size_t size)
-{
-    return null_malloc(count * size);
-}
-
-void *null_realloc(void *object, size_t size)
-{
-    (void)object;
+    null_place = pools[pools_given++ % POOLS];
     return null_malloc(size);
-}
-
-void *null_aligned_alloc(size_t alignment, size_t size)
-{
-    pool.next = (pool.next + alignment - 1) & ~(alignment - 1) & (POOL_BYTES - 1);
-    return null_malloc(size);
-}
-
-void null_free(void *object)
-{
-    (void)object;
 }
