@@ -39,16 +39,16 @@ struct slot {
     uint32_t size;
 };
 
-static void *take_aligned(struct tally *tally, size_t alignment, size_t size,
-                          enum verify verify)
+static inline void *take_aligned(struct count *count, size_t alignment, size_t size,
+                                 enum verify verify)
 {
     void *object = aligned_alloc(alignment, size);
 
     if (!object)
         out_of_memory("aligned_alloc", size);
     if (verify != VERIFY_NONE)
-        tally_check(tally, ((uintptr_t)object & (alignment - 1)) == 0);
-    tally_live(tally, (int64_t)size);
+        tally_check(count->tally, ((uintptr_t)object & (alignment - 1)) == 0);
+    count->live += (int64_t)size;
     payload_write(object, size, verify);
     return object;
 }
@@ -67,20 +67,21 @@ static void run_aligned(struct run *run)
     sizes_init(&sizes, SIZES_LOG, (uint32_t)run_count(run, MIN_SIZE),
                (uint32_t)run_count(run, MAX_SIZE));
     run_begin(run, false);
-    struct tally *tally = &run->tally[0];
-    for (uint64_t i = 0; i < run_count(run, REPLACEMENTS); i++) {
+    struct count count = count_begin(&run->tally[0]);
+    for (uint64_t left = run_count(run, REPLACEMENTS); left > 0; left--) {
         struct slot *s = &slot[rng_below(&rng, slots)];
         if (s->object)
-            give(tally, s->object, s->size, verify);
+            give_counted(&count, s->object, s->size, verify, false);
         s->size = sizes_draw(&sizes, &rng);
         unsigned shift = mixed ? 4 + rng_below(&rng, most - 3) : most;
-        s->object = take_aligned(tally, (size_t)1 << shift, s->size, verify);
+        s->object = take_aligned(&count, (size_t)1 << shift, s->size, verify);
     }
-    tally_ops(tally, run_count(run, REPLACEMENTS));
+    count.ops = run_count(run, REPLACEMENTS);
+    count_tell(&count);
     run_hold(run);
     for (uint32_t i = 0; i < slots; i++)
         if (slot[i].object)
-            give(tally, slot[i].object, slot[i].size, verify);
+            give(&run->tally[0], slot[i].object, slot[i].size, verify);
     run_end(run);
 }
 

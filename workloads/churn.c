@@ -61,20 +61,23 @@ static void *live_once(void *argument)
 {
     struct life *life = argument;
     struct nursery *n = life->nursery;
-    struct tally *tally = life->keeper->tally;
+    struct count count = count_begin(life->keeper->tally);
 
     for (size_t i = 0; i < n->objects; i++) {
         uint32_t size = sizes_draw(&n->sizes, &life->keeper->rng);
-        life->own[i] = (struct object){take(tally, size, n->verify), size};
+        life->own[i] =
+            (struct object){take_counted(&count, size, n->verify, false), size};
     }
     for (size_t i = 0; i < n->left && !life->first; i++)
-        give(tally, life->inherited[i].object, life->inherited[i].size, n->verify);
-    tally->remote += life->first ? 0 : n->left;
+        give_counted(&count, life->inherited[i].object, life->inherited[i].size,
+                     n->verify, false);
+    count.remote = life->first ? 0 : n->left;
     for (size_t i = n->left; i < n->objects; i++)
-        give(tally, life->own[i].object, life->own[i].size, n->verify);
+        give_counted(&count, life->own[i].object, life->own[i].size, n->verify, false);
     for (size_t i = 0; i < n->left; i++)
         life->inherited[i] = life->own[i];
-    tally_ops(tally, n->objects);
+    count.ops = n->objects;
+    count_tell(&count);
     return NULL;
 }
 

@@ -37,13 +37,16 @@ static void take_places(struct member *self)
     struct hall *hall = self->shared;
     void **slot = hall->slot + self->index * hall->objects;
 
+    struct count count = count_begin(self->tally);
+
     for (uint64_t round = 0; round < hall->rounds; round++) {
         for (size_t i = 0; round && i < hall->objects; i++)
-            give(self->tally, slot[i], hall->size, hall->verify);
+            give_counted(&count, slot[i], hall->size, hall->verify, false);
         for (size_t i = 0; i < hall->objects; i++)
-            slot[i] = take(self->tally, hall->size, hall->verify);
+            slot[i] = take_counted(&count, hall->size, hall->verify, false);
     }
-    tally_ops(self->tally, hall->rounds * hall->objects);
+    count.ops = hall->rounds * hall->objects;
+    count_tell(&count);
 }
 
 static void leave_places(struct member *self)

@@ -62,7 +62,7 @@ struct set {
 
 struct pieces {
     struct run *run;
-    struct tally *tally;
+    struct count count;
     enum verify verify;
     uint64_t bytes, keep;
     size_t window;
@@ -76,7 +76,7 @@ static void put_in(struct pieces *p, uint32_t size)
 {
     if (p->set.count == p->room)
         die(1, "fragment: more objects than expected: the harness's array is full");
-    struct object fresh = {take(p->tally, size, p->verify), size};
+    struct object fresh = {take_counted(&p->count, size, p->verify, false), size};
     payload_touch(fresh.object, size, p->verify);
     p->set.object[p->set.count++] = fresh;
     p->set.bytes += size;
@@ -84,9 +84,15 @@ static void put_in(struct pieces *p, uint32_t size)
 
 static void free_one(struct pieces *p, struct object o)
 {
-    give(p->tally, o.object, o.size, p->verify);
+    give_counted(&p->count, o.object, o.size, p->verify, false);
     p->set.bytes -= o.size;
-    tally_ops(p->tally, 1);
+    p->count.ops++;
+}
+
+static void mark(struct pieces *p)
+{
+    count_tell(&p->count);
+    run_mark(p->run);
 }
 
 static void put_out_at_random(struct pieces *p)
@@ -114,7 +120,7 @@ static void shape_swiss(struct pieces *p)
 
     while (p->set.bytes < p->bytes)
         put_in(p, sizes_draw(&p->small, &p->rng));
-    run_mark(p->run);
+    mark(p);
     for (uint64_t i = 0; i < p->set.count; i++) {
         if (stays(p, &until_kept))
             p->set.object[kept++] = p->set.object[i];
@@ -122,7 +128,7 @@ static void shape_swiss(struct pieces *p)
             free_one(p, p->set.object[i]);
     }
     p->set.count = kept;
-    run_mark(p->run);
+    mark(p);
     sizes_init(&large, SIZES_LOG, 32 << 10, 256 << 10);
     while (p->set.bytes < p->bytes)
         put_in(p, sizes_draw(&large, &p->rng));
@@ -141,7 +147,7 @@ static void shape_phase(struct pieces *p)
             while (p->set.bytes < p->bytes)
                 put_in(p, size);
         }
-        run_mark(p->run);
+        mark(p);
     }
 }
 
@@ -157,16 +163,16 @@ static void shape_lifetimes(struct pieces *p)
             continue;
         }
         if (old->object)
-            give(p->tally, old->object, old->size, p->verify);
-        *old = (struct object){take(p->tally, size, p->verify), size};
-        tally_ops(p->tally, 1);
+            give_counted(&p->count, old->object, old->size, p->verify, false);
+        *old = (struct object){take_counted(&p->count, size, p->verify, false), size};
+        p->count.ops++;
         if (++old == ring + p->window)
             old = ring;
     }
-    run_mark(p->run);
+    mark(p);
     for (size_t i = 0; i < p->window; i++)
         if (ring[i].object)
-            give(p->tally, ring[i].object, ring[i].size, p->verify);
+            give_counted(&p->count, ring[i].object, ring[i].size, p->verify, false);
 }
 
 static void run_fragment(struct run *run)
@@ -186,11 +192,13 @@ static void run_fragment(struct run *run)
     p.room = (uint64_t)(1.1 * (double)p.bytes / least) + 10000;
     p.set.object = memory_map(p.room * sizeof(struct object));
     run_begin(run, false);
-    p.tally = &run->tally[0];
+    p.count = count_begin(&run->tally[0]);
     shape[run_count(run, SHAPE)](&p);
+    count_tell(&p.count);
     run_hold(run);
     for (uint64_t i = 0; i < p.set.count; i++)
         free_one(&p, p.set.object[i]);
+    count_tell(&p.count);
     run_end(run);
 }
 

@@ -59,21 +59,24 @@ static void run_idle(struct run *run)
     rng_seed(&rng, run_count(run, SEED), 0);
     sizes_init(&sizes, SIZES_UNIFORM, (uint32_t)run_count(run, MIN_SIZE),
                (uint32_t)run_count(run, MAX_SIZE));
-    uint64_t count = (uint64_t)(run_number(run, BYTES) / sizes_mean(&sizes)) + 1;
-    struct object *object = memory_map(count * sizeof(*object));
+    uint64_t objects = (uint64_t)(run_number(run, BYTES) / sizes_mean(&sizes)) + 1;
+    struct object *object = memory_map(objects * sizeof(*object));
     run_begin(run, false);
-    struct tally *tally = &run->tally[0];
+    struct count count = count_begin(&run->tally[0]);
     for (uint64_t cycle = 0; cycle < run_count(run, CYCLES); cycle++) {
-        for (uint64_t i = 0; i < count; i++) {
+        for (uint64_t i = 0; i < objects; i++) {
             uint32_t size = sizes_draw(&sizes, &rng);
-            object[i] = (struct object){take(tally, size, verify), size};
+            object[i] =
+                (struct object){take_counted(&count, size, verify, false), size};
         }
+        count_tell(&count);
         run_mark(run);
         if (run_count(run, ORDER) == 1)
-            shuffle(object, count, &rng);
-        for (uint64_t i = 0; i < count; i++)
-            give(tally, object[i].object, object[i].size, verify);
-        tally_ops(tally, count);
+            shuffle(object, objects, &rng);
+        for (uint64_t i = 0; i < objects; i++)
+            give_counted(&count, object[i].object, object[i].size, verify, false);
+        count.ops = objects;
+        count_tell(&count);
     }
     run_end(run);
     run_settle(run, run_number(run, SETTLE));

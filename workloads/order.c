@@ -53,30 +53,33 @@ static void plan_order(uint32_t *turn, uint32_t count, enum order order,
 
 static void run_order(struct run *run)
 {
-    uint32_t count = (uint32_t)run_count(run, OBJECTS);
+    uint32_t objects = (uint32_t)run_count(run, OBJECTS);
     enum verify verify = (enum verify)run_count(run, VERIFY);
-    struct object *object = memory_map(count * sizeof(*object));
-    uint32_t *turn = memory_map(count * sizeof(*turn));
+    struct object *object = memory_map(objects * sizeof(*object));
+    uint32_t *turn = memory_map(objects * sizeof(*turn));
     struct sizes sizes;
     struct rng rng;
 
     rng_seed(&rng, run_count(run, SEED), 0);
-    plan_order(turn, count, (enum order)run_count(run, ORDER), &rng);
+    plan_order(turn, objects, (enum order)run_count(run, ORDER), &rng);
     sizes_init(&sizes, SIZES_LOG, (uint32_t)run_count(run, MIN_SIZE),
                (uint32_t)run_count(run, MAX_SIZE));
     run_begin(run, false);
-    struct tally *tally = &run->tally[0];
+    struct count count = count_begin(&run->tally[0]);
     for (uint64_t cycle = 0; cycle < run_count(run, CYCLES); cycle++) {
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; i < objects; i++) {
             uint32_t size = sizes_draw(&sizes, &rng);
-            object[i] = (struct object){take(tally, size, verify), size};
+            object[i] =
+                (struct object){take_counted(&count, size, verify, false), size};
         }
+        count_tell(&count);
         run_mark(run);
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; i < objects; i++) {
             const struct object *o = &object[turn[i]];
-            give(tally, o->object, o->size, verify);
+            give_counted(&count, o->object, o->size, verify, false);
         }
-        tally_ops(tally, count);
+        count.ops = objects;
+        count_tell(&count);
     }
     run_end(run);
 }

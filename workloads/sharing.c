@@ -17,9 +17,9 @@ static const struct option_spec options[] = {
     [THREADS] = OPTION_THREADS("2"),
     [KIND] = {"kind", OPTION_CHOICE, false, "active", 0, 0, "active passive",
               "passive: start by freeing an object that neighbours the other threads'"},
-    [OBJECTS] = {"objects", OPTION_COUNT, true, "1000000", 1, 1e12, NULL,
+    [OBJECTS] = {"objects", OPTION_COUNT, true, "10000000", 1, 1e12, NULL,
                  "taken by each thread, one after the other"},
-    [WRITES] = {"writes", OPTION_COUNT, false, "1000", 1, 1e9, NULL, "to each object"},
+    [WRITES] = {"writes", OPTION_COUNT, false, "50", 1, 1e9, NULL, "to each object"},
     [SIZE] = {"size", OPTION_BYTES, false, "8", 8, 1 << 20, NULL, "of an object"},
 };
 
@@ -47,15 +47,20 @@ static void scribble(struct tally *tally, volatile uint64_t *object, uint64_t wr
 static void write_objects(struct member *self)
 {
     struct room *room = self->shared;
+    struct count count = count_begin(self->tally);
 
     if (room->given)
         give(self->tally, room->given[self->index], room->size, VERIFY_NONE);
-    for (uint64_t i = 0; i < room->objects; i++) {
-        uint64_t *object = take(self->tally, room->size, VERIFY_NONE);
-        scribble(self->tally, object, room->writes);
-        give(self->tally, object, room->size, VERIFY_NONE);
-        tally_ops(self->tally, 1);
+    for (uint64_t done = 0; done < room->objects; done += count.ops) {
+        uint64_t left = room->objects - done;
+        count_tell(&count);
+        for (; count.ops < COUNT_EVERY && count.ops < left; count.ops++) {
+            uint64_t *object = take_counted(&count, room->size, VERIFY_NONE, false);
+            scribble(self->tally, object, room->writes);
+            give_counted(&count, object, room->size, VERIFY_NONE, false);
+        }
     }
+    count_tell(&count);
 }
 
 static void run_sharing(struct run *run)

@@ -37,10 +37,10 @@ struct slot {
     uint32_t size;
 };
 
-static bool is_zero(struct tally *tally, const unsigned char *object, size_t size,
+static bool is_zero(struct count *count, const unsigned char *object, size_t size,
                     enum verify verify)
 {
-    if (verify == VERIFY_ALL || ++tally->turn % PAYLOAD_EVERY == 0)
+    if (verify == VERIFY_ALL || ++count->turn % PAYLOAD_EVERY == 0)
         return payload_is_filled(object, 0, size, 0);
     return payload_is_filled(object, 0, 8, 0) &&
            payload_is_filled(object, size - 8, size, 0);
@@ -68,24 +68,25 @@ static void run_zeroed(struct run *run)
     sizes_init(&sizes, SIZES_LOG, (uint32_t)run_count(run, MIN_SIZE),
                (uint32_t)run_count(run, MAX_SIZE));
     run_begin(run, false);
-    struct tally *tally = &run->tally[0];
-    for (uint64_t i = 0; i < run_count(run, REPLACEMENTS); i++) {
+    struct count count = count_begin(&run->tally[0]);
+    for (uint64_t left = run_count(run, REPLACEMENTS); left > 0; left--) {
         struct slot *s = &slot[rng_below(&rng, slots)];
         free(s->object);
-        tally_live(tally, -(int64_t)s->size);
+        count.live -= (int64_t)s->size;
         s->size = sizes_draw(&sizes, &rng);
         if (!(s->object = calloc(1, s->size)))
             out_of_memory("calloc", s->size);
-        tally_live(tally, s->size);
+        count.live += (int64_t)s->size;
         if (verify != VERIFY_NONE)
-            tally_check(tally, is_zero(tally, s->object, s->size, verify));
+            tally_check(count.tally, is_zero(&count, s->object, s->size, verify));
         dirty(s->object, s->size);
     }
-    tally_ops(tally, run_count(run, REPLACEMENTS));
+    count.ops = run_count(run, REPLACEMENTS);
+    count_tell(&count);
     run_mark(run);
     for (uint32_t i = 0; i < slots; i++) {
         free(slot[i].object);
-        tally_live(tally, -(int64_t)slot[i].size);
+        tally_live(&run->tally[0], -(int64_t)slot[i].size);
     }
     run_end(run);
 }
