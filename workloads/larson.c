@@ -187,13 +187,16 @@ replace_random(const struct stretch *stretch, bool paper, bool timed)
     const struct pace pace = st.chain->pace;
     struct rng rng = st.self->rng;
     struct count count = count_begin(st.self->tally);
+    struct choice next = choose(&rng, st.shuffle, &pace, pace.chunks, paper);
 
     for (uint64_t left = pace.ops; left > 0 && !run_stopping(st.self->run);) {
         unsigned some = left < COUNT_EVERY ? (unsigned)left : COUNT_EVERY;
         left -= some;
         for (; some > 0; some--) {
-            struct choice next = choose(&rng, st.shuffle, &pace, pace.chunks, paper);
-            replace_one(&st, &count, &st.slots[next.at], next.size, timed);
+            struct choice now = next;
+            next = choose(&rng, st.shuffle, &pace, pace.chunks, paper);
+            __builtin_prefetch(&st.slots[next.at], 1);
+            replace_one(&st, &count, &st.slots[now.at], now.size, timed);
         }
         count_tell(&count);
     }
