@@ -112,8 +112,9 @@ const struct workload *null_form(const struct workload *w, struct settings *set)
 
     for (size_t i = 0; i < count; i++)
         if (!std::strcmp(list[i]->name, w->name)) {
-            workload_set(w, set, "verify", "none", why,
-                         sizeof(why)); // has none to keep
+            // nothing it hands out could be verified, or given back while idle
+            workload_set(w, set, "verify", "none", why, sizeof(why));
+            workload_set(w, set, "settle", "0", why, sizeof(why));
             return list[i];
         }
     return nullptr;

@@ -27,7 +27,7 @@ enum shape { SWISS, PHASE, LIFETIMES };
 static const struct option_spec options[] = {
     [SHAPE] = {"shape", OPTION_CHOICE, false, "swiss", 0, 0, "swiss phase lifetimes",
                "how the holes come about"},
-    [BYTES] = {"bytes", OPTION_BYTES, true, "256M", 1 << 20, 1099511627776.0, NULL,
+    [BYTES] = {"bytes", OPTION_BYTES, false, "256M", 1 << 20, 1099511627776.0, NULL,
                "live at the peak; of long-lived objects with lifetimes"},
     [KEEP] = {"keep", OPTION_COUNT, false, "10", 2, 1e6, NULL,
               "one object in so many stays"},
@@ -43,10 +43,10 @@ static const struct option_spec options[] = {
 
 static const struct variant variants[] = {
     {"swiss", "", "256 MiB of small objects, nine of ten freed, then large ones"},
-    {"phase", "shape=phase bytes=64M",
-     "64 MiB live, replaced through 8 sizes from 48 B to 6 KiB"},
-    {"lifetimes", "shape=lifetimes bytes=32M keep=100",
-     "32 MiB of long-lived objects among 100 times as many short-lived"},
+    {"phase", "shape=phase",
+     "256 MiB live, replaced through 8 sizes from 48 B to 6 KiB"},
+    {"lifetimes", "shape=lifetimes keep=50",
+     "256 MiB of long-lived objects among 50 times as many short-lived"},
 };
 
 struct object {

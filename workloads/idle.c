@@ -14,7 +14,7 @@
 enum { BYTES, CYCLES, ORDER, MIN_SIZE, MAX_SIZE, SETTLE, SEED, VERIFY };
 
 static const struct option_spec options[] = {
-    [BYTES] = {"bytes", OPTION_BYTES, true, "1G", 4096, 1099511627776.0, NULL,
+    [BYTES] = {"bytes", OPTION_BYTES, false, "1G", 4096, 1099511627776.0, NULL,
                "live at the peak"},
     [CYCLES] = {"cycles", OPTION_COUNT, false, "1", 1, 1e6, NULL, "up and down"},
     [ORDER] = {"order", OPTION_CHOICE, false, "fifo", 0, 0, "fifo random",

@@ -60,7 +60,7 @@ static const struct option_spec options[] = {
     [STAGES] = {"stages", OPTION_COUNT, false, "0", 0, 64, NULL,
                 "threads between them, in a row, that free and take"},
     [SECONDS] = OPTION_STOP_AFTER("0"),
-    [MESSAGES] = {"messages", OPTION_COUNT, true, "10000000", 1, 1e12, NULL,
+    [MESSAGES] = {"messages", OPTION_COUNT, 1000000, "10000000", 1, 1e12, NULL,
                   "by all producers together, when seconds is 0"},
     [BATCH] = {"batch", OPTION_COUNT, false, "64", 1, 65536, NULL,
                "messages handed over at a time"},

@@ -14,6 +14,8 @@ QUICK = ("larson/fixed/threads:2", "larson/fixed/threads:8", "xmalloc/64B/pairs:
          "xmalloc/mixed/pairs:1", "prodcons/1to1", "prodcons/free-only")
 # The default run: these counts are enough for a curve.
 COUNTS = {1, 2, 4, 8, 64}
+# Workloads about the memory they hold: its amount is never scaled, so a short run leaves them out.
+MEMORY = ("fragment", "swing", "walk", "idle")
 # Google Benchmark appends how it measured; that is no part of a cell's name.
 DECORATION = re.compile(r"/(iterations:\d+|repeats:\d+|manual_time|real_time|process_time)$")
 
@@ -27,6 +29,10 @@ class Cell:
     @property
     def workload(self):
         return self.name.split("/")[0]
+
+    @property
+    def is_memory(self):
+        return self.workload in MEMORY
 
     @property
     def threads(self):

@@ -195,6 +195,32 @@ class Bench(unittest.TestCase):
         context, null = self.cell("xmalloc/64B/pairs:1", MYMALLOC_BENCH_NULL="1")
         self.assertEqual(context["harness_heap"], "null")
         self.assertEqual(null["ops"], least["ops"])
+        self.assertEqual(null["label"], "batches=250")  # no less, but no more either
+
+    def test_the_harness_has_an_interval(self):
+        for name in ("sweep/pair/size:64", "order/random", "swing/buffers/bytes:8M"):
+            _, null = self.cell(name, MYMALLOC_BENCH_NULL="1")
+            self.assertLessEqual(null["harness_ns_low"], null["harness_ns"])
+            self.assertLessEqual(null["harness_ns"], null["harness_ns_high"])
+            self.assertAlmostEqual(null["harness_ns"] / null["ns_per_op"], 1)
+            _, real = self.cell(name)
+            self.assertNotIn("harness_ns", real)
+            self.assertAlmostEqual(real["ns_per_op"] * real["ops_per_second"] / 1e9, 1)
+
+    def test_a_cell_tells_its_true_work(self):
+        _, cell = self.cell("sweep/pair/size:64", MYMALLOC_BENCH_SCALE="0.01")
+        self.assertEqual(cell["label"], "pairs=500000")
+        self.assertEqual(cell["ops"], 500000)
+
+    def test_a_size_in_a_name_is_held(self):
+        for name, mib in (("idle/64MiB", 64), ("swing/buffers/bytes:8M", 8),
+                          ("walk/aged/bytes:64M", 64), ("fragment/swiss", 256)):
+            with self.subTest(cell=name):
+                _, cell = self.cell(name, MYMALLOC_BENCH_SCALE="0.01")
+                self.assertGreater(cell["live_bytes"], 0.97 * (mib << 20))
+                self.assertLess(cell["base_rss_bytes"], cell["peak_rss_bytes"])
+                self.assertGreater(cell["peak_rss_bytes"] - cell["base_rss_bytes"],
+                                   0.97 * (mib << 20))
 
     def test_refusals(self):
         for args, env, says in ((["--benchmark_filter=none"], {}, "no cell matches 'none'"),

@@ -301,6 +301,28 @@ static void test_least_work(void)
     CHECK(set.value[2] == 2, "%g generations", set.value[2]);
 }
 
+/* Memory is what a workload is, not how much it does: a short run holds as much. */
+static void test_memory_is_not_scaled(void)
+{
+    static const char *const held[] = {"bytes", "size",   "max-size", "objects",
+                                       "slots", "chunks", "hold",     "window"};
+    size_t count;
+    const struct workload *const *list = workload_list(&count);
+
+    for (size_t i = 0; i < count; i++) {
+        struct settings set, scaled;
+        workload_defaults(list[i], NULL, &set);
+        scaled = set;
+        workload_scale(list[i], &scaled, 0.01, 0.01);
+        for (size_t o = 0; o < list[i]->option_count; o++)
+            for (size_t h = 0; h < sizeof(held) / sizeof(held[0]); h++)
+                if (!strcmp(list[i]->options[o].name, held[h]) &&
+                    strcmp(list[i]->name, "sharing")) /* one object at a time */
+                    CHECK(scaled.value[o] == set.value[o], "%s: %s %g, not %g",
+                          list[i]->name, held[h], scaled.value[o], set.value[o]);
+    }
+}
+
 int main(void)
 {
     setvbuf(stdout, NULL, _IONBF, 0); /* children would print it again */
@@ -308,6 +330,7 @@ int main(void)
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     test_options();
     test_least_work();
+    test_memory_is_not_scaled();
     test_every_variant();
     test_fixed_work_is_exact();
     test_live_bytes();
