@@ -53,6 +53,9 @@ MYM_SLOW void *mym_malloc_slow(size_t size)
     void *object;
     bool zeroed = false;
 
+    if (size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX &&
+        (object = mym_span_pop(mym_span_class(size))) != NULL)
+        return object;
     if (!is_started())
         return no_memory();
     object = size <= MYM_CLASS_MAX ? take_small(mym_class_of(size))

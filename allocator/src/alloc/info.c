@@ -29,7 +29,7 @@ static void add_pool(struct mym_pool *pool, void *context)
 
 void mym_info_read(struct mym_info *info)
 {
-    size_t slabs = 0;
+    size_t slabs = 0, spans;
 
     memset(info, 0, sizeof *info);
     if (!mym_start())
@@ -41,6 +41,9 @@ void mym_info_read(struct mym_info *info)
     /* Read one after the other while others allocate: the difference may be off. */
     if (info->pages.mapped > info->pages.free + slabs)
         info->large = info->pages.mapped - info->pages.free - slabs;
+    spans = mym_spans_bytes();
+    info->large -= spans < info->large ? spans : info->large;
+    info->cached_spans = spans;
     info->huge = mym_mapping_total(&info->huges);
     info->cached += mym_cache_bytes();
     info->meta = mym_meta_bytes();
@@ -51,7 +54,8 @@ size_t mym_idle_bytes(void)
     struct mym_info info;
 
     mym_info_read(&info);
-    return info.pages.free + info.pages.idle + info.pages.spare + info.cached;
+    return info.pages.free + info.pages.idle + info.pages.spare + info.cached +
+           info.cached_spans;
 }
 
 static void verify_pool(struct mym_pool *pool, void *bad)

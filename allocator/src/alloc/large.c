@@ -12,16 +12,27 @@ static size_t round_up(size_t bytes, size_t to)
     return (bytes + to - 1) & ~(to - 1);
 }
 
+/* What can be cached has the size of its class. */
 static uint32_t units_for(size_t size)
 {
+    if (size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX)
+        return mym_span_units(mym_span_class(size));
     return (uint32_t)(round_up(size, MYM_UNIT) >> MYM_UNIT_SHIFT);
 }
 
 void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
 {
-    uint32_t unit;
     size_t align = alignment <= MYM_UNIT ? 1 : alignment >> MYM_UNIT_SHIFT;
+    uint32_t unit;
 
+    if (size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX && align == 1) {
+        void *span = mym_span_pop(mym_span_class(size));
+
+        if (span != NULL) {
+            *zeroed = false;
+            return span;
+        }
+    }
     if (size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return NULL;
     if (size >= MYM_HUGE_MIN && alignment <= mym_os_page()) {
@@ -44,7 +55,8 @@ static uint32_t span_at(const void *ptr)
     uint32_t unit = mym_unit_of(ptr);
     const struct mym_unit *u = &mym_heap.units[unit];
 
-    return u->kind == MYM_LARGE && u->first == unit && mym_unit_address(unit) == ptr
+    return u->kind == MYM_LARGE && u->first == unit && !u->cached &&
+                   mym_unit_address(unit) == ptr
                ? unit
                : 0;
 }
@@ -55,18 +67,21 @@ static bool was_freed(const void *ptr)
     uint32_t unit = mym_unit_of(ptr);
     const struct mym_unit *u = &mym_heap.units[unit];
 
-    return u->first == unit && (mym_is_free(u->kind) || u->kind == MYM_BUSY) &&
+    return u->first == unit &&
+           (mym_is_free(u->kind) || u->kind == MYM_BUSY || u->cached) &&
            mym_unit_address(unit) == ptr;
 }
 
 void mym_bad_pointer(const void *ptr)
 {
+    const struct mym_unit *span;
     bool inside;
 
     if (mym_in_heap(ptr)) {
         if (was_freed(ptr))
             mym_fatal("double free", ptr);
-        inside = mym_heap.units[mym_pages_find(mym_unit_of(ptr))].kind == MYM_LARGE;
+        span = &mym_heap.units[mym_pages_find(mym_unit_of(ptr))];
+        inside = span->kind == MYM_LARGE && !span->cached;
     } else {
         inside = mym_mapping_has(ptr);
     }
@@ -77,7 +92,7 @@ void mym_bad_pointer(const void *ptr)
 
 MYM_SLOW void mym_large_put(void *ptr)
 {
-    uint32_t unit;
+    uint32_t unit, units;
 
     if (!mym_in_heap(ptr)) {
         if (mym_mapping_put(ptr) == 0)
@@ -87,7 +102,11 @@ MYM_SLOW void mym_large_put(void *ptr)
     unit = span_at(ptr);
     if (unit == 0)
         mym_bad_pointer(ptr);
-    mym_chunk_learn(ptr, (size_t)mym_heap.units[unit].length * MYM_UNIT);
+    units = mym_heap.units[unit].length;
+    if (mym_span_can_cache(units) &&
+        mym_span_push(mym_span_class((size_t)units * MYM_UNIT), ptr))
+        return;
+    mym_chunk_learn(ptr, (size_t)units * MYM_UNIT);
     mym_pages_put(unit);
 }
 
@@ -103,7 +122,8 @@ size_t mym_large_bytes(const void *ptr)
 
 size_t mym_large_good_size(size_t size)
 {
-    return round_up(size, size >= MYM_HUGE_MIN ? mym_os_page() : MYM_UNIT);
+    return size >= MYM_HUGE_MIN ? round_up(size, mym_os_page())
+                                : (size_t)units_for(size) * MYM_UNIT;
 }
 
 void *mym_large_resize(void *ptr, size_t size)

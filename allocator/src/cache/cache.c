@@ -89,6 +89,8 @@ struct mym_cache *mym_cache_make(void)
         for (unsigned i = 0; i < MYM_SLOTS; i++)
             /* Class 0, the class of what is no object, stays closed everywhere. */
             cache->slot[i] = i % MYM_CLASSES == 0 ? MYM_CLOSED : MYM_NONE;
+    for (unsigned i = 0; cache != NULL && i < MYM_SPAN_CLASSES; i++)
+        cache->slot[MYM_SLOTS + i] = MYM_SPAN_CLOSED;
     return cache;
 }
 
@@ -131,6 +133,13 @@ static bool enter(struct door *door)
 }
 
 /* What tells caches apart, and which arena is theirs. */
+bool mym_cache_open_here(void)
+{
+    struct door door;
+
+    return enter(&door);
+}
+
 static unsigned id_of(struct door door)
 {
     return door.own == NULL ? mym_rseq_id() : (unsigned)((uintptr_t)door.own >> 10);
@@ -246,6 +255,8 @@ void mym_cache_init(void)
 {
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         mym_front.closed.slot[i] = MYM_CLOSED;
+    for (unsigned i = 0; i < MYM_SPAN_CLASSES; i++)
+        mym_front.closed.slot[MYM_SLOTS + i] = MYM_SPAN_SHUT;
     for (size_t size = 0; size <= MYM_SMALL_MAX; size++)
         mym_front.class_of[size] = (uint8_t)mym_class_of(size);
     mym_hot.rseq_cs = mym_thread_stand_in() + RSEQ_CS;
@@ -336,6 +347,8 @@ size_t mym_cache_verify(void)
 
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         bad += mym_front.closed.slot[i] != MYM_CLOSED;
+    for (unsigned i = 0; i < MYM_SPAN_CLASSES; i++)
+        bad += mym_front.closed.slot[MYM_SLOTS + i] != (void **)MYM_SPAN_SHUT;
     bad +=
         mym_closed_magazine.floor != NULL || mym_closed_magazine.ceiling != MYM_CEILING;
     bad += mym_none_magazine.floor != NULL || mym_none_magazine.ceiling != MYM_CEILING;

@@ -23,8 +23,15 @@
 
 #define MYM_SLOTS (2 * MYM_CLASSES) /* class: current; MYM_CLASSES + class: previous */
 
+/* Behind the slots, a word for each size of span above MYM_CLASS_MAX (spans.c). */
+#define MYM_SPAN_FIRST   (MYM_CLASS_MAX / MYM_UNIT + 1) /* units */
+#define MYM_SPAN_CLASSES (32u - MYM_SPAN_FIRST + 1) /* mym_span_class(SPAN_MAX) + 1 */
+#define MYM_SPAN_NONE    ((void *)0)
+#define MYM_SPAN_CLOSED  ((void *)1)
+#define MYM_SPAN_SHUT    ((void *)2)
+
 struct mym_cache {
-    void **slot[MYM_SLOTS];
+    void **slot[MYM_SLOTS + MYM_SPAN_CLASSES];
     uint32_t exchanges; /* with pools; a hint: written by whoever runs here */
     uint32_t seen;      /* of these, when it was last looked at; under mym_front_lock */
     uint32_t idle;      /* looks in a row that saw none; under mym_front_lock */
@@ -76,6 +83,9 @@ void mym_cache_init(void);
 /* Choose the front end. wish: "rseq", "cpu_id", "mm_cid", "tls", or NULL for the best. */
 void mym_cache_start(const char *wish);
 
+/* Open the cache of this CPU or thread if there is none yet; false: not possible. */
+bool mym_cache_open_here(void);
+
 /* The cold halves; they never fail to make progress. NULL: no memory. */
 void *mym_cache_pop_slow(unsigned class);
 void mym_cache_push_slow(unsigned class, void *object);
@@ -94,6 +104,45 @@ size_t mym_cache_bytes(void);
 size_t mym_cache_verify(void);
 void mym_cache_fork(bool prepare);
 void mym_cache_fork_child(void);
+
+/* ---- spans.c: free large objects ---- */
+
+/*
+ * By units, exact up to a MiB, then eight sizes per doubling: at most an eighth is lost.
+ * For a size above MYM_CLASS_MAX and up to MYM_SPAN_MAX.
+ */
+MYM_INLINE unsigned mym_span_class(size_t size)
+{
+    unsigned units = (unsigned)((size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
+    unsigned shift = (units > 16) + (units > 32);
+
+    return ((units + (1u << shift) - 1) >> shift) + shift * 8 - MYM_SPAN_FIRST;
+}
+
+/* Of each span of the class. */
+MYM_INLINE uint32_t mym_span_units(unsigned class)
+{
+    unsigned place = class + (unsigned)MYM_SPAN_FIRST;
+    unsigned shift = (place > 16) + (place > 24);
+
+    return (place - shift * 8) << shift;
+}
+
+/* Whether a span of so many units is of a class. */
+MYM_INLINE bool mym_span_can_cache(uint32_t units)
+{
+    return units >= MYM_SPAN_FIRST && units <= MYM_SPAN_MAX / MYM_UNIT &&
+           (units & ((1u << ((units > 16) + (units > 32))) - 1)) == 0;
+}
+
+void *mym_span_pop(unsigned class);             /* NULL: none here */
+bool mym_span_push(unsigned class, void *span); /* false: no room here */
+
+/* The spans of this CPU's, or thread's, cache go to the page heap. */
+void mym_spans_close_here(void);
+/* The same for a cache that the caller has for himself. */
+void mym_spans_close(struct mym_cache *cache);
+size_t mym_spans_bytes(void);
 
 /* ---- thread.c: the same cache, one per thread, where there is no rseq ---- */
 

@@ -34,6 +34,7 @@ static struct mym_cache *made_cache(unsigned id)
 static void empty_cache(struct mym_cache *cache, unsigned id,
                         const struct classes *some)
 {
+    mym_spans_close(cache);
     for (unsigned i = 0; i < MYM_SLOTS; i++) {
         unsigned class = i % MYM_CLASSES;
         void **top = cache->slot[i];
@@ -183,8 +184,10 @@ MYM_SLOW void mym_cache_upkeep(void)
 
     if (!due.second && !due.grew)
         return;
-    if (due.grew)
+    if (due.grew) {
+        mym_spans_close_here();
         drain_quiet();
+    }
     mym_pools_each(look_at, &due);
     if (due.second && mym_cache_each_second != NULL)
         mym_cache_each_second();

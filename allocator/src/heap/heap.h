@@ -54,8 +54,9 @@ struct mym_unit {
     uint16_t free;   /* slab: free slots */
     uint8_t
         purged; /* slab: 1 + objects in use when its free pages were given back; 0: not */
-    bool huge; /* first unit of a chunk: the kernel may make it a huge page */
-    uint8_t spare[6];
+    bool huge;   /* first unit of a chunk: the kernel may make it a huge page */
+    bool cached; /* large: free, in a cache */
+    uint8_t spare[5];
 };
 _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
 
