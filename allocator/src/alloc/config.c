@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "os/os.h"
-#include "pool/pool.h"
+#include "pool/topology.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -66,43 +66,19 @@ static bool read_front_end(struct mym_config *config, const char *value)
     return false;
 }
 
-/* CPUs that share CPU 0's last-level cache, counted from a list such as "0-3,8-11". */
-static unsigned llc_group(void)
-{
-    char list[256];
-    unsigned count = 0;
-    const char *at = list;
-
-    if (mym_os_read_file("/sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list",
-                         list, sizeof list) == 0)
-        return MYM_MAX_CPUS;
-    while (*at >= '0' && *at <= '9') {
-        char *end;
-        unsigned long first = strtoul(at, &end, 10);
-        unsigned long last = *end == '-' ? strtoul(end + 1, &end, 10) : first;
-
-        count += (unsigned)(last - first) + 1;
-        at = *end == ',' ? end + 1 : end;
-    }
-    return count == 0 ? MYM_MAX_CPUS : count;
-}
-
 static bool read_arenas(struct mym_config *config, const char *value)
 {
-    size_t group;
+    size_t together;
 
     if (strcmp(value, "all") == 0)
-        group = MYM_MAX_CPUS;
+        together = MYM_TOGETHER_ALL;
     else if (strcmp(value, "cpu") == 0)
-        group = 1;
+        together = 1;
     else if (strcmp(value, "llc") == 0)
-        group = llc_group();
-    else if (!parse_bytes(value, &group) || group == 0 || group > MYM_MAX_CPUS)
+        together = MYM_TOGETHER_LLC;
+    else if (!parse_bytes(value, &together) || together == 0 || together > MYM_MAX_CPUS)
         return false;
-    config->arena_group = (unsigned)group;
-    config->arenas = (unsigned)((MYM_MAX_CPUS + group - 1) / group);
-    if (config->arenas > MYM_MAX_ARENAS)
-        config->arenas = MYM_MAX_ARENAS;
+    config->together = (unsigned)together;
     return true;
 }
 
@@ -260,8 +236,7 @@ static void read_entry(struct mym_config *config, const char *entry)
 
 void mym_config_read(struct mym_config *config)
 {
-    *config = (struct mym_config){.arenas = 1,
-                                  .arena_group = MYM_MAX_CPUS,
+    *config = (struct mym_config){.together = MYM_TOGETHER_ALL,
                                   .keep = KEEP_DEFAULT,
                                   .huge = MYM_HUGE_AUTO,
                                   .limit = SIZE_MAX};

@@ -8,9 +8,9 @@
 
 struct mym_config {
     const char *front_end; /* NULL: the best there is */
-    unsigned arenas, arena_group;
-    size_t keep;  /* free bytes that may stay resident */
-    size_t limit; /* bytes of memory in use at most */
+    unsigned together;     /* CPUs that share an arena, or MYM_TOGETHER_LLC */
+    size_t keep;           /* free bytes that may stay resident */
+    size_t limit;          /* bytes of memory in use at most */
     /* The limit of the memory cgroup: read at start, again each second, or never. */
     enum { MYM_CGROUP_START, MYM_CGROUP_WATCH, MYM_CGROUP_OFF } cgroup;
     enum mym_huge huge;

@@ -179,8 +179,7 @@ __attribute__((constructor(101))) static void start_front_end(void)
     if (!mym_start())
         return;
     mym_config_read(&config);
-    mym_arena_count = config.arenas;
-    mym_arena_group = config.arena_group;
+    mym_arenas_start(config.together);
     mym_pages_set_keep(config.keep);
     set_limits(&config);
     set_huge(&config);

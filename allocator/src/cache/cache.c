@@ -42,19 +42,25 @@ const char *mym_mode_reason = "the program is still starting";
 struct mym_mutex mym_front_lock;
 struct mym_caches mym_caches;
 
+/* Where the kernel keeps the CPU's number, from the thread pointer; 0: nowhere. */
+static ptrdiff_t cpu_id;
+
 /* ---- a thread's way to its slots ---- */
 
 struct door {
     struct mym_cache *own; /* the thread's cache; NULL: that of the CPU */
+    unsigned id;           /* tells caches apart; a thread of CPUs may have moved on */
+    bool open;             /* false: there is no cache to be had */
+    bool exchanged;        /* a magazine, with a pool */
 };
 
 static bool swap(struct door door, size_t index, void **old, void **fresh)
 {
     if (door.own == NULL)
         return mym_rseq_swap(index, old, fresh);
-    if (door.own->slot[index] != old)
+    if (mym_slot_of(door.own, index) != old)
         return false;
-    door.own->slot[index] = fresh;
+    mym_slot_set(door.own, index, fresh);
     return true;
 }
 
@@ -62,7 +68,7 @@ static void **look(struct door door, size_t index)
 {
     struct mym_cache *cache = door.own != NULL ? door.own : mym_cache_of(mym_rseq_id());
 
-    return __atomic_load_n(&cache->slot[index], __ATOMIC_ACQUIRE);
+    return mym_slot_of(cache, index);
 }
 
 /* Take the magazine out of a slot, leaving none. NULL: there is none to take. */
@@ -99,9 +105,7 @@ static MYM_COLD bool open_cache(uint32_t id)
     bool open = true;
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    if (id >= MYM_MAX_CPUS) {
-        open = false;
-    } else if (mym_front.delta[id] == 0) {
+    if (mym_front.delta[id] == 0) {
         struct mym_cache *cache = mym_cache_make();
 
         open = cache != NULL;
@@ -118,42 +122,38 @@ static MYM_COLD bool open_cache(uint32_t id)
     return open;
 }
 
-/* The cache this thread uses, open; false: it has to do without. */
-static bool enter(struct door *door)
+/*
+ * The cache that this thread uses. No id is MYM_MAX_CPUS or more, in no kernel: the
+ * sequences look at delta[id] without asking.
+ */
+static struct door enter(void)
 {
-    door->own = NULL;
-    if (mym_mode >= MYM_MODE_CPU_ID) {
-        uint32_t id = mym_rseq_id();
+    struct door door = {NULL, 0, false, false};
 
-        return mym_cache_of(id) != &mym_front.closed || open_cache(id);
+    if (mym_mode >= MYM_MODE_CPU_ID) {
+        door.id = mym_rseq_id();
+        door.open = mym_cache_of(door.id) != &mym_front.closed || open_cache(door.id);
+    } else if (mym_mode == MYM_MODE_TLS) {
+        door.own = mym_thread_enter();
+        door.open = door.own != NULL;
+        door.id = (unsigned)((uintptr_t)door.own >> 10);
     }
-    if (mym_mode == MYM_MODE_TLS)
-        door->own = mym_thread_cache();
-    return door->own != NULL;
+    return door;
 }
 
-/* What tells caches apart, and which arena is theirs. */
 bool mym_cache_open_here(void)
 {
-    struct door door;
+    struct door door = enter();
 
-    return enter(&door);
-}
-
-static unsigned id_of(struct door door)
-{
-    return door.own == NULL ? mym_rseq_id() : (unsigned)((uintptr_t)door.own >> 10);
-}
-
-static struct mym_cache *cache_behind(struct door door)
-{
-    return door.own != NULL ? door.own : mym_cache_of(mym_rseq_id());
+    if (door.own != NULL)
+        mym_thread_leave(door.own);
+    return door.open;
 }
 
 /* A magazine was exchanged with a pool; the clock is looked at every so many times. */
 static void count_exchange(struct door door)
 {
-    struct mym_cache *cache = cache_behind(door);
+    struct mym_cache *cache = door.own != NULL ? door.own : mym_cache_of(mym_rseq_id());
     uint32_t count = __atomic_load_n(&cache->exchanges, __ATOMIC_RELAXED) + 1;
 
     if (cache == &mym_front.closed)
@@ -161,6 +161,27 @@ static void count_exchange(struct door door)
     __atomic_store_n(&cache->exchanges, count, __ATOMIC_RELAXED);
     if (count % 32 == 0 || mym_pages_has_grown())
         mym_cache_upkeep();
+}
+
+/* The way out of a slow path. Upkeep may empty the thread's own cache: not before. */
+static void leave(struct door door)
+{
+    if (door.own != NULL)
+        mym_thread_leave(door.own);
+    if (door.exchanged)
+        count_exchange(door);
+}
+
+/* The pool of the arena that is near; which one it is matters for speed alone. */
+static struct mym_pool *near_pool(struct door door, unsigned class)
+{
+    unsigned cpu = 0;
+
+    if (mym_arena_count > 1)
+        cpu = cpu_id != 0
+                  ? *(volatile uint32_t *)((char *)__builtin_thread_pointer() + cpu_id)
+                  : door.id; /* nobody tells: threads are spread over them */
+    return mym_pool_of(cpu, class);
 }
 
 /* ---- misses ---- */
@@ -175,84 +196,114 @@ static void stash(struct door door, struct mym_pool *pool,
         mym_pool_unload(pool, magazine, used);
 }
 
-MYM_SLOW void *mym_cache_pop_slow(unsigned class)
+static void *pop(struct door *door, unsigned class)
 {
-    struct door door;
-    bool open = enter(&door);
-    unsigned id = open ? id_of(door) : 0;
-    struct mym_pool *pool = mym_pool_of(id, class);
-    struct mym_magazine *magazine;
+    struct mym_pool *pool = near_pool(*door, class);
+    struct mym_magazine *magazine, *empty;
     unsigned used;
     void **seen;
     void *object;
 
-    if (pool == NULL)
-        return NULL;
-    if (!open)
+    if (!door->open)
         return mym_pool_take(pool);
-    seen = look(door, class);
-    magazine = take(door, class, MYM_CLASSES + class, &used);
+    seen = look(*door, class);
+    magazine = take(*door, class, MYM_CLASSES + class, &used);
     if (magazine == NULL || used == 0) {
-        magazine = mym_pool_load(pool, id, magazine);
+        magazine = mym_pool_load(pool, door->id, magazine);
         if (magazine == NULL)
             return mym_pool_take(pool);
         used = magazine->used;
-        count_exchange(door);
+        door->exchanged = true;
     }
     object = magazine->entry[--used];
-    if (seen != MYM_CLOSED && seen[-1] == NULL &&
-        swap(door, class, seen, magazine->entry + used)) {
-        if (seen != MYM_NONE)
-            stash(door, pool, mym_magazine_of(class, seen), 0);
+    /* That it is empty is told by the address: what it holds is not ours to read yet. */
+    empty =
+        seen == MYM_NONE || seen == MYM_CLOSED ? NULL : mym_magazine_of(class, seen);
+    if (seen != MYM_CLOSED && (empty == NULL || seen == empty->entry) &&
+        swap(*door, class, seen, magazine->entry + used)) {
+        if (empty != NULL)
+            stash(*door, pool, empty, 0);
     } else {
         mym_pool_unload(pool, magazine, used);
     }
     return object;
 }
 
-MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
+MYM_SLOW void *mym_cache_pop_slow(unsigned class)
 {
-    struct door door;
-    bool open = enter(&door);
-    unsigned id = open ? id_of(door) : 0;
-    struct mym_pool *pool = mym_pool_of(id, class);
+    struct door door = enter();
+    void *object = pop(&door, class);
+
+    leave(door);
+    return object;
+}
+
+/*
+ * An empty magazine for a full one. That goes to the arena whose objects it holds, where
+ * they will be wanted: a consumer hands its producer whole magazines, not objects.
+ */
+static struct mym_magazine *exchange(struct door *door, unsigned class,
+                                     struct mym_magazine *full, unsigned used)
+{
+    struct mym_pool *pool = full != NULL ? mym_pool_owner(class, full->entry[used - 1])
+                                         : near_pool(*door, class);
+
+    door->exchanged = true;
+    return mym_pool_exchange(pool, door->id, full, used);
+}
+
+static void push(struct door *door, unsigned class, void *object)
+{
+    struct mym_pool *pool = near_pool(*door, class);
     struct mym_magazine *magazine;
     unsigned used = 0;
     void **seen;
 
-    if (pool == NULL)
-        mym_fatal("free of a pointer that was never allocated", object);
-    if (!open) {
+    if (!door->open) {
         mym_pool_put(pool, object);
         return;
     }
-    seen = look(door, class);
-    magazine = take(door, class, MYM_CLASSES + class, &used);
-    if (magazine == NULL || used > 0) {
-        magazine = mym_pool_exchange(pool, id, magazine, used);
-        count_exchange(door);
-    }
+    seen = look(*door, class);
+    magazine = take(*door, class, MYM_CLASSES + class, &used);
+    if (magazine == NULL || used > 0)
+        magazine = exchange(door, class, magazine, used);
     if (magazine == NULL) {
         mym_pool_put(pool, object);
         return;
     }
     magazine->entry[0] = object;
+    /* The ceiling may be another's by now: what is swapped out is then not full, but
+       how many objects it holds is told by the address. */
     if (seen != MYM_CLOSED && *seen == MYM_CEILING &&
-        swap(door, class, seen, magazine->entry + 1)) {
+        swap(*door, class, seen, magazine->entry + 1)) {
         if (seen != MYM_NONE) {
             struct mym_magazine *full = mym_magazine_of(class, seen);
 
-            stash(door, pool, full, (unsigned)(seen - full->entry));
+            stash(*door, pool, full, (unsigned)(seen - full->entry));
         }
     } else {
         mym_pool_unload(pool, magazine, 1);
     }
 }
 
+MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
+{
+    struct door door = enter();
+
+    push(&door, class, object);
+    leave(door);
+}
+
+void mym_cache_twice(const void *object)
+{
+    mym_fatal("double free", object);
+}
+
 /* ---- start ---- */
 
 void mym_cache_init(void)
 {
+    mym_arenas_init();
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         mym_front.closed.slot[i] = MYM_CLOSED;
     for (unsigned i = 0; i < MYM_SPAN_CLASSES; i++)
@@ -299,6 +350,8 @@ void mym_cache_start(const char *wish)
         wants(wish, "tls") ? "asked for by MYMALLOC_FRONTEND" : rseq_refusal();
     bool cid = getauxval(AT_RSEQ_FEATURE_SIZE) >= RSEQ_CID_SIZE;
 
+    if (rseq_refusal() == NULL)
+        cpu_id = __rseq_offset + RSEQ_CPU_ID;
     if (refusal != NULL) {
         mym_mode_reason = refusal;
         if (mym_thread_init())
@@ -319,25 +372,32 @@ void mym_cache_start(const char *wish)
 
 /* ---- looking ---- */
 
+static size_t bytes_in(const struct mym_cache *cache)
+{
+    size_t bytes = 0;
+
+    for (unsigned i = 0; i < MYM_SLOTS; i++) {
+        void **top = mym_slot_of(cache, i);
+        unsigned class = i % MYM_CLASSES;
+
+        if (top != MYM_NONE && top != MYM_CLOSED)
+            bytes += (size_t)(top - mym_magazine_of(class, top)->entry) *
+                     mym_classes[class].size;
+    }
+    return bytes;
+}
+
 size_t mym_cache_bytes(void)
 {
     size_t bytes = 0;
 
-    if (mym_mode < MYM_MODE_CPU_ID)
-        return 0;
-    for (unsigned id = 0; id < __atomic_load_n(&mym_caches.top, __ATOMIC_RELAXED);
-         id++) {
-        struct mym_cache *cache = mym_cache_of(id);
-
-        for (unsigned i = 0; i < MYM_SLOTS; i++) {
-            void **top = __atomic_load_n(&cache->slot[i], __ATOMIC_RELAXED);
-            unsigned class = i % MYM_CLASSES;
-
-            if (top != MYM_NONE && top != MYM_CLOSED)
-                bytes += (size_t)(top - mym_magazine_of(class, top)->entry) *
-                         mym_classes[class].size;
-        }
-    }
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    for (unsigned id = 0; id < mym_caches.top; id++)
+        bytes += bytes_in(mym_cache_of(id));
+    for (const struct mym_cache *cache = mym_thread_caches; cache != NULL;
+         cache = cache->next)
+        bytes += bytes_in(cache);
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
     return bytes;
 }
 
@@ -349,9 +409,10 @@ size_t mym_cache_verify(void)
         bad += mym_front.closed.slot[i] != MYM_CLOSED;
     for (unsigned i = 0; i < MYM_SPAN_CLASSES; i++)
         bad += mym_front.closed.slot[MYM_SLOTS + i] != (void **)MYM_SPAN_SHUT;
-    bad +=
-        mym_closed_magazine.floor != NULL || mym_closed_magazine.ceiling != MYM_CEILING;
-    bad += mym_none_magazine.floor != NULL || mym_none_magazine.ceiling != MYM_CEILING;
+    bad += mym_closed_magazine.floor != MYM_FLOOR(&mym_closed_magazine) ||
+           mym_closed_magazine.ceiling != MYM_CEILING;
+    bad += mym_none_magazine.floor != MYM_FLOOR(&mym_none_magazine) ||
+           mym_none_magazine.ceiling != MYM_CEILING;
     if (bad > 0)
         mym_warn("cache check", "the closed cache was written to");
     return bad;
@@ -371,4 +432,5 @@ void mym_cache_fork_child(void)
     /* The fence's registration belongs to the old address space. */
     if (mym_mode >= MYM_MODE_CPU_ID)
         mym_caches.can_fence = mym_os_rseq_fence_register();
+    mym_thread_fork_child();
 }

@@ -31,10 +31,15 @@
 #define MYM_SPAN_SHUT    ((void *)2)
 
 struct mym_cache {
-    void **slot[MYM_SLOTS + MYM_SPAN_CLASSES];
+    void **slot[MYM_SLOTS + MYM_SPAN_CLASSES]; /* mym_slot_of and mym_slot_set, where
+                                                  there is no sequence */
     uint32_t exchanges; /* with pools; a hint: written by whoever runs here */
     uint32_t seen;      /* of these, when it was last looked at; under mym_front_lock */
     uint32_t idle;      /* looks in a row that saw none; under mym_front_lock */
+    /* of a thread; under mym_front_lock: */
+    uint32_t user;           /* 1 + the process that its thread is of, see thread.c */
+    struct mym_cache *next;  /* in mym_thread_caches */
+    struct mym_cache *spare; /* in the list of those without a thread */
 };
 
 struct mym_front {
@@ -44,6 +49,9 @@ struct mym_front {
 };
 
 extern MYM_HIDDEN struct mym_front mym_front;
+
+/* The object freed is the one that was freed last: told, then abort. No lock is held. */
+_Noreturn void mym_cache_twice(const void *object);
 
 #if defined(__x86_64__)
 #include "cache/rseq_x86_64.h"
@@ -144,38 +152,88 @@ void mym_spans_close_here(void);
 void mym_spans_close(struct mym_cache *cache);
 size_t mym_spans_bytes(void);
 
+/* A slot that may be read by others meanwhile: statistics, and fork, which copies it. */
+MYM_INLINE void **mym_slot_of(const struct mym_cache *cache, size_t index)
+{
+    return __atomic_load_n(&cache->slot[index], __ATOMIC_ACQUIRE);
+}
+
+/* release: what the slot's magazine holds is written before, also for a child of fork */
+MYM_INLINE void mym_slot_set(struct mym_cache *cache, size_t index, void **top)
+{
+    __atomic_store_n(&cache->slot[index], top, __ATOMIC_RELEASE);
+}
+
 /* ---- thread.c: the same cache, one per thread, where there is no rseq ---- */
 
-/* The thread's cache; NULL: it has none yet or no more, or the front end is per CPU. */
+/*
+ * The thread's cache; NULL: it has none yet or no more, it is inside of it, or the front
+ * end is per CPU. Inside: a signal handler that calls the allocator finds no cache and
+ * goes to the pools, as threads do that have none.
+ */
 extern MYM_HIDDEN __thread struct mym_cache *mym_thread_own
     __attribute__((tls_model("initial-exec")));
+
+MYM_INLINE struct mym_cache *mym_thread_hold(void)
+{
+    struct mym_cache *own = mym_thread_own;
+
+    mym_thread_own = NULL;
+    __asm__ volatile("" ::: "memory"); /* against the thread's own handlers */
+    return own;
+}
+
+MYM_INLINE void mym_thread_leave(struct mym_cache *own)
+{
+    __asm__ volatile("" ::: "memory");
+    mym_thread_own = own;
+}
 
 /* The operations in C: the fast paths only know the caches of CPUs. */
 MYM_INLINE void *mym_thread_pop(unsigned class)
 {
-    struct mym_cache *own = mym_thread_own;
-    void **top = own == NULL ? MYM_CLOSED : own->slot[class];
+    struct mym_cache *own = mym_thread_hold();
+    void **top = own == NULL ? MYM_CLOSED : mym_slot_of(own, class);
     void *object = top[-1];
 
-    if (object != NULL)
-        own->slot[class] = top - 1;
+    if (mym_is_wall(object))
+        object = NULL;
+    else
+        mym_slot_set(own, class, top - 1);
+    mym_thread_leave(own);
     return object;
 }
 
 MYM_INLINE bool mym_thread_push(unsigned class, void *object)
 {
-    struct mym_cache *own = mym_thread_own;
-    void **top = own == NULL ? MYM_CLOSED : own->slot[class];
+    struct mym_cache *own = mym_thread_hold();
+    void **top = own == NULL ? MYM_CLOSED : mym_slot_of(own, class);
+    bool room = *top != MYM_CEILING;
 
-    if (*top == MYM_CEILING)
-        return false;
-    *top = object;
-    own->slot[class] = top + 1;
-    return true;
+    if (top[-1] == object)
+        mym_cache_twice(object);
+    if (room) {
+        *top = object;
+        mym_slot_set(own, class, top + 1);
+    }
+    mym_thread_leave(own);
+    return room;
 }
 
+/* All that threads ever had, chained by `next`; under mym_front_lock. */
+extern MYM_HIDDEN struct mym_cache *mym_thread_caches;
+
 bool mym_thread_init(void);
-struct mym_cache *mym_thread_cache(void); /* NULL: the thread is ending, or no memory */
+
+/* The thread's cache, opened if need be, its own until mym_thread_leave. NULL: see above,
+   or no memory. */
+struct mym_cache *mym_thread_enter(void);
+
+/* What the caches of threads hold that a child of fork does not have goes to the pools. */
+void mym_thread_collect(void);
+void mym_thread_fork_child(void);
+
+/* Empty a cache that nobody else can reach (drain.c). */
 void mym_thread_flush(struct mym_cache *cache);
 struct mym_cache *mym_cache_make(void);
 

@@ -31,27 +31,24 @@ static struct mym_cache *made_cache(unsigned id)
 }
 
 /* Empty the slots of some classes (NULL: of all); nobody can be inside of the cache. */
-static void empty_cache(struct mym_cache *cache, unsigned id,
-                        const struct classes *some)
+static void empty_cache(struct mym_cache *cache, const struct classes *some)
 {
     mym_spans_close(cache);
     for (unsigned i = 0; i < MYM_SLOTS; i++) {
         unsigned class = i % MYM_CLASSES;
-        void **top = cache->slot[i];
+        void **top = mym_slot_of(cache, i);
         struct mym_magazine *magazine;
+        unsigned used;
 
         if (top == MYM_NONE || top == MYM_CLOSED || (some != NULL && !some->in[class]))
             continue;
-        cache->slot[i] = MYM_NONE;
+        mym_slot_set(cache, i, MYM_NONE);
         magazine = mym_magazine_of(class, top);
-        mym_pool_unload(mym_pool_of(id, class), magazine,
-                        (unsigned)(top - magazine->entry));
+        used = (unsigned)(top - magazine->entry);
+        mym_pool_unload(used == 0 ? mym_pool_of(0, class)
+                                  : mym_pool_owner(class, magazine->entry[0]),
+                        magazine, used);
     }
-}
-
-static void empty_thread(struct mym_cache *cache, const struct classes *some)
-{
-    empty_cache(cache, (unsigned)((uintptr_t)cache >> 10), some);
 }
 
 static bool is_wanted(unsigned id, bool idle)
@@ -81,7 +78,7 @@ static void drain_locked(const struct classes *some, bool idle)
         if (!is_wanted(id, idle))
             continue;
         if (fenced)
-            empty_cache(made_cache(id), id, some);
+            empty_cache(made_cache(id), some);
         __atomic_store_n(&mym_front.delta[id], mym_caches.made[id], __ATOMIC_RELEASE);
     }
 }
@@ -89,10 +86,12 @@ static void drain_locked(const struct classes *some, bool idle)
 static void drain(const struct classes *some)
 {
     if (mym_mode == MYM_MODE_TLS) {
-        struct mym_cache *own = mym_thread_cache();
+        struct mym_cache *own = mym_thread_hold();
 
+        mym_thread_collect();
         if (own != NULL)
-            empty_thread(own, some);
+            empty_cache(own, some);
+        mym_thread_leave(own);
         return;
     }
     if (!mym_caches.can_fence)
@@ -109,7 +108,7 @@ void mym_cache_drain(void)
 
 void mym_thread_flush(struct mym_cache *cache)
 {
-    empty_thread(cache, NULL);
+    empty_cache(cache, NULL);
 }
 
 /* ---- upkeep: from slow paths, once a second and whenever the heap has grown ---- */
@@ -184,6 +183,7 @@ MYM_SLOW void mym_cache_upkeep(void)
 
     if (!due.second && !due.grew)
         return;
+    mym_thread_collect();
     if (due.grew) {
         mym_spans_close_here();
         drain_quiet();

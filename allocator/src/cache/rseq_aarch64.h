@@ -2,10 +2,18 @@
  * rseq_aarch64.h - the three cache operations as restartable sequences.
  *
  * The pseudocode and the rules are those of rseq_x86_64.h. Plain loads and stores are
- * enough: what else runs on this CPU is ordered by the context switch, what runs on
- * another meets a magazine only through a pool's mutex or a fence of membarrier(2).
+ * enough, although an mm_cid, and its cache with it, moves from CPU to CPU. Threads with
+ * the same id never run at the same time; between them
+ *   - the one that stops goes through schedule(), which has a full barrier after its last
+ *     access and before its id is free to be taken (smp_mb__after_spinlock);
+ *   - the one that starts got the id by an atomic operation with full order
+ *     (test_and_set_bit, cmpxchg) on the word that freed it, before its first access.
+ * A cpu_id does not move, and there too a switch lies between. A cache that was just
+ * opened is reached through delta[id]: its address depends on that load, which pairs with
+ * the release in open_cache. What runs under another id meets a magazine only through a
+ * pool's mutex, or a fence of membarrier(2).
  *
- * price: pop 11 instructions (label 0 to 2), push 12, swap 10
+ * price: pop 11 instructions (label 0 to 2), push 14, swap 10
  */
 #ifndef MYM_CACHE_RSEQ_H
 #define MYM_CACHE_RSEQ_H
@@ -55,7 +63,7 @@ MYM_INLINE void *mym_rseq_pop(size_t class)
         MYM_RSEQ_BEGIN
         "ldr %[tmp], [%[cache], %[class], lsl #3]\n\t"
         "ldr %[object], [%[tmp], #-8]\n\t"
-        "cbz %[object], %l[empty]\n\t"
+        "tbnz %[object], #0, %l[empty]\n\t"
         "sub %[tmp], %[tmp], #8\n\t"
         "str %[tmp], [%[cache], %[class], lsl #3]\n" MYM_RSEQ_END MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
@@ -74,22 +82,27 @@ empty:
 
 MYM_INLINE bool mym_rseq_push(size_t class, void *object)
 {
-    uintptr_t tmp, cache, ceiling;
+    uintptr_t tmp, cache, below, ceiling;
 
-    __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "ldr %[tmp], [%[cache], %[class], lsl #3]\n\t"
-                       "ldr %[ceiling], [%[tmp]]\n\t"
-                       "cmp %[ceiling], #1\n\t"
-                       "b.eq %l[full]\n\t"
-                       "str %[object], [%[tmp]], #8\n\t"
-                       "str %[tmp], [%[cache], %[class], lsl #3]\n" MYM_RSEQ_END
-        : [tmp] "=&r"(tmp), [cache] "=&r"(cache), [ceiling] "=&r"(ceiling)
-        : MYM_RSEQ_INPUTS, [class] "r"(class), [object] "r"(object)
-        : "memory", "cc"
-        : full);
+    __asm__ volatile goto(MYM_RSEQ_BEGIN
+                          "ldr %[tmp], [%[cache], %[class], lsl #3]\n\t"
+                          "ldp %[below], %[ceiling], [%[tmp], #-8]\n\t"
+                          "cmp %[below], %[object]\n\t"
+                          "b.eq %l[twice]\n\t"
+                          "cmp %[ceiling], #1\n\t"
+                          "b.eq %l[full]\n\t"
+                          "str %[object], [%[tmp]], #8\n\t"
+                          "str %[tmp], [%[cache], %[class], lsl #3]\n" MYM_RSEQ_END
+                          : [tmp] "=&r"(tmp), [cache] "=&r"(cache),
+                            [below] "=&r"(below), [ceiling] "=&r"(ceiling)
+                          : MYM_RSEQ_INPUTS, [class] "r"(class), [object] "r"(object)
+                          : "memory", "cc"
+                          : full, twice);
     return true;
 full:
     return false;
+twice:
+    mym_cache_twice(object);
 }
 
 MYM_INLINE bool mym_rseq_swap(size_t index, void **old, void **fresh)

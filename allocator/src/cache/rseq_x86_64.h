@@ -7,10 +7,11 @@
  * as long as the ONE store that matters to others is the last instruction: the commit.
  *
  *   pop   cache = front + delta[id]; top = cache->slot[class];
- *         object = top[-1]; if (!object) goto empty;
+ *         object = top[-1]; if (object is the floor) goto empty;
  *         cache->slot[class] = top - 1;                           <- commit
  *         prefetch top[-2], which the next pop will return
- *   push  ...; if (*top == CEILING) goto full;
+ *   push  ...; if (top[-1] == object) goto twice;     (it was freed last, too)
+ *         if (*top == CEILING) goto full;
  *         *top = object;                  (nobody sees it before the commit)
  *         cache->slot[class] = top + 1;                           <- commit
  *   swap  ...; if (cache->slot[index] != old) goto changed;
@@ -18,7 +19,7 @@
  *
  * Kernel and glibc own the registration; only rseq_cs is ever written here.
  *
- * price: pop 11 instructions (label 0 to 2), push 11, swap 8
+ * price: pop 11 instructions (label 0 to 2), push 13, swap 8
  */
 #ifndef MYM_CACHE_RSEQ_H
 #define MYM_CACHE_RSEQ_H
@@ -54,7 +55,8 @@
     ".popsection\n\t"
 
 /* The caller will write to the object of the next pop too: its line is asked for now.
-   The magazine may be another's by now; any address can be prefetched. */
+   The magazine may be another's by now; any address can be prefetched. The floor's own
+   is the magazine's, which is at hand. */
 #define MYM_RSEQ_NEXT "movq -8(%[tmp]), %[tmp]\n\tprefetchw (%[tmp])\n\t"
 
 #define MYM_RSEQ_INPUTS                                                            \
@@ -70,8 +72,8 @@ MYM_INLINE void *mym_rseq_pop(size_t class)
         MYM_RSEQ_BEGIN
         "movq (%[cache], %[class], 8), %[tmp]\n\t"
         "movq -8(%[tmp]), %[object]\n\t"
-        "testq %[object], %[object]\n\t"
-        "jz %l[empty]\n\t"
+        "testb $1, %b[object]\n\t"
+        "jnz %l[empty]\n\t"
         "subq $8, %[tmp]\n\t"
         "movq %[tmp], (%[cache], %[class], 8)\n" MYM_RSEQ_END MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
@@ -94,6 +96,8 @@ MYM_INLINE bool mym_rseq_push(size_t class, void *object)
 
     __asm__ volatile goto(MYM_RSEQ_BEGIN
                           "movq (%[cache], %[class], 8), %[tmp]\n\t"
+                          "cmpq %[object], -8(%[tmp])\n\t"
+                          "je %l[twice]\n\t"
                           "cmpq $1, (%[tmp])\n\t"
                           "je %l[full]\n\t"
                           "movq %[object], (%[tmp])\n\t"
@@ -102,10 +106,12 @@ MYM_INLINE bool mym_rseq_push(size_t class, void *object)
                           : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
                           : MYM_RSEQ_INPUTS, [class] "r"(class), [object] "r"(object)
                           : "memory", "cc"
-                          : full);
+                          : full, twice);
     return true;
 full:
     return false;
+twice:
+    mym_cache_twice(object);
 }
 
 MYM_INLINE bool mym_rseq_swap(size_t index, void **old, void **fresh)

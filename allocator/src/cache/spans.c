@@ -20,28 +20,24 @@
 
 #include "os/os.h"
 
-/* The cache of the running thread; the closed one if it has none. */
-static struct mym_cache *cache_here(void)
+/*
+ * Where the running thread's words are: in its own cache (per thread: held, so that its
+ * signal handlers find none), else in that of its CPU, the closed one if it has none.
+ */
+static void *read_word(struct mym_cache *own, unsigned class)
 {
-    struct mym_cache *own = mym_thread_own; /* only where caches are per thread */
+    struct mym_cache *cache = own != NULL ? own : mym_cache_of(mym_rseq_id());
 
-    return MYM_UNLIKELY(own != NULL) ? own : mym_cache_of(mym_rseq_id());
+    return mym_slot_of(cache, MYM_SLOTS + class);
 }
 
-static void *word_at(struct mym_cache *cache, unsigned class)
+static bool swap(struct mym_cache *own, unsigned class, void *old, void *fresh)
 {
-    return __atomic_load_n(&cache->slot[MYM_SLOTS + class], __ATOMIC_RELAXED);
-}
-
-static bool swap(unsigned class, void *old, void *fresh)
-{
-    struct mym_cache *own = mym_thread_own;
-
     if (MYM_LIKELY(own == NULL)) /* the closed cache holds none of the old values */
         return mym_rseq_swap(MYM_SLOTS + class, old, fresh);
-    if (own->slot[MYM_SLOTS + class] != old)
+    if (mym_slot_of(own, MYM_SLOTS + class) != old)
         return false;
-    own->slot[MYM_SLOTS + class] = fresh;
+    mym_slot_set(own, MYM_SLOTS + class, fresh);
     return true;
 }
 
@@ -63,25 +59,26 @@ static void release(void *span)
 
 void *mym_span_pop(unsigned class)
 {
-    void *span = word_at(cache_here(), class);
+    struct mym_cache *own = mym_thread_hold();
+    void *span = read_word(own, class);
+    bool taken = is_span(span) && swap(own, class, span, MYM_SPAN_NONE);
 
-    if (!is_span(span) || !swap(class, span, MYM_SPAN_NONE))
+    mym_thread_leave(own);
+    if (!taken)
         return NULL;
     record_of(span)->cached = false;
     return span;
 }
 
-/* Close the next word of this cache that is open, for another; false: there is none. */
-static bool close_one(unsigned class)
+/* Close the next word after `class` that is open; false: there is none. */
+static bool close_one(struct mym_cache *own, unsigned class)
 {
-    struct mym_cache *cache = cache_here();
-
-    for (unsigned i = 1; i < MYM_SPAN_CLASSES; i++) {
+    for (unsigned i = 1; i <= MYM_SPAN_CLASSES; i++) {
         unsigned other = (class + i) % MYM_SPAN_CLASSES;
-        void *word = word_at(cache, other);
+        void *word = read_word(own, other);
 
         if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT ||
-            !swap(other, word, MYM_SPAN_CLOSED))
+            !swap(own, other, word, MYM_SPAN_CLOSED))
             continue;
         mym_pages_unspare(mym_span_units(other));
         if (is_span(word))
@@ -91,13 +88,14 @@ static bool close_one(unsigned class)
     return false;
 }
 
-static MYM_SLOW bool open_with(unsigned class, void *span)
+static MYM_SLOW bool open_with(struct mym_cache *own, unsigned class, void *span)
 {
     uint32_t units = mym_span_units(class);
 
-    if (!mym_pages_spare(units, 1) && !(close_one(class) && mym_pages_spare(units, 1)))
+    if (!mym_pages_spare(units, 1) &&
+        !(close_one(own, class) && mym_pages_spare(units, 1)))
         return false;
-    if (swap(class, MYM_SPAN_CLOSED, span))
+    if (swap(own, class, MYM_SPAN_CLOSED, span))
         return true;
     mym_pages_unspare(units);
     return false;
@@ -105,33 +103,44 @@ static MYM_SLOW bool open_with(unsigned class, void *span)
 
 bool mym_span_push(unsigned class, void *span)
 {
-    void *word = word_at(cache_here(), class);
+    struct mym_cache *own = mym_thread_hold();
+    void *word = read_word(own, class);
+    bool kept;
 
-    if (word == MYM_SPAN_SHUT && mym_cache_open_here())
-        word = word_at(cache_here(), class);
+    if (word == MYM_SPAN_SHUT) {
+        mym_thread_leave(own);
+        if (!mym_cache_open_here())
+            return false;
+        own = mym_thread_hold();
+        word = read_word(own, class);
+    }
     /* Before others can take it: afterwards the record is theirs. */
     record_of(span)->cached = true;
-    if ((word == MYM_SPAN_NONE && swap(class, MYM_SPAN_NONE, span)) ||
-        (word == MYM_SPAN_CLOSED && open_with(class, span)))
-        return true;
-    record_of(span)->cached = false;
-    return false;
+    kept = (word == MYM_SPAN_NONE && swap(own, class, MYM_SPAN_NONE, span)) ||
+           (word == MYM_SPAN_CLOSED && open_with(own, class, span));
+    if (!kept)
+        record_of(span)->cached = false;
+    mym_thread_leave(own);
+    return kept;
 }
 
 void mym_spans_close_here(void)
 {
-    while (close_one(MYM_SPAN_CLASSES - 1) || close_one(0))
+    struct mym_cache *own = mym_thread_hold();
+
+    while (close_one(own, 0))
         ;
+    mym_thread_leave(own);
 }
 
 void mym_spans_close(struct mym_cache *cache)
 {
     for (unsigned class = 0; class < MYM_SPAN_CLASSES; class ++) {
-        void *word = word_at(cache, class);
+        void *word = mym_slot_of(cache, MYM_SLOTS + class);
 
         if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT)
             continue;
-        cache->slot[MYM_SLOTS + class] = MYM_SPAN_CLOSED;
+        mym_slot_set(cache, MYM_SLOTS + class, MYM_SPAN_CLOSED);
         mym_pages_unspare(mym_span_units(class));
         if (is_span(word))
             release(word);
@@ -144,7 +153,7 @@ size_t mym_spans_bytes(void)
 
     for (unsigned id = 0; id < __atomic_load_n(&mym_caches.top, __ATOMIC_RELAXED); id++)
         for (unsigned class = 0; class < MYM_SPAN_CLASSES; class ++)
-            if (is_span(word_at(mym_cache_of(id), class)))
+            if (is_span(mym_slot_of(mym_cache_of(id), MYM_SLOTS + class)))
                 units += mym_span_units(class);
     return units * MYM_UNIT;
 }

@@ -4,6 +4,13 @@
  * The thread finds its cache through initial-exec TLS; a pthread key returns the
  * contents when the thread ends and keeps the empty cache for the next one. Frees from
  * destructors that run later find no cache and go to the pool directly.
+ *
+ * The child of a fork has one thread and the caches of all. `user` tells which are whose;
+ * what the others hold goes back at the first look for idle memory, not at once: most
+ * children call exec. A cache may be copied in the midst of an operation, which is one
+ * store: it holds an object less, or a magazine less if its thread was in a slow path.
+ *
+ * Locking: mym_front_lock guards the lists and `user`.
  */
 #include "cache/cache.h"
 
@@ -20,29 +27,63 @@ static TLS enum state state;
 /* Laid out as struct rseq up to rseq_cs; cpu_id stays 0, the id that is closed here. */
 static TLS uint64_t stand_in[2];
 
+static TLS struct mym_cache *mine; /* also while mym_thread_own is NULL */
+
 static pthread_key_t key;
-static struct mym_cache *spare; /* caches of ended threads, chained through slot[0] */
+struct mym_cache *mym_thread_caches;
+static struct mym_cache *spares; /* without a thread, empty */
+static uint32_t process = 1; /* 1, in its child 2, ...: what `user` is compared with */
+static bool orphaned;        /* there are caches of threads that fork left behind */
 
 intptr_t mym_thread_stand_in(void)
 {
-    char *mine = (char *)stand_in;
+    char *place = (char *)stand_in;
 
     /* Else gcc folds the subtraction into an access that ld cannot relax (-flto). */
-    __asm__("" : "+r"(mine));
-    return mine - (char *)__builtin_thread_pointer();
+    __asm__("" : "+r"(place));
+    return place - (char *)__builtin_thread_pointer();
 }
 
-static void end_thread(void *mine)
+static void retire_locked(struct mym_cache *cache)
 {
-    struct mym_cache *ended = mine;
+    cache->user = 0;
+    cache->spare = spares;
+    spares = cache;
+}
 
+static void end_thread(void *cache)
+{
     state = ENDED;
-    mym_thread_own = NULL;
-    mym_thread_flush(ended);
+    mym_thread_own = mine = NULL;
+    mym_thread_flush(cache);
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    ended->slot[0] = (void **)spare;
-    spare = ended;
+    retire_locked(cache);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+}
+
+void mym_thread_collect(void)
+{
+    if (!__atomic_load_n(&orphaned, __ATOMIC_RELAXED))
+        return;
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    __atomic_store_n(&orphaned, false, __ATOMIC_RELAXED);
+    for (struct mym_cache *cache = mym_thread_caches; cache != NULL;
+         cache = cache->next)
+        if (cache->user != 0 && cache->user != process) {
+            mym_thread_flush(cache);
+            retire_locked(cache);
+        }
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+}
+
+void mym_thread_fork_child(void)
+{
+    if (mym_thread_caches == NULL)
+        return;
+    process++;
+    orphaned = true;
+    if (mine != NULL)
+        mine->user = process;
 }
 
 bool mym_thread_init(void)
@@ -50,30 +91,41 @@ bool mym_thread_init(void)
     return pthread_key_create(&key, end_thread) == 0;
 }
 
-static MYM_COLD struct mym_cache *open_thread(void)
+/* A cache that nobody uses, or a new one. NULL: no memory. */
+static struct mym_cache *find_cache(void)
 {
-    struct mym_cache *mine;
+    struct mym_cache *cache;
 
-    state = OPENING; /* pthread_setspecific may allocate: it then does without */
+    mym_thread_collect();
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    mine = spare;
-    if (mine != NULL)
-        spare = (struct mym_cache *)mine->slot[0];
-    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-    if (mine != NULL)
-        mine->slot[0] = MYM_CLOSED;
-    else
-        mine = mym_cache_make();
-    if (mine == NULL || pthread_setspecific(key, mine) != 0) {
-        state = NEW;
-        return NULL;
+    cache = spares;
+    if (cache != NULL) {
+        spares = cache->spare;
+    } else if ((cache = mym_cache_make()) != NULL) {
+        cache->next = mym_thread_caches;
+        mym_thread_caches = cache;
     }
-    mym_thread_own = mine;
-    state = OPEN;
-    return mine;
+    if (cache != NULL)
+        cache->user = process;
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    return cache;
 }
 
-struct mym_cache *mym_thread_cache(void)
+static MYM_COLD void open_thread(void)
 {
-    return state == OPEN ? mym_thread_own : state == NEW ? open_thread() : NULL;
+    state = OPENING; /* pthread_setspecific may allocate: it then does without */
+    mine = find_cache();
+    if (mine != NULL && pthread_setspecific(key, mine) != 0) {
+        end_thread(mine);
+        mine = NULL;
+    }
+    mym_thread_own = mine;
+    state = mine != NULL ? OPEN : NEW;
+}
+
+struct mym_cache *mym_thread_enter(void)
+{
+    if (state == NEW)
+        open_thread();
+    return mym_thread_hold();
 }

@@ -1,52 +1,77 @@
 /*
  * arena.c - the pools that a group of CPUs shares, and all of them.
+ *
+ * The first arena is part of the library, the others are made at start: a free finds a
+ * pool whatever memory there is, and fork locks the same pools that it unlocks.
  */
 #include "heap/meta.h"
 #include "pool/pool.h"
+#include "pool/topology.h"
 
 /* Objects that the first miss of a pool moves; doubles with each. */
 #define BATCH_FIRST 8u
 
+static struct mym_arena first_arena;
+static uint8_t arena_of[MYM_MAX_CPUS];
+
 unsigned mym_arena_count = 1;
-unsigned mym_arena_group = MYM_MAX_CPUS;
-struct mym_arena *_Atomic mym_arenas[MYM_MAX_ARENAS];
+struct mym_arena *mym_arenas[MYM_MAX_ARENAS] = {&first_arena};
 
-static MYM_SLOW struct mym_arena *make_arena(unsigned index)
+static void init_arena(struct mym_arena *arena, unsigned index)
 {
-    struct mym_arena *none = NULL;
-    struct mym_arena *arena = mym_meta_take(sizeof *arena, 128);
-
-    if (arena == NULL)
-        return NULL;
     for (unsigned class = 0; class < MYM_CLASSES; class ++) {
+        unsigned capacity = mym_classes[class].capacity;
+
         arena->pool[class].class = (uint8_t) class;
         arena->pool[class].arena = (uint8_t)index;
-        arena->pool[class].batch = BATCH_FIRST < mym_classes[class].capacity
-                                       ? BATCH_FIRST
-                                       : mym_classes[class].capacity;
+        arena->pool[class].batch =
+            (uint16_t)(BATCH_FIRST < capacity ? BATCH_FIRST : capacity);
     }
-    /* A loser's block is lost: it happens at most once per arena and thread. */
-    if (!atomic_compare_exchange_strong(&mym_arenas[index], &none, arena))
-        return none;
-    return arena;
 }
 
-struct mym_pool *mym_pool_of(unsigned id, unsigned class)
+void mym_arenas_init(void)
 {
-    unsigned index = mym_arena_count == 1 ? 0 : id / mym_arena_group % mym_arena_count;
-    struct mym_arena *arena = mym_arenas[index];
+    init_arena(&first_arena, 0);
+}
 
-    if (MYM_UNLIKELY(arena == NULL) && (arena = make_arena(index)) == NULL)
-        return NULL;
-    return &arena->pool[class];
+void mym_arenas_start(unsigned together)
+{
+    unsigned want, count = 1;
+
+    if (together >= MYM_TOGETHER_ALL)
+        return;
+    want = mym_topology_read("/sys/devices/system", together, arena_of);
+    for (; count < want; count++) {
+        mym_arenas[count] = mym_meta_take(sizeof *mym_arenas[count], 128);
+        if (mym_arenas[count] == NULL) /* fewer will do */
+            break;
+        init_arena(mym_arenas[count], count);
+    }
+    for (unsigned cpu = 0; cpu < MYM_MAX_CPUS; cpu++)
+        arena_of[cpu] = (uint8_t)(arena_of[cpu] % count);
+    mym_arena_count = count;
+}
+
+struct mym_pool *mym_pool_of(unsigned cpu, unsigned class)
+{
+    return &mym_arenas[arena_of[cpu % MYM_MAX_CPUS]]->pool[class];
+}
+
+struct mym_pool *mym_pool_owner(unsigned class, const void *object)
+{
+    uint32_t unit = mym_unit_of(object);
+    unsigned arena = 0;
+
+    if (mym_arena_count > 1 && mym_heap.class[unit] == class)
+        arena = mym_heap.units[mym_heap.units[unit].first].arena;
+    return &mym_arenas[arena]->pool[class];
 }
 
 void mym_pools_each(void (*visit)(struct mym_pool *pool, void *context), void *context)
 {
     for (unsigned i = 0; i < mym_arena_count; i++)
-        if (mym_arenas[i] != NULL)
-            for (unsigned class = 1; class < mym_class_count; class ++)
-                visit(&mym_arenas[i]->pool[class], context);
+        for (unsigned class = 1; class < mym_class_count; class ++)
+            visit(&mym_arenas[i]->pool[class], context);
 }
 
 static void lock_visit(struct mym_pool *pool, void *prepare)

@@ -6,16 +6,19 @@
 #include "base/check.h"
 #include "heap/meta.h"
 
-struct mym_no_magazine mym_closed_magazine = {NULL, MYM_CEILING};
-struct mym_no_magazine mym_none_magazine = {NULL, MYM_CEILING};
+struct mym_no_magazine mym_closed_magazine = {MYM_FLOOR(&mym_closed_magazine),
+                                              MYM_CEILING};
+struct mym_no_magazine mym_none_magazine = {MYM_FLOOR(&mym_none_magazine), MYM_CEILING};
 
 struct mym_magazine *mym_magazine_make(unsigned class)
 {
     size_t bytes = mym_magazine_bytes(class);
     struct mym_magazine *magazine = mym_meta_take(bytes, bytes);
 
-    if (magazine != NULL)
+    if (magazine != NULL) {
+        magazine->floor = MYM_FLOOR(&magazine->floor);
         mym_magazine_set_capacity(magazine, mym_classes[class].capacity);
+    }
     return magazine;
 }
 

@@ -6,10 +6,12 @@
  *   +------+---------------+-------+-------+-----+---------------+---------+
  *   | next | used capacity | floor | e[0]  | ... | e[capacity-1] | ceiling |
  *   +------+---------------+-------+-------+-----+---------------+---------+
- *                            NULL      ^ top: the first entry that is not in use     1
+ *                         &floor + 1   ^ top: the first entry that is not in use     1
  *
  * A slot of a cache holds nothing but `top`. Pop finds the floor when there is nothing
- * left, push the ceiling when there is no room: the walls need no count and no mask.
+ * left, push the ceiling when there is no room: the walls need no count and no mask. Walls
+ * are odd, objects are not. The floor is its own address, for pop asks for the line that
+ * the next pop returns: NULL is no page, and some CPUs search for it each time.
  * The block, and with it the number of objects, follows from top by rounding down.
  *
  * A magazine belongs to one slot, or to one depot, or to one thread in a slow path.
@@ -23,11 +25,17 @@ struct mym_magazine {
     struct mym_magazine *next; /* in a depot */
     uint16_t used;             /* in a depot: objects in it */
     uint16_t capacity;         /* entries below the ceiling */
-    void *floor;               /* NULL */
+    void *floor;               /* MYM_FLOOR of itself */
     void *entry[];
 };
 
-#define MYM_CEILING ((void *)1)
+#define MYM_CEILING      ((void *)1)
+#define MYM_FLOOR(place) ((void *)((char *)(place) + 1))
+
+MYM_INLINE bool mym_is_wall(const void *entry)
+{
+    return (uintptr_t)entry & 1;
+}
 
 /* A magazine without room: the floor and the ceiling touch. */
 struct mym_no_magazine {

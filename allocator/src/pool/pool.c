@@ -194,15 +194,22 @@ static struct mym_magazine *pop_excess(struct mym_pool *pool)
     return has_room(pool, 0) ? NULL : pop_loaded(pool);
 }
 
+/* The pool of the same class so many arenas further. */
+static struct mym_pool *beside(const struct mym_pool *pool, unsigned distance)
+{
+    unsigned arena = (pool->arena + distance) % mym_arena_count;
+
+    return &mym_arenas[arena]->pool[pool->class];
+}
+
 /* A loaded magazine that another arena can spare. */
 static struct mym_magazine *borrow(struct mym_pool *pool)
 {
     for (unsigned i = 1; i < mym_arena_count; i++) {
-        struct mym_arena *arena = mym_arenas[(pool->arena + i) % mym_arena_count];
-        struct mym_pool *other = arena == NULL ? NULL : &arena->pool[pool->class];
+        struct mym_pool *other = beside(pool, i);
         struct mym_magazine *magazine;
 
-        if (other == NULL || !mym_mutex_trylock(&other->lock, MYM_RANK_POOL))
+        if (!mym_mutex_trylock(&other->lock, MYM_RANK_POOL))
             continue;
         magazine = pop_loaded(other);
         UNLOCK(other);
@@ -335,6 +342,14 @@ void *mym_pool_take(struct mym_pool *pool)
     LOCK(pool);
     mym_slabs_carve(pool, &object, 1, true);
     UNLOCK(pool);
+    /* No memory for a slab: others may have free slots. */
+    for (unsigned i = 1; object == NULL && i < mym_arena_count; i++) {
+        struct mym_pool *other = beside(pool, i);
+
+        LOCK(other);
+        mym_slabs_carve(other, &object, 1, false);
+        UNLOCK(other);
+    }
     return object;
 }
 
@@ -449,7 +464,8 @@ size_t mym_pool_verify(struct mym_pool *pool)
         expect(pool->slots == (uint64_t)pool->slabs * mym_classes[pool->class].objects,
                "slots of a pool do not add up");
     for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next, loaded++) {
-        bad += expect(m->used > 0 && m->used <= m->capacity && m->floor == NULL &&
+        bad += expect(m->used > 0 && m->used <= m->capacity &&
+                          m->floor == MYM_FLOOR(&m->floor) &&
                           m->entry[m->capacity] == MYM_CEILING,
                       "magazine in the depot is damaged");
         objects += m->used;

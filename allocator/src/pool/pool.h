@@ -58,14 +58,21 @@ struct mym_arena {
     struct mym_pool pool[MYM_CLASSES];
 };
 
-/* How the ids of caches map to arenas; set once at start. */
+/* All of them are made at start: from then on there are as many, each of them whole. */
 extern MYM_HIDDEN unsigned mym_arena_count;
-extern MYM_HIDDEN unsigned
-    mym_arena_group; /* neighbouring cache ids that share an arena */
-extern MYM_HIDDEN struct mym_arena *_Atomic mym_arenas[MYM_MAX_ARENAS];
+extern MYM_HIDDEN struct mym_arena *mym_arenas[MYM_MAX_ARENAS];
 
-/* The pool of a class for the cache with this id; makes the arena. NULL: no memory. */
-struct mym_pool *mym_pool_of(unsigned id, unsigned class);
+/* The first arena, before the heap serves its first object. */
+void mym_arenas_init(void);
+
+/* The others. together: so many CPUs share one, or MYM_TOGETHER_LLC (pool/topology.h). */
+void mym_arenas_start(unsigned together);
+
+/* The pool of a class for whoever runs on this CPU: a hint, any number will do. */
+struct mym_pool *mym_pool_of(unsigned cpu, unsigned class);
+
+/* The pool whose slabs an object of the class came from. */
+struct mym_pool *mym_pool_owner(unsigned class, const void *object);
 
 /*
  * A loaded magazine for an empty one (NULL: the pool finds one), for the cache with this

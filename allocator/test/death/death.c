@@ -2,8 +2,9 @@
  * death.c - misuse ends the program: SIGABRT and exactly one line that names the misuse
  * and the pointer. Each case runs in a child whose standard error is a pipe.
  *
- * "at reclaim": the allocator sees the misuse when the object's magazine goes back to
- * its slabs, so those cases trim after it. docs/design.md says which is which.
+ * Small objects: an object that is freed twice in a row is told at once; other misuse when
+ * the object's magazine goes back to its slabs, so those cases trim after it.
+ * docs/design.md says which is which.
  */
 #include "check.h"
 #include "family.h"
@@ -282,6 +283,26 @@ static void sized_foreign(void)
     family.free_sized(wrong(buffer), 256);
 }
 
+/* ---- the same object twice in a row, seen by the free itself ---- */
+
+static struct {
+    size_t size;
+    int before; /* other objects that are freed first */
+} at_once;
+
+static void twice_at_once(void)
+{
+    void *others[64], *p;
+
+    for (int i = 0; i < at_once.before; i++)
+        others[i] = take(at_once.size);
+    p = take(at_once.size);
+    for (int i = 0; i < at_once.before; i++)
+        free(others[i]);
+    free(p);
+    free(wrong(p));
+}
+
 static const struct death {
     const char *name;
     const char *what;
@@ -374,14 +395,19 @@ static int check_death(const struct death *death)
     return 1;
 }
 
+static void share_culprit(void)
+{
+    culprit =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(culprit != MAP_FAILED && is_mymalloc());
+}
+
 static void all_deaths(void)
 {
     const char *only = getenv("TEST_DEATH");
     int failed = 0, ran = 0;
 
-    culprit =
-        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(culprit != MAP_FAILED && is_mymalloc());
+    share_culprit();
     for (size_t i = 0; i < sizeof(deaths) / sizeof(*deaths); i++) {
         if (only && strcmp(only, deaths[i].name) != 0)
             continue;
@@ -389,6 +415,27 @@ static void all_deaths(void)
         ran++;
     }
     CHECKF(ran && !failed, "%d of %d deaths were not as they should be", failed, ran);
+}
+
+/* Objects of every class; and wherever in a magazine, or at its end, the first free is. */
+static void twice_in_a_row(void)
+{
+    const struct death death = {"twice_at_once", DOUBLE_FREE, twice_at_once};
+    int failed = 0;
+
+    share_culprit();
+    for (at_once.size = 1; at_once.size <= 131072;) {
+        void *p = malloc(at_once.size);
+
+        at_once.before = 0;
+        failed += check_death(&death);
+        at_once.size = malloc_usable_size(p) + 1;
+        free(p);
+    }
+    at_once.size = 1000;
+    for (at_once.before = 1; at_once.before < 40; at_once.before++)
+        failed += check_death(&death);
+    CHECKF(!failed, "%d were not as they should be", failed);
 }
 
 /* A dangling pointer may damage its object, never the allocator's records. */
@@ -416,6 +463,7 @@ static void use_after_free_is_contained(void)
 
 const struct test tests[] = {
     {"all_deaths", all_deaths},
+    {"twice_in_a_row", twice_in_a_row},
     {"use_after_free_is_contained", use_after_free_is_contained},
     {NULL, NULL},
 };
