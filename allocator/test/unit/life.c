@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -239,6 +241,135 @@ static void fork_with_threads(void)
         CHECK(!pthread_join(threads[i], NULL));
 }
 
+/* Threads that have freed objects of many sizes and then only wait. */
+enum { IDLE = 50 };
+static pthread_barrier_t rested, over;
+
+static void *free_and_rest(void *unused)
+{
+    for (size_t size = 16; size < 32768; size = size * 9 / 8) {
+        void *objects[64];
+
+        for (int i = 0; i < 64; i++)
+            objects[i] = malloc(size);
+        for (int i = 0; i < 64; i++)
+            free(objects[i]);
+    }
+    pthread_barrier_wait(&rested);
+    pthread_barrier_wait(&over);
+    return unused;
+}
+
+static size_t used_and_cached(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.fsmblks;
+}
+
+/* What the parent's threads had in their caches is the child's to use. */
+static void child_has_all_memory(void)
+{
+    pthread_t threads[IDLE];
+    size_t before;
+    pid_t child;
+
+    if (!is_mymalloc())
+        return;
+    malloc_trim(0);
+    before = used_and_cached();
+    pthread_barrier_init(&rested, NULL, IDLE + 1);
+    pthread_barrier_init(&over, NULL, IDLE + 1);
+    for (int i = 0; i < IDLE; i++)
+        CHECK(!pthread_create(&threads[i], NULL, free_and_rest, NULL));
+    pthread_barrier_wait(&rested);
+    child = fork();
+    if (!child) {
+        malloc_trim(0);
+        CHECKF(used_and_cached() <= before + ((size_t)1 << 20), "%zu -> %zu", before,
+               used_and_cached());
+        live_in_child(NULL, 0, 1);
+        _exit(0);
+    }
+    wait_for(child);
+    pthread_barrier_wait(&over);
+    for (int i = 0; i < IDLE; i++)
+        CHECK(!pthread_join(threads[i], NULL));
+    pthread_barrier_destroy(&rested);
+    pthread_barrier_destroy(&over);
+}
+
+/* ---- signals ---- */
+
+enum { OBJECT = 64 };
+static unsigned char *volatile handlers; /* the object that the handler has */
+static volatile int handled, damaged;
+
+static bool is_all(const unsigned char *object, int byte)
+{
+    for (int i = 0; i < OBJECT; i++)
+        if (object[i] != byte)
+            return false;
+    return true;
+}
+
+static void swap_object(int signal)
+{
+    (void)signal;
+    damaged += !is_all(handlers, 0xee);
+    free(handlers);
+    handlers = malloc(OBJECT);
+    memset(handlers, 0xee, OBJECT);
+    handled++;
+}
+
+/* Calls that neither empty nor overflow a magazine stay on the fast paths. */
+static void stay_inside(unsigned char **objects, int count, int rounds)
+{
+    while (rounds-- > 0) {
+        for (int i = 0; i < count; i++) {
+            objects[i] = malloc(OBJECT);
+            memset(objects[i], i, OBJECT);
+        }
+        for (int i = 0; i < count; i++) {
+            CHECK(is_all(objects[i], i));
+            free(objects[i]);
+        }
+    }
+}
+
+/*
+ * No object is handed out twice when a handler interrupts malloc or free. Only the fast
+ * paths: a handler that interrupts a slow path may wait for its own thread.
+ */
+static void handlers_get_their_own_objects(void)
+{
+    struct sigaction action = {.sa_handler = swap_object};
+    struct itimerval often = {{0, 53}, {0, 53}}, never = {{0, 0}, {0, 0}};
+    unsigned char *objects[40];
+    sigset_t alarms;
+    int wanted = is_slow() ? 20 : 2000;
+
+    if (!is_mymalloc())
+        return;
+    handlers = malloc(OBJECT);
+    memset(handlers, 0xee, OBJECT);
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    while (handled < wanted) {
+        stay_inside(objects, 40, 1); /* without signals: to the midst of a magazine */
+        stay_inside(objects, 20, 1);
+        setitimer(ITIMER_REAL, &often, NULL);
+        stay_inside(objects, 2, 500);
+        setitimer(ITIMER_REAL, &never, NULL);
+    }
+    sigprocmask(SIG_BLOCK, &alarms, NULL);
+    CHECKF(!damaged, "%d of %d objects of the handler were overwritten", damaged,
+           handled);
+    free(handlers);
+}
+
 /* A vfork child that only executes, as posix_spawn and system do. */
 static pid_t spawn_true(void)
 {
@@ -265,6 +396,8 @@ const struct test tests[] = {
     {"destructors_may_free", destructors_may_free},
     {"objects_outlive_threads", objects_outlive_threads},
     {"fork_with_threads", fork_with_threads},
+    {"child_has_all_memory", child_has_all_memory},
+    {"handlers_get_their_own_objects", handlers_get_their_own_objects},
     {"vfork_and_exec", vfork_and_exec},
     {NULL, NULL},
 };
