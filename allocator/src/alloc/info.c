@@ -8,6 +8,11 @@
 
 #include <string.h>
 
+static size_t less(size_t from, size_t what)
+{
+    return from > what ? from - what : 0;
+}
+
 static void add_pool(struct mym_pool *pool, void *context)
 {
     struct mym_info *info = context;
@@ -21,7 +26,7 @@ static void add_pool(struct mym_pool *pool, void *context)
     class->depot += pool->loaded_objects;
     class->misses += pool->misses;
     class->overflows += pool->overflows;
-    info->small_used += (size_t)(pool->slots - pool->free) * size;
+    info->small_used += (size_t)(pool->slots - pool->free) * size; /* or cached */
     info->small_free += (size_t)pool->free * size;
     info->cached += pool->loaded_objects * size;
     mym_mutex_unlock(&pool->lock, MYM_RANK_POOL);
@@ -30,22 +35,23 @@ static void add_pool(struct mym_pool *pool, void *context)
 void mym_info_read(struct mym_info *info)
 {
     size_t slabs = 0, spans;
+    struct mym_class_info *class;
 
     memset(info, 0, sizeof *info);
     if (!mym_start())
         return;
     mym_pools_each(add_pool, info);
     info->pages = mym_pages_info();
-    for (unsigned class = 1; class < mym_class_count; class ++)
-        slabs += info->class[class].slabs * mym_classes[class].units * MYM_UNIT;
-    /* Read one after the other while others allocate: the difference may be off. */
-    if (info->pages.mapped > info->pages.free + slabs)
-        info->large = info->pages.mapped - info->pages.free - slabs;
-    spans = mym_spans_bytes();
-    info->large -= spans < info->large ? spans : info->large;
-    info->cached_spans = spans;
+    for (unsigned i = 1; i < mym_class_count; i++) {
+        class = &info->class[i];
+        class->out = less(class->slots - class->free, class->depot);
+        slabs += class->slabs * mym_classes[i].units * MYM_UNIT;
+    }
+    info->cached += mym_cache_bytes(&spans);
+    info->large = less(info->pages.mapped, info->pages.free + slabs + spans);
     info->huge = mym_mapping_total(&info->huges);
-    info->cached += mym_cache_bytes();
+    info->small_used = less(info->small_used, info->cached);
+    info->cached += spans;
     info->meta = mym_meta_bytes();
 }
 
@@ -54,8 +60,7 @@ size_t mym_idle_bytes(void)
     struct mym_info info;
 
     mym_info_read(&info);
-    return info.pages.free + info.pages.idle + info.pages.spare + info.cached +
-           info.cached_spans;
+    return info.pages.free + info.pages.idle + info.pages.spare + info.cached;
 }
 
 static void verify_pool(struct mym_pool *pool, void *bad)

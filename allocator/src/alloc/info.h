@@ -10,21 +10,25 @@
 struct mym_class_info {
     size_t slabs, slots, free; /* free: in slabs */
     size_t depot;              /* objects in depots */
+    size_t out;                /* handed out, or in a cache */
     uint64_t misses, overflows;
 };
 
 struct mym_info {
     struct mym_pages_info pages;
     struct mym_class_info class[MYM_CLASSES];
-    size_t small_used;   /* bytes handed out in objects of size classes, or cached */
-    size_t small_free;   /* bytes of free slots in slabs */
-    size_t cached;       /* bytes in caches and depots */
-    size_t cached_spans; /* bytes in large spans that caches hold */
-    size_t large;        /* bytes in large spans */
-    size_t huge, huges;  /* bytes in own mappings, and how many */
-    size_t meta;         /* bytes of the allocator's own records */
+    size_t small_used;  /* bytes handed out in objects of size classes */
+    size_t small_free;  /* bytes of free slots in slabs */
+    size_t cached;      /* bytes in caches and depots, of large spans too */
+    size_t large;       /* bytes in large spans */
+    size_t huge, huges; /* bytes in own mappings, and how many */
+    size_t meta;        /* bytes of the allocator's own records */
 };
 
+/*
+ * Beside other threads no moment has all of these: pools, caches and pages are read one
+ * after the other. No number is negative for it; a difference that would be is 0.
+ */
 void mym_info_read(struct mym_info *info);
 
 /* Check every invariant that a walk can see; violations are told one a line. */

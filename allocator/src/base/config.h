@@ -23,7 +23,7 @@
 #define MYM_CLASS_MAX 131072u /* largest size that has a size class */
 #define MYM_CLASSES   80u     /* upper bound; class 0 means "no size class" */
 
-#define MYM_SPAN_MAX  ((size_t)4 << 20) /* largest object that a cache may hold */
+#define MYM_SPAN_MAX ((size_t)4 << 20) /* largest object that a cache may hold */
 
 #define MYM_HUGE_MIN \
     ((size_t)32 << 20) /* from here on an own mapping, so mremap works */

@@ -387,16 +387,21 @@ static size_t bytes_in(const struct mym_cache *cache)
     return bytes;
 }
 
-size_t mym_cache_bytes(void)
+size_t mym_cache_bytes(size_t *spans)
 {
     size_t bytes = 0;
 
+    *spans = 0;
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < mym_caches.top; id++)
+    for (unsigned id = 0; id < mym_caches.top; id++) {
         bytes += bytes_in(mym_cache_of(id));
+        *spans += mym_spans_in(mym_cache_of(id));
+    }
     for (const struct mym_cache *cache = mym_thread_caches; cache != NULL;
-         cache = cache->next)
+         cache = cache->next) {
         bytes += bytes_in(cache);
+        *spans += mym_spans_in(cache);
+    }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
     return bytes;
 }

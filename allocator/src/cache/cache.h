@@ -107,8 +107,8 @@ void mym_cache_upkeep(void);
 /* Called by upkeep once a second, no lock held; set at start, NULL: nothing. */
 extern MYM_HIDDEN void (*mym_cache_each_second)(void);
 
-/* Bytes of objects in caches, about. */
-size_t mym_cache_bytes(void);
+/* Bytes of objects in caches, and of spans, about. */
+size_t mym_cache_bytes(size_t *spans);
 size_t mym_cache_verify(void);
 void mym_cache_fork(bool prepare);
 void mym_cache_fork_child(void);
@@ -150,7 +150,7 @@ bool mym_span_push(unsigned class, void *span); /* false: no room here */
 void mym_spans_close_here(void);
 /* The same for a cache that the caller has for himself. */
 void mym_spans_close(struct mym_cache *cache);
-size_t mym_spans_bytes(void);
+size_t mym_spans_in(const struct mym_cache *cache); /* bytes, about */
 
 /* A slot that may be read by others meanwhile: statistics, and fork, which copies it. */
 MYM_INLINE void **mym_slot_of(const struct mym_cache *cache, size_t index)

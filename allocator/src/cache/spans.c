@@ -147,13 +147,12 @@ void mym_spans_close(struct mym_cache *cache)
     }
 }
 
-size_t mym_spans_bytes(void)
+size_t mym_spans_in(const struct mym_cache *cache)
 {
     size_t units = 0;
 
-    for (unsigned id = 0; id < __atomic_load_n(&mym_caches.top, __ATOMIC_RELAXED); id++)
-        for (unsigned class = 0; class < MYM_SPAN_CLASSES; class ++)
-            if (is_span(mym_slot_of(mym_cache_of(id), MYM_SLOTS + class)))
-                units += mym_span_units(class);
+    for (unsigned class = 0; class < MYM_SPAN_CLASSES; class ++)
+        if (is_span(mym_slot_of(cache, MYM_SLOTS + class)))
+            units += mym_span_units(class);
     return units * MYM_UNIT;
 }

@@ -110,8 +110,7 @@ struct mallinfo2 mym_face_mallinfo2(void)
     out.hblkhd = info.huge;
     out.smblks = info.cached == 0 ? 0 : 1;
     out.fsmblks = info.cached;
-    out.uordblks = info.large +
-                   (info.small_used > info.cached ? info.small_used - info.cached : 0);
+    out.uordblks = info.large + info.small_used;
     out.fordblks = out.arena - (out.uordblks < out.arena ? out.uordblks : out.arena);
     out.keepcost = info.pages.dirty;
     return out;
@@ -162,8 +161,7 @@ void mym_face_stats(void)
     mym_info_read(&info);
     say("mymalloc: front end %s\n", mym_mode_name());
     say("%-34s %12.2f MiB\n", "heap mapped", (double)info.pages.mapped / mib);
-    say("%-34s %12.2f MiB\n", "  small objects in use",
-        (double)(info.small_used - info.cached) / mib);
+    say("%-34s %12.2f MiB\n", "  small objects in use", (double)info.small_used / mib);
     say("%-34s %12.2f MiB\n", "  cached for reuse", (double)info.cached / mib);
     say("%-34s %12.2f MiB\n", "  free slots in slabs", (double)info.small_free / mib);
     say("%-34s %12.2f MiB\n", "  large objects", (double)info.large / mib);
@@ -183,8 +181,8 @@ void mym_face_stats(void)
 
         if (class->misses + class->overflows + class->slots > 0)
             say("%8u %8zu %10zu %10zu %10zu %10llu %10llu\n", mym_classes[i].size,
-                class->slabs, class->slots - class->free - class->depot, class->depot,
-                class->free, (unsigned long long)class->misses,
+                class->slabs, class->out, class->depot, class->free,
+                (unsigned long long)class->misses,
                 (unsigned long long)class->overflows);
     }
 }

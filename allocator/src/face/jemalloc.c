@@ -7,6 +7,8 @@
  */
 #include "face/family.h"
 
+#include "os/os.h"
+
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -88,7 +90,19 @@ EXPORT void sdallocx(void *ptr, size_t size, int flags)
     mym_free_sized(ptr, alignment_of(flags), size);
 }
 
+/* The usable size that mallocx would give; 0: no object can be that large. */
 EXPORT size_t nallocx(size_t size, int flags)
 {
-    return alignment_of(flags) == MYM_ALIGNMENT ? mym_good_size(size) : 0;
+    size_t alignment = alignment_of(flags);
+    unsigned class;
+
+    if (!mym_start() || size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
+        return 0;
+    if (alignment == MYM_ALIGNMENT)
+        return mym_good_size(size);
+    class = mym_class_of_aligned(alignment, size);
+    if (class != 0)
+        return mym_classes[class].size;
+    return alignment <= mym_os_page() ? mym_large_good_size(size)
+                                      : (size + MYM_UNIT - 1) & ~(MYM_UNIT - 1);
 }

@@ -3,6 +3,8 @@
 #include "family.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -129,6 +131,87 @@ static void stats_are_told(void)
     close(saved);
 }
 
+/* ---- beside other threads ---- */
+
+static atomic_bool stop;
+
+static void *churn(void *argument)
+{
+    enum { HELD = 300 };
+    void *held[HELD];
+
+    while (!stop) { /* now all is in slabs, now in use, now cached */
+        for (int i = 0; i < HELD; i++)
+            held[i] = malloc((size_t)(i % 3) * 500);
+        for (int i = 0; i < HELD; i++)
+            free(held[i]);
+        malloc_trim(0);
+    }
+    return argument;
+}
+
+/* No number in the text is absurd; the heap of this program is far below 4 GiB. */
+static void check_numbers(FILE *stream)
+{
+    char line[256];
+
+    rewind(stream);
+    while (fgets(line, sizeof(line), stream))
+        for (const char *at = line; (at = strpbrk(at, "-0123456789")) != NULL;) {
+            char *end;
+            double value = strtod(at, &end);
+
+            CHECKF(value > -10 && value < 1e12, "%s", line);
+            at = end > at ? end : at + 1;
+        }
+}
+
+static void numbers_stay_sane(void)
+{
+    pthread_t threads[4];
+    FILE *stream = tmpfile();
+    int saved = dup(STDERR_FILENO), rounds = is_slow() ? 20 : 8000;
+
+    if (!is_mymalloc())
+        return;
+    CHECK(stream && saved >= 0);
+    stop = false;
+    for (int i = 0; i < 4; i++)
+        CHECK(!pthread_create(&threads[i], NULL, churn, NULL));
+    CHECK(dup2(fileno(stream), STDERR_FILENO) >= 0);
+    for (int i = 0; i < rounds; i++) {
+        struct mallinfo2 info = mallinfo2();
+
+        CHECK(info.uordblks < (size_t)1 << 32 && info.fordblks < (size_t)1 << 32);
+        malloc_stats();
+    }
+    CHECK(dup2(saved, STDERR_FILENO) >= 0);
+    close(saved);
+    stop = true;
+    for (int i = 0; i < 4; i++)
+        CHECK(!pthread_join(threads[i], NULL));
+    check_numbers(stream);
+    fclose(stream);
+}
+
+/* An object in a cache is free, whoever's cache it is. */
+static void cached_is_not_used(void)
+{
+    size_t before = mallinfo2().uordblks, after;
+    void *held[60];
+
+    if (!is_mymalloc())
+        return;
+    for (size_t size = 16; size <= 20000; size = size * 5 / 4) {
+        for (int i = 0; i < 60; i++)
+            held[i] = malloc(size);
+        for (int i = 0; i < 60; i++)
+            free(held[i]);
+    }
+    after = mallinfo2().uordblks;
+    CHECKF(after <= before + 4096, "%zu -> %zu", before, after);
+}
+
 static void mallopt_answers(void)
 {
     CHECK(mallopt(M_TRIM_THRESHOLD, 64 << 20) == 1);
@@ -143,6 +226,8 @@ const struct test tests[] = {
     {"trim_gives_memory_back", trim_gives_memory_back},
     {"malloc_info_is_xml", malloc_info_is_xml},
     {"stats_are_told", stats_are_told},
+    {"numbers_stay_sane", numbers_stay_sane},
+    {"cached_is_not_used", cached_is_not_used},
     {"mallopt_answers", mallopt_answers},
     {NULL, NULL},
 };

@@ -58,6 +58,9 @@ static void objects_are_aligned_and_zeroed(void)
 
             CHECK(p && (uintptr_t)p % ((size_t)1 << lg) == 0);
             CHECK(je.sallocx(p, lg) >= sizes[i]);
+            CHECKF(je.nallocx(sizes[i], lg) == je.sallocx(p, lg),
+                   "%zu bytes at 1 << %d: %zu told, %zu given", sizes[i], lg,
+                   je.nallocx(sizes[i], lg), je.sallocx(p, lg));
             memset(p, 0xff, sizes[i]);
             je.dallocx(p, lg);
             p = je.mallocx(sizes[i], lg | ZERO);
