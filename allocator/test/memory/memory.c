@@ -5,6 +5,7 @@
  */
 #include "check.h"
 #include "family.h"
+#include "proc.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,22 +14,6 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
-
-/* A field of /proc/self/status in KiB. Read without stdio, so as not to allocate. */
-static size_t status_kib(const char *field)
-{
-    char text[4096];
-    FILE *file = fopen("/proc/self/status", "r");
-    size_t value = 0;
-
-    CHECK(file);
-    while (fgets(text, sizeof(text), file))
-        if (!strncmp(text, field, strlen(field)) && text[strlen(field)] == ':')
-            value = strtoul(text + strlen(field) + 1, NULL, 10);
-    fclose(file);
-    CHECKF(value, "no %s", field);
-    return value;
-}
 
 static void *map(size_t bytes)
 {
@@ -54,20 +39,12 @@ static void trivial(void)
 /* Small objects of one size in many pages: how many mappings they take. */
 static void mappings(void)
 {
-    size_t bytes = (size_t)env_number("TEST_MIB", 512) << 20, count = bytes / 128,
-           lines = 0;
+    size_t bytes = (size_t)env_number("TEST_MIB", 512) << 20, count = bytes / 128;
     void **objects = map(count * sizeof(*objects));
-    FILE *file;
-    int byte;
 
     for (size_t i = 0; i < count; i++)
         objects[i] = memset(malloc(100 + i % 28), 1, 100);
-    file = fopen("/proc/self/maps", "r");
-    CHECK(file);
-    while ((byte = getc(file)) != EOF)
-        lines += byte == '\n';
-    fclose(file);
-    printf("mappings %zu\n", lines);
+    printf("mappings %zu\n", mapping_count());
     for (size_t i = 0; i < count; i++)
         free(objects[i]);
     munmap(objects, count * sizeof(*objects));

@@ -1,0 +1,123 @@
+/* proc.c - /proc/self, read line by line through a buffer of its own. */
+#include "proc.h"
+
+#include "check.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+struct reader {
+    int file;
+    size_t at, end;
+    char room[8192], line[512]; /* what is longer than a line is cut */
+};
+
+static void open_proc(struct reader *reader, const char *path)
+{
+    reader->file = open(path, O_RDONLY | O_CLOEXEC);
+    reader->at = reader->end = 0;
+    CHECKF(reader->file >= 0, "%s", path);
+}
+
+/* NULL at the end, where the file is closed. */
+static const char *next_line(struct reader *reader)
+{
+    size_t length = 0;
+
+    for (;;) {
+        if (reader->at == reader->end) {
+            ssize_t got = read(reader->file, reader->room, sizeof(reader->room));
+
+            if (got <= 0) {
+                close(reader->file);
+                return NULL;
+            }
+            reader->at = 0;
+            reader->end = (size_t)got;
+        }
+        reader->line[length] = reader->room[reader->at++];
+        if (reader->line[length] == '\n')
+            break;
+        length += length < sizeof(reader->line) - 1;
+    }
+    reader->line[length] = '\0';
+    return reader->line;
+}
+
+/* The number of a line "Field:   123 kB"; -1: another line. */
+static long value_of(const char *line, const char *field)
+{
+    size_t length = strlen(field);
+
+    return strncmp(line, field, length) == 0 && line[length] == ':'
+               ? (long)strtoul(line + length + 1, NULL, 10)
+               : -1;
+}
+
+size_t status_kib(const char *field)
+{
+    struct reader reader;
+    const char *line;
+    long value = -1;
+
+    open_proc(&reader, "/proc/self/status");
+    while ((line = next_line(&reader)) != NULL)
+        value = value_of(line, field) >= 0 ? value_of(line, field) : value;
+    CHECKF(value >= 0, "no %s", field);
+    return (size_t)value;
+}
+
+size_t mapping_count(void)
+{
+    struct reader reader;
+    size_t lines = 0;
+
+    open_proc(&reader, "/proc/self/maps");
+    while (next_line(&reader) != NULL)
+        lines++;
+    return lines;
+}
+
+/* "from-to rights ...": the first line of a mapping. */
+static int reads_range(const char *line, uintptr_t *from, uintptr_t *to)
+{
+    char *end;
+
+    *from = strtoul(line, &end, 16);
+    if (end == line || *end != '-')
+        return 0;
+    *to = strtoul(end + 1, &end, 16);
+    return *end == ' ';
+}
+
+size_t smaps_kib(const char *field, const void *start, size_t bytes)
+{
+    uintptr_t from = 0, to = 0;
+    struct reader reader;
+    const char *line;
+    size_t sum = 0;
+
+    open_proc(&reader, "/proc/self/smaps");
+    while ((line = next_line(&reader)) != NULL)
+        if (!reads_range(line, &from, &to) && value_of(line, field) > 0 &&
+            to > (uintptr_t)start && from < (uintptr_t)start + bytes)
+            sum += (size_t)value_of(line, field);
+    return sum;
+}
+
+int has_vm_flag(const void *address, const char *flag)
+{
+    uintptr_t from = 0, to = 0;
+    struct reader reader;
+    const char *line;
+    int found = 0;
+
+    open_proc(&reader, "/proc/self/smaps");
+    while ((line = next_line(&reader)) != NULL)
+        if (!reads_range(line, &from, &to) && strncmp(line, "VmFlags:", 8) == 0 &&
+            (uintptr_t)address >= from && (uintptr_t)address < to)
+            for (const char *at = line + 8; *at != '\0'; at++)
+                found |= *at == ' ' && strncmp(at + 1, flag, 2) == 0;
+    return found;
+}

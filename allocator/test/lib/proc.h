@@ -1,0 +1,22 @@
+/* proc.h - what the kernel says of this process. Nothing here allocates. */
+#ifndef TEST_PROC_H
+#define TEST_PROC_H
+
+#include <stddef.h>
+
+/* A field of /proc/self/status, such as "VmHWM", in KiB; the test fails without it. */
+size_t status_kib(const char *field);
+
+/* Lines of /proc/self/maps. */
+size_t mapping_count(void);
+
+/*
+ * Sum of a field of /proc/self/smaps, such as "AnonHugePages", in KiB, over the mappings
+ * that lie in [start, start + bytes) in part.
+ */
+size_t smaps_kib(const char *field, const void *start, size_t bytes);
+
+/* The mapping that holds the address has this two-letter flag ("hg", "lo", ...). */
+int has_vm_flag(const void *address, const char *flag);
+
+#endif
