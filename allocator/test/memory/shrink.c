@@ -111,8 +111,8 @@ static void spans_shrink(void)
 
 static void spans_shrink_by_steps(void)
 {
-    static const size_t to[] = {19 * MIB, 9 * MIB, 3 * MIB, 300 << 10, 100 << 10,
-                                5000,     0};
+    static const size_t to[] = {19 * MIB,  9 * MIB, 3 * MIB, 300 << 10,
+                                100 << 10, 5000,    0};
 
     shrinks(is_slow() ? 4 : 8, 24 * MIB, to);
 }

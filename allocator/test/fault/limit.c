@@ -1,0 +1,216 @@
+/*
+ * limit.c - MYMALLOC_LIMIT and realloc: growth in place respects it, what shrinks is served
+ * at it, and what is charged is exact after any number of resizes.
+ */
+#include "check.h"
+#include "family.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MIB    ((size_t)1 << 20)
+#define KIB    ((size_t)1 << 10)
+#define BLOCKS 4096
+
+static size_t limit; /* TEST_LIMIT, the same as MYMALLOC_LIMIT */
+
+static void *blocks[BLOCKS];
+
+/* Take objects of a size until there is no more; their number. */
+static unsigned fill_up(size_t size)
+{
+    unsigned count = 0;
+
+    errno = 0;
+    while (count < BLOCKS && (blocks[count] = malloc(size)) != NULL)
+        count++;
+    CHECKF(count < BLOCKS && errno == ENOMEM, "%u objects of %zu, errno %d", count,
+           size, errno);
+    return count;
+}
+
+static void empty(unsigned count)
+{
+    while (count > 0)
+        free(blocks[--count]);
+}
+
+static size_t grow_until_refused(unsigned char **object, size_t size, size_t step)
+{
+    for (unsigned char *more; (more = realloc(*object, size + step)) != NULL;
+         size += step) {
+        *object = more;
+        CHECKF(size + step <= limit, "%zu MiB at a limit of %zu", (size + step) / MIB,
+               limit / MIB);
+    }
+    CHECK(errno == ENOMEM);
+    return size;
+}
+
+/* From a span, and from a mapping of its own; alone, and beside another. */
+static void growth_stops_at_the_limit(void)
+{
+    static const size_t from[] = {200 * KIB, 3 * MIB, 20 * MIB, 40 * MIB};
+
+    for (size_t i = 0; i < sizeof(from) / sizeof(*from); i++)
+        for (size_t beside = 0; beside <= 40 * MIB; beside += 20 * MIB) {
+            unsigned char *object = malloc(from[i]), *other = malloc(beside);
+            size_t got;
+
+            CHECK(object && other);
+            object[0] = 17;
+            got = grow_until_refused(&object, from[i], MIB + 100 * KIB);
+            CHECKF(got + beside <= limit, "%zu MiB beside %zu", got / MIB,
+                   beside / MIB);
+            /* A copy needs both places: from a span into a mapping. */
+            CHECKF(got >= (limit - beside) / 2 - 4 * MIB, "only %zu MiB beside %zu",
+                   got / MIB, beside / MIB);
+            CHECK(object[0] == 17);
+            free(object);
+            free(other);
+        }
+}
+
+/* The units behind it are free, and all the same more than may be in use. */
+static void growth_in_place_is_charged(void)
+{
+    unsigned char *first = malloc(16 * MIB), *second = malloc(16 * MIB);
+    unsigned char *third = malloc(16 * MIB), *outside, *grown;
+
+    CHECK(first && second && third);
+    free(second);
+    outside = malloc(60 * MIB); /* 92 MiB */
+    CHECK(outside);
+    grown = realloc(first, 22 * MIB);
+    CHECK(grown); /* 98 */
+    first = grown;
+    errno = 0;
+    CHECKF(!realloc(first, 31 * MIB) && errno == ENOMEM, "107 MiB at a limit of %zu",
+           limit / MIB);
+    free(outside);
+    grown = realloc(first, 31 * MIB);
+    CHECK(grown);
+    free(grown);
+    free(third);
+}
+
+/* What grows where it is has all the rest. */
+static void growth_reaches_the_limit(void)
+{
+    unsigned char *object = malloc(40 * MIB);
+    size_t got;
+
+    CHECK(object);
+    got = grow_until_refused(&object, 40 * MIB, 64 * KIB);
+    CHECKF(got + 4 * MIB >= limit, "%zu MiB at a limit of %zu", got / MIB, limit / MIB);
+    free(object);
+}
+
+/* Nothing is left, and an object is made smaller: no more than before is in use. */
+static void shrinking_is_served_at_the_limit(void)
+{
+    static const size_t to[] = {59 * MIB, 40 * MIB, 33 * MIB, 20 * MIB, 5 * MIB};
+    unsigned char *object = malloc(60 * MIB);
+    unsigned count = fill_up(64 * KIB);
+
+    CHECK(object);
+    memset(object, 9, 5 * MIB);
+    for (size_t i = 0; i < sizeof(to) / sizeof(*to); i++) {
+        unsigned char *less = realloc(object, to[i]);
+
+        CHECKF(less, "to %zu MiB at the limit", to[i] / MIB);
+        object = less;
+    }
+    for (size_t at = 0; at < 5 * MIB; at += 4093)
+        CHECK(object[at] == 9);
+    free(object);
+    empty(count);
+}
+
+static size_t draw_size(uint64_t *random)
+{
+    static const size_t most[] = {100 * KIB, MIB, 10 * MIB, 31 * MIB, 70 * MIB};
+
+    return 1 + next_random(random) % most[next_random(random) % 5];
+}
+
+/* Some of these are refused: they must leave no trace either. */
+static void play(uint64_t random, unsigned steps)
+{
+    static unsigned char *object[12];
+    static size_t size[12];
+
+    for (unsigned step = 0; step < steps; step++) {
+        unsigned i = (unsigned)(next_random(&random) % 12);
+        size_t wanted = draw_size(&random);
+        unsigned char *moved = next_random(&random) % 4 == 0
+                                   ? (free(object[i]), size[i] = 0, malloc(wanted))
+                                   : realloc(object[i], wanted);
+
+        if (size[i] == 0)
+            object[i] = NULL;
+        if (moved == NULL)
+            continue;
+        CHECKF(size[i] == 0 || moved[0] == (unsigned char)i, "object %u", i);
+        object[i] = moved;
+        size[i] = wanted;
+        moved[0] = moved[wanted - 1] = (unsigned char)i;
+    }
+    for (unsigned i = 0; i < 12; i++) {
+        free(object[i]);
+        object[i] = NULL;
+        size[i] = 0;
+    }
+}
+
+static void the_charge_is_exact(void)
+{
+    static const size_t sizes[] = {MIB, 5 * MIB, 33 * MIB};
+    unsigned first[3], now;
+
+    malloc_trim(0);
+    for (size_t i = 0; i < 3; i++) {
+        first[i] = fill_up(sizes[i]);
+        empty(first[i]);
+    }
+    for (unsigned round = 0; round < 8; round++) {
+        play(test_seed() + round, is_slow() ? 200 : 1500);
+        malloc_trim(0);
+        for (size_t i = 0; i < 3; i++) {
+            now = fill_up(sizes[i]);
+            empty(now);
+            CHECKF(now == first[i], "%u of %zu MiB, %u before round %u", now,
+                   sizes[i] / MIB, first[i], round);
+        }
+    }
+}
+
+static void with_limit(void (*run)(void))
+{
+    limit = (size_t)env_number("TEST_LIMIT", 0);
+    if (limit != 0)
+        run();
+    else
+        printf("SKIP: no TEST_LIMIT\n");
+}
+
+#define CASE(name)               \
+    static void run_##name(void) \
+    {                            \
+        with_limit(name);        \
+    }
+
+CASE(growth_stops_at_the_limit)
+CASE(growth_in_place_is_charged)
+CASE(growth_reaches_the_limit)
+CASE(shrinking_is_served_at_the_limit)
+CASE(the_charge_is_exact)
+
+const struct test tests[] = {
+    {"growth_stops_at_the_limit", run_growth_stops_at_the_limit},
+    {"growth_in_place_is_charged", run_growth_in_place_is_charged},
+    {"growth_reaches_the_limit", run_growth_reaches_the_limit},
+    {"shrinking_is_served_at_the_limit", run_shrinking_is_served_at_the_limit},
+    {"the_charge_is_exact", run_the_charge_is_exact},
+    {NULL, NULL},
+};
