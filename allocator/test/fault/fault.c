@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define SLOTS 300
@@ -169,25 +168,6 @@ static bool is_gated(void)
     if (!installed)
         printf("SKIP: seccomp filters are not allowed here\n");
     return installed;
-}
-
-/* In a child of its own, whose heap has not grown yet. */
-static void in_child(void (*run)(size_t), size_t argument)
-{
-    int status = 0;
-    pid_t child;
-
-    fflush(stdout);
-    child = fork();
-    if (!child) {
-        alarm(100);
-        run(argument);
-        fflush(stdout);
-        _exit(0);
-    }
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECKF(status == 0, "with argument %zu the child ended with 0x%x", argument,
-           (unsigned)status);
 }
 
 static void refuse_every(size_t every)

@@ -22,7 +22,6 @@ static __thread struct {
 
 #define THIS_ARCH AUDIT_ARCH_X86_64
 
-/* long gate_call(long number, const long arguments[6]) */
 __asm__(".text\n"
         ".globl gate_call\n"
         ".hidden gate_call, gate_passed\n"
@@ -85,29 +84,35 @@ static void arguments_of(const ucontext_t *context, long arguments[6])
 
 #endif
 
-long gate_call(long number, const long arguments[6]);
 extern const char gate_passed[];
 
-static bool is_refused(void)
+static bool is_refused(long number)
 {
-    if (!gate.counting)
+    if (!gate.counting || number == SYS_munmap)
         return false;
     gate.calls++;
     return (gate.every && gate.calls % gate.every == 0) || gate.calls == gate.at;
 }
+
+static long counted(long number, const long arguments[6], const void *at)
+{
+    (void)at;
+    if (is_refused(number)) {
+        gate.refused++;
+        return -ENOMEM;
+    }
+    return gate_call(number, arguments);
+}
+
+static gate_rule *rule = counted;
 
 static void on_call(int signal, siginfo_t *info, void *context)
 {
     long arguments[6];
 
     (void)signal;
-    if (is_refused()) {
-        gate.refused++;
-        *result_of(context) = -ENOMEM;
-        return;
-    }
     arguments_of(context, arguments);
-    *result_of(context) = gate_call(info->si_syscall, arguments);
+    *result_of(context) = rule(info->si_syscall, arguments, info->si_call_addr);
 }
 
 #define DATA(field)       (unsigned)offsetof(struct seccomp_data, field)
@@ -120,9 +125,10 @@ bool gate_install(void)
     const uint64_t passed = (uint64_t)(uintptr_t)gate_passed;
     struct sock_filter code[] = {
         LOAD(DATA(arch)),
-        EQUAL(THIS_ARCH, 0, 9),
+        EQUAL(THIS_ARCH, 0, 10),
         LOAD(DATA(nr)),
-        EQUAL(SYS_mmap, 3, 0),
+        EQUAL(SYS_mmap, 4, 0),
+        EQUAL(SYS_munmap, 3, 0),
         EQUAL(SYS_mremap, 2, 0),
         EQUAL(SYS_madvise, 1, 0),
         EQUAL(SYS_mprotect, 0, 4),
@@ -140,6 +146,12 @@ bool gate_install(void)
     return sigaction(SIGSYS, &action, NULL) == 0 &&
            prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+bool gate_install_rule(gate_rule *own)
+{
+    rule = own;
+    return gate_install();
 }
 
 void gate_refuse(unsigned every, unsigned at)

@@ -1,9 +1,9 @@
 /*
  * gate.h - make the kernel refuse memory at chosen calls, in any build of the allocator.
  *
- * A seccomp filter turns every mmap, mremap, madvise and mprotect of the process into
- * SIGSYS, wherever it is made; the handler refuses the call or makes it itself from the
- * one address that the filter lets through.
+ * A seccomp filter turns every mmap, munmap, mremap, madvise and mprotect of the process
+ * into SIGSYS, wherever it is made; the handler refuses the call, or makes it itself from
+ * the one address that the filter lets through, or does what another kernel would.
  */
 #ifndef FAULT_GATE_H
 #define FAULT_GATE_H
@@ -14,7 +14,18 @@
 bool gate_install(void);
 
 /*
- * Refuse calls of this thread: every so-many-th (0: none), or the at-th from now (0:
+ * The same with a rule of one's own in place of counting, for a kernel that is different:
+ * makes the call, or another one in its place; its result is the kernel's, an error number
+ * negated. `at` is the instruction that made the call.
+ */
+typedef long gate_rule(long number, const long arguments[6], const void *at);
+bool gate_install_rule(gate_rule *rule);
+
+/* The call itself, past the gate: for rules. */
+long gate_call(long number, const long arguments[6]);
+
+/*
+ * Refuse calls of this thread but for munmap: every so-many-th (0: none), or the at-th from now (0:
  * none). Both 0: let all pass, and count.
  */
 void gate_refuse(unsigned every, unsigned at);

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,6 +56,24 @@ double env_number(const char *name, double fallback)
 int is_slow(void)
 {
     return getenv("TEST_SLOW") != NULL;
+}
+
+void in_child(void (*run)(size_t), size_t argument)
+{
+    int status = 0;
+    pid_t child;
+
+    fflush(stdout);
+    child = fork();
+    if (!child) {
+        alarm(100);
+        run(argument);
+        fflush(stdout);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECKF(status == 0, "with argument %zu the child ended with 0x%x", argument,
+           (unsigned)status);
 }
 
 size_t resident_bytes(void)

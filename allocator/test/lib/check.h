@@ -66,6 +66,9 @@ double env_number(const char *name, double fallback);
 /* True under valgrind, qemu-user or a sanitizer: fewer repetitions, same checks. */
 int is_slow(void);
 
+/* Run it in a child, whose heap and limits are its own; the test fails if that does. */
+void in_child(void (*run)(size_t), size_t argument);
+
 /* Resident bytes of this process now. */
 size_t resident_bytes(void);
 
