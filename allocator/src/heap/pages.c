@@ -3,9 +3,9 @@
  *
  * What is free is in runs of three kinds (runs.c): dirty ones may be resident, clean ones
  * are not, gone ones are address space without a mapping. A request takes dirty memory
- * before clean, clean before a further mapping, and of each kind the shortest run that
- * fits, so that long runs survive (best fit; Wilson et al., 1995). Runs of one kind are
- * always coalesced: two of a kind never touch.
+ * before clean, clean before a stretch of both, that before a further mapping, and of each
+ * kind the shortest run that fits, so that long runs survive (best fit; Wilson et al.,
+ * 1995). Runs of one kind are always coalesced: two of a kind never touch.
  *
  * Taking and giving touch a constant number of records, whatever a span's length, but for
  * slabs, whose every unit names the first one.
@@ -96,27 +96,43 @@ static void cut(uint32_t run, uint32_t first, uint32_t length, bool dense)
         mym_runs_link(first + length, end - first - length, kind);
 }
 
+/* The same for a stretch that goes on through the runs behind; its dirty units. */
+static uint32_t cut_all(uint32_t run, uint32_t first, uint32_t length, bool dense)
+{
+    uint32_t end = first + length, dirty = 0;
+
+    while (first < end) {
+        uint32_t stop = run + mym_heap.units[run].length;
+
+        stop = stop < end ? stop : end;
+        dirty += mym_heap.units[run].kind == MYM_DIRTY ? stop - first : 0;
+        cut(run, first, stop - first, dense);
+        run = first = stop;
+    }
+    return dirty;
+}
+
 uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, bool dense,
                         bool *zeroed)
 {
-    uint32_t run, first = 0;
+    uint32_t run, first = 0, dirty;
 
     LOCK();
     if (mym_pages_in_use() + length > mym_pages.most)
         goto out;
-    *zeroed = false;
     first = mym_runs_find(MYM_DIRTY, length, align, &run);
-    if (first == 0) {
-        *zeroed = true;
+    if (first == 0)
         first = mym_runs_find(MYM_CLEAN, length, align, &run);
-    }
+    if (first == 0)
+        first = mym_runs_find_joined(length, align, &run);
     if (first == 0 && mym_region_grow(length + align - 1))
         first = mym_runs_find(MYM_CLEAN, length, align, &run);
     if (first == 0)
         goto out;
-    cut(run, first, length, dense);
+    dirty = cut_all(run, first, length, dense);
+    *zeroed = dirty == 0;
     set_span(first, length, kind);
-    mym_keep_took(length, *zeroed ? 0 : length);
+    mym_keep_took(length, dirty);
     if (kind == MYM_SLAB)
         mym_pages.slabs += length;
     watch_growth();
@@ -146,38 +162,15 @@ void mym_pages_put(uint32_t first)
 
 /* ---- resizing in place ---- */
 
-/* Units of the free runs, dirty or clean, that follow `at`, as many as are needed. */
-static uint32_t room_behind(uint32_t at, uint32_t need)
-{
-    uint32_t room = 0;
-
-    while (room < need && at + room < mym_pages.end) {
-        const struct mym_unit *run = &mym_heap.units[at + room];
-
-        if (run->kind != MYM_DIRTY && run->kind != MYM_CLEAN)
-            break;
-        room += run->length;
-    }
-    return room;
-}
-
 static bool grow_locked(uint32_t first, uint32_t old, uint32_t length, bool dense)
 {
-    uint32_t dirty = 0;
+    uint32_t at = first + old, more = length - old, dirty;
 
-    if (mym_pages_in_use() + length - old > mym_pages.most ||
-        room_behind(first + old, length - old) < length - old)
+    if (mym_pages_in_use() + more > mym_pages.most || mym_runs_room(at, more) < more)
         return false;
-    for (uint32_t at = first + old; at < first + length;) {
-        uint32_t has = mym_heap.units[at].length;
-        uint32_t part = has < first + length - at ? has : first + length - at;
-
-        dirty += mym_heap.units[at].kind == MYM_DIRTY ? part : 0;
-        cut(at, at, part, dense);
-        at += part;
-    }
+    dirty = cut_all(at, at, more, dense);
     set_span(first, length, MYM_LARGE);
-    mym_keep_took(length - old, dirty);
+    mym_keep_took(more, dirty);
     watch_growth();
     return true;
 }

@@ -100,11 +100,18 @@ static unsigned next_filled(const struct mym_index *index, unsigned bin)
     return MYM_RUN_BINS;
 }
 
-/* Where in the run a stretch fits; 0: nowhere. Addresses are aligned, not numbers. */
-static uint32_t fits_at(uint32_t run, uint32_t length, uint32_t align)
+/* The first aligned unit from `unit` on. Addresses are aligned, not numbers. */
+static uint64_t align_up(uint32_t unit, uint32_t align)
 {
     uint64_t base = mym_heap.base >> MYM_UNIT_SHIFT;
-    uint64_t start = (base + run + align - 1) / align * align - base;
+
+    return (base + unit + align - 1) / align * align - base;
+}
+
+/* Where in the run a stretch fits; 0: nowhere. */
+static uint32_t fits_at(uint32_t run, uint32_t length, uint32_t align)
+{
+    uint64_t start = align_up(run, align);
 
     return start + length <= (uint64_t)run + mym_heap.units[run].length
                ? (uint32_t)start
@@ -135,5 +142,46 @@ uint32_t mym_runs_find(enum mym_kind kind, uint32_t length, uint32_t align,
                 break;
         }
     }
+    return 0;
+}
+
+uint32_t mym_runs_room(uint32_t at, uint32_t need)
+{
+    uint32_t room = 0;
+
+    while (room < need && at + room < mym_pages.end) {
+        const struct mym_unit *run = &mym_heap.units[at + room];
+
+        if (run->kind != MYM_DIRTY && run->kind != MYM_CLEAN)
+            break;
+        room += run->length;
+    }
+    return room;
+}
+
+/*
+ * Purging leaves dirty ends of runs between clean middles: without this, blocks of several
+ * MiB that come and go would find neither long enough and grow the heap for ever
+ * (fault/space.c: 2.4 GiB for 100 MiB in use). Asked before a region is mapped only; a walk
+ * of the dirty runs, of which there are no more than may stay.
+ */
+uint32_t mym_runs_find_joined(uint32_t length, uint32_t align, uint32_t *run)
+{
+    const struct mym_index *index = mym_runs(MYM_DIRTY);
+
+    for (unsigned bin = 0; (bin = next_filled(index, bin)) < MYM_RUN_BINS; bin++)
+        for (uint32_t dirty = index->bins[bin]; dirty != 0;
+             dirty = mym_heap.units[dirty].next) {
+            const struct mym_unit *before = &mym_heap.units[dirty - 1];
+            uint32_t from = before->kind == MYM_CLEAN ? before->first : dirty;
+            uint64_t start = align_up(from, align), need = start - from + length;
+
+            if (need > UINT32_MAX || mym_runs_room(from, (uint32_t)need) < need)
+                continue;
+            while (from + mym_heap.units[from].length <= start)
+                from += mym_heap.units[from].length;
+            *run = from;
+            return (uint32_t)start;
+        }
     return 0;
 }

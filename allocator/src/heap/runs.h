@@ -110,6 +110,12 @@ void mym_runs_put(uint32_t first, uint32_t length, enum mym_kind kind);
 uint32_t mym_runs_find(enum mym_kind kind, uint32_t length, uint32_t align,
                        uint32_t *run);
 
+/* The same for a stretch of dirty and clean runs that touch; *run: the one it starts in. */
+uint32_t mym_runs_find_joined(uint32_t length, uint32_t align, uint32_t *run);
+
+/* Units of the dirty and clean runs from `at` on, once `need` have been seen. */
+uint32_t mym_runs_room(uint32_t at, uint32_t need);
+
 /* ---- chunk.c: the caller holds mym_pages.lock ---- */
 
 /*

@@ -1,0 +1,342 @@
+/*
+ * space.c - address space: what limits count is given back when it is needed or asked for,
+ * and used again; nothing that somebody else mapped meanwhile is touched.
+ */
+#include "check.h"
+#include "family.h"
+#include "proc.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#define MIB ((size_t)1 << 20)
+#define KIB ((size_t)1 << 10)
+
+static size_t address_space(void)
+{
+    return status_kib("VmSize") << 10;
+}
+
+/* So many bytes more than there are now, of address space or of writable memory. */
+static void set_limit(int resource, size_t room)
+{
+    size_t now = (resource == RLIMIT_AS ? status_kib("VmSize") : status_kib("VmData"))
+                 << 10;
+    struct rlimit limit = {now + room, now + room};
+
+    CHECK(setrlimit(resource, &limit) == 0);
+}
+
+/* Objects in a list of their own, so that no memory but theirs is needed. */
+static void *take_until_refused(size_t size, size_t *count)
+{
+    void *first = NULL, *p;
+
+    for (*count = 0; (p = malloc(size)) != NULL; ++*count) {
+        *(void **)p = first;
+        first = p;
+    }
+    CHECK(errno == ENOMEM);
+    return first;
+}
+
+static void free_list(void *first)
+{
+    while (first != NULL) {
+        void *next = *(void **)first;
+
+        free(first);
+        first = next;
+    }
+}
+
+/* ---- limits ---- */
+
+static size_t before_size; /* of the objects that fill the room first */
+static int limited;
+
+/* All of the room was used, then nothing is: half of it and most of it can be had. */
+static void fill_then_take(size_t room)
+{
+    static const size_t percent[] = {50, 90, 20, 85};
+    size_t count;
+
+    free(malloc(1));
+    set_limit(limited, room);
+    for (size_t i = 0; i < sizeof(percent) / sizeof(*percent); i++) {
+        void *list = take_until_refused(before_size, &count);
+        unsigned char *array;
+
+        CHECKF(count * before_size >= room / 10 * 8, "only %zu objects of %zu", count,
+               before_size);
+        free_list(list);
+        array = malloc(room / 100 * percent[i]);
+        CHECKF(array, "%zu KiB of %zu after objects of %zu were freed",
+               (room / 100 * percent[i]) >> 10, room >> 10, before_size);
+        memset(array, 1, room / 100 * percent[i] / 8);
+        free(array);
+    }
+}
+
+/* The array is an object of the page heap in the smaller rooms. */
+static void one_array(int resource)
+{
+    static const size_t sizes[] = {100, 5000, 196608, 3 * MIB};
+
+    limited = resource;
+    for (size_t room = 28 * MIB; room <= 300 * MIB; room = room * 5 / 2 + MIB)
+        for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+            before_size = sizes[i];
+            in_child(fill_then_take, room);
+        }
+    before_size = 33 * MIB;
+    in_child(fill_then_take, 300 * MIB);
+}
+
+static void one_array_after_all_was_freed(void)
+{
+    one_array(RLIMIT_AS);
+}
+
+static void one_array_of_the_data(void)
+{
+    one_array(RLIMIT_DATA);
+}
+
+/* ---- realloc ---- */
+
+/* In place it cannot grow; what was asked for can be had, a quarter more cannot. */
+static void grow_at_limit(size_t from)
+{
+    size_t to = from + from / 8;
+    unsigned char *p = malloc(from), *wall = malloc(from), *more;
+
+    CHECK(p && wall);
+    memset(p, 7, from);
+    set_limit(RLIMIT_AS, to + to / 32 + 2 * MIB);
+    more = realloc(p, to);
+    CHECKF(more, "%zu KiB to %zu", from >> 10, to >> 10);
+    CHECK(more[0] == 7 && more[from - 1] == 7);
+    errno = 0;
+    CHECK(!realloc(more, 4 * to) && errno == ENOMEM);
+    CHECK(more[0] == 7 && more[from - 1] == 7);
+    free(more);
+    free(wall);
+}
+
+static void realloc_asks_for_no_more_than_needed(void)
+{
+    static const size_t mib[] = {20, 25, 28, 30, 31, 33, 60};
+
+    for (size_t i = 0; i < sizeof(mib) / sizeof(*mib); i++)
+        in_child(grow_at_limit, mib[i] * MIB);
+}
+
+/* Nothing is left but places of the size that is asked for. */
+static void grow_small_at_limit(size_t from)
+{
+    size_t to = from + from / 8 + 16, count;
+    unsigned char *p = malloc(from), *more;
+    void *list, *rest;
+
+    CHECK(p);
+    memset(p, 7, from);
+    set_limit(RLIMIT_AS, 20 * MIB);
+    list = take_until_refused(to, &count);
+    rest = list;
+    list = *(void **)list;
+    free(rest);
+    more = realloc(p, to);
+    CHECKF(more, "%zu to %zu where %zu of these were just had", from, to, count);
+    CHECK(more[0] == 7 && more[from - 1] == 7);
+    free(more);
+    free_list(list);
+}
+
+static void small_objects_take_what_there_is(void)
+{
+    for (size_t from = 64; from < 29000; from = from * 3 / 2)
+        in_child(grow_small_at_limit, from);
+}
+
+/* ---- trim ---- */
+
+#define SPREAD 400
+
+static struct {
+    unsigned char *p;
+    size_t size;
+} objects[SPREAD];
+
+/* The lowest and the highest address that was given out. */
+static uintptr_t lowest = UINTPTR_MAX, highest;
+
+static void take_all(uint64_t *random)
+{
+    for (unsigned i = 0; i < SPREAD; i++) {
+        size_t size = next_random(random) % 2 ? next_random(random) % (40 * KIB)
+                                              : next_random(random) % (2 * MIB);
+        unsigned char *p = malloc(size + 1);
+
+        CHECK(p);
+        memset(p, (int)(i & 0xff), size + 1);
+        objects[i].p = p;
+        objects[i].size = size + 1;
+        if ((uintptr_t)p < lowest)
+            lowest = (uintptr_t)p;
+        if ((uintptr_t)p + size > highest)
+            highest = (uintptr_t)p + size;
+    }
+}
+
+static void free_all(void)
+{
+    for (unsigned i = 0; i < SPREAD; i++) {
+        for (size_t at = 0; at < objects[i].size; at += 997)
+            CHECKF(objects[i].p[at] == (i & 0xff), "byte %zu of object %u", at, i);
+        free(objects[i].p);
+    }
+}
+
+/* Up and down many times: address space, mappings and places are those of the first. */
+static void trim_returns_address_space(void)
+{
+    size_t before = address_space(), peak = 0, span = 0;
+    uint64_t random = test_seed();
+
+    for (unsigned round = 0; round < 50; round++) {
+        void *survivor;
+
+        take_all(&random);
+        if (round < 10 && peak < address_space())
+            peak = address_space();
+        CHECKF(address_space() <= peak + peak / 10, "%zu MiB in round %u, %zu before",
+               address_space() / MIB, round, peak / MIB);
+        if (round < 10)
+            span = highest - lowest;
+        CHECKF(highest - lowest <= span + span / 10, "over %zu MiB in round %u",
+               (highest - lowest) / MIB, round);
+        CHECKF(mapping_count() < 150, "%zu mappings", mapping_count());
+        survivor = malloc(1 + next_random(&random) % (100 * KIB)); /* splits the gap */
+        free_all();
+        malloc_trim(0);
+        CHECKF(address_space() <= before + 24 * MIB,
+               "%zu MiB of address space, %zu at first", address_space() / MIB,
+               before / MIB);
+        free(survivor);
+    }
+}
+
+/* Somebody else moves into what was unmapped: the heap goes round it. */
+static void the_gap_is_anybodys(void)
+{
+    uint64_t random = test_seed();
+
+    for (unsigned round = 0; round < 8; round++) {
+        uintptr_t middle;
+        unsigned char *other;
+
+        take_all(&random);
+        middle = (uintptr_t)objects[next_random(&random) % SPREAD].p;
+        free_all();
+        malloc_trim(0);
+        /* NOLINTNEXTLINE: an address that was an object's */
+        other = mmap((void *)(middle & ~(uintptr_t)0xffff), 16 * KIB,
+                     PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        if (other == MAP_FAILED) /* a chunk that small objects of the test's own pin */
+            continue;
+        memset(other, 0x77, 16 * KIB);
+        take_all(&random);
+        for (size_t at = 0; at < 16 * KIB; at++)
+            CHECKF(other[at] == 0x77, "byte %zu in round %u", at, round);
+        for (unsigned i = 0; i < SPREAD; i++)
+            CHECK(objects[i].p + objects[i].size <= other ||
+                  objects[i].p >= other + 16 * KIB);
+        free_all();
+        CHECK(munmap(other, 16 * KIB) == 0);
+        random ^= round;
+        CHECK(!family.verify || family.verify() == 0);
+    }
+}
+
+static void the_gap_can_be_taken(void)
+{
+    uint64_t random = test_seed();
+    size_t with;
+
+    take_all(&random);
+    with = address_space();
+    free_all();
+    malloc_trim(0);
+    CHECKF(address_space() + 100 * MIB <= with, "%zu MiB, after trimming %zu",
+           with / MIB, address_space() / MIB);
+    the_gap_is_anybodys();
+}
+
+/* ---- aligned blocks ---- */
+
+enum { SLOTS = 24 };
+static void *block[SLOTS];
+static size_t block_bytes[SLOTS];
+
+/* So many of them are replaced at random; the most bytes that were in use. */
+static size_t replace_some(size_t alignment, unsigned steps, uint64_t *random)
+{
+    size_t live = 0, most = 0;
+
+    for (unsigned i = 0; i < SLOTS; i++)
+        live += block_bytes[i];
+    while (steps-- > 0) {
+        unsigned i = (unsigned)(next_random(random) % SLOTS);
+        size_t bytes = alignment / 2 + next_random(random) % (alignment + 1);
+
+        free(block[i]);
+        block[i] = aligned_alloc(alignment, bytes);
+        CHECK(block[i] && (uintptr_t)block[i] % alignment == 0);
+        live += bytes - block_bytes[i];
+        block_bytes[i] = bytes;
+        most = live > most ? live : most;
+    }
+    return most;
+}
+
+/* Blocks of about their alignment, of which none is touched: address space stays flat. */
+static void replace_aligned(size_t alignment)
+{
+    unsigned steps = is_slow() ? 200 : 1500;
+    size_t before = address_space(), most, now;
+    uint64_t random = test_seed();
+
+    replace_some(alignment, steps, &random);
+    now = address_space() - before;
+    most = replace_some(alignment, steps * 3, &random);
+    CHECKF(address_space() - before <= now + now / 8 + 2 * alignment,
+           "%zu MiB, then %zu, for at most %zu in use, aligned to %zu KiB", now / MIB,
+           (address_space() - before) / MIB, most / MIB, alignment >> 10);
+    /* A block of a little more than its alignment takes two of them. */
+    CHECKF(now <= 3 * most + 2 * alignment + 4 * MIB,
+           "%zu MiB for at most %zu in use, aligned to %zu KiB", now / MIB, most / MIB,
+           alignment >> 10);
+    for (unsigned i = 0; i < SLOTS; i++)
+        free(block[i]);
+}
+
+static void aligned_blocks_fit_again(void)
+{
+    for (size_t alignment = 128 * KIB; alignment <= 64 * MIB; alignment *= 2)
+        in_child(replace_aligned, alignment);
+}
+
+const struct test tests[] = {
+    {"one_array_after_all_was_freed", one_array_after_all_was_freed},
+    {"one_array_of_the_data", one_array_of_the_data},
+    {"realloc_asks_for_no_more_than_needed", realloc_asks_for_no_more_than_needed},
+    {"small_objects_take_what_there_is", small_objects_take_what_there_is},
+    {"trim_returns_address_space", trim_returns_address_space},
+    {"the_gap_can_be_taken", the_gap_can_be_taken},
+    {"aligned_blocks_fit_again", aligned_blocks_fit_again},
+    {NULL, NULL},
+};
