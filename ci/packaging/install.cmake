@@ -41,8 +41,15 @@ target_compile_definitions(mymalloc-run PRIVATE _GNU_SOURCE
   LIBRARY_FROM_BIN="${mym_library_from_bin}/$<TARGET_SONAME_FILE_NAME:mymalloc_preload>")
 target_link_libraries(mymalloc-run PRIVATE mymalloc_warnings ${CMAKE_DL_LIBS})
 install(TARGETS mymalloc-run DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
-install(FILES ${PROJECT_SOURCE_DIR}/docs/man/mymalloc.3
-  DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT dev)
-install(FILES ${PROJECT_SOURCE_DIR}/docs/man/mymalloc-run.1
-  ${PROJECT_SOURCE_DIR}/docs/man/mymalloc-trace.1
-  DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tools)
+
+# mym_manual(NAME SECTION COMPONENT): compressed, as manual pages are installed.
+function(mym_manual name section component)
+  set(source ${PROJECT_SOURCE_DIR}/docs/man/${name}.${section})
+  set(page ${CMAKE_CURRENT_BINARY_DIR}/${name}.${section}.gz)
+  add_custom_command(OUTPUT ${page} DEPENDS ${source} COMMAND gzip -9nc ${source} > ${page} VERBATIM)
+  add_custom_target(manual-${name}.${section} ALL DEPENDS ${page})
+  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT ${component})
+endfunction()
+mym_manual(mymalloc 3 dev)
+mym_manual(mymalloc-run 1 tools)
+mym_manual(mymalloc-trace 1 tools)
