@@ -142,7 +142,7 @@ def chosen_cells(options, command, binary):
         return [cells.Cell(program.name, program=program)]
     if options.programs is not None:
         return [cells.Cell(program.name, program=program)
-                for program in programs.ready(words(options.programs))]
+                for program in programs.ready(words(options.programs), binary)]
     counts = cells.parse_threads(options.threads) if options.threads else None
     return cells.choose(cells.available(binary), words(options.workloads), counts, scope_of(options))
 

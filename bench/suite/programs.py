@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from . import Problem, process
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(os.path.dirname(HERE), "programs")
+
+
+NUMPY = "/usr/lib/python3/dist-packages/numpy"
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Program:
     cwd: str | None = None  # None: a scratch folder, made for each run
 
 
-# name: (commands it needs, Debian packages that hold them, program judged)
+# name: (commands it needs, Debian packages that hold them, program judged). A command that is
+# part of the build is named by its file there; a name's digits are the script's argument.
 READY = {
     "redis": (("redis-server", "redis-benchmark"), "redis-server redis-tools", "redis-server"),
     "sqlite3": (("sqlite3",), "sqlite3", "sqlite3"),
@@ -38,24 +43,50 @@ READY = {
     "git": (("git",), "git", "git"),
     "lua": (("lua5.4",), "lua5.4", "lua5.4"),
     "c++": (("g++",), "g++", "cc1plus"),
+    "maps": (("mymalloc-program-maps",), "g++", ""),
+    "strings": (("mymalloc-program-strings",), "rustc", ""),
+    "objects": (("/usr/bin/python3",), "python3", "python3"),
+    "arrays16": (("/usr/bin/python3", NUMPY), "python3 python3-numpy", "python3"),
+    "arrays48": (("/usr/bin/python3", NUMPY), "python3 python3-numpy", "python3"),
+    "arrays200": (("/usr/bin/python3", NUMPY), "python3 python3-numpy", "python3"),
 }
+# Left out with a word where what they need is missing: a compiler that few machines have.
+OPTIONAL = ("strings",)
 
 
-def ready(names):
-    """Programs of the ready set; names empty: all of them."""
+def is_there(command, build):
+    return shutil.which(command) or os.path.exists(os.path.join(build, command))
+
+
+def ready(names, binary):
+    """Programs of the ready set; names empty: all of them. `binary` stands in the build."""
     chosen = []
     for name in names or READY:
         if name not in READY:
             raise Problem(f"unknown program '{name}'; accepted: {', '.join(READY)}, "
                           "or --program -- command…")
         commands, packages, binds = READY[name]
-        missing = [command for command in commands if not shutil.which(command)]
+        missing = [command for command in commands
+                   if not is_there(command, os.path.dirname(binary))]
+        if missing and not names and name in OPTIONAL:
+            print(f"program '{name}' is left out: it needs {', '.join(missing)} "
+                  f"(apt-get install {packages}; build again)", file=sys.stderr)
+            continue
         if missing:
             raise Problem(f"program '{name}' needs {', '.join(missing)} "
-                          f"(apt-get install {packages}), or choose others of: {', '.join(READY)}")
-        script = os.path.join(SCRIPTS, name.replace("+", "x") + ".sh")
-        chosen.append(Program(f"program/{name}", ("/bin/sh", script), binds))
+                          f"(apt-get install {packages}; build again), "
+                          f"or choose others of: {', '.join(READY)}")
+        chosen.append(Program(f"program/{name}", command_of(name), binds))
     return chosen
+
+
+def command_of(name):
+    """Its script, and what stands at the end of its name: arrays48 is arrays.sh 48."""
+    path = os.path.join(SCRIPTS, name.replace("+", "x") + ".sh")
+    if os.path.exists(path):
+        return ("/bin/sh", path)
+    stem = name.rstrip("0123456789")
+    return ("/bin/sh", os.path.join(SCRIPTS, stem + ".sh"), name[len(stem):])
 
 
 def custom(command):
@@ -120,9 +151,11 @@ def prove(program, column, plan, scratch):
 def measured(program, column, plan, directory, more=None, watch=None):
     """(Outcome, what mymalloc-measure reported) of one run."""
     report = os.path.join(directory, "measured.json")
+    build = os.path.dirname(os.path.abspath(plan.binary))  # programs run in a folder of their own
     variables = column.variables(always=True) | (more or {}) | {
-        "PROGRAM_SCRATCH": directory, "PROGRAM_INPUTS": SCRIPTS}
-    measure = os.path.join(os.path.dirname(plan.binary), "mymalloc-measure")
+        "PROGRAM_SCRATCH": directory, "PROGRAM_INPUTS": SCRIPTS,
+        "PROGRAM_BUILD": build}
+    measure = os.path.join(build, "mymalloc-measure")
     if not os.access(measure, os.X_OK):
         raise Problem(f"no {measure}: build first (leave out --no-build)")
     outcome = process.run(

@@ -1,10 +1,15 @@
 """Any command under every allocator, with the dynamic linker's word for which answered."""
-import shutil
+import contextlib
+import io
+import os
+import subprocess
+import tempfile
 import unittest
+import unittest.mock
 
 from support import BUILD, SuiteCase
 
-from suite import allocators, programs
+from suite import Problem, allocators, programs
 
 LIBRARY = next((path for name in allocators.KNOWN if (path := allocators.find_known(name))), None)
 
@@ -33,6 +38,13 @@ class Program(SuiteCase):
         self.out = self.folder / "large"
         self.program("perl", "-e", "my $x = 'a' x 5e7; print length $x", rounds="1")
         self.assertGreater(self.row("program/perl", "glibc")["peak_rss"], 45 * 2**20)
+
+    def test_a_relative_build_folder(self):
+        """The program runs elsewhere; the measuring one must be found all the same."""
+        relative = os.path.relpath(BUILD)
+        status, _, err = self.bench("--program", "--rounds", "1", "--allocator", f"other={LIBRARY}",
+                                    "--", "true", build=relative, columns=())
+        self.assertEqual(status, 0, err)
 
     def test_a_crash(self):
         status, _, _ = self.program("sh", "-c", "kill -SEGV $$")
@@ -74,11 +86,41 @@ class Bindings(unittest.TestCase):
 class Ready(unittest.TestCase):
     def test_every_ready_program_has_a_script(self):
         for name in programs.READY:
-            commands, _, _ = programs.READY[name]
-            if all(map(shutil.which, commands)):
-                program, = programs.ready([name])
-                with open(program.argv[1], encoding="utf-8") as script:
-                    self.assertTrue(script.readline().startswith("#!"))
+            script = programs.command_of(name)[1]
+            with open(script, encoding="utf-8") as file:
+                self.assertTrue(file.readline().startswith("#!"), script)
+            self.assertTrue(os.access(script, os.X_OK), script)
+
+    def test_digits_at_the_end_of_a_name_are_an_argument(self):
+        script, argument = programs.command_of("arrays48")[1:]
+        self.assertEqual((os.path.basename(script), argument), ("arrays.sh", "48"))
+        self.assertEqual(len(programs.command_of("python3")), 2)
+
+    def test_what_cannot_be_built_is_left_out_with_a_word(self):
+        with tempfile.TemporaryDirectory() as build, contextlib.redirect_stderr(io.StringIO()) as said:
+            open(os.path.join(build, "mymalloc-program-maps"), "w", encoding="utf-8").close()
+            binary = os.path.join(build, "mymalloc-bench")
+            only = {name: programs.READY[name] for name in ("strings", "maps")}
+            with unittest.mock.patch.object(programs, "READY", only):
+                names = [program.name for program in programs.ready([], binary)]
+                self.assertEqual(names, ["program/maps"])
+                self.assertIn("'strings' is left out", said.getvalue())
+                with self.assertRaisesRegex(Problem, "'strings' needs mymalloc-program-strings"):
+                    programs.ready(["strings"], binary)
+
+
+class Built(unittest.TestCase):
+    """The programs that come with the benchmark check what they compute."""
+
+    def test_they_run(self):
+        names = ["maps", "objects"]
+        names += ["strings"] * os.path.exists(os.path.join(BUILD, "bench/mymalloc-program-strings"))
+        names += ["arrays16"] * os.path.exists(programs.NUMPY)
+        places = {"PROGRAM_BUILD": os.path.join(BUILD, "bench"), "PROGRAM_INPUTS": programs.SCRIPTS}
+        for name in names:
+            done = subprocess.run(programs.command_of(name), env=os.environ | places, check=False,
+                                  capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), name)
 
 
 if __name__ == "__main__":
