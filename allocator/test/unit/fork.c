@@ -85,14 +85,14 @@ static void live_in_child(void)
     _exit(phases[2] > 1 ? 0 : 3);
 }
 
-static void fork_often(int times, void (*in_child)(void))
+static void fork_often(int times, void (*live)(void))
 {
     for (int i = 0; i < times; i++) {
         int status = 0;
         pid_t pid = fork();
 
         if (pid == 0)
-            in_child();
+            live();
         CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
         CHECKF(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status 0x%x", status);
     }
