@@ -142,22 +142,6 @@ static void run_on(int cpu)
                       &one); /* where there is one CPU all run on that */
 }
 
-static void in_child(void (*run)(void))
-{
-    int status = 0;
-    pid_t child;
-
-    fflush(stdout);
-    child = fork();
-    if (!child) {
-        alarm(60);
-        run();
-        _exit(0);
-    }
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECKF(status == 0, "the child ended with 0x%x", (unsigned)status);
-}
-
 /* No further mapping, and what the allocator's records have left is used up. */
 static void starve(size_t records)
 {
@@ -197,10 +181,11 @@ static void *free_elsewhere(void *unused)
 }
 
 /* 8 KiB are room for a cache, not for an arena. */
-static void free_without_records(void)
+static void free_without_records(size_t unused)
 {
     pthread_t thread;
 
+    (void)unused;
     run_on(0);
     take_objects();
     CHECK(!pthread_create(&thread, NULL, free_elsewhere, NULL));
@@ -214,7 +199,7 @@ static void free_without_records(void)
 
 static void free_needs_no_memory(void)
 {
-    in_child(free_without_records);
+    in_child(free_without_records, 0);
 }
 
 static void *take_elsewhere(void *unused)
@@ -232,11 +217,12 @@ static void *take_elsewhere(void *unused)
 }
 
 /* Slots that are free in the slabs of one arena serve the CPUs of all. */
-static void take_from_other_arenas(void)
+static void take_from_other_arenas(size_t unused)
 {
     static void *slots[3000];
     pthread_t thread;
 
+    (void)unused;
     run_on(0);
     for (int i = 0; i < 3000; i++)
         slots[i] = malloc(100);
@@ -257,7 +243,7 @@ static void take_from_other_arenas(void)
 
 static void slots_of_all_arenas_serve(void)
 {
-    in_child(take_from_other_arenas);
+    in_child(take_from_other_arenas, 0);
 }
 
 /* What another CPU frees is handed back in magazines: the owner's depot has them. */
