@@ -92,6 +92,7 @@ static MYM_SLOW bool open_with(struct mym_cache *own, unsigned class, void *span
 {
     uint32_t units = mym_span_units(class);
 
+    mym_chunk_learn(span, units * MYM_UNIT); /* the page heap will not see it soon */
     if (!mym_pages_spare(units, 1) &&
         !(close_one(own, class) && mym_pages_spare(units, 1)))
         return false;

@@ -6,7 +6,7 @@
  * unit goes to something that will be written all over (dense): objects of at most a
  * page, and larger ones of a size of which those seen before were dense. What is left of
  * the chunk is resident from then on: it goes to the dirty runs, which are used first.
- * So no more than one huge page is there in advance, and a heap of 16 MiB has it to spare.
+ * So no more than one huge page is there in advance, and a heap of 40 MiB has it to spare.
  *
  * A huge chunk is clean as a whole or not at all. When a part of it is given back to the
  * kernel, or goes to what is not dense, it is small from then on: otherwise khugepaged
@@ -18,8 +18,8 @@
 
 #include "os/os.h"
 
-/* From so many units in use on; one huge page is an eighth of it. */
-#define HUGE_FROM (8 * MYM_CHUNK_UNITS)
+/* From so many units in use on: one huge page is a twentieth of 40 MiB. */
+#define HUGE_FROM (20 * MYM_CHUNK_UNITS)
 
 static enum mym_huge huge_mode = MYM_HUGE_NEVER; /* until configured */
 static uint32_t huge_chunks;
@@ -135,10 +135,14 @@ static _Atomic int8_t *score_of(size_t bytes)
     return &scores[log < SCORES ? log : SCORES - 1];
 }
 
+/* What was never seen is taken for what is half as large: arrays grow by doubling. */
 bool mym_chunk_is_dense(size_t bytes)
 {
-    return bytes <= MYM_PAGE ||
-           atomic_load_explicit(score_of(bytes), memory_order_relaxed) >= DENSE;
+    int score = atomic_load_explicit(score_of(bytes), memory_order_relaxed);
+
+    if (score == 0)
+        score = atomic_load_explicit(score_of(bytes / 2), memory_order_relaxed);
+    return bytes <= MYM_PAGE || score >= DENSE;
 }
 
 #define SAMPLES 4u
