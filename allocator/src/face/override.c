@@ -1,25 +1,12 @@
 /*
- * override.c - the malloc family and the C++ operators under their own names, for
- * libmymalloc_preload.so and for linking statically in front of libc.
- *
- * Operator new calls the new-handler and throws as [new.delete.single] asks, without
- * this library depending on libstdc++: what a handler-less failure needs is found at
- * run time, and a program without libstdc++ has no operator new to call.
+ * override.c - the malloc family under its own names, for libmymalloc_preload.so and for
+ * linking statically in front of libc.
  */
-#include "face/family.h"
-
-#include "base/check.h"
+#include "face/override.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
-
-#define EXPORT __attribute__((visibility("default")))
-#if __has_attribute(copy)
-#define ALIAS(name) EXPORT __attribute__((alias(#name), copy(name)))
-#else
-#define ALIAS(name) EXPORT __attribute__((alias(#name)))
-#endif
 
 /* ---- C and POSIX ---- */
 
@@ -174,106 +161,3 @@ EXPORT int pthread_atfork(fork_handler prepare, fork_handler parent, fork_handle
     return __register_atfork(prepare, parent, child, NULL);
 }
 #endif
-
-/* ---- C++: operator new and delete, Itanium ABI names ---- */
-
-/* std::get_new_handler() and std::__throw_bad_alloc(), if the program has libstdc++. */
-typedef void (*new_handler)(void);
-extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
-extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
-
-/* The allocation failed: let the handler make room, or give up. False: give up. */
-static bool call_new_handler(void)
-{
-    new_handler handler =
-        &_ZSt15get_new_handlerv != NULL ? _ZSt15get_new_handlerv() : NULL;
-
-    if (handler == NULL)
-        return false;
-    handler();
-    return true;
-}
-
-static MYM_COLD void *new_slow(size_t alignment, size_t size)
-{
-    void *object;
-
-    while ((object = mym_aligned(alignment, size)) == NULL && call_new_handler())
-        ;
-    if (object != NULL)
-        return object;
-    if (&_ZSt17__throw_bad_allocv != NULL)
-        _ZSt17__throw_bad_allocv();
-    mym_fatal("operator new is out of memory", NULL);
-}
-
-#define NEW(name, ...)                      \
-    void *name(size_t size, ##__VA_ARGS__); \
-    EXPORT void *name(size_t size, ##__VA_ARGS__)
-#define DELETE(name, ...)                \
-    void name(void *ptr, ##__VA_ARGS__); \
-    EXPORT void name(void *ptr, ##__VA_ARGS__)
-
-NEW(_Znwm) /* operator new(size_t) */
-{
-    void *object = mym_malloc(size);
-
-    return MYM_LIKELY(object != NULL) ? object : new_slow(MYM_ALIGNMENT, size);
-}
-
-NEW(_ZnwmSt11align_val_t, size_t alignment)
-{
-    void *object = mym_aligned(alignment, size);
-
-    return MYM_LIKELY(object != NULL) ? object : new_slow(alignment, size);
-}
-
-/*
- * The nothrow forms of new are left to libstdc++ and libc++: theirs call the operators
- * above inside a try block, which a C library has no way to write.
- */
-
-DELETE(_ZdlPv) /* operator delete(void *) */
-{
-    mym_free(ptr);
-}
-
-DELETE(_ZdlPvm, size_t size)
-{
-    mym_free_sized(ptr, MYM_ALIGNMENT, size);
-}
-
-DELETE(_ZdlPvSt11align_val_t, size_t alignment)
-{
-    (void)alignment;
-    mym_free(ptr);
-}
-
-DELETE(_ZdlPvmSt11align_val_t, size_t size, size_t alignment)
-{
-    mym_free_sized(ptr, alignment, size);
-}
-
-DELETE(_ZdlPvRKSt9nothrow_t, const void *nothrow)
-{
-    (void)nothrow;
-    mym_free(ptr);
-}
-
-DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
-{
-    (void)alignment;
-    (void)nothrow;
-    mym_free(ptr);
-}
-
-/* The array forms. */
-ALIAS(_Znwm) void *_Znam(size_t);
-ALIAS(_ZnwmSt11align_val_t) void *_ZnamSt11align_val_t(size_t, size_t);
-ALIAS(_ZdlPv) void _ZdaPv(void *);
-ALIAS(_ZdlPvm) void _ZdaPvm(void *, size_t);
-ALIAS(_ZdlPvSt11align_val_t) void _ZdaPvSt11align_val_t(void *, size_t);
-ALIAS(_ZdlPvmSt11align_val_t) void _ZdaPvmSt11align_val_t(void *, size_t, size_t);
-ALIAS(_ZdlPvRKSt9nothrow_t) void _ZdaPvRKSt9nothrow_t(void *, const void *);
-ALIAS(_ZdlPvSt11align_val_tRKSt9nothrow_t)
-void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *, size_t, const void *);
