@@ -160,12 +160,14 @@ static void *take_growing(size_t usable, size_t size)
     bool zeroed = false;
     void *object;
 
-    if (size <= MYM_SLOT_MAX)
-        return mym_malloc(size > room           ? size
-                          : room < MYM_SLOT_MAX ? room
-                                                : MYM_SLOT_MAX);
+    /* Where memory is short no more than was asked for. */
+    if (size <= MYM_SLOT_MAX) {
+        object =
+            size >= room ? NULL : mym_malloc(room < MYM_SLOT_MAX ? room : MYM_SLOT_MAX);
+        return object != NULL ? object : mym_malloc(size);
+    }
     object = size < room ? take_large(room, 1, false, &zeroed) : NULL;
-    if (object == NULL) /* no more than was asked for, where memory is short */
+    if (object == NULL)
         object = take_large(size, 1, true, &zeroed);
     return object != NULL ? object : no_memory();
 }
