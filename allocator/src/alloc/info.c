@@ -55,11 +55,12 @@ void mym_info_read(struct mym_info *info)
     info->meta = mym_meta_bytes();
 }
 
-size_t mym_idle_bytes(void)
+size_t mym_idle_bytes(size_t *live)
 {
     struct mym_info info;
 
     mym_info_read(&info);
+    *live = info.large + info.huge + info.small_used;
     return info.pages.free + info.pages.idle + info.pages.spare + info.cached;
 }
 

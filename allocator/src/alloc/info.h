@@ -34,8 +34,8 @@ void mym_info_read(struct mym_info *info);
 /* Check every invariant that a walk can see; violations are told one a line. */
 size_t mym_verify(void);
 
-/* Bytes that a trim could give back, about. */
-size_t mym_idle_bytes(void);
+/* Bytes that a trim could give back, about; *live: those of objects in use. */
+size_t mym_idle_bytes(size_t *live);
 
 /* malloc_trim: true when pages went back to the kernel. */
 bool mym_trim(size_t pad);

@@ -104,20 +104,23 @@ void mym_fork_register(void)
 
 /* ---- shortage ---- */
 
+static size_t own_limit = SIZE_MAX; /* MYMALLOC_LIMIT */
+
 /* No address space that a program can have is larger. */
 #define ADDRESS_BITS 48
 
 /*
- * What the heap could give back is enough by itself, or together with what the kernel
- * grants now. Without this question a hopeless request would cost a program its caches.
+ * The limit has room for it beside what is alive, and what the heap could give back is
+ * enough by itself, or together with what the kernel grants now. Without this question a
+ * hopeless request would cost a program its caches.
  */
 static bool can_help(size_t size)
 {
     static const size_t slack = 2 * MYM_CHUNK_UNITS * MYM_UNIT; /* rounding up */
-    size_t idle = mym_idle_bytes() + slack;
+    size_t live, idle = mym_idle_bytes(&live) + slack;
     void *probe;
 
-    if (size >> ADDRESS_BITS != 0)
+    if (size >> ADDRESS_BITS != 0 || size > own_limit || live > own_limit - size)
         return false;
     if (size <= idle)
         return idle > slack;
@@ -136,8 +139,6 @@ MYM_COLD bool mym_relieve(size_t size)
 }
 
 /* ---- limits ---- */
-
-static size_t own_limit; /* MYMALLOC_LIMIT */
 
 /*
  * A container's limit does not make requests fail, for what is asked for may never be

@@ -1,0 +1,179 @@
+/*
+ * hopeless.c - a request that nothing can serve costs a program nothing that it has: its
+ * caches stay filled, free memory stays resident. One that relief can serve is served.
+ */
+#include "check.h"
+#include "family.h"
+#include "proc.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define MIB    ((size_t)1 << 20)
+#define ROUNDS 100
+
+/* As opaque, so that the compiler does not warn of the size. */
+static size_t more_than_there_is(unsigned shift)
+{
+    return opaque((size_t)1 << shift);
+}
+
+/* Objects in caches and depots, and resident free runs. */
+static void fill_caches(void)
+{
+    static void *object[2000];
+
+    for (unsigned turn = 0; turn < 3; turn++) {
+        for (unsigned i = 0; i < 2000; i++)
+            CHECK((object[i] = malloc(32 + i)) != NULL);
+        for (unsigned i = 0; i < 2000; i++)
+            free(object[i]);
+    }
+    for (unsigned i = 0; i < 10; i++) {
+        CHECK((object[i] = malloc(2 * MIB)) != NULL);
+        memset(object[i], 1, 2 * MIB);
+    }
+    for (unsigned i = 0; i < 10; i++)
+        free(object[i]);
+}
+
+static void *by_malloc(size_t size)
+{
+    return malloc(size);
+}
+
+static void *by_calloc(size_t size)
+{
+    return calloc(size, 1);
+}
+
+static void *by_aligned(size_t size)
+{
+    return aligned_alloc(8192, size);
+}
+
+/* What is refused stays. */
+static void *by_realloc(size_t size)
+{
+    static void *kept;
+    void *more;
+
+    if (kept == NULL)
+        kept = malloc(100000);
+    more = realloc(kept, size);
+    kept = more != NULL ? NULL : kept;
+    return more;
+}
+
+static void *(*const ways[])(size_t) = {by_malloc, by_calloc, by_aligned, by_realloc};
+
+static void ask_in_vain(size_t size)
+{
+    struct mallinfo2 before, after;
+    size_t resident;
+
+    for (unsigned way = 0; way < sizeof(ways) / sizeof(*ways); way++) {
+        void *p = ways[way](size);
+
+        if (p != NULL) { /* the kernel grants it: nothing to see here */
+            free(p);
+            printf("SKIP: %zu bytes can be had here\n", size);
+            return;
+        }
+        fill_caches();
+        resident = resident_bytes();
+        before = mallinfo2();
+        if (is_mymalloc())
+            CHECKF(before.fsmblks > 100000 && before.keepcost >= 4 * MIB,
+                   "%zu bytes cached, %zu dirty: nothing to lose", before.fsmblks,
+                   before.keepcost);
+        for (unsigned round = 0; round < ROUNDS; round++) {
+            errno = 0;
+            CHECK(!ways[way](size) && errno == ENOMEM);
+        }
+        after = mallinfo2();
+        CHECKF(!is_mymalloc() || (after.fsmblks >= before.fsmblks / 10 * 9 &&
+                                  after.keepcost >= before.keepcost / 10 * 9),
+               "%zu bytes asked for: cached %zu, then %zu, dirty %zu, then %zu", size,
+               before.fsmblks, after.fsmblks, before.keepcost, after.keepcost);
+        CHECKF(resident_bytes() + 2 * MIB >= resident,
+               "%zu bytes asked for: %zu KiB resident, then %zu", size, resident >> 10,
+               resident_bytes() >> 10);
+    }
+}
+
+static void more_than_an_address(void)
+{
+    for (unsigned shift = 46; shift < 64; shift += 4)
+        ask_in_vain(more_than_there_is(shift));
+    ask_in_vain(more_than_there_is(62));
+}
+
+static void beyond_address_space(size_t beyond)
+{
+    size_t room = 200 * MIB, now = status_kib("VmSize") << 10;
+    struct rlimit limit = {now + room, now + room};
+
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    ask_in_vain(room + beyond);
+}
+
+static void more_than_address_space(void)
+{
+    in_child(beyond_address_space, 10 * MIB);
+    in_child(beyond_address_space, 100 * MIB);
+    in_child(beyond_address_space, 5000 * MIB);
+}
+
+/* MYMALLOC_LIMIT is 100 MiB in this test. */
+static void more_than_the_limit(void)
+{
+    size_t limit = (size_t)env_number("TEST_LIMIT", 0);
+    void *used;
+
+    if (limit == 0)
+        return;
+    ask_in_vain(limit + 1);
+    ask_in_vain(limit + 20 * MIB);
+    ask_in_vain(4 * limit);
+    used = malloc(limit / 2); /* what is left is not enough, whatever is given back */
+    CHECK(used);
+    ask_in_vain(limit / 2 + 10 * MIB);
+    ask_in_vain(limit - MIB);
+    free(used);
+}
+
+/* All that there may be lies in slabs, depots and caches. */
+static void what_relief_can_serve_is_served(void)
+{
+    size_t limit = (size_t)env_number("TEST_LIMIT", 0), size = 500;
+    void *first = NULL, *p;
+
+    if (limit == 0)
+        return;
+    for (unsigned round = 0; round < 10; round++) {
+        while ((p = malloc(size)) != NULL) {
+            *(void **)p = first;
+            first = p;
+        }
+        while (first != NULL) {
+            p = first;
+            first = *(void **)p;
+            free(p);
+        }
+        p = malloc(limit / 100 * (round % 2 ? 95 : 25));
+        CHECKF(p, "round %u", round);
+        free(p);
+        size = size * 2 + 100;
+        size = size < 40000 ? size : 60;
+    }
+}
+
+const struct test tests[] = {
+    {"more_than_an_address", more_than_an_address},
+    {"more_than_address_space", more_than_address_space},
+    {"more_than_the_limit", more_than_the_limit},
+    {"what_relief_can_serve_is_served", what_relief_can_serve_is_served},
+    {NULL, NULL},
+};
