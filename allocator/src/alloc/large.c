@@ -46,7 +46,10 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
         return NULL;
     unit = mym_pages_take(units_for(size == 0 ? 1 : size), (uint32_t)align, MYM_LARGE,
                           mym_chunk_is_dense(size), zeroed);
-    return unit == 0 ? NULL : mym_unit_address(unit);
+    if (unit == 0)
+        return NULL;
+    mym_heap.units[unit].class = 0; /* was_freed: this is no slab's any more */
+    return mym_unit_address(unit);
 }
 
 /* The span that starts at ptr, or 0. */
@@ -61,15 +64,20 @@ static uint32_t span_at(const void *ptr)
                : 0;
 }
 
-/* The record of the first unit of a span tells so until another span covers it. */
+/*
+ * An object, or one of a slab, started here, and no span covers it now. The record of the
+ * first unit of a span tells so until there is another.
+ */
 static bool was_freed(const void *ptr)
 {
-    uint32_t unit = mym_unit_of(ptr);
-    const struct mym_unit *u = &mym_heap.units[unit];
+    uint32_t first = mym_heap.units[mym_unit_of(ptr)].first;
+    const struct mym_unit *span = &mym_heap.units[first];
+    const struct mym_class *c = &mym_classes[span->class];
+    uintptr_t offset = (uintptr_t)ptr - (uintptr_t)mym_unit_address(first);
 
-    return u->first == unit &&
-           (mym_is_free(u->kind) || u->kind == MYM_BUSY || u->cached) &&
-           mym_unit_address(unit) == ptr;
+    return span->first == first &&
+           (mym_is_free(span->kind) || span->kind == MYM_BUSY || span->cached) &&
+           (offset == 0 || (c->size != 0 && mym_slab_index(c, offset) < c->objects));
 }
 
 void mym_bad_pointer(const void *ptr)
@@ -78,10 +86,10 @@ void mym_bad_pointer(const void *ptr)
     bool inside;
 
     if (mym_in_heap(ptr)) {
-        if (was_freed(ptr))
-            mym_fatal("double free", ptr);
         span = &mym_heap.units[mym_pages_find(mym_unit_of(ptr))];
         inside = span->kind == MYM_LARGE && !span->cached;
+        if (!inside && was_freed(ptr))
+            mym_fatal("double free", ptr);
     } else {
         inside = mym_mapping_has(ptr);
     }

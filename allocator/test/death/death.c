@@ -116,6 +116,20 @@ static void twice_by_realloc(void)
     free(wrong(p));
 }
 
+/* The slab is gone too; where its other objects were, nothing can be told. */
+static void twice_without_slab(void)
+{
+    void *objects[2000];
+
+    for (int i = 0; i < 2000; i++)
+        objects[i] = take(64);
+    for (int i = 0; i < 2000; i++)
+        free(objects[i]);
+    malloc_trim(0);
+    free(wrong(objects[1000]));
+    malloc_trim(0);
+}
+
 /* ---- pointers that no malloc returned ---- */
 
 static void foreign_stack(void)
@@ -314,6 +328,7 @@ static const struct death {
     {"twice_huge", NEVER_ALLOCATED, twice_huge},
     {"twice_with_others_between", DOUBLE_FREE, twice_with_others_between},
     {"twice_after_reclaim", DOUBLE_FREE, twice_after_reclaim},
+    {"twice_without_slab", DOUBLE_FREE, twice_without_slab},
     {"twice_by_realloc", DOUBLE_FREE, twice_by_realloc},
     {"foreign_stack", NEVER_ALLOCATED, foreign_stack},
     {"foreign_static", NEVER_ALLOCATED, foreign_static},
@@ -417,6 +432,36 @@ static void all_deaths(void)
     CHECKF(ran && !failed, "%d of %d deaths were not as they should be", failed, ran);
 }
 
+/* ---- pointers into an object that covers where others were ---- */
+
+static size_t offset;
+
+static void interior_among_old_spans(void)
+{
+    enum { SPANS = 40 };
+    void *spans[SPANS];
+
+    for (int i = 0; i < SPANS; i++)
+        spans[i] = take(192 << 10);
+    for (int i = 0; i < SPANS; i++)
+        free(spans[i]);
+    malloc_trim(0);
+    free(wrong((char *)take(6 << 20) + offset));
+    malloc_trim(0);
+}
+
+static void interior_is_told(void)
+{
+    const struct death death = {"interior_among_old_spans", INTERIOR,
+                                interior_among_old_spans};
+    int failed = 0;
+
+    share_culprit();
+    for (offset = 65536; offset < 6 << 20; offset += 65536)
+        failed += check_death(&death);
+    CHECKF(!failed, "%d were not as they should be", failed);
+}
+
 /* Objects of every class; and wherever in a magazine, or at its end, the first free is. */
 static void twice_in_a_row(void)
 {
@@ -464,6 +509,7 @@ static void use_after_free_is_contained(void)
 const struct test tests[] = {
     {"all_deaths", all_deaths},
     {"twice_in_a_row", twice_in_a_row},
+    {"interior_is_told", interior_is_told},
     {"use_after_free_is_contained", use_after_free_is_contained},
     {NULL, NULL},
 };
