@@ -46,6 +46,16 @@ static void classes_waste_little(void)
     }
 }
 
+/* A power of two and a header of up to 64 bytes. */
+static void headers_cost_little(void)
+{
+    for (size_t page = 1024; page <= 32768; page *= 2)
+        for (size_t header = 1; header <= MYM_HEADER; header++)
+            CHECKF(mym_classes[mym_class_of(page + header)].size == page + MYM_HEADER,
+                   "%zu + %zu: %u", page, header,
+                   mym_classes[mym_class_of(page + header)].size);
+}
+
 static void division_is_exact(void)
 {
     for (unsigned c = 1; c < mym_class_count; c++)
@@ -430,6 +440,7 @@ static void sparse_slabs_are_part_of_keep(void)
 const struct test tests[] = {
     {"classes_fit", classes_fit},
     {"classes_waste_little", classes_waste_little},
+    {"headers_cost_little", headers_cost_little},
     {"division_is_exact", division_is_exact},
     {"aligned_classes_are_aligned", aligned_classes_are_aligned},
     {"spans_come_and_go", spans_come_and_go},
