@@ -40,10 +40,10 @@ class Program(SuiteCase):
         self.assertGreater(self.row("program/perl", "glibc")["peak_rss"], 45 * 2**20)
 
     def test_a_relative_build_folder(self):
-        """The program runs elsewhere; the measuring one must be found all the same."""
+        """A ready program runs elsewhere; the measuring one must be found all the same."""
         relative = os.path.relpath(BUILD)
-        status, _, err = self.bench("--program", "--rounds", "1", "--allocator", f"other={LIBRARY}",
-                                    "--", "true", build=relative, columns=())
+        status, _, err = self.bench("--programs", "gcc", "--rounds", "1", "--allocator",
+                                    f"other={LIBRARY}", build=relative, columns=())
         self.assertEqual(status, 0, err)
 
     def test_a_crash(self):
