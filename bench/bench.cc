@@ -79,10 +79,6 @@ void report_latency(benchmark::State &state, const std::string &call, const late
 
 void report_memory(benchmark::State &state, const workload_result &r)
 {
-    static const char *const settled[] = {"rss_after_0.1s_bytes", "rss_after_1s_bytes",
-                                          "rss_after_5s_bytes"};
-    static const double moment[] = {0.1, 1, 5};
-
     state.counters["live_bytes"] = static_cast<double>(r.live_peak);
     state.counters["base_rss_bytes"] = static_cast<double>(r.base_rss);
     state.counters["peak_rss_bytes"] = static_cast<double>(r.peak_rss);
@@ -95,8 +91,13 @@ void report_memory(benchmark::State &state, const workload_result &r)
         state.counters["held_live_bytes"] = static_cast<double>(r.held_live);
         state.counters["held_rss_bytes"] = static_cast<double>(r.held_rss);
     }
-    for (int i = 0; r.has_settled && i < 3 && moment[i] <= r.settled_for; i++)
-        state.counters[settled[i]] = static_cast<double>(r.settled_rss[i]);
+    for (int i = 0;
+         r.has_settled && i < SETTLE_MOMENTS && settle_moment[i] <= r.settled_for;
+         i++) {
+        char name[32];
+        std::snprintf(name, sizeof(name), "rss_after_%gs_bytes", settle_moment[i]);
+        state.counters[name] = static_cast<double>(r.settled_rss[i]);
+    }
     if (r.has_settled)
         state.counters["settled_live_bytes"] = static_cast<double>(r.settled_live);
     if (r.has_slope)

@@ -83,6 +83,8 @@ std::vector<Cell> all_cells()
     for (const char *variant : {"short", "leave"})
         add_counts(&cells, "churn", variant, "threads", 1, 8);
     add_variants(&cells, "crowd");
+    for (const char *variant : {"small", "mixed"})
+        add_counts(&cells, "requests", variant, "threads", 1, 8);
     for (const char *variant : {"pair", "batch"})
         for (unsigned size = 8; size <= 32u << 20; size *= 2)
             add(&cells, "sweep", variant, "size", std::to_string(size));

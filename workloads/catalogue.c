@@ -19,6 +19,7 @@
     X(prodcons)      \
     X(churn)         \
     X(crowd)         \
+    X(requests)      \
     X(sweep)         \
     X(order)         \
     X(regrow)        \

@@ -236,10 +236,7 @@ static void print_latency(const char *name, const struct latency *h)
 
 static void print_memory(const struct workload_result *r)
 {
-    static const char *const when[] = {"RSS after 0.1 s", "RSS after 1 s",
-                                       "RSS after 5 s"};
-    static const double moment[] = {0.1, 1, 5};
-    char note[96] = "";
+    char note[96] = "", name[32];
 
     print_bytes("live peak", (double)r->live_peak, "asked for and not yet freed");
     if (r->live_peak >= 1 << 20) /* of less, the ratio is about the program itself */
@@ -254,9 +251,12 @@ static void print_memory(const struct workload_result *r)
                  ((double)r->held_rss - (double)r->base_rss) / (double)r->held_live);
         print_bytes("RSS held", (double)r->held_rss, note);
     }
-    for (int i = 0; r->has_settled && i < 3 && moment[i] <= r->settled_for; i++)
-        print_bytes(when[i], (double)r->settled_rss[i],
-                    i ? "" : "all freed, no call since");
+    for (int i = 0;
+         r->has_settled && i < SETTLE_MOMENTS && settle_moment[i] <= r->settled_for;
+         i++) {
+        snprintf(name, sizeof(name), "RSS after %g s", settle_moment[i]);
+        print_bytes(name, (double)r->settled_rss[i], i ? "" : "no call since");
+    }
     print_bytes("RSS at end", (double)r->end_rss, "");
     print_bytes("harness", (double)r->harness_bytes, "of its own, part of every RSS");
     if (r->has_slope)

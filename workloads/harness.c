@@ -222,9 +222,10 @@ void run_end(struct run *run)
     }
 }
 
+const double settle_moment[SETTLE_MOMENTS] = {0.1, 1, 5, 10, 60};
+
 void run_settle(struct run *run, double seconds)
 {
-    static const double moment[3] = {0.1, 1, 5};
     struct workload_result *result = run->result;
     uint64_t from = clock_ns();
 
@@ -232,11 +233,11 @@ void run_settle(struct run *run, double seconds)
         return;
     result->has_settled = true;
     result->settled_live = live_bytes(run);
-    for (int i = 0; i < 3 && moment[i] <= seconds + 1e-9; i++) {
-        while (clock_ns() - from < (uint64_t)(moment[i] * 1e9))
+    for (int i = 0; i < SETTLE_MOMENTS && settle_moment[i] <= seconds + 1e-9; i++) {
+        while (clock_ns() - from < (uint64_t)(settle_moment[i] * 1e9))
             usleep(10000);
         result->settled_rss[i] = memory_rss();
-        result->settled_for = moment[i];
+        result->settled_for = settle_moment[i];
         add_sample(run, result->settled_rss[i]);
     }
 }

@@ -47,10 +47,11 @@
         .name = "seed", .kind = OPTION_COUNT, .initial = (text), .max = 4294967295.0, \
         .help = "start of the random numbers"                                         \
     }
-#define OPTION_SETTLE(text)                                                         \
-    {                                                                               \
-        .name = "settle", .kind = OPTION_SECONDS, .initial = (text), .max = 60,     \
-        .help = "then stay this long without a call and read RSS at 0.1, 1 and 5 s" \
+#define OPTION_SETTLE(text)                                                          \
+    {                                                                                \
+        .name = "settle", .kind = OPTION_SECONDS, .initial = (text), .max = 60,      \
+        .help =                                                                      \
+            "then stay this long without a call and read RSS at 0.1, 1, 5, 10, 60 s" \
     }
 #define OPTION_LATENCY                                                    \
     {                                                                     \

@@ -6,17 +6,20 @@
  *
  * One thread takes small objects, `bytes` of them on average, frees all of them, `cycles`
  * times, and then makes no call at all for `settle` seconds: an allocator that gives
- * memory back only from within later calls shows its peak forever.
+ * memory back only from within later calls shows its peak forever. With keep, one object
+ * in so many of the last cycle survives until the end: what they pin down is not given back.
  */
 #include "harness.h"
 #include "sizes.h"
 
-enum { BYTES, CYCLES, ORDER, MIN_SIZE, MAX_SIZE, SETTLE, SEED, VERIFY };
+enum { BYTES, CYCLES, KEEP, ORDER, MIN_SIZE, MAX_SIZE, SETTLE, SEED, VERIFY };
 
 static const struct option_spec options[] = {
     [BYTES] = {"bytes", OPTION_BYTES, false, "1G", 4096, 1099511627776.0, NULL,
                "live at the peak"},
     [CYCLES] = {"cycles", OPTION_COUNT, false, "1", 1, 1e6, NULL, "up and down"},
+    [KEEP] = {"keep", OPTION_COUNT, false, "0", 0, 1e9, NULL,
+              "one object in so many survives the idle time; 0: none"},
     [ORDER] = {"order", OPTION_CHOICE, false, "fifo", 0, 0, "fifo random",
                "in which the objects are freed"},
     [MIN_SIZE] = {"min-size", OPTION_BYTES, false, "16", 8, 1 << 30, NULL,
@@ -32,6 +35,8 @@ static const struct variant variants[] = {
     {"1GiB", "", "1 GiB of small objects, freed in sequence, then 5 s of nothing"},
     {"random", "order=random", "the same, freed at random"},
     {"64MiB", "bytes=64M", "64 MiB, freed in sequence, then 5 s of nothing"},
+    {"survivors", "bytes=384000000 min-size=512 max-size=2K keep=20 settle=10",
+     "300,000 objects of 0.5 to 2 KiB, every 20th stays, then 10 s of nothing"},
     {"updown", "cycles=4 settle=0", "1 GiB up and down four times, no pause"},
 };
 
@@ -50,36 +55,66 @@ static void shuffle(struct object *object, uint64_t count, struct rng *rng)
     }
 }
 
-static void run_idle(struct run *run)
-{
-    enum verify verify = (enum verify)run_count(run, VERIFY);
+struct stock {
+    struct count count;
     struct sizes sizes;
     struct rng rng;
+    enum verify verify;
+    uint64_t objects;
+    struct object *object;
+};
 
-    rng_seed(&rng, run_count(run, SEED), 0);
-    sizes_init(&sizes, SIZES_UNIFORM, (uint32_t)run_count(run, MIN_SIZE),
-               (uint32_t)run_count(run, MAX_SIZE));
-    uint64_t objects = (uint64_t)(run_number(run, BYTES) / sizes_mean(&sizes)) + 1;
-    struct object *object = memory_map(objects * sizeof(*object));
-    run_begin(run, false);
-    struct count count = count_begin(&run->tally[0]);
-    for (uint64_t cycle = 0; cycle < run_count(run, CYCLES); cycle++) {
-        for (uint64_t i = 0; i < objects; i++) {
-            uint32_t size = sizes_draw(&sizes, &rng);
-            object[i] =
-                (struct object){take_counted(&count, size, verify, false), size};
+static void take_all(struct stock *s)
+{
+    for (uint64_t i = 0; i < s->objects; i++) {
+        uint32_t size = sizes_draw(&s->sizes, &s->rng);
+        void *object = take_counted(&s->count, size, s->verify, false);
+        s->object[i] = (struct object){object, size};
+    }
+    count_tell(&s->count);
+}
+
+/* All but one in `keep`; returns how many stay, at the start of the array. */
+static uint64_t free_others(struct stock *s, uint64_t objects, uint64_t keep)
+{
+    uint64_t kept = 0, until_kept = keep;
+
+    for (uint64_t i = 0; i < objects; i++) {
+        struct object o = s->object[i];
+        if (keep && --until_kept == 0) {
+            until_kept = keep;
+            s->object[kept++] = o;
+        } else {
+            give_counted(&s->count, o.object, o.size, s->verify, false);
         }
-        count_tell(&count);
+    }
+    count_tell(&s->count);
+    return kept;
+}
+
+static void run_idle(struct run *run)
+{
+    struct stock s = {.verify = (enum verify)run_count(run, VERIFY)};
+    uint64_t kept = 0, keep = run_count(run, KEEP);
+
+    rng_seed(&s.rng, run_count(run, SEED), 0);
+    sizes_init(&s.sizes, SIZES_UNIFORM, (uint32_t)run_count(run, MIN_SIZE),
+               (uint32_t)run_count(run, MAX_SIZE));
+    s.objects = (uint64_t)(run_number(run, BYTES) / sizes_mean(&s.sizes)) + 1;
+    s.object = memory_map(s.objects * sizeof(*s.object));
+    run_begin(run, false);
+    s.count = count_begin(&run->tally[0]);
+    for (uint64_t left = run_count(run, CYCLES); left > 0; left--) {
+        take_all(&s);
         run_mark(run);
         if (run_count(run, ORDER) == 1)
-            shuffle(object, objects, &rng);
-        for (uint64_t i = 0; i < objects; i++)
-            give_counted(&count, object[i].object, object[i].size, verify, false);
-        count.ops = objects;
-        count_tell(&count);
+            shuffle(s.object, s.objects, &s.rng);
+        kept = free_others(&s, s.objects, left == 1 ? keep : 0);
+        tally_ops(&run->tally[0], s.objects);
     }
     run_end(run);
     run_settle(run, run_number(run, SETTLE));
+    free_others(&s, kept, 0);
 }
 
 WORKLOAD(idle) = {

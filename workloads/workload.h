@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-enum { WORKLOAD_OPTIONS = 20, WORKLOAD_SAMPLES = 512 };
+enum { WORKLOAD_OPTIONS = 20, WORKLOAD_SAMPLES = 512, SETTLE_MOMENTS = 5 };
 
 enum option_kind {
     OPTION_COUNT,   /* a whole number */
@@ -104,7 +104,7 @@ struct workload_result {
 
     bool has_settled; /* all freed, no further call to the allocator */
     int64_t settled_live;
-    uint64_t settled_rss[3]; /* after 0.1, 1 and 5 s; settled_for says how far it got */
+    uint64_t settled_rss[SETTLE_MOMENTS]; /* as far as settled_for */
     double settled_for;
 
     bool has_slope;   /* least squares over the second half of the work */
@@ -116,6 +116,9 @@ struct workload_result {
     size_t sample_count;
     struct memory_sample samples[WORKLOAD_SAMPLES];
 };
+
+/* When RSS is read while nothing happens, in seconds: 0.1, 1, 5, 10, 60. */
+extern const double settle_moment[SETTLE_MOMENTS];
 
 /* Every workload, in the order to show them. */
 const struct workload *const *workload_list(size_t *count);

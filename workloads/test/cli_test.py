@@ -214,7 +214,7 @@ class Bench(unittest.TestCase):
 
     def test_a_size_in_a_name_is_held(self):
         for name, mib in (("idle/64MiB", 64), ("swing/buffers/bytes:8M", 8),
-                          ("walk/aged/bytes:64M", 64), ("fragment/swiss", 256)):
+                          ("walk/aged/bytes:64M", 64), ("idle/survivors", 366), ("fragment/swiss", 256)):
             with self.subTest(cell=name):
                 _, cell = self.cell(name, MYMALLOC_BENCH_SCALE="0.01")
                 self.assertGreater(cell["live_bytes"], 0.97 * (mib << 20))

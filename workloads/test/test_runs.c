@@ -125,6 +125,7 @@ static void test_fixed_work_is_exact(void)
         {"prodcons", "free-only", "messages=9000 hold=500", 9000},
         {"churn", "leave", "threads=2 lives=30 objects=11", 660},
         {"crowd", "1k", "threads=20 objects=3 rounds=5", 300},
+        {"requests", "small", "threads=2 requests=30 objects=7 sessions=5", 420},
         {"sweep", "pair", "pairs=1001", 1001},
         {"sweep", "batch", "pairs=1001 batch=100", 1001},
         {"sweep", "batch", "pairs=1001 size=1M held=8M", 1001},
@@ -183,6 +184,17 @@ static void test_live_bytes(void)
           "idle settles");
     CHECK(r->settled_rss[0] && r->settled_rss[1] && !r->settled_rss[2],
           "idle: 0.1, 1 s");
+    r = result_of("idle", "survivors", "settle=0.1");
+    CHECK(fabs((double)r->settled_live / 384e6 * 20 - 1) < 0.05 &&
+              fabs((double)r->live_peak / 384e6 - 1) < 0.05,
+          "survivors: %lld of %lld", (long long)r->settled_live,
+          (long long)r->live_peak);
+    CHECK(r->settled_rss[0] >= (uint64_t)r->settled_live, "survivors: %llu",
+          (unsigned long long)r->settled_rss[0]);
+    r = result_of("requests", "small",
+                  "requests=1000 sessions=10 min-size=64 max-size=64");
+    CHECK(r->live_peak == 0 || r->live_peak <= 211 * 64, "requests: %lld",
+          (long long)r->live_peak);
     r = result_of("crowd", "1k", "threads=30 objects=4 size=100");
     CHECK(r->has_held && r->held_live == 12000, "crowd: %lld", (long long)r->held_live);
     r = result_of("fragment", "swiss", "bytes=4M");
