@@ -1,13 +1,17 @@
 """Columns: where each allocator's library is, and the proof that it answered."""
+import atexit
 import hashlib
 import os
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
+import sys
+import tempfile
 from dataclasses import asdict, dataclass, field, replace
 
-from . import REFERENCE, ROOT, Problem
+from . import HARNESS, REFERENCE, ROOT, Problem, process
 
 # Library names to look for, best first. Debian's tcmalloc is gperftools'.
 KNOWN = {
@@ -37,11 +41,26 @@ class Column:
 
     def variables(self, always=False):
         """always: a program may be linked to an allocator of its own (Debian's redis)."""
-        preload = {"LD_PRELOAD": self.path} if self.path and (self.preloads or always) else {}
-        return self.environment | preload
+        wanted = self.path and (self.preloads or always)
+        return self.environment | ({"LD_PRELOAD": without_blanks(self.path)} if wanted else {})
 
     def as_dict(self):
         return asdict(self) | {"path": self.path and self.path.removeprefix(ROOT + "/")}
+
+
+def without_blanks(path):
+    """LD_PRELOAD ends a path at a blank or colon: then a link in a private folder stands for it."""
+    if not re.search(r"[\s:]", path):
+        return path
+    if path not in links:
+        folder = tempfile.mkdtemp(prefix="mymalloc-preload-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        links[path] = os.path.join(folder, re.sub(r"[\s:]", "_", os.path.basename(path)))
+        os.symlink(path, links[path])
+    return links[path]
+
+
+links = {}
 
 
 def library_paths():
@@ -96,8 +115,6 @@ def library(name, path, environment=None):
         raise Problem(f"allocator '{name}': cannot read {path}: {error.strerror}") from None
     if data[:4] != b"\x7fELF":
         raise Problem(f"allocator '{name}': {path} is not a shared library (no ELF header)")
-    if " " in real or ":" in real:
-        raise Problem(f"allocator '{name}': LD_PRELOAD takes no path with a blank or colon: {real}")
     return Column(name, real, environment=environment or {}, package=package_of(real),
                   sha256=hashlib.sha256(data).hexdigest(), stamp=stamp_of(real))
 
@@ -119,6 +136,8 @@ def parse_own(text):
     path, *settings = rest.split(",")
     if not equals or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name) or not path:
         raise Problem(f"--allocator '{text}': the form is name=/path/lib.so[,ENV=value…]")
+    if name in (REFERENCE, HARNESS) or name.endswith(AGAIN):
+        raise Problem(f"--allocator '{text}': the name '{name}' is the suite's own; take another")
     environment = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -138,7 +157,7 @@ def resolve(names, own, build):
     taken = {column.name: column for column in mine}
     if len(taken) != len(mine):
         raise Problem("--allocator: a name is given twice")
-    columns = [taken.get(REFERENCE) or reference()]
+    columns = [reference()]
     for name in list(dict.fromkeys(names)) + [name for name in taken if name not in names]:
         if name == REFERENCE:
             continue
@@ -163,6 +182,45 @@ def find(name, build, taken=()):
                       f"(ci/setup bench installs it); accepted: {accepted}, "
                       "or --allocator name=/path/lib.so")
     return library(name, path)
+
+
+# Run under the preload: whether it was taken, and in which file malloc lies as it sees it.
+# (Not as Python sees it: a program that is not position independent has a stub of its own.)
+ASK = """
+import ctypes, os
+preload = os.environ["LD_PRELOAD"]
+files = [(line.split()[0], line.split(None, 5)[-1].strip()) for line in
+         open("/proc/self/maps", encoding="utf-8", errors="surrogateescape")]
+if os.path.realpath(preload) in (name for _, name in files):
+    malloc = getattr(ctypes.CDLL(preload), "malloc", None)
+    at = malloc and ctypes.cast(malloc, ctypes.c_void_p).value
+    if not at:
+        print("libc: the library has no malloc")
+        files = []
+    for ends, name in files:
+        low, high = (int(end, 16) for end in ends.split("-"))
+        if low <= at < high:
+            print(name)
+"""
+
+
+def probe(column):
+    """Before the first block: the library is loaded, survives, and takes malloc over."""
+    if not column.preloads:
+        return
+    with tempfile.TemporaryFile() as told:
+        outcome = process.run([sys.executable, "-I", "-S", "-X", "utf8", "-c", ASK],
+                              process.clean_environment() | column.variables(), 10, output=told)
+        told.seek(0)
+        answered = told.read().decode(errors="replace").strip()
+    if outcome.failure:
+        raise Problem(f"allocator '{column.name}': a program that does nothing fails under "
+                      f"{column.path}: {outcome.failure}")
+    if answered != column.path:
+        why = f"malloc stays in {answered}" if answered else next(
+            (line for line in outcome.stderr.splitlines() if "cannot be preloaded" in line),
+            "the loader did not take it")
+        raise Problem(f"allocator '{column.name}': {column.path} is no allocator for LD_PRELOAD: {why}")
 
 
 def again(column):

@@ -4,19 +4,18 @@ import statistics
 
 import numpy
 
-from . import FORMAT, stats
+from . import FORMAT, HARNESS, measures, stats
 from .cells import Cell
-from .runner import HARNESS
+from .measures import SPEED, good, log_ratios, values
+from .store import failure_of
 
-AFTER = ("rss_after_0.1s_bytes", "rss_after_1s_bytes", "rss_after_5s_bytes")
-# Of the leader against another: its lead may be no lead. (Without an interval nothing is
-# said of either.)
-UNSURE = ("not distinguishable", "slower")
+# A cell of whose fastest time the harness takes more than this is about the harness.
+DOMINATED = 0.5
+WIDE = 0.10  # half an interval, relative: how many are wider stands in the first lines
 PERCENTILES = ("p50", "p99", "p999", "max")
-PLAIN = ("minor_faults", "live_bytes", "base_rss_bytes", "rss_end_bytes", "held_live_bytes",
-         "held_rss_bytes", "settled_live_bytes", "rss_slope_bytes_per_s", "remote_share",
-         "timer_ns", *AFTER,
-         *(f"{call}_{point}_ns" for call in ("malloc", "free") for point in PERCENTILES))
+PLAIN = re.compile(r"minor_faults|live_bytes|base_rss_bytes|rss_end_bytes|ops|held_\w+|settled_live_bytes|"
+                   r"rss_\w+_per_s|remote_share|timer_ns|rss_after_[\d.]+s_bytes|"
+                   r"(malloc|free)_(p\d+|max)_ns|rss_integral\w*|\w+_ns_per_\w+")
 
 
 def analyse(folder, run, environment):
@@ -31,11 +30,13 @@ def analyse(folder, run, environment):
     return {
         "format": FORMAT,
         "finished": run["finished"], "stopped": run.get("stopped"), "seed": run["seed"],
-        "scale": run["scale"],
+        "scale": run["scale"], "scope": run.get("scope"), "started": run["started"],
         "reference": run["columns"][0]["name"],
         "columns": columns,
         "cells": cells,
         "unfinished": [name for name in run["cells"] if not loaded[name]],
+        "left_out": run.get("left_out", []),
+        "intervals": count_intervals(cells),
         "groups": groups(cells, loaded, columns, rng),
         "control": analyse_control(control, loaded, rng),
         "environment": environment,
@@ -55,106 +56,138 @@ def identify(columns, loaded):
                 break
 
 
-def good(samples, column):
-    """{round: entry} of the processes that count."""
-    return {number: sample["benchmarks"][0] for (number, name), sample in samples.items()
-            if name == column and not sample["suite"].get("failure")}
-
-
-def failure_of(samples, column):
-    """'crashed: SIGSEGV (1 of 3 runs)' or None: one failure makes the row a failure."""
-    mine = [sample["suite"].get("failure") for (_, name), sample in samples.items() if name == column]
-    bad = [failure for failure in mine if failure]
-    return f"{bad[0]} ({len(bad)} of {len(mine)} runs)" if bad else None
-
-
-def log_ratios(samples, column, base):
-    """log(speed of column / speed of base), one a block in which both have finished."""
-    mine, other = good(samples, column), good(samples, base)
-    return [float(numpy.log(mine[n]["ops_per_second"] / other[n]["ops_per_second"]))
-            for n in sorted(mine) if n in other]
-
-
 def ratio_dict(found):
     return found and {"median": found.median, "low": found.low, "high": found.high,
                       "blocks": found.blocks, "verdict": found.verdict}
 
 
 def median_of(entries, key):
-    values = [entry[key] for entry in entries if key in entry]
-    return statistics.median(values) if values else None
+    found = [entry[key] for entry in entries if key in entry]
+    return statistics.median(found) if found else None
+
+
+def count_intervals(cells):
+    """How sure the run is as a whole: intervals of speed, and how many of them are wide."""
+    found = [row["ratios"]["speed"] for cell in cells for row in cell["rows"]
+             if row["runs"] and row["ratios"].get("speed")]
+    sure = [ratio for ratio in found if ratio["low"] is not None]
+    wide = [ratio for ratio in sure if ratio["high"] - ratio["low"] > 2 * WIDE * ratio["median"]]
+    return {"all": len(found), "given": len(sure), "wide": len(wide), "wider_than": WIDE}
 
 
 def analyse_cell(name, samples, columns, run, rng):
     cell = Cell(name)
-    threads = cell.threads or next((int(sample["benchmarks"][0]["workload_threads"])
-                                    for sample in samples.values()
-                                    if sample.get("benchmarks")
-                                    and "workload_threads" in sample["benchmarks"][0]), None)
-    usable = run["usable_cpus"]
-    rows = [analyse_row(samples, column["name"], columns[0]["name"], rng) for column in columns]
-    ranked = rank(rows, samples, rng)
+    entries = [sample["benchmarks"][0] for sample in samples.values() if sample.get("benchmarks")]
+    threads = cell.threads or median_of(entries, "workload_threads")
+    base = columns[0]["name"]
+    mine = list(good(samples, base).values()) or entries
+    rows = [analyse_row(samples, column["name"], base, rng) for column in columns]
+    able = [row["column"] for row in rows if row["runs"]]
+    harness = None if cell.is_own_work else harness_share(samples, columns)
     compare_ours(rows, samples, rng)
     return {
-        "name": name, "workload": cell.workload, "threads": threads,
-        "crowded": bool(threads and threads > usable),
-        "rows": rows, "best": ranked, "harness": harness_share(samples, columns),
+        "name": name, "workload": cell.workload, "threads": threads and int(threads),
+        "crowded": bool(threads and threads > run["usable_cpus"]),
+        "scale": scale_of(samples), "work": next((entry["label"] for entry in mine if "label" in entry), None),
+        "ops": median_of(mine, "ops"), "live": median_of(mine, "live_bytes"),
+        "rounds": max((len(good(samples, column)) for column in able), default=0),
+        "rows": rows,
+        "best": {measure.key: rank(able, lambda a, b, m=measure: log_ratios(samples, a, b, m),
+                                   lambda logs: stats.log_ratio(logs, rng), measure.more_is_better)
+                 for measure in measures.ALL},
+        "harness": harness, "dominated": bool(harness and harness["median"] > DOMINATED),
     }
 
 
+def scale_of(samples):
+    """Each process says at which scale it ran; programs have none."""
+    said = next((sample["context"]["scale"] for sample in samples.values()
+                 if "scale" in sample.get("context", {})), None)
+    return float(said) if said else None
+
+
+def stats_of(logs, rng):
+    return stats.log_ratio(logs, rng) if logs else None
+
+
 def analyse_row(samples, column, base, rng):
+    """A column's figures. runs is 0 where it failed once, or was not run (yet)."""
     failure = failure_of(samples, column)
-    if failure:
-        return {"column": column, "failure": failure}
-    entries = list(good(samples, column).values())
+    entries = [] if failure else list(good(samples, column).values())
+    row = {"column": column, "failure": failure, "runs": len(entries)}
     if not entries:
-        return {"column": column, "failure": "not run yet"}
-    logs = log_ratios(samples, column, base)
-    row = {"column": column, "failure": None, "runs": len(entries),
-           "speed": median_of(entries, "ops_per_second"),
-           "seconds": median_of(entries, "real_time"), "cpu": median_of(entries, "cpu_time"),
-           "ratio": ratio_dict(stats.log_ratio(logs, rng)) if logs and column != base else None,
-           "peak_rss": median_of(entries, "peak_rss_bytes")}
-    for key in ("seconds", "cpu"):  # Google Benchmark's cells are in ms as well
-        row[key] = row[key] and row[key] / 1e3
+        return row
+    row["ratios"] = {}
+    for measure in measures.ALL:
+        ratio = stats_of(log_ratios(samples, column, base, measure), rng) if column != base else None
+        row["ratios"][measure.key] = ratio_dict(ratio)
+        row[measure.key] = figure(samples, column, base, measure, ratio)
+        row["raw_" + measure.key] = middle(samples, column, measure)
+    row["cpu"] = median_of(entries, "cpu_time")
+    row["cpu"] = row["cpu"] and row["cpu"] / 1e3  # Google Benchmark's cells are in ms as well
     live = median_of(entries, "live_bytes")
-    row["rss_per_live"] = row["peak_rss"] / live if live and row["peak_rss"] else None
-    row["more"] = {key: value for key in PLAIN if (value := median_of(entries, key)) is not None}
+    row["rss_per_live"] = row["peak"] / live if live and row["peak"] else None
+    row["more"] = {key: median_of(entries, key) for key in dict.fromkeys(k for e in entries for k in e)
+                   if PLAIN.fullmatch(key)}
     row["timeline"] = next((sample["suite"]["timeline"] for (_, name), sample in samples.items()
                             if name == column and sample["suite"].get("timeline")), None)
     return row
 
 
-def rank(rows, samples, rng):
-    """The fastest and those that can't be told from it; who is smallest in memory."""
-    able = [row for row in rows if not row["failure"]]
-    if not able:
+def middle(samples, column, measure):
+    found = values(samples, column, measure)
+    return statistics.median(found.values()) if found else None
+
+
+def figure(samples, column, base, measure, ratio):
+    """What is shown beside a ratio: the reference's median times it, so that the two agree.
+
+    The column's own median may lie elsewhere (the machine drifts between blocks); it is
+    kept as raw_….
+    """
+    reference = middle(samples, base, measure)
+    return reference * ratio.median if ratio and reference else middle(samples, column, measure)
+
+
+def rank(names, logs_of, estimate, more_is_better):
+    """The best, the next, the lead of one over the other, and who can't be told from the best.
+
+    logs_of(a, b): what estimate() makes a Ratio of a to b of. Ratios to the first of the
+    names decide.
+    """
+    sign = 1 if more_is_better else -1
+    relative = {}
+    for name in names:
+        if logs := logs_of(name, names[0]):
+            relative[name] = sign * centre(logs)
+    if not relative:
         return None
-    base = able[0]["column"]
-    relative = {row["column"]: numpy.median(logs) if (logs := log_ratios(samples, row["column"], base))
-                else -numpy.inf for row in able}
-    first = max(relative, key=relative.get)
-    second = sorted(relative, key=relative.get)[-2] if len(relative) > 1 else None
-    ties = []
-    lead = None
-    for other in relative:
-        if other == first or not (logs := log_ratios(samples, first, other)):
+    order = sorted(relative, key=relative.get, reverse=True)
+    first, ties, lead = order[0], [], None
+    for other in order[1:]:
+        found = estimate(logs_of(first, other)) if logs_of(first, other) else None
+        if not found:
             continue
-        found = stats.log_ratio(logs, rng)
-        if found.verdict in UNSURE:
+        # Without an interval nothing is said of either.
+        if found.verdict not in ("above" if more_is_better else "below", "too few rounds"):
             ties.append(other)
-        if other == second:
+        if other == order[1]:
             lead = found
-    sized = [row for row in able if row["peak_rss"]]
-    small = min(sized, key=lambda row: row["peak_rss"])["column"] if sized else None
-    return {"fastest": first, "second": second, "lead": ratio_dict(lead), "ties": ties,
-            "smallest": small}
+    return {"first": first, "second": order[1] if len(order) > 1 else None, "lead": ratio_dict(lead),
+            "ties": [name for name in names if name in ties]}
+
+
+def centre(logs):
+    """The median; of several cells (lists of logs) the mean of theirs."""
+    if isinstance(logs[0], list):
+        return numpy.mean([numpy.median(cell) for cell in logs])
+    return numpy.median(logs)
 
 
 def compare_ours(rows, samples, rng, ours="mymalloc"):
     """Our row against the best of the others (the one with the highest median here)."""
-    mine = next((row for row in rows if row["column"] == ours and not row["failure"]), None)
-    others = [row for row in rows if row["column"] != ours and not row["failure"]]
+    mine = next((row for row in rows if row["column"] == ours and row["runs"]), None)
+    others = [row for row in rows if row["column"] != ours and row["runs"]]
     if not mine or not others:
         return
     best = max(others, key=lambda row: numpy.median(log_ratios(samples, row["column"], ours) or [-9]))
@@ -164,13 +197,23 @@ def compare_ours(rows, samples, rng, ours="mymalloc"):
 
 
 def harness_share(samples, columns):
-    """The harness's share of the fastest column's time: what no allocator can save."""
-    null = [entry["ops_per_second"] for entry in good(samples, HARNESS).values()]
-    speeds = [speed for column in columns
-              if (speed := median_of(list(good(samples, column["name"]).values()), "ops_per_second"))]
+    """The harness's share of the fastest column's time: what no allocator can save.
+
+    Nanoseconds an operation on both sides. Each process of the baseline repeats its work
+    and tells the median and an interval; older ones told a speed only.
+    """
+    null = list(good(samples, HARNESS).values())
+    speeds = {column["name"]: speed for column in columns if not failure_of(samples, column["name"])
+              and (speed := middle(samples, column["name"], SPEED))}
     if not null or not speeds:
         return None
-    return max(speeds) / statistics.median(null)
+    fastest = max(speeds, key=speeds.get)
+    share = speeds[fastest] / 1e9
+    told = [entry.get("harness_ns", 1e9 / entry["ops_per_second"]) for entry in null]
+    sure = all("harness_ns_low" in entry for entry in null)
+    return {"column": fastest, "median": share * statistics.median(told),
+            "low": share * min(entry["harness_ns_low"] for entry in null) if sure else None,
+            "high": share * max(entry["harness_ns_high"] for entry in null) if sure else None}
 
 
 def is_latency(name):
@@ -188,51 +231,34 @@ def groups(cells, loaded, columns, rng):
     return found
 
 
-def geometric(values):
-    return float(numpy.exp(numpy.mean(numpy.log(values)))) if values and all(values) else None
+def counted(cells, measure, loaded, base):
+    """The cells that a measure's mean is over."""
+    return [cell["name"] for cell in cells
+            if not (measure is SPEED and cell["dominated"]) and values(loaded[cell["name"]], base, measure)]
 
 
 def analyse_group(workload, cells, loaded, columns, rng):
     base = columns[0]["name"]
+    names = {measure.key: counted(cells, measure, loaded, base) for measure in measures.ALL}
     rows = []
     for position, column in enumerate(columns):
-        name = column["name"]
         mine = [cell["rows"][position] for cell in cells]
-        theirs = [cell["rows"][0] for cell in cells]
-        failed = sum(1 for row in mine if row["failure"])
-        row = {"column": name, "cells": len(cells), "failed": failed, "ratio": None, "rss": None}
-        if not failed and not any(other["failure"] for other in theirs):
-            if name != base:
-                row["ratio"] = ratio_dict(stats.geometric_mean(
-                    [log_ratios(loaded[cell["name"]], name, base) for cell in cells], rng))
-            if all(r["peak_rss"] and t["peak_rss"] for r, t in zip(mine, theirs)):
-                row["rss"] = geometric([r["peak_rss"] / t["peak_rss"] for r, t in zip(mine, theirs)])
-        rows.append(row)
-    return {"workload": workload, "cells": [cell["name"] for cell in cells], "rows": rows,
-            "best": best_of_group(rows, cells, loaded, base, rng)}
-
-
-def best_of_group(rows, cells, loaded, base, rng):
-    """As rank(), over the geometric means."""
-    able = {row["column"]: row["ratio"]["median"] if row["ratio"] else 1.0
-            for row in rows if row["ratio"] or (row["column"] == base and not row["failed"])}
-    if not able:
-        return None
-    first = max(able, key=able.get)
-    second = sorted(able, key=able.get)[-2] if len(able) > 1 else None
-    ties, lead = [], None
-    for other in able:
-        if other == first:
-            continue
-        found = stats.geometric_mean(
-            [log_ratios(loaded[cell["name"]], first, other) for cell in cells], rng)
-        if found and found.verdict in UNSURE:
-            ties.append(other)
-        if other == second:
-            lead = found
-    sized = {row["column"]: row["rss"] for row in rows if row["rss"]}
-    return {"fastest": first, "second": second, "lead": ratio_dict(lead), "ties": ties,
-            "smallest": min(sized, key=sized.get) if sized else None}
+        rows.append({"column": column["name"], "failed": sum(1 for row in mine if row["failure"]),
+                     "missing": sum(1 for row in mine if not row["failure"] and not row["runs"])})
+    whole = [row["column"] for row in rows if not row["failed"] and not row["missing"]]
+    best = {}
+    for measure in measures.ALL:
+        def logs_of(a, b, measure=measure):
+            found = [log_ratios(loaded[name], a, b, measure) for name in names[measure.key]]
+            return found if all(found) else None
+        for row in rows:
+            able = base in whole and row["column"] in whole and row["column"] != base
+            logs = logs_of(row["column"], base) if able else None
+            row.setdefault("ratios", {})[measure.key] = ratio_dict(logs and stats.geometric_mean(logs, rng))
+        best[measure.key] = rank(whole, logs_of, lambda logs: stats.geometric_mean(logs, rng),
+                                 measure.more_is_better)
+    return {"workload": workload, "cells": [cell["name"] for cell in cells], "counted": names,
+            "dominated": [cell["name"] for cell in cells if cell["dominated"]], "rows": rows, "best": best}
 
 
 def analyse_control(control, loaded, rng):
@@ -245,8 +271,7 @@ def analyse_control(control, loaded, rng):
         logs = log_ratios(samples, name, twin)
         if len(logs) >= stats.FEWEST:
             cells.append({"cell": cell} | ratio_dict(stats.log_ratio(logs, rng)))
-    equal = sum(1 for cell in cells if cell["verdict"] == "not distinguishable")
+    equal = sum(1 for cell in cells if cell["verdict"] == stats.NONE_SHOWN)
     return {"column": twin, "cells": cells, "equal": equal,
             "share": equal / len(cells) if cells else None,
             "holds": equal / len(cells) >= stats.LEVEL if cells else None}
-

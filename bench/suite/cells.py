@@ -14,8 +14,11 @@ QUICK = ("larson/fixed/threads:2", "larson/fixed/threads:8", "xmalloc/64B/pairs:
          "xmalloc/mixed/pairs:1", "prodcons/1to1", "prodcons/free-only")
 # The default run: these counts are enough for a curve.
 COUNTS = {1, 2, 4, 8, 64}
-# Workloads about the memory they hold: its amount is never scaled, so a short run leaves them out.
-MEMORY = ("fragment", "swing", "walk", "idle")
+# Cells about memory: their size is part of what they are, so that their work is never scaled.
+MEMORY = ("crowd", "fragment", "idle", "large/blocks", "survivors")
+# Cells that time the program's own reads and writes, which placement and pages change: what it
+# costs on the stub's heap is no cost of the harness.
+OWN_WORK = ("replace/written", "sharing", "swing", "walk")
 # Google Benchmark appends how it measured; that is no part of a cell's name.
 DECORATION = re.compile(r"/(iterations:\d+|repeats:\d+|manual_time|real_time|process_time)$")
 
@@ -30,17 +33,28 @@ class Cell:
     def workload(self):
         return self.name.split("/")[0]
 
+    def is_of(self, families):
+        """families: workloads, or workload/variant"""
+        return self.workload in families or "/".join(self.name.split("/")[:2]) in families
+
     @property
     def is_memory(self):
-        return self.workload in MEMORY
+        return self.is_of(MEMORY)
+
+    @property
+    def is_own_work(self):
+        return self.is_of(OWN_WORK)
+
+    @property
+    def count(self):
+        """Threads or pairs, as --threads takes them."""
+        match = re.search(r"/(?:threads|pairs):(\d+)(?:/|$)", self.name)
+        return int(match[1]) if match else None
 
     @property
     def threads(self):
         """Threads that the name tells of; None when it tells of none."""
-        match = re.search(r"/(threads|pairs):(\d+)(/|$)", self.name)
-        if not match:
-            return None
-        return int(match[2]) * (2 if match[1] == "pairs" else 1)
+        return self.count and self.count * (2 if "/pairs:" in self.name else 1)
 
 
 def plain(benchmark):
@@ -74,36 +88,51 @@ def parse_threads(text):
     return counts
 
 
+def match(cells, patterns):
+    """Cells by globs on their names; a workload's name means all of it."""
+    chosen = []
+    for pattern in patterns:
+        found = [cell for cell in cells
+                 if fnmatch.fnmatchcase(cell.name, pattern)
+                 or fnmatch.fnmatchcase(cell.name, pattern + "/*")]
+        if not found:
+            workloads = ", ".join(dict.fromkeys(cell.workload for cell in cells))
+            raise Problem(f"no cell matches '{pattern}'; workloads: {workloads} "
+                          "(ci/bench --list shows every cell)")
+        chosen += [cell for cell in found if cell not in chosen]
+    return chosen
+
+
 def choose(cells, patterns=None, threads=None, scope="default"):
-    """The cells to run. patterns: globs on names; a workload's name means all of it."""
+    """The cells to run: those named, or those of the scope."""
     if patterns:
-        chosen = []
-        for pattern in patterns:
-            found = [cell for cell in cells
-                     if fnmatch.fnmatchcase(cell.name, pattern)
-                     or fnmatch.fnmatchcase(cell.name, pattern + "/*")]
-            if not found:
-                workloads = ", ".join(dict.fromkeys(cell.workload for cell in cells))
-                raise Problem(f"no cell matches '{pattern}'; workloads: {workloads} "
-                              "(ci/bench --list shows every cell)")
-            chosen += [cell for cell in found if cell not in chosen]
+        chosen = match(cells, patterns)
     elif scope == "full":
         chosen = list(cells)
     elif scope == "quick":
         chosen = [cell for cell in cells if cell.name in QUICK]
     else:
-        chosen = [cell for cell in cells if cell.workload in NAMED]
-        threads = threads or COUNTS
-    if threads:
-        # A cell that says nothing of threads stays: the filter does not speak of it.
-        counted = re.compile(r"/(?:threads|pairs):(\d+)(?:/|$)")
-        chosen = [cell for cell in chosen
-                  if not (found := counted.search(cell.name)) or int(found[1]) in threads]
-    if not chosen and not threads:
-        raise Problem(f"this binary has none of the cells of a {scope} run; choose with --workloads")
+        chosen = [cell for cell in cells if cell.workload in NAMED
+                  and (threads or cell.count in (None, *COUNTS))]
     if not chosen:
-        raise Problem("no cell is left after --threads; ci/bench --list shows every cell")
-    return chosen
+        raise Problem(f"this binary has none of the cells of a {scope} run; choose with --workloads")
+    if not threads:
+        return chosen
+    have = sorted({cell.count for cell in chosen if cell.count})
+    if lacking := sorted(threads - set(have)):
+        raise Problem(f"--threads: no chosen cell has {', '.join(map(str, lacking))} threads or pairs; "
+                      f"they have {', '.join(map(str, have)) or 'none in their names'}")
+    # A cell that says nothing of threads stays: the filter does not speak of it.
+    return [cell for cell in chosen if cell.count in (None, *threads)]
+
+
+def unscaled(chosen, short):
+    """(cells to run, cells about memory that a short run leaves out)."""
+    left_out = [cell for cell in chosen if short and cell.is_memory]
+    if len(left_out) == len(chosen):
+        raise Problem(f"{', '.join(cell.name for cell in chosen)}: about memory, never scaled: "
+                      "leave out --quick and a small --scale")
+    return [cell for cell in chosen if cell not in left_out], left_out
 
 
 def exact(benchmark):

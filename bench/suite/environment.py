@@ -110,6 +110,12 @@ def commit(root):
     return found[:12] + (" with changes" if changed else "")
 
 
+def short_commit(root):
+    """For a folder's name: 82c6e7a, or 82c6e7a+ of a checkout with changes."""
+    name, *changed = commit(root).split()
+    return name[:7] + ("+" if changed else "")
+
+
 def container():
     if os.path.exists("/.dockerenv"):
         return "docker"

@@ -1,4 +1,4 @@
-"""Drawings, each as SVG and PNG in the folder and as SVG for the page.
+"""Drawings, each as SVG in the folder and for the page.
 
 Colours that must follow the page's light or dark scheme are drawn as INK and LINE and
 become CSS variables in the page's copy.
@@ -44,7 +44,7 @@ class Palette:
 def draw(result, folder):
     """[(section, caption, svg text)]; files are written to the folder as well."""
     folder.mkdir(exist_ok=True)
-    for old in [*folder.glob("*.svg"), *folder.glob("*.png")]:
+    for old in folder.glob("*.svg"):
         old.unlink()
     palette = Palette(result["columns"])
     drawings = []
@@ -56,7 +56,6 @@ def draw(result, folder):
 
 
 def save(figure, path):
-    figure.savefig(path.with_suffix(".png"), dpi=130, facecolor="white")
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
@@ -77,12 +76,12 @@ def figures(result, palette):
         if figure := ratio_chart(cells, result, palette):
             yield (f"ratio-{workload}", "Speed, with 95 % intervals",
                    f"{workload}: speed relative to {result['reference']}; the bar is the interval, to the "
-                   "right is faster. Hollow: not distinguishable from it, or too few blocks. "
+                   "right is faster. Hollow: no difference to it shown, or too few rounds. "
                    "⁺: more threads than cores.", figure)
     if figure := pareto(result, palette):
         yield ("pareto", "Speed against memory",
                "Each small mark is a cell, each large one the workload's geometric mean: "
-               "up is faster, left is smaller.", figure)
+               "up is faster, left is smaller (memory above the process's start, where known).", figure)
     for family, points in families(result, r"/(threads|pairs):(\d+)").items():
         yield ("scaling-" + slug(family), "Thread scaling",
                f"{family}: more threads; beyond the dotted line there are more threads than cores.",
@@ -127,8 +126,8 @@ def ratio_ticks(axes, low, high):
 def ratio_chart(cells, result, palette):
     """A row a cell; in it a mark and its interval per allocator."""
     columns = [column["name"] for column in result["columns"]][1:]
-    shown = [(cell, {row["column"]: row["ratio"] for row in cell["rows"] if row.get("ratio")})
-             for cell in cells]
+    shown = [(cell, {row["column"]: row["ratios"]["speed"] for row in cell["rows"]
+                     if row["runs"] and row["ratios"]["speed"]}) for cell in cells]
     shown = [(cell, ratios) for cell, ratios in shown if ratios]
     if not shown:
         return None
@@ -144,7 +143,7 @@ def ratio_chart(cells, result, palette):
             if not ratio:
                 continue
             y = place + (i - (len(columns) - 1) / 2) * step
-            sure = ratio["verdict"] not in ("not distinguishable", "too few blocks")
+            sure = ratio["verdict"] in ("above", "below")
             if ratio["low"]:
                 axes.plot([ratio["low"], ratio["high"]], [y, y], color=palette[name], linewidth=2.2,
                           solid_capstyle="butt")
@@ -176,9 +175,16 @@ def legend(figure, names, palette):
         rect=(0, 0, 1, 1 - (0.12 + 0.2 * rows) / figure.get_figheight()))
 
 
+def point(row):
+    """(memory, speed) of a row, memory above the process's start where it is known."""
+    ratios = row.get("ratios", {})
+    memory = ratios.get("above") or ratios.get("peak")
+    return (memory["median"], ratios["speed"]["median"]) if memory and ratios["speed"] else None
+
+
 def pareto(result, palette):
-    """Speed against peak RSS, both relative to the reference, one panel a workload."""
-    shown = [group for group in result["groups"] if any(row["ratio"] and row["rss"] for row in group["rows"])]
+    """Speed against memory, both relative to the reference, one panel a workload."""
+    shown = [group for group in result["groups"] if any(point(row) for row in group["rows"])]
     if not shown:
         return None
     across = min(3, len(shown))
@@ -193,9 +199,8 @@ def pareto(result, palette):
             name = row["column"]
             if row["column"] == result["reference"]:
                 axes.plot(1, 1, MARKS.get(name, "P"), color=palette[name], markersize=9)
-            elif row["ratio"] and row["rss"]:
-                axes.plot(row["rss"], row["ratio"]["median"], MARKS.get(name, "P"),
-                          color=palette[name], markersize=9)
+            elif place := point(row):
+                axes.plot(*place, MARKS.get(name, "P"), color=palette[name], markersize=9)
                 small_marks(axes, group, cells, name, palette)
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -204,7 +209,7 @@ def pareto(result, palette):
         for axis in (axes.xaxis, axes.yaxis):
             few_log_ticks(axis)
         axes.set_title(group["workload"])
-        axes.set_xlabel(f"peak RSS relative to {result['reference']}")
+        axes.set_xlabel(f"memory relative to {result['reference']}")
     for axes in grid[:, 0]:
         axes.set_ylabel(f"speed relative to {result['reference']}")
     legend(figure, [column["name"] for column in result["columns"]], palette)
@@ -225,13 +230,11 @@ def few_log_ticks(axis):
 
 
 def small_marks(axes, group, cells, name, palette):
-    for cell_name in group["cells"]:
-        rows = {row["column"]: row for row in cells[cell_name]["rows"]}
-        base = cells[cell_name]["rows"][0]
-        row = rows[name]
-        if row.get("ratio") and row.get("peak_rss") and base.get("peak_rss"):
-            axes.plot(row["peak_rss"] / base["peak_rss"], row["ratio"]["median"], MARKS.get(name, "P"),
-                      color=palette[name], markersize=3.5, alpha=0.45, markeredgewidth=0)
+    for cell_name in group["counted"]["speed"]:
+        row = next(row for row in cells[cell_name]["rows"] if row["column"] == name)
+        if place := point(row):
+            axes.plot(*place, MARKS.get(name, "P"), color=palette[name], markersize=3.5, alpha=0.45,
+                      markeredgewidth=0)
 
 
 def to_bytes(number, unit):
@@ -260,7 +263,7 @@ def curves(points, result, palette, label, per_op=False):
     for column in result["columns"]:
         name = column["name"]
         line = [(x, row["speed"]) for x, cell in points for row in cell["rows"]
-                if row["column"] == name and not row["failure"]]
+                if row["column"] == name and row["runs"]]
         if line:
             xs, speeds = zip(*line)
             axes.plot(xs, [1e9 / s for s in speeds] if per_op else [s / 1e6 for s in speeds],

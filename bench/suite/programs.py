@@ -15,7 +15,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from . import Problem, process
+from . import ROOT, Problem, process
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(os.path.dirname(HERE), "programs")
@@ -89,6 +89,23 @@ def command_of(name):
     return ("/bin/sh", os.path.join(SCRIPTS, stem + ".sh"), name[len(stem):])
 
 
+CHECKOUT = "{checkout}"  # stands for its path in run.json, which is published
+
+
+def as_dict(program):
+    def shown(word):
+        return word and word.replace(ROOT, CHECKOUT)
+    return {"name": program.name, "argv": [shown(word) for word in program.argv],
+            "binds": program.binds, "cwd": shown(program.cwd)}
+
+
+def from_dict(saved):
+    def real(word):
+        return word and word.replace(CHECKOUT, ROOT)
+    return Program(saved["name"], tuple(real(word) for word in saved["argv"]), saved["binds"],
+                   real(saved["cwd"]))
+
+
 def custom(command):
     """--program -- command…"""
     if not command:
@@ -102,7 +119,7 @@ def custom(command):
 
 def bindings(directory):
     """[(program file, library)] for every malloc that the dynamic linker bound."""
-    pattern = re.compile(r"binding file (\S+) \[\d+\] to (\S+) \[\d+\]: normal symbol `malloc'")
+    pattern = re.compile(r"binding file (.+?) \[\d+\] to (.+?) \[\d+\]: normal symbol `malloc'")
     found = []
     for path in glob.glob(os.path.join(directory, "bind.*")):
         with open(path, encoding="utf-8", errors="replace") as file:

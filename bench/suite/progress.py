@@ -1,57 +1,71 @@
-"""What the user sees while cells run: one line that changes, or one per block in a log."""
+"""What the user sees while cells run: one line that changes, or lines in a log.
+
+Lines fit the terminal, 80 columns in a log. One clock: what is left, the budget being
+the most. Nothing here wakes up by itself: a thread that redraws would run beside what is
+being measured.
+"""
 import shutil
 import sys
+import textwrap
 import time
 
 from . import units
 
 
 class Progress:
-    def __init__(self, blocks, stream=sys.stderr):
+    def __init__(self, stream=sys.stderr):
         self.stream = stream
         self.live = stream.isatty()
-        self.blocks = blocks  # of all rounds that are certain; adaptive ones come on top
-        self.done = 0
-        self.began = time.monotonic()
+        self.width = (shutil.get_terminal_size().columns if self.live else 80) - 1
+        self.blocks = self.done = 0
 
-    def expect(self, blocks):
-        self.blocks = blocks
+    def begin(self, blocks, deadline):
+        """blocks: of all rounds that are certain; adaptive ones come on top."""
+        self.blocks, self.deadline, self.began = blocks, deadline, time.monotonic()
+
+    def skip(self):
+        """A block that was finished before this run was resumed."""
+        self.blocks = max(self.done + 1, self.blocks - 1)
 
     def left(self):
+        now = time.monotonic()
+        most = max(0, self.deadline - now) if self.deadline else None
         if not self.done:
-            return "?"
-        elapsed = time.monotonic() - self.began
-        return units.clock(elapsed / self.done * max(0, self.blocks - self.done))
+            return f"at most {units.clock(most)} left" if most is not None else "first block"
+        guess = (now - self.began) / self.done * max(0, self.blocks - self.done)
+        return units.clock(guess if most is None else min(guess, most)) + " left"
 
-    def running(self, round_number, cell, column, budget_left):
-        if not self.live:
-            return
-        left = f"about {self.left()} left"
-        if budget_left is not None:
-            left += f", budget {units.clock(max(0, budget_left))}"
-        text = (f"[{self.done + 1}/{max(self.blocks, self.done + 1)}] round {round_number + 1}  "
-                f"{cell}  {column}  · {left}")
-        width = shutil.get_terminal_size().columns
-        self.stream.write("\r" + text[:width - 1].ljust(width - 1))
-        self.stream.flush()
+    def head(self, number, cell):
+        return f"{self.done + 1}/{max(self.blocks, self.done + 1)} round {number + 1} {cell}"
 
-    def block(self, round_number, cell, speeds):
-        """A finished block; speeds: {column: text}."""
-        self.done += 1
+    def running(self, number, cell, column):
         if self.live:
-            return
-        elapsed = units.clock(time.monotonic() - self.began)
-        shown = "  ".join(f"{name} {speed}" for name, speed in speeds.items())
-        self.say(f"{elapsed:>7} [{self.done}/{max(self.blocks, self.done)}] "
-                 f"round {round_number + 1}  {cell}: {shown}")
+            text = f"{self.left()}  {self.head(number, cell)}  {column}"
+            self.stream.write("\r" + text[:self.width].ljust(self.width))
+            self.stream.flush()
+
+    def block(self, number, cell, speeds, base):
+        """A finished block: the reference's speed, and the others' relative to it."""
+        own = speeds.get(base)
+        figures = [f"{name} {units.times(speed / own) if own and name != base else units.rate(speed)}"
+                   for name, speed in sorted(speeds.items(), key=lambda pair: pair[0] != base)]
+        head = self.head(number, cell)
+        self.done += 1
+        head = f"{self.left()}  {head}:"
+        whole = "  ".join([head, *figures])
+        if len(whole) <= self.width:
+            self.say(whole)
+        else:
+            self.say(head[:self.width])
+            self.say("\n".join(textwrap.wrap("  ".join(figures), self.width, initial_indent="    ",
+                                             subsequent_indent="    ", break_on_hyphens=False)))
 
     def say(self, text):
-        if self.live:
-            self.stream.write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
+        self.clear()
         self.stream.write(text + "\n")
         self.stream.flush()
 
     def clear(self):
         if self.live:
-            self.stream.write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
+            self.stream.write("\r" + " " * self.width + "\r")
             self.stream.flush()

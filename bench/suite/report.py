@@ -18,5 +18,5 @@ def write(folder):
     except OSError as error:
         raise Problem(f"cannot write {folder.path / 'plots'}: {error.strerror}; the samples are "
                       f"kept, ci/bench report {folder.path} goes on from them") from None
-    folder.write("report.html", report_html.page(result, run, drawings))
+    folder.write("report.html", report_html.page(result, drawings))
     return result

@@ -2,16 +2,25 @@
 import csv
 import io
 
-from . import text
+from . import measures, text
 
-LEGEND = (f"ratios: speed relative to {{base}}, above 1 is faster; {text.TIE} not distinguishable "
-          "from it (the 95 % interval crosses 1); ? too few blocks for an interval; "
-          "* best, or not distinguishable from the best.")
+LEGEND = (
+    "Ratios are relative to {base}: above 1.00× is faster, or more memory. A workload's is the geometric "
+    "mean over its cells.",
+    "[a–b]: where the true ratio lies, with 95 % confidence. " + text.TIE +
+    ": no difference to {base} shown. ?: fewer than 6 rounds, no interval.",
+    "*: best of its row, or no difference to the best shown. A speed or size is {base}'s times the "
+    "ratio, so that they agree.",
+    "Above start: peak RSS less that of the process before the work, of cells that keep 1 MiB live or more.")
+
+
+def legend(base):
+    return [line.format(base=base) for line in LEGEND]
 
 
 def title(cell):
     notes = text.label(cell)
-    return cell["name"] + (f"  ({'; '.join(notes)})" if notes else "")
+    return cell["name"] + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def failures(result):
@@ -23,31 +32,31 @@ def state(result):
     """What kept the run from being whole, or nothing."""
     lines = []
     short = [cell["name"] for cell in result["cells"]
-             if any((row.get("ratio") or {}).get("verdict") == "too few blocks" for row in cell["rows"])]
+             if any(row["runs"] and (row["ratios"]["speed"] or {}).get("verdict") == "too few rounds"
+                    for row in cell["rows"])]
     if short:
-        lines.append(f"{len(short)} of {len(result['cells'])} cells have too few blocks for an interval: "
+        lines.append(f"{len(short)} of {len(result['cells'])} cells have too few rounds for an interval: "
                      "raise --budget or --rounds, or lower --scale or the number of cells.")
-    if result["stopped"] and (short or result["unfinished"] or not result["finished"]):
+    unrun = [f"{cell['name']} under {row['column']}" for cell in result["cells"] for row in cell["rows"]
+             if not row["runs"] and not row["failure"]]
+    if result["stopped"] and (short or unrun or result["unfinished"] or not result["finished"]):
         lines.insert(0, f"Stopped early: {result['stopped']}.")
-    if result["unfinished"]:
-        lines.append(f"Not run: {', '.join(result['unfinished'])}.")
+    if result["unfinished"] or unrun:
+        lines.append(f"Not run: {', '.join([*unrun, *result['unfinished']])}.")
     return lines
 
 
-def terminal(result):
+def terminal(result, width=100):
     base = result["reference"]
-    lines = []
+    lines = [*text.facts(result)]
     for cell in result["cells"]:
         lines += ["", title(cell)]
-        lines += ["  " + line for line in text.table(*text.cell_table(cell, base))]
-        if line := text.against_best(cell):
-            lines.append("  " + line)
-    head, speed, memory = text.summary_table(result)
-    lines += ["", f"speed relative to {base}, geometric mean of each workload's cells"]
-    lines += ["  " + line for line in text.table(head, speed)]
-    lines += ["", f"peak RSS relative to {base}, the same (below 1 is smaller)"]
-    lines += ["  " + line for line in text.table(head, memory)]
-    lines += ["", LEGEND.format(base=base), ""]
+        lines += ["  " + line for line in text.table(*text.cell_table(cell, base), most=width - 2)]
+        lines += ["  " + line for line in text.notes(cell, base)]
+    for name, head, rows in text.summary_tables(result):
+        lines += ["", name]
+        lines += ["  " + line for line in text.table(head, rows, most=width - 2)]
+    lines += ["", *legend(base), ""]
     lines += [text.sentence(group, base) for group in result["groups"]]
     if control := text.control_sentence(result["control"]):
         lines.append(control)
@@ -55,7 +64,7 @@ def terminal(result):
     bad = failures(result)
     if bad:
         lines += ["", "failed:"] + ["  " + line for line in bad]
-    return "\n".join(lines) + "\n"
+    return "\n".join(text.folded(line, width) for line in lines) + "\n"
 
 
 def proof_rows(result):
@@ -68,54 +77,67 @@ def proof_rows(result):
     return ["allocator", "says it is", "package", "library", "sha256", "mode or environment"], rows
 
 
+def environment_rows(result):
+    return ["", "", ""], [[section, name, str(value)] for section, facts in result["environment"].items()
+                          if isinstance(facts, dict) for name, value in facts.items()]
+
+
+def answers(result):
+    """The sentences, and what one must know to believe them."""
+    base = result["reference"]
+    lines = [text.sentence(group, base) for group in result["groups"]]
+    lines += [line for line in [text.control_sentence(result["control"])] if line]
+    return lines + state(result) + [f"failed: {line}" for line in failures(result)]
+
+
 def markdown(result):
     base = result["reference"]
-    lines = ["# Allocators compared", ""]
-    lines += [f"- {text.sentence(group, base)}" for group in result["groups"]]
-    if control := text.control_sentence(result["control"]):
-        lines.append(f"- {control}")
-    lines += [f"- {line}" for line in state(result)]
-    lines += [f"- failed: {line}" for line in failures(result)]
-    head, speed, memory = text.summary_table(result)
-    lines += ["", f"## Speed relative to {base}", "", *text.markdown_table(head, speed),
-              "", f"## Peak RSS relative to {base}", "", *text.markdown_table(head, memory),
-              "", LEGEND.format(base=base).replace("*", "\\*"), "", "## Every cell", ""]
+    lines = ["# Allocators compared", "", *(f"{line}.  " for line in text.facts(result)), ""]
+    lines += [f"- {line}" for line in answers(result)]
+    for name, head, rows in text.summary_tables(result):
+        lines += ["", f"## {name}", "", *text.markdown_table(head, rows)]
+    lines += ["", " ".join(legend(base)).replace("*", "\\*"), "", "## Every cell", ""]
     for cell in result["cells"]:
-        lines += [f"<details><summary>{title(cell)}</summary>", "",
-                  *text.markdown_table(*text.cell_table(cell, base)), "",
-                  *([line, ""] if (line := text.against_best(cell)) else []), "</details>"]
+        head, rows = text.cell_table(cell, base)
+        lines += [f"<details><summary>{title(cell)}</summary>", "", *text.markdown_table(head, rows), ""]
+        lines += [line for note in text.notes(cell, base) for line in (note, "")]
+        lines += ["</details>"]
     lines += ["", "## Proof and environment", "", *text.markdown_table(*proof_rows(result), left=6), ""]
-    rows = [[section, name, str(value)] for section, facts in result["environment"].items()
-            if isinstance(facts, dict) for name, value in facts.items()]
-    lines += text.markdown_table(["", "", ""], rows, left=3)
+    lines += text.markdown_table(*environment_rows(result), left=3)
     lines += ["", f"Seed {result['seed']}, scale {result['scale']:g}."]
     return "\n".join(lines) + "\n"
 
 
+def ratio_fields(row, key):
+    ratio = row.get("ratios", {}).get(key) or {}
+    return [blank(row.get("raw_" + key)), *(blank(ratio.get(part)) for part in
+                                            ("median", "low", "high", "verdict"))]
+
+
 def table_csv(result):
-    """One line per cell and allocator, plain units, empty where there is nothing."""
+    """One line per cell and allocator, plain units, own medians, empty where there is nothing."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     more = sorted({key for cell in result["cells"] for row in cell["rows"]
                    for key in row.get("more", {})})
-    writer.writerow(["cell", "allocator", "failure", "runs", "ops_per_second", "ratio",
-                     "ratio_low", "ratio_high", "verdict", "peak_rss_bytes", "rss_per_live",
+    fields = [f"{measure.key}{part}" for measure in measures.ALL
+              for part in ("", "_ratio", "_ratio_low", "_ratio_high", "_verdict")]
+    writer.writerow(["cell", "allocator", "failure", "runs", *fields, "rss_per_live",
                      "best_other", "vs_best", "vs_best_low", "vs_best_high", "vs_best_verdict",
-                     "threads", "more_threads_than_cores", *more])
+                     "threads", "more_threads_than_cores", "scale", "harness_share", *more])
     for cell in result["cells"]:
         for row in cell["rows"]:
-            ratio, other = row.get("ratio") or {}, row.get("against_best") or {}
+            other = row.get("against_best") or {}
             writer.writerow([
-                cell["name"], row["column"], row["failure"] or "", row.get("runs", ""),
-                row.get("speed", ""), *(blank(ratio.get(key)) for key in
-                                        ("median", "low", "high", "verdict")),
-                blank(row.get("peak_rss")), blank(row.get("rss_per_live")),
+                cell["name"], row["column"], row["failure"] or "", row["runs"],
+                *(field for measure in measures.ALL for field in ratio_fields(row, measure.key)),
+                blank(row.get("rss_per_live")),
                 *(blank(other.get(key)) for key in ("column", "median", "low", "high", "verdict")),
-                blank(cell["threads"]), int(cell["crowded"]),
+                blank(cell["threads"]), int(cell["crowded"]), blank(cell["scale"]),
+                blank((cell["harness"] or {}).get("median")),
                 *(blank(row.get("more", {}).get(key)) for key in more)])
     return out.getvalue()
 
 
 def blank(value):
     return "" if value is None else value
-

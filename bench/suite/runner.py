@@ -9,32 +9,15 @@ import pathlib
 import random
 import tempfile
 import time
-from dataclasses import dataclass
 
 import numpy
 
-from . import ROOT, Problem, allocators, cells, process, programs, stats, units
-from .progress import Progress
+from . import HARNESS, ROOT, Problem, allocators, cells, process, programs, stats, units
 from .store import slug
 
-HARNESS = "harness"  # the no-allocator baseline, a column that is never compared
-HARNESS_ROUNDS = 3
+HARNESS_ROUNDS = 3  # each such process repeats its work, and tells its own interval
 MOST_ROUNDS = 30
 NARROW = 0.02  # half an interval, relative: an adaptive run stops a cell here
-
-
-@dataclass
-class Plan:
-    cells: list
-    columns: list
-    folder: object
-    binary: str
-    seed: int
-    scale: float = 1.0
-    rounds: int | None = None  # exactly so many; None: adaptive
-    budget: float | None = None  # seconds; no block starts after it
-    timeout: float = 120.0  # seconds a process may take
-    baseline: bool = True
 
 
 def speed_of(sample):
@@ -58,9 +41,9 @@ def settled(blocks, columns, rng):
 
 
 class Runner:
-    def __init__(self, plan, progress=None):
+    def __init__(self, plan, progress):
         self.plan = plan
-        self.progress = progress or Progress(0)
+        self.progress = progress
         self.failures = {}  # (cell, column) -> text
         self.speeds = {}  # cell -> column -> round -> speed
         self.proven = set()  # (program, column) whose preload was seen to answer
@@ -85,7 +68,8 @@ class Runner:
     def order(self, number, cell):
         """The block's columns in their random order, the baseline among them."""
         columns = list(self.plan.columns)
-        if self.plan.baseline and number < HARNESS_ROUNDS and not cell.program:
+        if self.plan.baseline and number < HARNESS_ROUNDS \
+                and not (cell.program or cell.is_own_work):
             columns.append(allocators.Column(HARNESS, environment={"MYMALLOC_BENCH_NULL": "1"}))
         random.Random(f"{self.plan.seed}/{number}/{cell.name}").shuffle(columns)
         return columns
@@ -100,7 +84,7 @@ class Runner:
         plan = self.plan
         start = time.monotonic() - self.used
         least = plan.rounds or stats.FEWEST
-        self.progress.expect(len(plan.cells) * least)
+        self.progress.begin(len(plan.cells) * least, plan.budget and start + plan.budget)
         rng = numpy.random.default_rng(plan.seed)
         with tempfile.TemporaryDirectory(prefix="mymalloc-bench-") as self.scratch:
             for number in range(plan.rounds or MOST_ROUNDS):
@@ -110,23 +94,20 @@ class Runner:
                     if number >= least and settled(self.speeds.get(cell.name, {}),
                                                    plan.columns, rng):
                         continue
-                    spent = time.monotonic() - start
-                    if plan.budget and spent > plan.budget:
-                        self.progress.clear()
+                    if plan.budget and time.monotonic() - start > plan.budget:
                         return f"the budget of {units.clock(plan.budget)} was spent"
                     if not self.is_done(number, cell):
-                        self.block(number, cell, plan.budget and plan.budget - spent)
-                    elif self.progress.blocks:
-                        self.progress.blocks = max(1, self.progress.blocks - 1)
-        self.progress.clear()
+                        self.block(number, cell)
+                    else:
+                        self.progress.skip()
         return None
 
-    def block(self, number, cell, budget_left):
+    def block(self, number, cell):
         shown = {}
         for position, column in enumerate(self.order(number, cell)):
             if (cell.name, column.name) in self.failures:
                 continue
-            self.progress.running(number, cell.name, column.name, budget_left)
+            self.progress.running(number, cell.name, column.name)
             sample = self.sample(cell, column)
             sample["suite"] |= {"round": number, "column": column.name, "order": position}
             self.plan.folder.append(cell.name, sample)
@@ -134,8 +115,9 @@ class Runner:
             failure = sample["suite"].get("failure")
             if failure:
                 self.progress.say(f"{cell.name} under {column.name}: {failure}")
-            shown[column.name] = "failed" if failure else units.rate(speed_of(sample))
-        self.progress.block(number, cell.name, shown)
+            elif column.name != HARNESS:
+                shown[column.name] = speed_of(sample)
+        self.progress.block(number, cell.name, shown, self.plan.columns[0].name)
 
     def sample(self, cell, column):
         """One fresh process, its identity verified."""
@@ -151,7 +133,7 @@ class Runner:
         timeline = report.with_suffix(".timeline")
         timeline.unlink(missing_ok=True)
         environment = process.clean_environment() | column.variables() | {
-            "MYMALLOC_BENCH_SCALE": repr(self.plan.scale),
+            "MYMALLOC_BENCH_SCALE": repr(self.plan.scale_of(cell)),
             "MYMALLOC_BENCH_TIMELINE": str(timeline)}
         outcome = process.run(
             [self.plan.binary, f"--benchmark_filter={cells.exact(cell.benchmark)}",

@@ -17,6 +17,7 @@ RESAMPLES = 4000
 # Of n samples, [least, greatest] holds the median with probability 1 - 2^(1-n): below 6
 # no interval can promise 95 %, so none is given.
 FEWEST = 6
+NONE_SHOWN = "no difference shown"
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,11 @@ class Ratio:
     @property
     def verdict(self):
         if self.low is None:
-            return "too few blocks"
-        if self.low > 1:
-            return "faster"
-        if self.high < 1:
-            return "slower"
-        return "not distinguishable"
+            return "too few rounds"
+        # What is printed as 1.00 is no difference to a reader, however sure it is.
+        if self.low <= 1 <= self.high or round(self.median, 2) == 1:
+            return NONE_SHOWN
+        return "above" if self.low > 1 else "below"
 
     @property
     def half_width(self):
@@ -70,6 +70,8 @@ def log_ratio(logs, rng, level=LEVEL):
     median = float(numpy.exp(numpy.median(logs)))
     if len(logs) < FEWEST:
         return Ratio(median, None, None, len(logs))
+    if min(logs) == max(logs):  # memory often is the same to the byte
+        return Ratio(median, median, median, len(logs))
     cut = tail(len(logs), level)
     low, high = numpy.quantile(resampled_medians(logs, rng), [cut, 1 - cut])
     return Ratio(median, float(numpy.exp(low)), float(numpy.exp(high)), len(logs))

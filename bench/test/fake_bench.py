@@ -2,8 +2,10 @@
 """A stand-in for mymalloc-bench that does what its cell's name says.
 
 It keeps to the same contract, so that the runner can be shown every way in which a
-process may go wrong. Speeds: FAKE_SPEEDS, "glibc=1,suite_test_a=2"; times noise of 1 %,
-which the number of runs so far decides: a test that passes passes again.
+process may go wrong. Speeds: FAKE_SPEEDS, "glibc=1,suite_test_a=2" (harness: the
+baseline, 20); times noise of 1 %, which the number of runs so far decides: a test that
+passes passes again. FAKE_MEMORY: MiB above the process's start in the same way, no noise;
+FAKE_LIVE: MiB kept live.
 """
 import json
 import os
@@ -14,12 +16,18 @@ import time
 
 CELLS = ("good/plain/threads:1", "good/plain/threads:2", "good/plain/threads:64", "good/other",
          "bad/crash", "bad/sometimes", "bad/truncated", "bad/silent", "bad/hang", "bad/liar",
-         "bad/damaged", "bad/memory", "bad/version", "slow/second")
+         "bad/damaged", "bad/memory", "bad/version", "slow/second", "idle/1GiB")
 
 
 def option(name):
     prefix = f"--benchmark_{name}="
     return next((a[len(prefix):] for a in sys.argv[1:] if a.startswith(prefix)), None)
+
+
+def given(variable, name, usual):
+    """FAKE_…="name=number,…" """
+    pairs = dict(pair.split("=") for pair in os.environ.get(variable, "").split(",") if pair)
+    return float(pairs.get(name, usual))
 
 
 def noise():
@@ -35,15 +43,18 @@ def libc():
         return next(line.split()[-1] for line in maps if "/libc.so.6" in line)
 
 
-def document(cell, preload, rng):
-    name = os.path.basename(preload).removeprefix("lib").removesuffix(".so") if preload else "glibc"
-    speeds = dict(pair.split("=") for pair in os.environ.get("FAKE_SPEEDS", "glibc=1").split(","))
-    speed = 1e6 * float(speeds.get(name, 1)) * rng.gauss(1, 0.01)
+def document(cell, name, preload, rng):
+    scale = float(os.environ.get("MYMALLOC_BENCH_SCALE", 1))
+    speed = 1e6 * given("FAKE_SPEEDS", name, 20 if name == "harness" else 1) * rng.gauss(1, 0.01)
+    live, base = float(os.environ.get("FAKE_LIVE", 1)) * 2**20, 2**20
     entry = {"name": cell, "run_type": "iteration", "iterations": 1, "real_time": 1e9 / speed,
-             "cpu_time": 1e9 / speed, "time_unit": "ms", "ops": 1e6, "ops_per_second": speed,
-             "live_bytes": 2**20, "peak_rss_bytes": 3 * 2**20, "base_rss_bytes": 2**20,
+             "cpu_time": 1e9 / speed, "time_unit": "ms", "ops": 1e6 * scale, "ops_per_second": speed,
+             "live_bytes": live, "base_rss_bytes": base,
+             "peak_rss_bytes": base + given("FAKE_MEMORY", name, 2) * 2**20,
              "minor_faults": 700, "failed": 0}
-    return {"context": {"executable": sys.argv[0], "host_name": "secret-host",
+    if cell.startswith("idle/"):
+        entry |= {"rss_after_0.1s_bytes": entry["peak_rss_bytes"], "rss_after_5s_bytes": base + live / 2}
+    return {"context": {"executable": sys.argv[0], "host_name": "secret-host", "scale": f"{scale:f}",
                         "allocator_path": preload or libc(), "allocator_version": name + " 1.0"},
             "benchmarks": [entry]}
 
@@ -54,14 +65,16 @@ def main():
         return 0
     cell = option("filter").strip("^$").replace("\\", "")
     preload = os.environ.get("LD_PRELOAD")
+    name = os.path.basename(preload).removeprefix("lib").removesuffix(".so") if preload else \
+        "harness" if os.environ.get("MYMALLOC_BENCH_NULL") else "glibc"
     rng = noise()
-    content = document(cell, preload, rng)
+    content = document(cell, name, preload, rng)
     text = json.dumps(content)
     kind = cell.partition("/")[2]
     log = os.environ.get("FAKE_LOG")
     if log:
         with open(log, "a", encoding="utf-8") as file:
-            file.write(f"{cell} {preload or 'glibc'}\n")
+            file.write(f"{cell} {name}\n")
     if kind == "second":
         time.sleep(0.2)
     if preload and cell.startswith("bad/"):

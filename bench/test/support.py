@@ -16,7 +16,7 @@ SUITE = [sys.executable, "-B", "-m", "suite"]
 
 
 def library(name):
-    """libsuite_test_a.so and its twin, wherever this build put them."""
+    """libsuite_test_a.so and its like, wherever this build put them."""
     return next(BUILD.glob(f"**/libsuite_test_{name}.so"))
 
 
@@ -30,10 +30,10 @@ class SuiteCase(unittest.TestCase):
         self.out = self.folder / "out"
 
     def environment(self, **more):
-        return os.environ | {"MYMALLOC_RESULTS": str(self.folder / "results")} | more
+        return os.environ | {"MYMALLOC_RESULTS": str(self.folder / "results"), "LC_ALL": "C.UTF-8"} | more
 
     def arguments(self, *more, out=True, columns=("a",), build=None):
-        words = ["--build", str(build or self.folder / "build"), "--seed", "7"]
+        words = ["--no-build", "--build", str(build or self.folder / "build"), "--seed", "7"]
         words += ["--allocators", "glibc"] if columns is not None else []
         for name in columns or ():
             words += ["--allocator", f"suite_test_{name}={library(name)}"]
@@ -41,6 +41,8 @@ class SuiteCase(unittest.TestCase):
 
     def suite(self, *words, **environment):
         """(status, standard output, standard error)"""
+        if words[0] in ("compare", "compare-builds", "report", "keep"):
+            words = [words[0], "--no-build", *words[1:]]
         done = subprocess.run([*SUITE, *words], capture_output=True, text=True, timeout=120,
                               env=self.environment(**environment))
         return done.returncode, done.stdout, done.stderr
@@ -55,9 +57,9 @@ class SuiteCase(unittest.TestCase):
         found = next(c for c in self.results(out)["cells"] if c["name"] == cell)
         return next(row for row in found["rows"] if row["column"] == column)
 
-    def refused(self, words, *parts):
+    def refused(self, words, *parts, **environment):
         """Bad input: status 2, one line on standard error that says these parts."""
-        status, out, err = self.suite(*words)
+        status, out, err = self.suite(*words, **environment)
         self.assertEqual(status, 2, err)
         lines = [line for line in err.splitlines() if line.strip()]
         self.assertEqual(len(lines), 1, err)

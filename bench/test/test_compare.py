@@ -59,7 +59,7 @@ class Builds(SuiteCase):
     def test_too_few_blocks_is_not_a_pass(self):
         status, out, _ = self.gate("suite_test_a=1", "--rounds", "2")
         self.assertEqual(status, 1)
-        self.assertIn("too few blocks", out)
+        self.assertIn("too few rounds", out)
 
     def test_a_crash_of_head_fails(self):
         status, out, err = self.gate("suite_test_a=1", "--workloads", "bad/crash,good")

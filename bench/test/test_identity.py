@@ -53,11 +53,11 @@ class Real(SuiteCase):
                           *more, build=BUILD, columns=columns)
 
     def test_a_preload_that_is_no_allocator_is_refused(self):
-        status, _, err = self.run_cell()
-        self.assertEqual(status, 1, err)
-        row = self.row("larson/fixed/threads:2", "suite_test_a")
-        self.assertIn("refused: the preload did not take", row["failure"])
-        self.assertEqual(self.row("larson/fixed/threads:2", "glibc")["runs"], 1)
+        status, _, err = self.run_cell()  # glibc's malloc under another name: it answers
+        self.assertEqual(status, 0, err)
+        self.out = self.folder / "second"
+        self.refused(self.arguments("--workloads", "larson", columns=("none",), build=BUILD),
+                     "'suite_test_none'", "no allocator for LD_PRELOAD", "malloc stays in")
 
     def test_installed_allocators_are_accepted(self):
         found = [name for name in allocators.KNOWN if allocators.find_known(name)]
@@ -70,7 +70,7 @@ class Real(SuiteCase):
                 # gperftools' libtcmalloc calls itself gperftools
                 self.assertRegex(column["version"], column["name"] + "|gperftools")
         harness = self.results()["cells"][0]["harness"]
-        self.assertTrue(0 < harness < 1.5, harness)
+        self.assertTrue(0 < harness["median"] < 1.5, harness)
 
     @unittest.skipUnless((BUILD / allocators.OURS_FILE).exists(), "mymalloc is not built")
     def test_ours_proves_itself(self):

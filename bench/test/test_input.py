@@ -1,5 +1,7 @@
 """Bad input: one line that names what was wrong and what is accepted, status 2."""
 import json
+import os
+import sys
 
 from support import SUITE, SuiteCase, library
 import subprocess
@@ -33,9 +35,52 @@ class Options(SuiteCase):
     def test_unknown_workload(self):
         self.refused(self.arguments("--workloads", "larsen"), "'larsen'", "good, bad", "--list")
 
+    def test_a_library_that_is_no_allocator(self):
+        self.refused(self.arguments("--workloads", "good", columns=("none",)), "'suite_test_none'",
+                     "no allocator for LD_PRELOAD", "malloc stays in", "libc")
+        self.refused(self.arguments("--workloads", "good", columns=("crashes",)), "'suite_test_crashes'",
+                     "a program that does nothing fails", "SIGABRT")
+        self.assertFalse(self.out.exists())
+
+    def test_names_of_the_suite_itself(self):
+        for name in ("glibc", "harness", "mymalloc-again"):
+            self.refused(self.arguments("--allocator", f"{name}={library('b')}"), f"'{name}'", "suite's own")
+
+    def test_empty_lists(self):
+        for option in ("--workloads", "--allocators", "--threads", "--programs"):
+            self.refused(self.arguments(option + "="), f"{option} ''", "names nothing", "such as")
+            self.refused(self.arguments(option + "=,"), f"{option} ','", "names nothing")
+
+    def test_seeds(self):
+        self.refused(self.arguments("--workloads", "good", "--seed=-1"), "--seed -1", "from 0 to")
+        self.refused(["compare-builds", str(library("a")), str(library("b")), "--seed=-1"], "--seed -1")
+
+    def test_a_budget_that_holds_no_block(self):
+        self.refused(self.arguments("--workloads", "good", "--budget", "0.01s"), "--budget 0.01s",
+                     "4 cells under 2 allocators", "at least")
+
+    def test_a_path_that_is_no_utf8(self):
+        path = os.fsdecode(os.fsencode(str(self.folder)) + b"/\xff")
+        self.refused(self.arguments("--workloads", "good", "--out", path), "\\xff", "not valid UTF-8")
+
+    def test_a_folder_that_takes_no_files(self):
+        (self.folder / "file").write_text("")
+        self.refused(self.arguments("--out", str(self.folder / "file/out")), "not a folder")
+        self.refused(self.arguments("--workloads", "good", "--out", "/proc/nowhere/out"),
+                     "cannot make the results folder", "/proc")
+
+    def test_bad_options_are_told_before_anything_is_built(self):
+        """Without --no-build: a build folder that is told of before cmake makes it."""
+        build = self.folder / "fresh"
+        for words in (["--seed=-1"], ["--workloads="], ["--allocator", "glibc=/x"], ["--rounds", "0"]):
+            self.refused(["--build", str(build), *words], words[0].partition("=")[0])
+        self.assertFalse(build.exists())
+
     def test_threads(self):
         self.refused(self.arguments("--workloads", "good", "--threads", "two"), "'two'", "1,2,8")
-        self.refused(self.arguments("--workloads", "good/plain", "--threads", "7"), "--threads")
+        self.refused(self.arguments("--workloads", "good/plain", "--threads", "2,7"), "--threads",
+                     "no chosen cell has 7", "1, 2, 64")
+        self.refused(self.arguments("--workloads", "good/other", "--threads", "2"), "none in their names")
 
     def test_times_and_numbers(self):
         self.refused(self.arguments("--workloads", "good", "--budget", "soon"), "--budget 'soon'", "20m")
@@ -62,6 +107,14 @@ class Options(SuiteCase):
     def test_control_must_be_a_column(self):
         self.refused(self.arguments("--workloads", "good", "--control", "other"), "'other'", "suite_test_a")
 
+    def test_help_needs_no_package(self):
+        """Where only Python itself is installed: none of Debian's packages can be imported."""
+        for words in (["--help"], ["compare-builds", "--help"], ["keep", "--help"]):
+            done = subprocess.run([sys.executable, "-B", "-S", "-m", "suite", *words], capture_output=True,
+                                  text=True, env=self.environment())
+            self.assertEqual((done.returncode, done.stderr), (0, ""), words)
+            self.assertIn("usage:", done.stdout)
+
     def test_help_explains_every_option(self):
         done = subprocess.run([*SUITE, "--help"], capture_output=True, text=True, env=self.environment())
         self.assertEqual(done.returncode, 0)
@@ -77,15 +130,9 @@ class Folders(SuiteCase):
         self.refused(self.arguments("--workloads", "good/other", "--rounds", "1"),
                      "holds a run already", "--resume")
 
-    def test_the_default_folder_keeps_the_previous_run(self):
-        for _ in range(2):
-            status, _, err = self.bench("--workloads", "good/other", "--rounds", "1", out=False)
-            self.assertEqual(status, 0, err)
-        for name in ("latest", "previous"):
-            self.assertTrue((self.folder / "results" / name / "results.json").exists(), name)
-
     def test_resume_of_nothing(self):
-        self.refused(self.arguments("--workloads", "good", "--resume"), "not a results folder")
+        self.refused(["--no-build", "--resume"], "not a results folder")
+        self.refused(["--no-build", "--resume", "--out", str(self.out)], "not a results folder")
 
     def test_other_version(self):
         self.bench("--workloads", "good/other", "--rounds", "1")

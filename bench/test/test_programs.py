@@ -28,16 +28,16 @@ class Program(SuiteCase):
         self.assertEqual(status, 0, err)
         row = self.row("program/sort", "other")
         self.assertEqual(row["runs"], 6)
-        self.assertTrue(row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"])
+        self.assertTrue(row["ratios"]["speed"]["low"] <= row["ratios"]["speed"]["median"] <= row["ratios"]["speed"]["high"])
         self.assertIn("CPU time", out)
 
     def test_peak_rss_is_the_programs_own(self):
         """Not that of the Python that started it, some 100 MiB."""
         self.program("true", rounds="1")
-        self.assertLess(self.row("program/true", "glibc")["peak_rss"], 16 * 2**20)
+        self.assertLess(self.row("program/true", "glibc")["peak"], 16 * 2**20)
         self.out = self.folder / "large"
         self.program("perl", "-e", "my $x = 'a' x 5e7; print length $x", rounds="1")
-        self.assertGreater(self.row("program/perl", "glibc")["peak_rss"], 45 * 2**20)
+        self.assertGreater(self.row("program/perl", "glibc")["peak"], 45 * 2**20)
 
     def test_a_relative_build_folder(self):
         """A ready program runs elsewhere; the measuring one must be found all the same."""

@@ -18,9 +18,9 @@ class Reports(SuiteCase):
     def test_the_faster_one_wins_and_the_loser_stays(self):
         out = self.run_pair("glibc=1,suite_test_a=2,suite_test_b=0.5")
         group, = self.results()["groups"]
-        self.assertEqual(group["best"]["fastest"], "suite_test_a")
-        self.assertEqual(group["best"]["ties"], [])
-        ratios = {row["column"]: row["ratio"] for row in group["rows"]}
+        self.assertEqual(group["best"]["speed"]["first"], "suite_test_a")
+        self.assertEqual(group["best"]["speed"]["ties"], [])
+        ratios = {row["column"]: row["ratios"]["speed"] for row in group["rows"]}
         self.assertTrue(ratios["suite_test_a"]["low"] <= 2 <= ratios["suite_test_a"]["high"])
         self.assertTrue(ratios["suite_test_b"]["low"] <= 0.5 <= ratios["suite_test_b"]["high"])
         for name in ("report.md", "report.html", "table.txt"):
@@ -29,11 +29,11 @@ class Reports(SuiteCase):
             self.assertIn("0.50×", content)
         self.assertRegex(out, r"good: suite_test_a is (1\.9|2\.0)\d× as fast as glibc \[")
 
-    def test_equal_ones_are_not_distinguishable(self):
+    def test_equal_ones_show_no_difference(self):
         self.run_pair("glibc=1,suite_test_a=2,suite_test_b=2")
-        best = self.results()["groups"][0]["best"]
-        self.assertEqual({best["fastest"], *best["ties"]}, {"suite_test_a", "suite_test_b"})
-        self.assertIn("not distinguishable from", (self.out / "report.md").read_text())
+        best = self.results()["groups"][0]["best"]["speed"]
+        self.assertEqual({best["first"], *best["ties"]}, {"suite_test_a", "suite_test_b"})
+        self.assertIn("no difference shown to suite_test_", (self.out / "report.md").read_text())
 
     def test_the_control(self):
         out = self.run_pair("suite_test_a=2", "--control", "suite_test_a", columns=("a",))
@@ -68,7 +68,8 @@ class Reports(SuiteCase):
             rows = list(csv.DictReader(file))
         self.assertEqual(len(rows), 4 * 3)
         mine = [row for row in rows if row["allocator"] == "suite_test_a"]
-        self.assertTrue(all(1.9 < float(row["ratio"]) < 2.1 for row in mine))
+        self.assertTrue(all(1.9 < float(row["speed_ratio"]) < 2.1 for row in mine))
+        self.assertTrue(all(row["peak"] and row["above_verdict"] for row in mine))
 
     def test_reports_are_made_again_from_the_samples(self):
         self.run_pair("glibc=1,suite_test_a=2")

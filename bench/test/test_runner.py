@@ -57,22 +57,19 @@ class Order(SuiteCase):
     def log(self, *more):
         log = self.folder / "log"
         log.unlink(missing_ok=True)
-        self.bench("--workloads", "good", "--rounds", "6", *more, columns=("a", "b"),
+        self.bench("--workloads", "good", "--rounds", "9", *more, columns=("a", "b"),
                    environment={"FAKE_LOG": str(log)})
         return [line.split() for line in log.read_text().splitlines()]
 
     def test_blocks_are_whole_and_orders_vary(self):
-        lines = [(cell, os.path.basename(path)) for cell, path in self.log()]
-        # The baseline runs in the first rounds and says glibc as well: leave those out.
-        blocks = []
-        for cell, path in lines:
-            if not blocks or blocks[-1][0] != cell:
-                blocks.append((cell, []))
-            blocks[-1][1].append(path)
-        late = [paths for _, paths in blocks if len(paths) == 3]
-        self.assertGreater(len(late), 8)
-        self.assertTrue(all(len(set(paths)) == 3 for paths in late))
-        self.assertGreater(len({tuple(paths) for paths in late}), 2)
+        columns, cells_run = 3, 4
+        lines = [(cell, name) for cell, name in self.log() if name != "harness"]
+        blocks = [lines[at:at + columns] for at in range(0, len(lines), columns)]
+        self.assertEqual(len(blocks), 9 * cells_run)
+        for block in blocks:
+            self.assertEqual(len({cell for cell, _ in block}), 1, block)
+            self.assertEqual(len({name for _, name in block}), columns, block)
+        self.assertGreater(len({tuple(name for _, name in block) for block in blocks}), 2)
 
     def test_a_seed_gives_the_same_order(self):
         first = self.log("--seed", "5")
@@ -117,21 +114,26 @@ class Interruption(SuiteCase):
         before = raw.read_bytes()
         finished = before.count(b"\n")
         raw.write_bytes(before + b'{"context":{"cut sho')  # killed while writing
-        status, _, err = self.bench("--workloads", "slow/second", "--rounds", "6", "--resume")
+        status, _, err = self.suite("--resume", "--no-build", "--out", str(self.out))
         self.assertEqual(status, 0, err)
         after = raw.read_bytes()
         self.assertTrue(after.startswith(before))
         rows = [json.loads(line)["suite"] for line in after.splitlines()]
-        self.assertGreaterEqual(len(rows), 15)  # 6 rounds of 2, and the baseline in 3
+        self.assertGreaterEqual(len(rows), 18)  # 6 rounds of 2, and the baseline
         for column in ("glibc", "suite_test_a"):
             self.assertEqual(self.row("slow/second", column)["runs"], 6)
         # Nothing that was finished ran again, but for the block that the kill cut.
-        self.assertLessEqual(len(rows) - finished, 15 - finished + 3)
+        self.assertLessEqual(len(rows) - finished, 18 - finished + 3)
 
     def test_resume_with_other_allocators_is_refused(self):
-        self.bench("--workloads", "good/other", "--rounds", "1")
-        self.refused(self.arguments("--workloads", "good/other", "--resume", columns=("a", "b")),
-                     "--resume", "allocators")
+        """Not by options, which --resume does not take, and not by a file that was replaced."""
+        copy = self.folder / "libsuite_test_a.so"
+        copy.write_bytes(library("a").read_bytes())
+        self.bench("--workloads", "good/other", "--rounds", "1", "--allocator", f"x={copy}", columns=())
+        self.refused(self.arguments("--resume", columns=("a", "b")), "--resume", "leave out --allocator")
+        copy.write_bytes(library("b").read_bytes())
+        self.refused(["--resume", "--no-build", "--out", str(self.out)], "--resume", "SHA-256",
+                     "not the library")
 
     def test_a_full_disk_keeps_what_was_finished(self):
         """RLIMIT_FSIZE stands for the disk: writing fails beyond it."""

@@ -36,17 +36,17 @@ class Coverage(unittest.TestCase):
                     # Three standard errors of 400 draws below 95 %.
                     self.assertGreaterEqual(covered / SETS, 0.917)
 
-    def test_equal_sides_are_not_distinguishable(self):
+    def test_equal_sides_show_no_difference(self):
         def equal(rng, blocks):
             return rng.normal(0, 0.05, blocks)
         for blocks in (6, 10, 20):
-            same = sum(found.verdict == "not distinguishable" for found in intervals(equal, blocks, 5))
+            same = sum(found.verdict == stats.NONE_SHOWN for found in intervals(equal, blocks, 5))
             self.assertGreaterEqual(same / SETS, 0.917, blocks)
 
     def test_a_clear_difference_is_seen(self):
         def faster(rng, blocks):
             return numpy.log(1.05) + rng.normal(0, 0.01, blocks)
-        seen = sum(found.verdict == "faster" for found in intervals(faster, 10, 3))
+        seen = sum(found.verdict == "above" for found in intervals(faster, 10, 3))
         self.assertGreaterEqual(seen / SETS, 0.99)
 
     def test_the_unwidened_interval_would_cover_too_little(self):
@@ -68,13 +68,19 @@ class Ratios(unittest.TestCase):
         pairs = [(1.1 * 2**-i, 2**-i) for i in range(8)]
         found = stats.ratio(pairs, self.rng)
         self.assertAlmostEqual(found.median, 1.1)
-        self.assertEqual(found.verdict, "faster")
+        self.assertEqual(found.verdict, "above")
         self.assertAlmostEqual(found.low, 1.1)
 
     def test_too_few_blocks_give_no_interval(self):
         found = stats.ratio([(2, 1)] * (stats.FEWEST - 1), self.rng)
-        self.assertEqual((found.median, found.low, found.verdict), (2, None, "too few blocks"))
-        self.assertEqual(stats.ratio([(2, 1)] * stats.FEWEST, self.rng).verdict, "faster")
+        self.assertEqual((found.median, found.low, found.verdict), (2, None, "too few rounds"))
+        self.assertEqual(stats.ratio([(2, 1)] * stats.FEWEST, self.rng).verdict, "above")
+
+    def test_what_is_printed_as_one_is_no_difference(self):
+        """However sure it is: memory often is the same to the byte but for a page."""
+        found = stats.ratio([(1.004, 1)] * 8, self.rng)
+        self.assertEqual((found.low > 1, found.verdict), (True, stats.NONE_SHOWN))
+        self.assertEqual(stats.ratio([(1.006, 1)] * 8, self.rng).verdict, "above")
 
     def test_no_pairs_give_no_ratio(self):
         self.assertIsNone(stats.ratio([], self.rng))
@@ -96,7 +102,7 @@ class Ratios(unittest.TestCase):
         found = stats.change(before, after, rng, 0.99)
         self.assertLess(found.high, 1)
         self.assertTrue(found.low < 0.8 < found.high)
-        self.assertEqual(stats.change(before, before, rng, 0.99).verdict, "not distinguishable")
+        self.assertEqual(stats.change(before, before, rng, 0.99).verdict, stats.NONE_SHOWN)
 
 
 if __name__ == "__main__":

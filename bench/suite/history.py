@@ -1,0 +1,66 @@
+"""What git keeps of a run: its samples in one file, and its summary in results/history.csv."""
+import csv
+import io
+
+from . import Problem, measures, report
+from .store import write_whole
+
+HISTORY = "history.csv"
+FIELDS = ["run", "started", "commit", "system", "glibc", "cpus", "scale", "rounds", "workload", "cells",
+          "allocator", "version", *(f"{measure.key}{part}" for measure in measures.ALL
+                                    for part in ("", "_low", "_high"))]
+# What ci/bench report makes again; report.md stays, it is what README links to.
+MADE_AGAIN = ("results.json", "results.csv", "report.html", "table.txt")
+
+
+def rows_of(name, result):
+    """A line a workload and allocator: geometric means relative to the reference."""
+    environment, software = result["environment"], result["environment"]["software"]
+    versions = {column["name"]: column["version"] or column["package"] or "" for column in result["columns"]}
+    rounds = max((cell["rounds"] for cell in result["cells"]), default=0)
+    for group in result["groups"]:
+        for row in group["rows"]:
+            ratios = [row["ratios"][measure.key] or {} for measure in measures.ALL]
+            yield [name, result["started"], software["commit"], software["system"], software["glibc"],
+                   environment["machine"]["CPUs allowed (affinity)"], f"{result['scale']:g}", rounds,
+                   group["workload"], len(group["cells"]), row["column"], versions[row["column"]],
+                   *(f"{ratio[part]:.4f}" if ratio.get(part) is not None else ""
+                     for ratio in ratios for part in ("median", "low", "high"))]
+
+
+def add(path, name, result):
+    """The run's lines, in place of those that it had."""
+    old = []
+    if path.exists():
+        with open(path, encoding="utf-8", newline="") as file:
+            head, *old = list(csv.reader(file))
+        if head != FIELDS:
+            raise Problem(f"{path} has other columns than this version writes: {', '.join(head)}")
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(FIELDS)
+    writer.writerows(sorted([*(row for row in old if row[0] != name),
+                             *map(list, (map(str, row) for row in rows_of(name, result)))],
+                            key=lambda row: (row[1], row[0])))
+    write_whole(path, out.getvalue())
+
+
+def keep(folder):
+    """Make a finished run small. Samples are packed before anything goes."""
+    run = folder.read("run.json")
+    if not run["finished"]:
+        raise Problem(f"{folder.path}: the run is not finished ({run['stopped'] or 'it was cut short'}); "
+                      "ci/bench --resume goes on with it")
+    folder.lock()
+    path = folder.path.resolve()
+    add(path.parent / HISTORY, path.name, report.write(folder))
+    folder.pack(run["cells"])
+    for name in MADE_AGAIN:
+        (folder.path / name).unlink(missing_ok=True)
+    for drawing in (folder.path / "plots").glob("*"):
+        drawing.unlink()
+    if (folder.path / "plots").exists():
+        (folder.path / "plots").rmdir()
+    size = sum(file.stat().st_size for file in folder.path.iterdir())
+    print(f"{folder.path}: {size / 2**10:.0f} KiB; ci/bench report {folder.path} makes its reports again")
+    return 0

@@ -1,0 +1,134 @@
+"""Where runs go, and that none is lost, mixed with another or taken for a failure."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+from support import SUITE, SuiteCase, library
+
+
+class Folders(SuiteCase):
+    def default(self, *more, **kind):
+        status, out, err = self.bench("--workloads", "good/other", "--rounds", "1", *more, out=False, **kind)
+        self.assertEqual(status, 0, err)
+        return sorted(path.name for path in (self.folder / "results").iterdir())
+
+    def test_every_run_has_a_folder_and_latest_leads_to_it(self):
+        first = self.default()
+        second = self.default()
+        runs = [name for name in second if name != "latest"]
+        self.assertEqual(len(runs), 2)
+        self.assertTrue(set(first) < set(second))  # nothing went
+        for name in runs:
+            self.assertRegex(name, r"^\d{4}-\d\d-\d\d-cells-[0-9a-z]+\+?(-2)?$")
+            self.assertTrue((self.folder / "results" / name / "results.json").exists())
+        latest = self.folder / "results/latest"
+        self.assertEqual(os.readlink(latest), next(name for name in runs if name.endswith("-2")))
+
+    def test_a_folder_of_the_links_name_is_set_aside(self):
+        old = self.folder / "results/latest"
+        old.mkdir(parents=True)
+        (old / "run.json").write_text("mine")
+        self.default()
+        self.assertTrue(old.is_symlink())
+        self.assertEqual((self.folder / "results/latest-before-1/run.json").read_text(), "mine")
+
+    def test_bad_options_move_nothing(self):
+        before = self.default()
+        target = os.readlink(self.folder / "results/latest")
+        self.refused(self.arguments("--workloads", "nonesuch", out=False), "nonesuch")
+        self.refused(self.arguments("--workloads", "good", out=False, columns=("none",)), "no allocator")
+        self.assertEqual(sorted(path.name for path in (self.folder / "results").iterdir()), before)
+        self.assertEqual(os.readlink(self.folder / "results/latest"), target)
+
+    def test_blanks_and_colons_in_paths(self):
+        strange = self.folder / "a b:c"
+        strange.mkdir()
+        copy = strange / "lib x.so"
+        copy.write_bytes(library("a").read_bytes())
+        self.out = strange / "out"
+        status, _, err = self.bench("--workloads", "good/other", "--rounds", "1",
+                                    "--allocator", f"x={copy}", columns=())
+        self.assertEqual(status, 0, err)
+        self.assertEqual(self.row("good/other", "x")["runs"], 1)
+        column = self.results()["columns"][1]
+        self.assertEqual(column["path"], str(copy))
+
+    def test_no_folder_for_temporary_files(self):
+        """A container with --read-only: only the results folder takes files."""
+        hide = ("import tempfile, sys, os\n"
+                "tempfile._candidate_tempdir_list = lambda: ['/proc/nowhere']\n"
+                "from suite.cli import main\nsys.exit(main(sys.argv[1:]))\n")
+        (self.folder / "results").mkdir()
+        done = subprocess.run([sys.executable, "-B", "-c", hide,
+                               *self.arguments("--workloads", "good/other", "--rounds", "1", out=False)],
+                              capture_output=True, text=True, env=self.environment(), timeout=120)
+        self.assertEqual((done.returncode, "Traceback" in done.stderr), (0, False), done.stderr)
+
+
+class Locks(SuiteCase):
+    def start(self, *words):
+        return subprocess.Popen([*SUITE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env=self.environment())
+
+    def wait_for_samples(self, number):
+        raw = self.out / "raw/slow-second.jsonl"
+        deadline = time.monotonic() + 60
+        while not raw.exists() or raw.read_text().count("\n") < number:
+            self.assertLess(time.monotonic(), deadline, "no samples came")
+            time.sleep(0.05)
+
+    def test_a_second_run_into_a_folder_is_refused_with_the_others_pid(self):
+        child = self.start(*self.arguments("--workloads", "slow/second", "--rounds", "50"))
+        self.addCleanup(child.communicate)
+        self.addCleanup(child.kill)
+        self.wait_for_samples(1)
+        pid = str(json.loads((self.out / "run.json").read_text())["pid"])
+        self.assertEqual(pid, str(child.pid))
+        before = (self.out / "run.json").read_bytes()
+        self.refused(self.arguments("--workloads", "good/other"), "another run", pid)
+        self.refused(["--resume", "--no-build", "--out", str(self.out)], "another run", pid)
+        self.assertEqual((self.out / "run.json").read_bytes(), before)
+
+    def test_interrupted_is_not_failed_and_resume_needs_no_other_option(self):
+        child = self.start(*self.arguments("--workloads", "slow/second,good/other", "--rounds", "6",
+                                           "--control", "suite_test_a", out=True))
+        self.wait_for_samples(2)
+        child.send_signal(signal.SIGHUP)  # the terminal was closed
+        out, err = child.communicate(timeout=60)
+        self.assertEqual(child.returncode, 130, err)
+        self.assertNotIn("failed", out)
+        self.assertIn(f"--resume --out {self.out}", err)
+        status, out, err = self.suite("--resume", "--no-build", "--out", str(self.out))
+        self.assertEqual(status, 0, err)
+        for cell in ("slow/second", "good/other"):
+            for column in ("glibc", "suite_test_a"):
+                self.assertEqual(self.row(cell, column)["runs"], 6)
+        self.assertTrue(json.loads((self.out / "run.json").read_text())["finished"])
+
+    def test_resume_of_a_program(self):
+        status, _, err = self.bench("--program", "--rounds", "2", "--", "true", columns=("a",))
+        if "mymalloc-measure" in err:
+            self.skipTest("mymalloc-measure is not built")
+        run = json.loads((self.out / "run.json").read_text())
+        self.assertEqual(run["programs"][0]["argv"][1:], [])
+
+    def test_an_interruption_before_the_first_sample_leaves_nothing(self):
+        child = self.start(*self.arguments("--workloads", "bad/hang", "--rounds", "1", out=False,
+                                           columns=("a",)))
+        results = self.folder / "results"
+        deadline = time.monotonic() + 60
+        while not (results.exists() and any(results.glob("*/run.json"))):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=60)
+        left = [path for path in results.iterdir() if not any(path.glob("raw/*.jsonl"))]
+        self.assertEqual(left, [])
+
+
+if __name__ == "__main__":
+    unittest.main()

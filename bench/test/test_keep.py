@@ -1,0 +1,87 @@
+"""What git keeps of a run: small, whole, and summarised in one file."""
+import csv
+import json
+import subprocess
+import sys
+import unittest
+
+from support import HERE, SuiteCase
+
+from suite.store import PACKED, Folder
+
+CHECK = HERE.parents[1] / "ci/check-results"
+REPORTS = ("report.md", "results.json", "table.txt", "results.csv")
+
+
+class Keep(SuiteCase):
+    def setUp(self):
+        super().setUp()
+        status, _, err = self.bench("--workloads", "good", "--rounds", "6")
+        self.assertEqual(status, 0, err)
+        self.name = self.out.name
+
+    def keep(self):
+        status, out, err = self.suite("keep", str(self.out))
+        self.assertEqual(status, 0, err)
+        return out
+
+    def check(self, *more):
+        return subprocess.run([sys.executable, "-B", str(CHECK), str(self.out), "--columns",
+                               "glibc,suite_test_a", *more], capture_output=True, text=True)
+
+    def test_nothing_is_lost(self):
+        before = {name: (self.out / name).read_text() for name in REPORTS}
+        samples = Folder(self.out).samples("good/other")
+        self.keep()
+        self.assertEqual(sorted(path.name for path in self.out.iterdir()),
+                         sorted(["environment.json", "report.md", "run.json", PACKED]))
+        self.assertEqual(Folder(self.out).samples("good/other"), samples)
+        status, _, err = self.suite("report", str(self.out))
+        self.assertEqual(status, 0, err)
+        self.assertEqual({name: (self.out / name).read_text() for name in REPORTS}, before)
+
+    def test_it_can_still_be_checked_and_compared(self):
+        self.keep()
+        done = self.check()
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("4 cells x 2 columns", done.stdout)
+        self.assertEqual(self.suite("compare", str(self.out), str(self.out))[0], 0)
+
+    def test_history_has_a_line_for_each_workload_and_allocator_once(self):
+        self.keep()
+        self.keep()
+        with open(self.out.parent / "history.csv", encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual([(row["run"], row["workload"], row["allocator"]) for row in rows],
+                         [(self.name, "good", "glibc"), (self.name, "good", "suite_test_a")])
+        self.assertAlmostEqual(float(rows[1]["speed"]), 1, places=1)
+        self.assertEqual((rows[1]["rounds"], rows[1]["cells"], rows[1]["version"]),
+                         ("6", "4", "suite_test_a 1.0"))
+
+    def test_an_unfinished_run_is_refused(self):
+        run = json.loads((self.out / "run.json").read_text())
+        (self.out / "run.json").write_text(json.dumps(run | {"finished": False, "stopped": "interrupted"}))
+        self.refused(["keep", str(self.out)], "not finished", "interrupted", "--resume")
+        self.assertTrue((self.out / "raw").exists())
+
+    def test_a_packed_run_is_not_gone_on_with(self):
+        self.keep()
+        self.refused(["--resume", "--no-build", "--out", str(self.out)], "packed")
+
+    def test_check_results_reads_with_the_suites_reader(self):
+        """A line that a kill cut short is no sample, there as here; what lacks is named."""
+        self.assertEqual(self.check().returncode, 0)
+        raw = self.out / "raw/good-other.jsonl"
+        raw.write_text(raw.read_text() + '{"cut sho')
+        self.assertEqual(self.check().returncode, 0, self.check().stderr)
+        raw.unlink()
+        done = self.check()
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("good/other: no good sample of glibc", done.stdout)
+        (self.out / "run.json").write_text("{}")
+        done = self.check()
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
