@@ -94,9 +94,8 @@ static bool is_refused(long number)
     return (gate.every && gate.calls % gate.every == 0) || gate.calls == gate.at;
 }
 
-static long counted(long number, const long arguments[6], const void *at)
+static long counted(long number, const long arguments[6])
 {
-    (void)at;
     if (is_refused(number)) {
         gate.refused++;
         return -ENOMEM;
@@ -112,30 +111,37 @@ static void on_call(int signal, siginfo_t *info, void *context)
 
     (void)signal;
     arguments_of(context, arguments);
-    *result_of(context) = rule(info->si_syscall, arguments, info->si_call_addr);
+    *result_of(context) = rule(info->si_syscall, arguments);
 }
 
-#define DATA(field)       (unsigned)offsetof(struct seccomp_data, field)
-#define LOAD(offset)      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset)
-#define EQUAL(k, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, k, yes, no)
-#define RETURN(what)      BPF_STMT(BPF_RET | BPF_K, what)
+#define DATA(field)          (unsigned)offsetof(struct seccomp_data, field)
+#define LOAD(offset)         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset)
+#define EQUAL(k, yes, no)    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, k, yes, no)
+#define AT_LEAST(k, yes, no) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, k, yes, no)
+#define RETURN(what)         BPF_STMT(BPF_RET | BPF_K, what)
 
-bool gate_install(void)
+/* Calls from [free_from, free_to), which lies within 4 GiB of addresses, are no business. */
+static bool install(uintptr_t free_from, uintptr_t free_to)
 {
     const uint64_t passed = (uint64_t)(uintptr_t)gate_passed;
     struct sock_filter code[] = {
         LOAD(DATA(arch)),
-        EQUAL(THIS_ARCH, 0, 10),
+        EQUAL(THIS_ARCH, 0, 15),
         LOAD(DATA(nr)),
         EQUAL(SYS_mmap, 4, 0),
         EQUAL(SYS_munmap, 3, 0),
         EQUAL(SYS_mremap, 2, 0),
         EQUAL(SYS_madvise, 1, 0),
-        EQUAL(SYS_mprotect, 0, 4),
-        LOAD(DATA(instruction_pointer)),
-        EQUAL((uint32_t)passed, 0, 3),
+        EQUAL(SYS_mprotect, 0, 9),
         LOAD(DATA(instruction_pointer) + 4),
-        EQUAL((uint32_t)(passed >> 32), 0, 1),
+        EQUAL((uint32_t)(passed >> 32), 0, 2),
+        LOAD(DATA(instruction_pointer)),
+        EQUAL((uint32_t)passed, 5, 0),
+        LOAD(DATA(instruction_pointer) + 4),
+        EQUAL((uint32_t)((uint64_t)free_from >> 32), 0, 4),
+        LOAD(DATA(instruction_pointer)),
+        AT_LEAST((uint32_t)free_from, 0, 2),
+        AT_LEAST((uint32_t)free_to, 1, 0),
         RETURN(SECCOMP_RET_ALLOW),
         RETURN(SECCOMP_RET_TRAP),
     };
@@ -148,10 +154,15 @@ bool gate_install(void)
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-bool gate_install_rule(gate_rule *own)
+bool gate_install(void)
+{
+    return install(0, 0);
+}
+
+bool gate_install_rule(gate_rule *own, uintptr_t free_from, uintptr_t free_to)
 {
     rule = own;
-    return gate_install();
+    return install(free_from, free_to);
 }
 
 void gate_refuse(unsigned every, unsigned at)

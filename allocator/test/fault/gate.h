@@ -9,6 +9,7 @@
 #define FAULT_GATE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* False: no seccomp here (qemu-user, a strict container). For the rest of the process. */
 bool gate_install(void);
@@ -16,10 +17,10 @@ bool gate_install(void);
 /*
  * The same with a rule of one's own in place of counting, for a kernel that is different:
  * makes the call, or another one in its place; its result is the kernel's, an error number
- * negated. `at` is the instruction that made the call.
+ * negated. Calls made in [free_from, free_to) are let through.
  */
-typedef long gate_rule(long number, const long arguments[6], const void *at);
-bool gate_install_rule(gate_rule *rule);
+typedef long gate_rule(long number, const long arguments[6]);
+bool gate_install_rule(gate_rule *rule, uintptr_t free_from, uintptr_t free_to);
 
 /* The call itself, past the gate: for rules. */
 long gate_call(long number, const long arguments[6]);

@@ -71,9 +71,8 @@ static void an_object_is_locked(void)
 }
 
 /* A kernel before 5.18, for all calls. */
-static long old_kernel(long number, const long arguments[6], const void *at)
+static long old_kernel(long number, const long arguments[6])
 {
-    (void)at;
     if (number == SYS_madvise && arguments[2] == DONTNEED_LOCKED)
         return -EINVAL;
     return gate_call(number, arguments);
@@ -81,7 +80,7 @@ static long old_kernel(long number, const long arguments[6], const void *at)
 
 static void on_old_kernel(size_t whole)
 {
-    if (!gate_install_rule(old_kernel)) {
+    if (!gate_install_rule(old_kernel, 0, 0)) {
         printf("SKIP: seccomp filters are not allowed here\n");
         return;
     }
@@ -95,8 +94,8 @@ static void on_old_kernel(size_t whole)
 /* In children, so that the filter is theirs alone. */
 static void old_kernels_keep_what_is_locked(void)
 {
-    in_child(on_old_kernel, false);
-    in_child(on_old_kernel, true);
+    run_in_child(on_old_kernel, false);
+    run_in_child(on_old_kernel, true);
 }
 
 /* ---- mlockall ---- */
@@ -152,8 +151,8 @@ static void future_memory_is_locked(void)
                (size_t)most.rlim_cur >> 10);
         return;
     }
-    in_child(all_is_locked, MCL_FUTURE);
-    in_child(all_is_locked, MCL_FUTURE | MCL_ONFAULT);
+    run_in_child(all_is_locked, MCL_FUTURE);
+    run_in_child(all_is_locked, MCL_FUTURE | MCL_ONFAULT);
 }
 
 const struct test tests[] = {

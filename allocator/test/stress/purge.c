@@ -118,7 +118,7 @@ static void be_the_child(void)
 
 static void children_have_all_runs(void)
 {
-    unsigned forks = is_slow() ? 20 : 60;
+    unsigned forks = is_slow() ? 10 : 25;
     pthread_t thread[THREADS];
 
     for (uintptr_t i = 0; i < THREADS; i++)

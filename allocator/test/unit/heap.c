@@ -7,6 +7,7 @@
 #include "heap/heap.h"
 #include "heap/runs.h"
 #include "heap/sizes.h"
+#include "os/os.h"
 
 #include <string.h>
 
@@ -411,6 +412,8 @@ static void sparse_slabs_are_part_of_keep(void)
     void *kept[SPARSE_SLABS];
     uint64_t purged;
 
+    if (mym_os_page() >= MYM_UNIT) /* no page of such a slab is free */
+        return;
     mym_pages_set_keep(4 * SPARSE_SLABS * MYM_UNIT);
     purged = mym_pages_info().purged;
     make_sparse(kept);
