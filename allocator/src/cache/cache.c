@@ -54,7 +54,7 @@ struct door {
     bool exchanged;        /* a magazine, with a pool */
 };
 
-static bool swap(struct door door, size_t index, void **old, void **fresh)
+MYM_INLINE bool swap(struct door door, size_t index, void **old, void **fresh)
 {
     if (door.own == NULL)
         return mym_rseq_swap(index, old, fresh);
@@ -64,7 +64,7 @@ static bool swap(struct door door, size_t index, void **old, void **fresh)
     return true;
 }
 
-static void **look(struct door door, size_t index)
+MYM_INLINE void **look(struct door door, size_t index)
 {
     struct mym_cache *cache = door.own != NULL ? door.own : mym_cache_of(mym_rseq_id());
 
@@ -72,8 +72,8 @@ static void **look(struct door door, size_t index)
 }
 
 /* Take the magazine out of a slot, leaving none. NULL: there is none to take. */
-static struct mym_magazine *take(struct door door, unsigned class, size_t index,
-                                 unsigned *used)
+MYM_INLINE struct mym_magazine *take(struct door door, unsigned class, size_t index,
+                                     unsigned *used)
 {
     void **top = look(door, index);
     struct mym_magazine *magazine;
@@ -172,59 +172,57 @@ static void leave(struct door door)
         count_exchange(door);
 }
 
-/* The pool of the arena that is near; which one it is matters for speed alone. */
-static struct mym_pool *near_pool(struct door door, unsigned class)
+static MYM_SLOW unsigned this_cpu(struct door door)
 {
-    unsigned cpu = 0;
+    if (cpu_id == 0) /* nobody tells: threads are spread over the arenas */
+        return door.id;
+    return *(volatile uint32_t *)((char *)__builtin_thread_pointer() + cpu_id);
+}
 
-    if (mym_arena_count > 1)
-        cpu = cpu_id != 0
-                  ? *(volatile uint32_t *)((char *)__builtin_thread_pointer() + cpu_id)
-                  : door.id; /* nobody tells: threads are spread over them */
-    return mym_pool_of(cpu, class);
+/* The pool of the arena that is near; which one it is matters for speed alone. */
+MYM_INLINE struct mym_pool *near_pool(struct door door, unsigned class)
+{
+    return MYM_LIKELY(mym_arena_count == 1) ? &mym_arenas[0]->pool[class]
+                                            : mym_pool_of(this_cpu(door), class);
 }
 
 /* ---- misses ---- */
 
 /* A magazine that this thread has no use for: the previous slot's, or the pool's. */
-static void stash(struct door door, struct mym_pool *pool,
-                  struct mym_magazine *magazine, unsigned used)
+static void stash(struct door door, unsigned class, struct mym_magazine *magazine,
+                  unsigned used)
 {
-    size_t previous = MYM_CLASSES + pool->class;
-
-    if (!swap(door, previous, MYM_NONE, magazine->entry + used))
-        mym_pool_unload(pool, magazine, used);
+    if (!swap(door, MYM_CLASSES + class, MYM_NONE, magazine->entry + used))
+        mym_pool_unload(near_pool(door, class), magazine, used);
 }
 
-static void *pop(struct door *door, unsigned class)
+MYM_INLINE void *pop(struct door *door, unsigned class)
 {
-    struct mym_pool *pool = near_pool(*door, class);
-    struct mym_magazine *magazine, *empty;
+    struct mym_magazine *magazine;
     unsigned used;
     void **seen;
     void *object;
 
     if (!door->open)
-        return mym_pool_take(pool);
+        return mym_pool_take(near_pool(*door, class));
     seen = look(*door, class);
     magazine = take(*door, class, MYM_CLASSES + class, &used);
     if (magazine == NULL || used == 0) {
-        magazine = mym_pool_load(pool, door->id, magazine);
+        magazine = mym_pool_load(near_pool(*door, class), door->id, magazine);
         if (magazine == NULL)
-            return mym_pool_take(pool);
+            return mym_pool_take(near_pool(*door, class));
         used = magazine->used;
         door->exchanged = true;
     }
     object = magazine->entry[--used];
-    /* That it is empty is told by the address: what it holds is not ours to read yet. */
-    empty =
-        seen == MYM_NONE || seen == MYM_CLOSED ? NULL : mym_magazine_of(class, seen);
-    if (seen != MYM_CLOSED && (empty == NULL || seen == empty->entry) &&
+    /* Empty: the entry below is the floor, which stays where it is whoever has the
+       magazine by now; that some entry was NULL would prove nothing. */
+    if (seen != MYM_CLOSED && seen[-1] == MYM_FLOOR(seen - 1) &&
         swap(*door, class, seen, magazine->entry + used)) {
-        if (empty != NULL)
-            stash(*door, pool, empty, 0);
+        if (seen != MYM_NONE)
+            stash(*door, class, mym_magazine_of(class, seen), 0);
     } else {
-        mym_pool_unload(pool, magazine, used);
+        mym_pool_unload(near_pool(*door, class), magazine, used);
     }
     return object;
 }
@@ -232,7 +230,8 @@ static void *pop(struct door *door, unsigned class)
 MYM_SLOW void *mym_cache_pop_slow(unsigned class)
 {
     struct door door = enter();
-    void *object = pop(&door, class);
+    /* Twice, so that the compiler makes one for CPUs, which need not ask whose it is. */
+    void *object = door.own == NULL ? pop(&door, class) : pop(&door, class);
 
     leave(door);
     return object;
@@ -252,15 +251,14 @@ static struct mym_magazine *exchange(struct door *door, unsigned class,
     return mym_pool_exchange(pool, door->id, full, used);
 }
 
-static void push(struct door *door, unsigned class, void *object)
+MYM_INLINE void push(struct door *door, unsigned class, void *object)
 {
-    struct mym_pool *pool = near_pool(*door, class);
     struct mym_magazine *magazine;
     unsigned used = 0;
     void **seen;
 
     if (!door->open) {
-        mym_pool_put(pool, object);
+        mym_pool_put(near_pool(*door, class), object);
         return;
     }
     seen = look(*door, class);
@@ -268,7 +266,7 @@ static void push(struct door *door, unsigned class, void *object)
     if (magazine == NULL || used > 0)
         magazine = exchange(door, class, magazine, used);
     if (magazine == NULL) {
-        mym_pool_put(pool, object);
+        mym_pool_put(near_pool(*door, class), object);
         return;
     }
     magazine->entry[0] = object;
@@ -279,10 +277,10 @@ static void push(struct door *door, unsigned class, void *object)
         if (seen != MYM_NONE) {
             struct mym_magazine *full = mym_magazine_of(class, seen);
 
-            stash(*door, pool, full, (unsigned)(seen - full->entry));
+            stash(*door, class, full, (unsigned)(seen - full->entry));
         }
     } else {
-        mym_pool_unload(pool, magazine, 1);
+        mym_pool_unload(near_pool(*door, class), magazine, 1);
     }
 }
 
@@ -290,7 +288,10 @@ MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
 {
     struct door door = enter();
 
-    push(&door, class, object);
+    if (door.own == NULL)
+        push(&door, class, object);
+    else
+        push(&door, class, object);
     leave(door);
 }
 

@@ -178,7 +178,8 @@ MYM_INLINE struct mym_cache *mym_thread_hold(void)
 {
     struct mym_cache *own = mym_thread_own;
 
-    mym_thread_own = NULL;
+    if (own != NULL)
+        mym_thread_own = NULL;
     __asm__ volatile("" ::: "memory"); /* against the thread's own handlers */
     return own;
 }
@@ -193,9 +194,12 @@ MYM_INLINE void mym_thread_leave(struct mym_cache *own)
 MYM_INLINE void *mym_thread_pop(unsigned class)
 {
     struct mym_cache *own = mym_thread_hold();
-    void **top = own == NULL ? MYM_CLOSED : mym_slot_of(own, class);
-    void *object = top[-1];
+    void **top, *object;
 
+    if (own == NULL)
+        return NULL;
+    top = mym_slot_of(own, class);
+    object = top[-1];
     if (mym_is_wall(object))
         object = NULL;
     else
@@ -207,9 +211,13 @@ MYM_INLINE void *mym_thread_pop(unsigned class)
 MYM_INLINE bool mym_thread_push(unsigned class, void *object)
 {
     struct mym_cache *own = mym_thread_hold();
-    void **top = own == NULL ? MYM_CLOSED : mym_slot_of(own, class);
-    bool room = *top != MYM_CEILING;
+    void **top;
+    bool room;
 
+    if (own == NULL)
+        return false;
+    top = mym_slot_of(own, class);
+    room = *top != MYM_CEILING;
     if (top[-1] == object)
         mym_cache_twice(object);
     if (room) {
