@@ -35,6 +35,8 @@
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
+_Static_assert(offsetof(struct mym_cache, slot) == 0, "the sequences index the cache");
+
 struct mym_front mym_front __attribute__((aligned(MYM_CACHELINE)));
 enum mym_mode mym_mode;
 const char *mym_mode_reason = "the program is still starting";
@@ -105,6 +107,7 @@ static MYM_COLD bool open_cache(uint32_t id)
     bool open = true;
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    MYM_ASSERT(id < MYM_MAX_CPUS);
     if (mym_front.delta[id] == 0) {
         struct mym_cache *cache = mym_cache_make();
 
@@ -214,7 +217,9 @@ MYM_INLINE void *pop(struct door *door, unsigned class)
         used = magazine->used;
         door->exchanged = true;
     }
+    MYM_ASSERT(used > 0 && mym_magazine_is_whole(magazine, used));
     object = magazine->entry[--used];
+    MYM_ASSERT(mym_in_heap(object) && mym_heap.class[mym_unit_of(object)] == class);
     /* Empty: the entry below is the floor, which stays where it is whoever has the
        magazine by now; that some entry was NULL would prove nothing. */
     if (seen != MYM_CLOSED && seen[-1] == MYM_FLOOR(seen - 1) &&
@@ -269,6 +274,8 @@ MYM_INLINE void push(struct door *door, unsigned class, void *object)
         mym_pool_put(near_pool(*door, class), object);
         return;
     }
+    MYM_ASSERT(mym_magazine_is_whole(magazine, 0));
+    MYM_ASSERT(mym_in_heap(object) && mym_heap.class[mym_unit_of(object)] == class);
     magazine->entry[0] = object;
     /* The ceiling may be another's by now: what is swapped out is then not full, but
        how many objects it holds is told by the address. */

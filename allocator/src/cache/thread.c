@@ -46,6 +46,7 @@ intptr_t mym_thread_stand_in(void)
 
 static void retire_locked(struct mym_cache *cache)
 {
+    MYM_ASSERT(mym_mutex_is_held(&mym_front_lock));
     cache->user = 0;
     cache->spare = spares;
     spares = cache;
@@ -105,6 +106,7 @@ static struct mym_cache *find_cache(void)
         cache->next = mym_thread_caches;
         mym_thread_caches = cache;
     }
+    MYM_ASSERT(cache == NULL || cache->user == 0);
     if (cache != NULL)
         cache->user = process;
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);

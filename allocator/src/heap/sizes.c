@@ -14,6 +14,11 @@
 #define MAGAZINE_BUSY    (128u << 10)
 #define MAGAZINE_OBJECTS 124u /* with the header and two walls: 1 KiB */
 
+_Static_assert(MAGAZINE_OBJECTS <= UINT8_MAX, "capacity and room are bytes");
+_Static_assert(MYM_UNIT / MYM_ALIGNMENT <= UINT16_MAX,
+               "objects of a slab are two bytes");
+_Static_assert(MYM_CLASSES <= UINT8_MAX, "a class is a byte");
+
 struct mym_class mym_classes[MYM_CLASSES];
 unsigned mym_class_count;
 uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
@@ -48,6 +53,7 @@ static void add_class(unsigned size)
 
     MYM_CHECK(mym_class_count < MYM_CLASSES);
     class->size = size;
+    MYM_CHECK(slab_units(size) <= UINT8_MAX);
     class->units = (uint8_t)slab_units(size);
     class->objects = (uint16_t)(class->units * MYM_UNIT / size);
     class->capacity =

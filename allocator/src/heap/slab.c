@@ -15,6 +15,10 @@
 #define COLOURED_MAX 512
 #define COLOURS      (MYM_PAGE / MYM_CACHELINE / 2)
 
+_Static_assert(MYM_BIT_WORDS <= UINT8_MAX, "scan is a byte");
+_Static_assert(MYM_UNIT / MYM_ALIGNMENT <= UINT16_MAX, "free is two bytes");
+_Static_assert(MYM_CLASSES <= UINT8_MAX, "the class table has a byte a unit");
+
 static unsigned bit_words(unsigned objects)
 {
     return (objects + 63) / 64;
@@ -74,6 +78,7 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
     unsigned word = unit->scan;
     unsigned got = 0;
 
+    MYM_ASSERT(unit->kind == MYM_SLAB && unit->free <= c->objects);
     if (want > unit->free - skip)
         want = unit->free - skip;
     bits[word] ^= skipped;
@@ -93,6 +98,7 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
     if (skipped == 0)
         unit->scan = (uint8_t)word;
     bits[unit->scan] |= skipped;
+    MYM_ASSERT(got == want);
     return got;
 }
 
@@ -235,6 +241,7 @@ unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count)
         }
     }
     bits[word] = held;
+    MYM_ASSERT(unit->free + done <= c.objects);
     unit->free = (uint16_t)(unit->free + done);
     unit->scan = (uint8_t)scan;
     return done;

@@ -89,6 +89,12 @@ MYM_INLINE void mym_mutex_unlock(struct mym_mutex *mutex, enum mym_rank rank)
         mym_mutex_unlock_slow(mutex);
 }
 
+/* For assertions: somebody holds it. */
+MYM_INLINE bool mym_mutex_is_held(const struct mym_mutex *mutex)
+{
+    return atomic_load_explicit(&mutex->state, memory_order_relaxed) != 0;
+}
+
 /* Child of a fork: the lock was taken by the parent's fork handler, sleepers are gone. */
 MYM_INLINE void mym_mutex_reset(struct mym_mutex *mutex, enum mym_rank rank)
 {

@@ -4,6 +4,7 @@
  * The first arena is part of the library, the others are made at start: a free finds a
  * pool whatever memory there is, and fork locks the same pools that it unlocks.
  */
+#include "base/check.h"
 #include "heap/meta.h"
 #include "pool/pool.h"
 #include "pool/topology.h"
@@ -64,6 +65,7 @@ struct mym_pool *mym_pool_owner(unsigned class, const void *object)
 
     if (mym_arena_count > 1 && mym_heap.class[unit] == class)
         arena = mym_heap.units[mym_heap.units[unit].first].arena;
+    MYM_ASSERT(arena < mym_arena_count);
     return &mym_arenas[arena]->pool[class];
 }
 

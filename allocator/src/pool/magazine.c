@@ -24,6 +24,8 @@ struct mym_magazine *mym_magazine_make(unsigned class)
 
 void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned capacity)
 {
+    MYM_ASSERT(capacity > 0 && capacity <= UINT16_MAX);
+    MYM_ASSERT(magazine->floor == MYM_FLOOR(&magazine->floor));
     magazine->entry[magazine->capacity] = NULL;
     magazine->capacity = (uint16_t)capacity;
     magazine->entry[capacity] = MYM_CEILING;

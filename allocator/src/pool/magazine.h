@@ -37,6 +37,10 @@ MYM_INLINE bool mym_is_wall(const void *entry)
     return (uintptr_t)entry & 1;
 }
 
+_Static_assert(offsetof(struct mym_magazine, entry) ==
+                   offsetof(struct mym_magazine, floor) + sizeof(void *),
+               "the floor is below the first entry");
+
 /* A magazine without room: the floor and the ceiling touch. */
 struct mym_no_magazine {
     void *floor;
@@ -62,6 +66,14 @@ MYM_INLINE struct mym_magazine *mym_magazine_of(unsigned class, void **top)
     uintptr_t mask = ~(uintptr_t)(mym_magazine_bytes(class) - 1);
 
     return (struct mym_magazine *)((uintptr_t)top & mask); /* NOLINT */
+}
+
+/* For assertions: its walls stand, and so many objects find room between them. */
+MYM_INLINE bool mym_magazine_is_whole(struct mym_magazine *magazine, unsigned used)
+{
+    return magazine->floor == MYM_FLOOR(&magazine->floor) &&
+           magazine->entry[magazine->capacity] == MYM_CEILING &&
+           used <= magazine->capacity;
 }
 
 /* A new magazine for the class, empty, or NULL. */

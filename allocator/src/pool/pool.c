@@ -29,14 +29,22 @@
 /* Units that every depot is granted. */
 #define GRANT_LEAST 2u
 
-#define LOCK(pool)   mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
-#define UNLOCK(pool) mym_mutex_unlock(&(pool)->lock, MYM_RANK_POOL)
+#define LOCK(pool)          mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
+#define UNLOCK(pool)        mym_mutex_unlock(&(pool)->lock, MYM_RANK_POOL)
+#define ASSERT_LOCKED(pool) MYM_ASSERT(mym_mutex_is_held(&(pool)->lock))
+
+_Static_assert(MYM_CLASSES <= UINT8_MAX && MYM_MAX_ARENAS <= UINT8_MAX,
+               "a pool's class and arena are bytes");
 
 static struct mym_magazine *pop_loaded(struct mym_pool *pool)
 {
     struct mym_magazine *magazine = pool->loaded;
 
+    ASSERT_LOCKED(pool);
+    MYM_ASSERT((magazine == NULL) == (pool->loaded_count == 0));
     if (magazine != NULL) {
+        MYM_ASSERT(mym_magazine_is_whole(magazine, magazine->used));
+        MYM_ASSERT(magazine->used > 0 && magazine->used <= pool->loaded_objects);
         pool->loaded = magazine->next;
         pool->loaded_objects -= magazine->used;
         if (--pool->loaded_count < pool->loaded_low)
@@ -48,6 +56,8 @@ static struct mym_magazine *pop_loaded(struct mym_pool *pool)
 static void push_loaded(struct mym_pool *pool, struct mym_magazine *magazine,
                         unsigned used)
 {
+    ASSERT_LOCKED(pool);
+    MYM_ASSERT(used > 0 && mym_magazine_is_whole(magazine, used));
     magazine->used = (uint16_t)used;
     magazine->next = pool->loaded;
     pool->loaded = magazine;
@@ -59,6 +69,8 @@ static struct mym_magazine *pop_empty(struct mym_pool *pool)
 {
     struct mym_magazine *magazine = pool->empty;
 
+    ASSERT_LOCKED(pool);
+    MYM_ASSERT((magazine == NULL) == (pool->empty_count == 0));
     if (magazine == NULL)
         return mym_magazine_make(pool->class);
     pool->empty = magazine->next;
@@ -68,6 +80,8 @@ static struct mym_magazine *pop_empty(struct mym_pool *pool)
 
 static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
 {
+    ASSERT_LOCKED(pool);
+    MYM_ASSERT(mym_magazine_is_whole(magazine, 0));
     magazine->next = pool->empty;
     pool->empty = magazine;
     pool->empty_count++;
@@ -96,6 +110,7 @@ static void lengthen(struct mym_pool *pool)
     }
     pool->extra += (uint32_t)cost;
     pool->batch = (uint16_t)(pool->batch + step);
+    MYM_ASSERT(pool->batch <= class->room);
 }
 
 static void narrow(struct mym_pool *pool)

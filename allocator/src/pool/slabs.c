@@ -19,6 +19,19 @@
 #define LOCK(pool)   mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
 #define UNLOCK(pool) mym_mutex_unlock(&(pool)->lock, MYM_RANK_POOL)
 
+_Static_assert(MYM_SLAB_BINS < MYM_NO_BIN && MYM_NO_BIN <= UINT8_MAX,
+               "a slab's bin is a byte");
+
+/* For assertions: the record is a slab's of this pool, whose lock is held. */
+MYM_INLINE bool is_own(const struct mym_pool *pool, uint32_t slab)
+{
+    const struct mym_unit *unit = &mym_heap.units[slab];
+
+    return mym_mutex_is_held(&pool->lock) && unit->kind == MYM_SLAB &&
+           unit->first == slab && unit->class == pool->class &&
+           unit->arena == pool->arena && unit->free <= mym_classes[pool->class].objects;
+}
+
 /* So few that at least half of the slab's pages hold no object. */
 static bool is_sparse(unsigned used, unsigned objects)
 {
@@ -46,8 +59,13 @@ static void unlink_slab(struct mym_pool *pool, uint32_t slab)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
 
+    MYM_ASSERT(is_own(pool, slab));
     if (unit->bin == MYM_NO_BIN)
         return;
+    MYM_ASSERT(unit->bin < MYM_SLAB_BINS);
+    MYM_ASSERT(unit->prev != 0 || pool->bins[unit->bin] == slab);
+    MYM_ASSERT(unit->bin != MYM_BIN_SPARE || pool->spare > 0);
+    MYM_ASSERT(unit->bin != MYM_BIN_SPARSE || pool->sparse > 0);
     if (unit->next != 0)
         mym_heap.units[unit->next].prev = unit->prev;
     if (unit->prev != 0)
@@ -66,6 +84,7 @@ static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
 
+    MYM_ASSERT(is_own(pool, slab) && (bin < MYM_SLAB_BINS || bin == MYM_NO_BIN));
     unit->bin = (uint8_t)bin;
     if (bin == MYM_NO_BIN)
         return;
@@ -119,6 +138,8 @@ static void drop_slab(struct mym_pool *pool, uint32_t slab)
 {
     unsigned objects = mym_heap.units[slab].free;
 
+    MYM_ASSERT(is_own(pool, slab) && objects == mym_classes[pool->class].objects);
+    MYM_ASSERT(pool->slabs > 0 && pool->free >= objects && pool->slots >= pool->free);
     pool->slabs--;
     pool->slots -= objects;
     pool->free -= objects;
@@ -143,6 +164,7 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
         got += mym_slab_take(slab, out + got, want - got);
         rebin_slab(pool, slab);
     }
+    MYM_ASSERT(got <= want && pool->free >= got);
     pool->free -= got;
     return got;
 }
@@ -169,6 +191,7 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
             continue;
         }
         put = mym_slab_put(slab, objects + i, count - i);
+        MYM_ASSERT(put > 0 && pool->free + put <= pool->slots);
         pool->free += put;
         i += put;
         if (u->free == mym_classes[pool->class].objects &&
