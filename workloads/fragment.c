@@ -67,6 +67,7 @@ struct pieces {
     uint64_t bytes, keep;
     size_t window;
     struct rng rng;
+    uint64_t next; /* 32 bits: which object goes next */
     struct sizes small;
     struct set set;
     uint64_t room; /* of set.object */
@@ -97,9 +98,12 @@ static void mark(struct pieces *p)
 
 static void put_out_at_random(struct pieces *p)
 {
-    uint64_t at = rng_below(&p->rng, (uint32_t)p->set.count);
+    uint64_t at = p->next * p->set.count >> 32;
     struct object old = p->set.object[at];
 
+    /* the next one's record is asked for now, or it would be waited for as long as malloc */
+    p->next = rng_next(&p->rng) >> 32;
+    __builtin_prefetch(&p->set.object[p->next * p->set.count >> 32], 1);
     p->set.object[at] = p->set.object[--p->set.count];
     free_one(p, old);
 }
