@@ -34,7 +34,8 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/mymalloc.pc
 
 add_executable(mymalloc-run ${CMAKE_CURRENT_LIST_DIR}/run/run.c
   ${CMAKE_CURRENT_LIST_DIR}/run/library.c ${CMAKE_CURRENT_LIST_DIR}/run/program.c
-  ${CMAKE_CURRENT_LIST_DIR}/run/image.c ${CMAKE_CURRENT_LIST_DIR}/run/doctor.c)
+  ${CMAKE_CURRENT_LIST_DIR}/run/image.c ${CMAKE_CURRENT_LIST_DIR}/run/preload.c
+  ${CMAKE_CURRENT_LIST_DIR}/run/doctor.c)
 file(RELATIVE_PATH mym_library_from_bin
   ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
 target_compile_definitions(mymalloc-run PRIVATE _GNU_SOURCE

@@ -2,6 +2,7 @@
  * command_record.c - `mymalloc-trace record`: run a program with the recorder preloaded,
  * then seal what it left.
  */
+#include "preload.h"
 #include "recorder.h"
 #include "seal.h"
 #include "tool.h"
@@ -42,8 +43,9 @@ struct record {
     const char *output;
     bool children, quiet;
     char **program;
-    char path[PATH_MAX]; /* of output, absolute: the program may change directory */
-    char recorder[PATH_MAX];
+    char path[PATH_MAX];     /* of output, absolute: the program may change directory */
+    char recorder[PATH_MAX]; /* where it lies */
+    char preload[PATH_MAX];  /* what LD_PRELOAD names */
     unsigned long long session;
     pid_t pid;
 };
@@ -111,6 +113,14 @@ static void find_recorder(struct record *rec)
         TRACE_LIBRARY, self, self, TRACE_LIBRARY_DIR);
 }
 
+static void find_preload(struct record *rec)
+{
+    const char *reason = preload_path(rec->recorder, rec->preload, sizeof rec->preload);
+
+    if (reason)
+        die(EXIT_CANNOT_RECORD, "%s: %s", rec->recorder, reason);
+}
+
 /* Find out now, and not after an hour, that the output cannot be written. */
 static void check_output(struct record *rec)
 {
@@ -137,7 +147,7 @@ static void run_program(struct record *rec, int report)
     const char *others = getenv("LD_PRELOAD");
     int error;
 
-    if (asprintf(&preload, "%s%s%s", rec->recorder, others && *others ? ":" : "",
+    if (asprintf(&preload, "%s%s%s", rec->preload, others && *others ? ":" : "",
                  others ? others : "") < 0 ||
         asprintf(&variable, "%d,%d,%llu,%s", (int)getpid(), rec->children, rec->session,
                  rec->path) < 0 ||
@@ -271,6 +281,7 @@ int command_record(int argc, char **argv)
 
     parse_options(&rec, argc, argv);
     find_recorder(&rec);
+    find_preload(&rec);
     check_output(&rec);
     clock_gettime(CLOCK_REALTIME, &t);
     rec.session =
