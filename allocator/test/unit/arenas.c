@@ -199,7 +199,7 @@ static void free_without_records(size_t unused)
 
 static void free_needs_no_memory(void)
 {
-    in_child(free_without_records, 0);
+    run_in_child(free_without_records, 0);
 }
 
 static void *take_elsewhere(void *unused)
@@ -243,7 +243,7 @@ static void take_from_other_arenas(size_t unused)
 
 static void slots_of_all_arenas_serve(void)
 {
-    in_child(take_from_other_arenas, 0);
+    run_in_child(take_from_other_arenas, 0);
 }
 
 /* What another CPU frees is handed back in magazines: the owner's depot has them. */
