@@ -35,12 +35,22 @@ static void *take_small(unsigned class)
     return object;
 }
 
+/* The clock costs as much as a take: it is looked at every 16 times, about. */
+static bool is_time_to_look(void)
+{
+    static _Atomic unsigned takes;
+    unsigned now = atomic_load_explicit(&takes, memory_order_relaxed) + 1;
+
+    atomic_store_explicit(&takes, now, memory_order_relaxed);
+    return now % 16 == 0;
+}
+
 /* The same without a class; `hard`: whatever can be done for it is done. */
 static void *take_large(size_t size, size_t alignment, bool hard, bool *zeroed)
 {
     void *object;
 
-    if (mym_pages_has_grown() || mym_pages_regrets())
+    if (mym_pages_has_grown() || (mym_pages_regrets() && is_time_to_look()))
         mym_cache_upkeep();
     object = mym_large_take(size, alignment, zeroed);
     if (MYM_UNLIKELY(object == NULL) && hard && mym_relieve(size))
