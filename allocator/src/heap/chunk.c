@@ -167,12 +167,13 @@ void mym_chunk_learn(const void *object, size_t bytes)
 
     draw = draw * 1664525 + 1013904223;
     atomic_store_explicit(&random, draw, memory_order_relaxed);
-    /* What is known is looked at now and then: each page may be a cache miss or a fault. */
-    if ((now == SCORE_MOST || now == -SCORE_MOST) && draw >> 27 != 0)
+    /* What is known is looked at now and then: each page may be a cache miss, or a fault. */
+    if ((now == SCORE_MOST || now == -SCORE_MOST) && draw >> 25 != 0)
         return;
-    for (unsigned i = 0; i < SAMPLES; i++)
-        written += is_written((const char *)object + i * slice +
-                              ((draw >> 8) * (i + 1) % (slice / MYM_PAGE) * MYM_PAGE));
+    while (written < SAMPLES &&
+           is_written((const char *)object + written * slice +
+                      (draw >> 8) * (written + 1) % (slice / MYM_PAGE) * MYM_PAGE))
+        written++;
     if (written == SAMPLES)
         now += now < SCORE_MOST;
     else
