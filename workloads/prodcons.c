@@ -62,9 +62,9 @@ static const struct option_spec options[] = {
     [SECONDS] = OPTION_STOP_AFTER("0"),
     [MESSAGES] = {"messages", OPTION_COUNT, 1000000, "10000000", 1, 1e12, NULL,
                   "by all producers together, when seconds is 0"},
-    [BATCH] = {"batch", OPTION_COUNT, false, "64", 1, 65536, NULL,
+    [BATCH] = {"batch", OPTION_COUNT, false, "256", 1, 65536, NULL,
                "messages handed over at a time"},
-    [QUEUE] = {"queue", OPTION_COUNT, false, "64", 1, 1e6, NULL,
+    [QUEUE] = {"queue", OPTION_COUNT, false, "16", 1, 1e6, NULL,
                "batches that wait at most"},
     [SIZES] = {"sizes", OPTION_CHOICE, false, "log", 0, 0, SIZES_CHOICES, SIZES_HELP},
     [MIN_SIZE] = {"min-size", OPTION_BYTES, false, "16", 8, 1 << 30, NULL,
@@ -130,6 +130,8 @@ struct flow {
 static void produce(struct member *self, struct flow *f, bool timed)
 {
     struct tally *tally = self->tally;
+    const enum verify verify = f->verify; /* what is read in the loop is not shared */
+    struct rng rng = self->rng;
 
     for (uint64_t made = 0; made < f->quota && !run_stopping(self->run);) {
         struct batch *b = handoff_take(&f->empty);
@@ -137,9 +139,9 @@ static void produce(struct member *self, struct flow *f, bool timed)
         struct count count = count_begin(tally);
         b->count = left < f->batch_size ? (unsigned)left : f->batch_size;
         for (unsigned i = 0; i < b->count; i++) {
-            size_t size = sizes_draw(&f->sizes, &self->rng);
-            struct message m = {take_counted(&count, size, f->verify, timed), size};
-            payload_touch(m.object, size, f->verify);
+            size_t size = sizes_draw(&f->sizes, &rng);
+            struct message m = {take_counted(&count, size, verify, timed), size};
+            payload_touch(m.object, size, verify);
             b->message[i] = m;
         }
         count_tell(&count);
@@ -207,6 +209,9 @@ static void consume(struct member *self, struct flow *f, bool timed)
     struct tally *tally = self->tally;
     unsigned mine = self->index - f->producers - f->stages;
     struct shelf shelf = {.message = f->kept + mine * f->hold};
+    const enum verify verify = f->verify;
+    const size_t replies = f->replies;
+    struct rng rng = self->rng;
     struct batch *b;
 
     while ((b = handoff_take(&f->queue[f->stages]))) {
@@ -214,13 +219,13 @@ static void consume(struct member *self, struct flow *f, bool timed)
         for (unsigned i = 0; i < b->count; i++) {
             struct message m = b->message[i];
             (void)*(volatile uint64_t *)m.object;
-            for (size_t reply = 0; reply < f->replies; reply++) {
-                void *own = take_counted(&count, m.size, f->verify, false);
-                give_counted(&count, own, m.size, f->verify, false);
+            for (size_t reply = 0; reply < replies; reply++) {
+                void *own = take_counted(&count, m.size, verify, false);
+                give_counted(&count, own, m.size, verify, false);
             }
-            m = replace_kept(f, &shelf, &self->rng, m);
+            m = replace_kept(f, &shelf, &rng, m);
             if (m.object) {
-                give_counted(&count, m.object, m.size, f->verify, timed);
+                give_counted(&count, m.object, m.size, verify, timed);
                 count.ops++;
             }
         }
