@@ -80,7 +80,7 @@ static void check_always(const struct workload *w, const char *variant)
 static void test_every_variant(void)
 {
     static const char small[] = "verify=all settle=0.1 hold=1000 objects=50 slots=20 "
-                                "bytes=4M";
+                                "bytes=4M messages=40000";
     size_t count;
     const struct workload *const *list = workload_list(&count);
 
@@ -184,9 +184,9 @@ static void test_live_bytes(void)
           "idle settles");
     CHECK(r->settled_rss[0] && r->settled_rss[1] && !r->settled_rss[2],
           "idle: 0.1, 1 s");
-    r = result_of("idle", "survivors", "settle=0.1");
-    CHECK(fabs((double)r->settled_live / 384e6 * 20 - 1) < 0.05 &&
-              fabs((double)r->live_peak / 384e6 - 1) < 0.05,
+    r = result_of("idle", "survivors", "settle=0.1 bytes=40000000");
+    CHECK(fabs((double)r->settled_live / 40e6 * 20 - 1) < 0.05 &&
+              fabs((double)r->live_peak / 40e6 - 1) < 0.05,
           "survivors: %lld of %lld", (long long)r->settled_live,
           (long long)r->live_peak);
     CHECK(r->settled_rss[0] >= (uint64_t)r->settled_live, "survivors: %llu",
