@@ -20,6 +20,8 @@
 
 enum { SHAPE, BYTES, KEEP, WINDOW, MIN_SIZE, MAX_SIZE, SEED, VERIFY };
 
+enum { AHEAD = 8 };
+
 enum { FIRST_PHASE = 48, PHASES = 8 };
 
 enum shape { SWISS, PHASE, LIFETIMES };
@@ -45,8 +47,8 @@ static const struct variant variants[] = {
     {"swiss", "", "256 MiB of small objects, nine of ten freed, then large ones"},
     {"phase", "shape=phase",
      "256 MiB live, replaced through 8 sizes from 48 B to 6 KiB"},
-    {"lifetimes", "shape=lifetimes keep=50",
-     "256 MiB of long-lived objects among 50 times as many short-lived"},
+    {"lifetimes", "shape=lifetimes",
+     "256 MiB of long-lived objects among nine times as many short-lived"},
 };
 
 struct object {
@@ -67,7 +69,7 @@ struct pieces {
     uint64_t bytes, keep;
     size_t window;
     struct rng rng;
-    uint64_t next; /* 32 bits: which object goes next */
+    uint32_t draw[AHEAD], turn; /* which objects go next, of 2^32 */
     struct sizes small;
     struct set set;
     uint64_t room; /* of set.object */
@@ -98,12 +100,13 @@ static void mark(struct pieces *p)
 
 static void put_out_at_random(struct pieces *p)
 {
-    uint64_t at = p->next * p->set.count >> 32;
+    uint32_t *draw = &p->draw[p->turn++ % AHEAD];
+    uint64_t at = *draw * p->set.count >> 32;
     struct object old = p->set.object[at];
 
-    /* the next one's record is asked for now, or it would be waited for as long as malloc */
-    p->next = rng_next(&p->rng) >> 32;
-    __builtin_prefetch(&p->set.object[p->next * p->set.count >> 32], 1);
+    /* a later one's record is asked for now, or it would be waited for as long as malloc */
+    *draw = (uint32_t)rng_next(&p->rng);
+    __builtin_prefetch(&p->set.object[*draw * p->set.count >> 32], 1);
     p->set.object[at] = p->set.object[--p->set.count];
     free_one(p, old);
 }

@@ -17,36 +17,34 @@
 #include <sys/mman.h>
 
 enum { POOLS = 64, POOL_STEP = NULL_POOL + NULL_LARGEST };
-static const size_t huge_bytes = (size_t)1 << 30;
 
 _Static_assert(POOL_STEP % NULL_POOL == 0, "every pool is aligned to its size");
 
 _Thread_local unsigned char *null_place;
+_Atomic(unsigned char *) null_region;
 
 static _Alignas(NULL_POOL) unsigned char pools[POOLS][POOL_STEP];
 static atomic_uint pools_given;
 
-static void *huge_place(size_t size)
+/* Two threads may both map it: one is wasted. */
+static unsigned char *map_region(void)
 {
-    static _Atomic(void *) region;
-    void *place = region;
+    void *place = mmap(NULL, NULL_REGION, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    if (size > huge_bytes)
-        return NULL;
-    if (!place) { /* two threads may both map it: one region is wasted */
-        place = mmap(NULL, huge_bytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (place == MAP_FAILED)
-            return NULL;
-        region = place;
-    }
-    return place;
+    return place == MAP_FAILED ? NULL : place;
 }
 
 void *null_malloc_slow(size_t size)
 {
-    if (size > NULL_LARGEST)
-        return huge_place(size);
+    if (size > NULL_REGION)
+        return NULL;
+    if (size > NULL_LARGEST) {
+        unsigned char *region = null_region;
+        if (!region)
+            null_region = region = map_region();
+        return region;
+    }
     null_place = pools[pools_given++ % POOLS];
     return null_malloc(size);
 }

@@ -15,11 +15,14 @@
 #include <stdlib.h>
 
 /* A pool fits the first-level cache; it is aligned to its size, so that a place tells it. */
-enum { NULL_POOL = 1 << 14, NULL_LARGEST = 1 << 16 };
+enum { NULL_POOL = 1 << 14, NULL_LARGEST = 1 << 16, NULL_REGION = 1 << 30 };
 
 extern _Thread_local unsigned char *null_place; /* NULL before a thread's first call */
 
-/* A thread's first object, and objects above NULL_LARGEST. */
+/* Where every object above NULL_LARGEST lies, of all threads; NULL before the first. */
+extern _Atomic(unsigned char *) null_region;
+
+/* What is mapped or chosen first: a thread's pool, the region. NULL above the region's size. */
 void *null_malloc_slow(size_t size);
 
 static inline void *null_malloc(size_t size)
@@ -27,7 +30,10 @@ static inline void *null_malloc(size_t size)
     unsigned char *place = null_place;
     uintptr_t at = (uintptr_t)place, next = at + ((size + 15) & ~(size_t)15);
 
-    if (__builtin_expect(!place || size > NULL_LARGEST, 0))
+    if (__builtin_expect(size > NULL_LARGEST, 0))
+        return null_region && size <= NULL_REGION ? null_region
+                                                  : null_malloc_slow(size);
+    if (__builtin_expect(!place, 0))
         return null_malloc_slow(size);
     null_place = place - (at % NULL_POOL) + next % NULL_POOL;
     return place;
