@@ -1,10 +1,9 @@
 #!/bin/bash
 # java: the virtual machine starts, compiles and collects.
 source "$(dirname "$0")/lib.sh"
-need java
+need java javac
 with java -version >"$work/version" 2>&1 || { cat "$work/version"; fail "java -version"; }
 grep -q -i 'version' "$work/version" || fail "java -version said nothing"
-command -v javac >/dev/null || exit 0
 cat >"$work/T.java" <<'SCRIPT'
 import java.util.*;
 public class T {
