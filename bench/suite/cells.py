@@ -15,7 +15,7 @@ QUICK = ("larson/fixed/threads:2", "larson/fixed/threads:8", "xmalloc/64B/pairs:
 # The default run: these counts are enough for a curve.
 COUNTS = {1, 2, 4, 8, 64}
 # Cells about memory: their size is part of what they are, so that their work is never scaled.
-MEMORY = ("crowd", "fragment", "idle", "large/blocks", "survivors")
+MEMORY = ("crowd", "fragment", "idle", "large/blocks")
 # Cells that time the program's own reads and writes, which placement and pages change: what it
 # costs on the stub's heap is no cost of the harness.
 OWN_WORK = ("replace/written", "sharing", "swing", "walk")

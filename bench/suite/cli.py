@@ -175,7 +175,7 @@ def bench(options, command):
     build = options.build or opt.BUILD
     if not options.no_build:
         prepare.install("build", "bench", *(["ready"] if options.programs else []))
-        prepare.build(build)
+        prepare.build(build, with_programs=options.programs is not None)
     if options.list:
         print("\n".join(cell.name for cell in cells.available(f"{build}/bench/mymalloc-bench")))
         return 0

@@ -1,5 +1,6 @@
 """Packages and build, before the first process: what ci/bench does without --no-build."""
 import importlib
+import shutil
 import subprocess
 import sys
 
@@ -13,11 +14,14 @@ def install(*groups):
     importlib.invalidate_caches()  # Python's own packages may have come
 
 
-def build(folder):
+def build(folder, with_programs=False):
+    targets = ["mymalloc-bench", "mymalloc-measure", "mymalloc_preload"]
+    if with_programs:  # those of --programs that are built; one where there is a compiler for it
+        targets += ["mymalloc-program-maps"]
+        targets += ["mymalloc-programs-rust"] if shutil.which("rustc") else []
     print(f"ci/bench: building in {folder}", file=sys.stderr)
     for command in (["cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"],
-                    ["cmake", "--build", folder, "--target", "mymalloc-bench", "mymalloc-measure",
-                     "mymalloc_preload"]):
+                    ["cmake", "--build", folder, "--target", *targets]):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               stdin=subprocess.DEVNULL)
         if done.returncode:
