@@ -57,8 +57,10 @@ class Progress:
             self.say(whole)
         else:
             self.say(head[:self.width])
-            self.say("\n".join(textwrap.wrap("  ".join(figures), self.width, initial_indent="    ",
-                                             subsequent_indent="    ", break_on_hyphens=False)))
+            # A name and its figure stay in one line.
+            joined = "  ".join(figure.replace(" ", "\0") for figure in figures)
+            self.say("\n".join(textwrap.wrap(joined, self.width, initial_indent="    ", subsequent_indent="    ",
+                                             break_on_hyphens=False)).replace("\0", " "))
 
     def say(self, text):
         self.clear()
