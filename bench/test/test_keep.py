@@ -1,6 +1,8 @@
 """What git keeps of a run: small, whole, and summarised in one file."""
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 import unittest
@@ -81,6 +83,57 @@ class Keep(SuiteCase):
         (self.out / "run.json").write_text("{}")
         done = self.check()
         self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+
+
+@unittest.skipUnless(shutil.which("git"), "git is not installed")
+class Commit(SuiteCase):
+    """ci/commit-results in a repository of its own; nothing is installed."""
+
+    def setUp(self):
+        super().setUp()
+        self.repo = self.folder / "repo"
+        (self.repo / "bench").mkdir(parents=True)
+        for name in ("bench/suite", "ci", ".gitignore"):
+            source = HERE.parents[1] / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, self.repo / name)
+        (self.repo / "ci/setup").write_text("#!/bin/sh\n")
+        (self.repo / "README.md").write_text(
+            "<!-- results: filled by ci/readme-results from results/ -->\n<!-- end of results -->\n")
+        self.git("init", "-q")
+        self.git("add", "-A")
+        self.git("-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "start")
+
+    def git(self, *words):
+        done = subprocess.run(["git", "-C", str(self.repo), *words], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def run_and_commit(self):
+        status, _, err = self.bench("--workloads", "good", "--rounds", "6", out=False,
+                                    environment={"MYMALLOC_RESULTS": str(self.repo / "results")})
+        self.assertEqual(status, 0, err)
+        script = self.repo / "ci/commit-results"
+        script.write_text(script.read_text().replace(
+            "check-results results", "check-results --columns glibc,suite_test_a results"))
+        done = subprocess.run([script], capture_output=True, text=True, env=self.environment(), timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return (self.repo / "results" / os.readlink(self.repo / "results/latest")).name
+
+    def test_the_newest_run_replaces_the_older_of_its_kind(self):
+        first, second = self.run_and_commit(), self.run_and_commit()
+        self.assertNotEqual(first, second)
+        kept = set(self.git("ls-files", "results").split())
+        self.assertEqual(kept, {f"results/{second}/{name}" for name in
+                                ("environment.json", "report.md", "run.json", PACKED)}
+                         | {"results/history.csv"})
+        readme = (self.repo / "README.md").read_text()
+        self.assertIn(f"results/{second}/report.md", readme)
+        self.assertIn("4 cells, 6 rounds", readme)
+        history = (self.repo / "results/history.csv").read_text()
+        self.assertIn(first, history)
+        self.assertIn(second, history)
+        changed = self.git("status", "--porcelain").split()
+        self.assertEqual([name for name in changed if name.startswith("results")], [])
 
 
 if __name__ == "__main__":
