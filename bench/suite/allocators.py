@@ -115,7 +115,7 @@ def library(name, path, environment=None):
         raise Problem(f"allocator '{name}': cannot read {path}: {error.strerror}") from None
     if data[:4] != b"\x7fELF":
         raise Problem(f"allocator '{name}': {path} is not a shared library (no ELF header)")
-    return Column(name, real, environment=environment or {}, package=package_of(real),
+    return Column(name, real, environment=environment or {},
                   sha256=hashlib.sha256(data).hexdigest(), stamp=stamp_of(real))
 
 

@@ -4,9 +4,11 @@ Nothing here or in options.py needs more than the standard library: --help and a
 option are answered before packages are installed and before anything is built.
 """
 import argparse
+import atexit
 import codecs
 import os
 import pathlib
+import shutil
 import signal
 import sys
 import tempfile
@@ -201,8 +203,8 @@ def bench(options, command):
 def new_run(options, command, build):
     """(Plan, record) of what the options say; the folder is still to come."""
     binary = str(pathlib.Path(build).resolve() / "bench/mymalloc-bench")
-    columns = chosen_columns(options, build)
     chosen, left_out = chosen_cells(options, command, binary)
+    columns = chosen_columns(options, build)
     scope = "quick" if options.quick else "full" if options.full else "default"
     rounds = options.rounds or (None if options.budget else ROUNDS[scope])
     budget = opt.seconds("--budget", options.budget) if options.budget else \
@@ -241,7 +243,9 @@ def find_scratch():
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
-        tempfile.tempdir = os.environ["TMPDIR"] = os.environ["MPLCONFIGDIR"] = str(opt.RESULTS)
+        tempfile.tempdir = os.environ["TMPDIR"] = str(opt.RESULTS)
+        os.environ["MPLCONFIGDIR"] = fonts = tempfile.mkdtemp(prefix="tmp-fonts-")
+        atexit.register(shutil.rmtree, fonts, ignore_errors=True)
 
 
 def other_form(argv):

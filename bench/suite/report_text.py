@@ -2,7 +2,7 @@
 import csv
 import io
 
-from . import measures, text
+from . import measures, text, units
 
 LEGEND = (
     "Ratios are relative to {base}: above 1.00× is faster, or more memory. A workload's is the geometric "
@@ -35,7 +35,7 @@ def state(result):
              if any(row["runs"] and (row["ratios"]["speed"] or {}).get("verdict") == "too few rounds"
                     for row in cell["rows"])]
     if short:
-        lines.append(f"{len(short)} of {len(result['cells'])} cells have too few rounds for an interval: "
+        lines.append(f"{len(short)} of {units.plural(len(result['cells']), 'cell')}: too few rounds for an interval, "
                      "raise --budget or --rounds, or lower --scale or the number of cells.")
     unrun = [f"{cell['name']} under {row['column']}" for cell in result["cells"] for row in cell["rows"]
              if not row["runs"] and not row["failure"]]

@@ -38,6 +38,8 @@ def draw_seed(given):
 
 
 def record_of(plan, scope, left_out=()):
+    for column in plan.columns:  # some tenths of a second each: not before all else is known to be good
+        column.package = allocators.package_of(column.path)
     return {"format": FORMAT, "pid": os.getpid(), "seed": plan.seed, "scale": plan.scale,
             "rounds": plan.rounds, "budget": plan.budget, "timeout": plan.timeout,
             "baseline": plan.baseline, "binary": plan.binary.removeprefix(ROOT + "/"),
@@ -166,5 +168,5 @@ def go_on(folder, status):
 
 
 def ended(plan, began):
-    return f"{len(plan.cells)} cells in {units.clock(time.monotonic() - began)}; " \
+    return f"{units.plural(len(plan.cells), 'cell')} in {units.clock(time.monotonic() - began)}; " \
            f"report: {plan.folder.path / 'report.html'}"

@@ -71,17 +71,13 @@ def full(ratio):
     return f"{verdict(ratio)} {span(ratio)}".rstrip()
 
 
-def plural(number, word):
-    return f"{number} {word}" + "s" * (number != 1)
-
-
 def facts(result):
     """What a reader must know before the first figure: how large, how often, how quiet, how sure."""
     scaled = [cell for cell in result["cells"] if cell["scale"] not in (None, 1)]
     whole = sum(1 for cell in result["cells"] if cell["scale"] == 1)
     rounds = [cell["rounds"] for cell in result["cells"]] or [0]
     many = f"{min(rounds)}" if min(rounds) == max(rounds) else f"{min(rounds)} to {max(rounds)}"
-    lines = [f"{plural(len(result['cells']), 'cell')}, {many} round" + "s" * (max(rounds) != 1) + (
+    lines = [f"{units.plural(len(result['cells']), 'cell')}, {many} round" + "s" * (max(rounds) != 1) + (
         f"; work × {result['scale']:g} in {len(scaled)} of them, whole in {whole}" if scaled else
         "; work not scaled" if whole else "")]
     load = result["environment"].get("machine", {}).get("load at start", "unknown")
@@ -90,7 +86,7 @@ def facts(result):
                  f"wider than ±{result['intervals']['wider_than']:.0%}")
     dominated = sum(cell["dominated"] for cell in result["cells"])
     if dominated:
-        lines.append(f"{plural(dominated, 'cell')} of which the harness takes more than half the fastest's "
+        lines.append(f"{units.plural(dominated, 'cell')} of which the harness takes more than half the fastest's "
                      "time: left out of summaries of speed")
     if result["left_out"]:
         lines.append(f"left out, about memory and never scaled: {', '.join(result['left_out'])}")
@@ -187,7 +183,7 @@ def label(cell):
     """The cell's true numbers, and what to keep in mind."""
     notes = []
     if cell["threads"]:
-        notes.append(plural(cell["threads"], "thread") + (", more than cores" if cell["crowded"] else ""))
+        notes.append(units.plural(cell["threads"], "thread") + (", more than cores" if cell["crowded"] else ""))
     if cell["ops"] and cell["workload"] != "program":
         notes.append(f"{units.count(cell['ops'])} ops" + (
             f", {units.size(cell['live'])} live" if cell["live"] else ""))

@@ -75,6 +75,10 @@ def interval(ratio):
     return f"{ratio.low:.2f}–{ratio.high:.2f}"
 
 
+def plural(number, word):
+    return f"{number} {word}" + "s" * (number != 1)
+
+
 def duration(text):
     """'90', '90s', '15m', '2h' -> seconds; ValueError otherwise."""
     factor = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], None)

@@ -1,13 +1,14 @@
 """Where runs go, and that none is lost, mixed with another or taken for a failure."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import unittest
 
-from support import SUITE, SuiteCase, library
+from support import BUILD, HERE, SUITE, SuiteCase, library
 
 
 class Folders(SuiteCase):
@@ -67,6 +68,8 @@ class Folders(SuiteCase):
                                *self.arguments("--workloads", "good/other", "--rounds", "1", out=False)],
                               capture_output=True, text=True, env=self.environment(), timeout=120)
         self.assertEqual((done.returncode, "Traceback" in done.stderr), (0, False), done.stderr)
+        left = sorted(path.name for path in (self.folder / "results").iterdir())
+        self.assertEqual(len(left), 2, left)  # the run and latest: nothing temporary stays
 
 
 class Locks(SuiteCase):
@@ -109,12 +112,21 @@ class Locks(SuiteCase):
                 self.assertEqual(self.row(cell, column)["runs"], 6)
         self.assertTrue(json.loads((self.out / "run.json").read_text())["finished"])
 
+    @unittest.skipUnless((BUILD / "bench/mymalloc-measure").exists(), "mymalloc-measure is not built")
     def test_resume_of_a_program(self):
-        status, _, err = self.bench("--program", "--rounds", "2", "--", "true", columns=("a",))
-        if "mymalloc-measure" in err:
-            self.skipTest("mymalloc-measure is not built")
-        run = json.loads((self.out / "run.json").read_text())
-        self.assertEqual(run["programs"][0]["argv"][1:], [])
+        """Its command and folder are in run.json, without the checkout's path."""
+        shutil.copy(BUILD / "bench/mymalloc-measure", self.folder / "build/bench")
+        status, _, err = self.bench("--program", "--rounds", "2", "--", "sort", __file__)
+        self.assertEqual(status, 0, err)
+        self.assertNotIn(str(HERE.parents[1]), (self.out / "run.json").read_text())
+        raw = self.out / "raw/program-sort.jsonl"
+        lines = raw.read_text().splitlines(keepends=True)
+        raw.write_text("".join(lines[:-1]))
+        status, _, err = self.suite("--resume", "--no-build", "--out", str(self.out))
+        self.assertEqual(status, 0, err)
+        self.assertGreater(len(raw.read_text().splitlines()), len(lines) - 1)
+        for column in ("glibc", "suite_test_a"):
+            self.assertEqual(self.row("program/sort", column)["runs"], 2)
 
     def test_an_interruption_before_the_first_sample_leaves_nothing(self):
         child = self.start(*self.arguments("--workloads", "bad/hang", "--rounds", "1", out=False,
