@@ -33,6 +33,8 @@ def table(head, rows, left=1, most=None):
         while last < len(head) and (not most or widths[0] + sum(widths[first:last + 1])
                                     + 2 * (last + 1 - first) <= most):
             last += 1
+        if last < len(head) and head[last].startswith("vs ") and last - first > 1:
+            last -= 1  # a ratio stays beside its figure
         shown = [0, *range(first, last)]
 
         def line(row):

@@ -102,6 +102,12 @@ class Lines(unittest.TestCase):
         self.assertEqual(sum(line.startswith("name") for line in lines), 3)
         self.assertEqual(sum("a story" in line for line in lines), 1)
 
+    def test_a_ratio_stays_beside_its_figure(self):
+        head = ["name", "speed", "vs x", "memory", "vs x"]
+        lines = text.table(head, [["long name", "1.00 M/s", "1.00×", "10.0 MiB", "1.00×"]], most=40)
+        self.assertEqual([line.split() for line in lines if line.startswith("name")],
+                         [["name", "speed", "vs", "x"], ["name", "memory", "vs", "x"]])
+
 
 if __name__ == "__main__":
     unittest.main()
