@@ -175,7 +175,7 @@ def chosen_columns(options, build):
 def bench(options, command):
     check(options, command)
     build = options.build or opt.BUILD
-    if not options.no_build:
+    if not (options.no_build or options.resume):  # a run goes on with what it began with
         prepare.install("build", "bench", *(["ready"] if options.programs else []))
         prepare.build(build, with_programs=options.programs is not None)
     if options.list:
@@ -206,7 +206,7 @@ def new_run(options, command, build):
     chosen, left_out = chosen_cells(options, command, binary)
     columns = chosen_columns(options, build)
     scope = "quick" if options.quick else "full" if options.full else "default"
-    rounds = options.rounds or (None if options.budget else ROUNDS[scope])
+    rounds = options.rounds or ROUNDS[scope]
     budget = opt.seconds("--budget", options.budget) if options.budget else \
         BUDGET[scope] if rounds is None else None
     least = 0.01 * len(chosen) * len(columns)
