@@ -53,7 +53,8 @@ def compare_builds(options):
         return status
     from . import report
     report.write(plan.folder)
-    return tell(plan, options.tolerance) or status
+    verdict = tell(plan, options.tolerance)
+    return status or verdict  # interrupted is not failed
 
 
 def tell(plan, tolerance):
