@@ -102,27 +102,60 @@ struct mym_cache *mym_cache_make(void)
     return cache;
 }
 
+void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
+{
+    struct door door = {.own = own};
+
+    for (unsigned i = 0; i < MYM_SLOTS; i++) {
+        unsigned class = i % MYM_CLASSES;
+        unsigned used;
+        struct mym_magazine *magazine =
+            mym_class_set_has(some, class) ? take(door, class, i, &used) : NULL;
+
+        if (magazine != NULL)
+            mym_pool_unload(used == 0 ? mym_pool_of(0, class)
+                                      : mym_pool_owner(class, magazine->entry[0]),
+                            magazine, used);
+    }
+}
+
+/*
+ * The cache of an id that had none, or was asked to be emptied. Opening hands out nothing
+ * and takes nothing: whoever finds delta 0 may do it, wherever he is by then. So may the
+ * emptying be done; only, when the thread was moved meanwhile, it was another cache that
+ * was emptied, and the bell is rung again.
+ */
 static MYM_COLD bool open_cache(uint32_t id)
 {
-    bool open = true;
+    static const struct mym_class_set none;
+    struct mym_class_set asked = none;
+    struct mym_cache *cache;
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     MYM_ASSERT(id < MYM_MAX_CPUS);
-    if (mym_front.delta[id] == 0) {
-        struct mym_cache *cache = mym_cache_make();
-
-        open = cache != NULL;
-        if (open) {
-            mym_caches.made[id] = (char *)cache - (char *)&mym_front;
-            /* release: pairs with the address dependency of the sequences */
-            __atomic_store_n(&mym_front.delta[id], mym_caches.made[id],
-                             __ATOMIC_RELEASE);
-            if (id >= mym_caches.top)
-                mym_caches.top = id + 1;
-        }
+    cache = mym_cache_made(id);
+    if (cache == NULL && (cache = mym_cache_make()) != NULL) {
+        mym_caches.made[id] = (char *)cache - (char *)&mym_front;
+        if (id >= mym_caches.top)
+            mym_caches.top = id + 1;
+    }
+    if (cache != NULL) {
+        asked = cache->asked;
+        cache->asked = none;
+        /* release: pairs with the address dependency of the sequences */
+        __atomic_store_n(&mym_front.delta[id], mym_caches.made[id], __ATOMIC_RELEASE);
     }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-    return open;
+    if (memcmp(&asked, &none, sizeof asked) != 0) {
+        mym_spans_close_here();
+        mym_cache_empty(NULL, &asked);
+        if (mym_rseq_id() != id) {
+            mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+            mym_cache_ring(id, &asked);
+            mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+        }
+    }
+    return cache != NULL;
 }
 
 /*
@@ -369,7 +402,6 @@ void mym_cache_start(const char *wish)
     if (wants(wish, "mm_cid") && !cid)
         mym_warn("MYMALLOC_FRONTEND=mm_cid needs Linux 6.3", "cpu_id is used");
     cid = cid && !wants(wish, "cpu_id");
-    mym_caches.can_fence = mym_os_rseq_fence_register();
     mym_hot.rseq_cs = __rseq_offset + RSEQ_CS;
     mym_hot.rseq_id = __rseq_offset + (cid ? RSEQ_MM_CID : RSEQ_CPU_ID);
     mym_mode = cid ? MYM_MODE_MM_CID : MYM_MODE_CPU_ID;
@@ -402,8 +434,10 @@ size_t mym_cache_bytes(size_t *spans)
     *spans = 0;
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     for (unsigned id = 0; id < mym_caches.top; id++) {
-        bytes += bytes_in(mym_cache_of(id));
-        *spans += mym_spans_in(mym_cache_of(id));
+        if (mym_cache_made(id) == NULL)
+            continue;
+        bytes += bytes_in(mym_cache_made(id));
+        *spans += mym_spans_in(mym_cache_made(id));
     }
     for (const struct mym_cache *cache = mym_thread_caches; cache != NULL;
          cache = cache->next) {
@@ -442,8 +476,5 @@ void mym_cache_fork(bool prepare)
 void mym_cache_fork_child(void)
 {
     mym_mutex_reset(&mym_front_lock, MYM_RANK_FRONT);
-    /* The fence's registration belongs to the old address space. */
-    if (mym_mode >= MYM_MODE_CPU_ID)
-        mym_caches.can_fence = mym_os_rseq_fence_register();
     mym_thread_fork_child();
 }

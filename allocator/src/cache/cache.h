@@ -5,15 +5,18 @@
  *   the cache of id i lies at (char *)&front + delta[i]
  *
  * delta 0 is the closed cache, whose slots hold magazines without room: pop and push
- * both fall to the slow path. So ids not yet opened, hot-plugged CPUs, a cache being
- * drained, threads of a process without rseq and the time before start-up is complete
+ * both fall to the slow path. So ids not yet opened, hot-plugged CPUs, a cache that is to
+ * be emptied, threads of a process without rseq and the time before start-up is complete
  * need no branch of their own.
  *
  * A cache has two slots per class: the current magazine, and the previous one, which
  * stops a program that goes up and down around a magazine's end from going to the pool.
  *
- * A slot is written only by pop, push and swap on its own CPU, or by a drainer after it
- * set delta to 0 and fenced (membarrier): then no sequence can be inside the cache.
+ * A slot is written only by pop, push and swap on its own CPU. Nobody empties the cache of
+ * another: he sets its delta to 0, as one rings a bell, and the next slow path there
+ * opens it again and empties it by swaps (drain.c). Before, a drainer closed the cache,
+ * had every sequence restarted by membarrier(2) and had the slots for himself: a system
+ * call that a sandbox forbids.
  */
 #ifndef MYM_CACHE_CACHE_H
 #define MYM_CACHE_CACHE_H
@@ -30,12 +33,21 @@
 #define MYM_SPAN_CLOSED  ((void *)1)
 #define MYM_SPAN_SHUT    ((void *)2)
 
+/* Size classes, of which a drain may want some only. */
+struct mym_class_set {
+    uint64_t in[(MYM_CLASSES + 63) / 64];
+};
+
+MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned class)
+{
+    return set->in[class / 64] >> class % 64 & 1;
+}
+
 struct mym_cache {
     void **slot[MYM_SLOTS + MYM_SPAN_CLASSES]; /* mym_slot_of and mym_slot_set, where
                                                   there is no sequence */
-    uint32_t exchanges; /* with pools; a hint: written by whoever runs here */
-    uint32_t seen;      /* of these, when it was last looked at; under mym_front_lock */
-    uint32_t idle;      /* looks in a row that saw none; under mym_front_lock */
+    uint32_t exchanges;         /* with pools; a hint: written by whoever runs here */
+    struct mym_class_set asked; /* what is to be emptied; under mym_front_lock */
     /* of a thread; under mym_front_lock: */
     uint32_t user;           /* 1 + the process that its thread is of, see thread.c */
     struct mym_cache *next;  /* in mym_thread_caches */
@@ -70,9 +82,16 @@ struct mym_caches {
     intptr_t
         made[MYM_MAX_CPUS]; /* the delta of each there is, also while it is closed */
     unsigned top;           /* no id at or above it has one */
-    bool can_fence;
 };
 extern MYM_HIDDEN struct mym_caches mym_caches;
+
+/* NULL: the id has none yet. */
+MYM_INLINE struct mym_cache *mym_cache_made(unsigned id)
+{
+    return mym_caches.made[id] == 0
+               ? NULL
+               : (struct mym_cache *)((char *)&mym_front + mym_caches.made[id]);
+}
 
 MYM_INLINE struct mym_cache *mym_cache_of(uint32_t id)
 {
@@ -98,8 +117,17 @@ bool mym_cache_open_here(void);
 void *mym_cache_pop_slow(unsigned class);
 void mym_cache_push_slow(unsigned class, void *object);
 
-/* Objects of every cache that can be reached go back to the pools. */
+/*
+ * What the running thread's cache holds goes back to pools and page heap now, what those
+ * of other CPUs hold when a thread next misses there.
+ */
 void mym_cache_drain(void);
+
+/* Ask for a cache to be emptied by who next runs there. Under mym_front_lock. */
+void mym_cache_ring(unsigned id, const struct mym_class_set *some);
+
+/* Empty slots of a thread's cache that the caller holds; NULL: of this CPU's. */
+void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some);
 
 /* Objects and slabs that nobody needed lately go back; looks whether it is time to. */
 void mym_cache_upkeep(void);

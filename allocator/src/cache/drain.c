@@ -4,7 +4,7 @@
  * Reached from slow paths, about once a second and whenever the heap has grown, from
  * malloc_trim, and where memory ran short. No lock is held then.
  *
- * Locking: mym_front_lock guards mym_caches, and delta[] against others that open or drain.
+ * Locking: mym_front_lock guards mym_caches, and delta[] against others that open or ring.
  */
 #include "cache/cache.h"
 
@@ -13,102 +13,60 @@
 
 #include <string.h>
 
-/* A cache that saw no exchange in so many looks belongs to nobody any more. */
-#define IDLE_LOOKS 8u
-
 /* ---- draining ---- */
 
-/* The classes that a drain is for. */
-struct classes {
-    bool in[MYM_CLASSES];
-};
-
-static struct mym_cache *made_cache(unsigned id)
-{
-    return mym_caches.made[id] == 0
-               ? NULL
-               : (struct mym_cache *)((char *)&mym_front + mym_caches.made[id]);
-}
-
-/* Empty the slots of some classes (NULL: of all); nobody can be inside of the cache. */
-static void empty_cache(struct mym_cache *cache, const struct classes *some)
-{
-    mym_spans_close(cache);
-    for (unsigned i = 0; i < MYM_SLOTS; i++) {
-        unsigned class = i % MYM_CLASSES;
-        void **top = mym_slot_of(cache, i);
-        struct mym_magazine *magazine;
-        unsigned used;
-
-        if (top == MYM_NONE || top == MYM_CLOSED || (some != NULL && !some->in[class]))
-            continue;
-        mym_slot_set(cache, i, MYM_NONE);
-        magazine = mym_magazine_of(class, top);
-        used = (unsigned)(top - magazine->entry);
-        mym_pool_unload(used == 0 ? mym_pool_of(0, class)
-                                  : mym_pool_owner(class, magazine->entry[0]),
-                        magazine, used);
-    }
-}
-
-static bool is_wanted(unsigned id, bool idle)
-{
-    return mym_caches.made[id] != 0 && (!idle || made_cache(id)->idle == IDLE_LOOKS);
-}
-
 /*
- * All caches, or those that have just been idle for long; one fence for all of them.
- *
  * Thread 1, in a sequence of id 0: has read delta[0], is about to commit.
- * Thread 2, draining: sets delta[0] = 0, fences.
- * The fence makes every running thread that is inside a sequence start over (a thread
- * that is not running starts over anyway): thread 1 reads delta again, finds the closed
- * cache and takes the slow path, where it waits for mym_front_lock. From the fence until
- * delta[0] is set again, the cache is thread 2's alone.
+ * Thread 2, draining: sets delta[0] = 0.
+ * Thread 1 commits, to a cache that is closed by now; this does no harm, because nobody
+ * takes anything out of it but by a sequence on the same CPU. The next operation of id 0
+ * finds the closed cache, takes the slow path (open_cache) and empties the slots there.
+ *
+ * A CPU on which no thread of the program runs any more keeps what its cache holds.
  */
-static void drain_locked(const struct classes *some, bool idle)
+void mym_cache_ring(unsigned id, const struct mym_class_set *some)
 {
-    bool fenced;
+    struct mym_cache *cache = mym_cache_made(id);
 
-    for (unsigned id = 0; id < mym_caches.top; id++)
-        if (is_wanted(id, idle))
-            __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_SEQ_CST);
-    fenced = mym_os_rseq_fence();
-    for (unsigned id = 0; id < mym_caches.top; id++) {
-        if (!is_wanted(id, idle))
-            continue;
-        if (fenced)
-            empty_cache(made_cache(id), some);
-        __atomic_store_n(&mym_front.delta[id], mym_caches.made[id], __ATOMIC_RELEASE);
-    }
+    if (cache == NULL)
+        return;
+    for (unsigned i = 0; i < sizeof some->in / sizeof *some->in; i++)
+        cache->asked.in[i] |= some->in[i];
+    __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_RELEASE);
 }
 
-static void drain(const struct classes *some)
+static void drain(const struct mym_class_set *some)
 {
-    if (mym_mode == MYM_MODE_TLS) {
-        struct mym_cache *own = mym_thread_hold();
+    struct mym_cache *own;
+    unsigned here;
 
-        mym_thread_collect();
-        if (own != NULL)
-            empty_cache(own, some);
-        mym_thread_leave(own);
-        return;
-    }
-    if (!mym_caches.can_fence)
+    mym_cache_open_here(); /* somebody else may have rung */
+    mym_spans_close_here();
+    own = mym_thread_hold();
+    mym_cache_empty(own, some);
+    mym_thread_leave(own);
+    mym_thread_collect();
+    if (mym_mode < MYM_MODE_CPU_ID)
         return;
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    drain_locked(some, false);
+    here = mym_rseq_id(); /* if it was another before, who runs there will do without */
+    for (unsigned id = 0; id < mym_caches.top; id++)
+        if (id != here)
+            mym_cache_ring(id, some);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 
+static const struct mym_class_set every_class = {{UINT64_MAX, UINT64_MAX}};
+
 void mym_cache_drain(void)
 {
-    drain(NULL);
+    drain(&every_class);
 }
 
 void mym_thread_flush(struct mym_cache *cache)
 {
-    empty_cache(cache, NULL);
+    mym_spans_close(cache);
+    mym_cache_empty(cache, &every_class);
 }
 
 /* ---- upkeep: from slow paths, once a second and whenever the heap has grown ---- */
@@ -117,33 +75,12 @@ void mym_thread_flush(struct mym_cache *cache)
 
 void (*mym_cache_each_second)(void);
 
-/* Caches of CPUs that left, and of ids that fewer threads no longer reach. */
-static void drain_idle(void)
+static void add_quiet(struct mym_pool *pool, void *set)
 {
-    bool any = false;
+    struct mym_class_set *quiet = set;
 
-    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < mym_caches.top; id++) {
-        struct mym_cache *cache = made_cache(id);
-        uint32_t exchanges;
-
-        if (cache == NULL)
-            continue;
-        exchanges = __atomic_load_n(&cache->exchanges, __ATOMIC_RELAXED);
-        cache->idle = exchanges == cache->seen ? cache->idle + 1 : 0;
-        cache->seen = exchanges;
-        any |= cache->idle == IDLE_LOOKS;
-    }
-    if (any)
-        drain_locked(NULL, true);
-    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-}
-
-static void add_quiet(struct mym_pool *pool, void *classes)
-{
-    struct classes *quiet = classes;
-
-    quiet->in[pool->class] |= mym_pool_is_quiet(pool);
+    if (mym_pool_is_quiet(pool))
+        quiet->in[pool->class / 64] |= (uint64_t)1 << pool->class % 64;
 }
 
 /* What makes upkeep due. */
@@ -158,8 +95,8 @@ static void look_at(struct mym_pool *pool, void *due)
 
 static void drain_quiet(void)
 {
-    static const struct classes none;
-    struct classes quiet = none;
+    static const struct mym_class_set none;
+    struct mym_class_set quiet = none;
 
     mym_pools_each(add_quiet, &quiet);
     if (memcmp(&quiet, &none, sizeof quiet) != 0)
@@ -193,6 +130,4 @@ MYM_SLOW void mym_cache_upkeep(void)
         mym_cache_each_second();
     if (due.second)
         mym_pages_age();
-    if (due.second && mym_caches.can_fence)
-        drain_idle();
 }

@@ -8,7 +8,6 @@
 #include <errno.h> /* error numbers only: errno itself is not touched */
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <linux/membarrier.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -137,21 +136,6 @@ void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected)
 void mym_os_futex_wake(_Atomic uint32_t *word)
 {
     futex(word, FUTEX_WAKE, 1);
-}
-
-static bool membarrier(int command)
-{
-    return mym_syscall(SYS_membarrier, command, 0, 0, 0, 0, 0) == 0;
-}
-
-bool mym_os_rseq_fence_register(void)
-{
-    return membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ);
-}
-
-bool mym_os_rseq_fence(void)
-{
-    return membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ);
 }
 
 uint64_t mym_os_coarse_ms(void)

@@ -58,10 +58,6 @@ size_t mym_os_memory_limit(const char *groups, const char *mount);
 void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected);
 void mym_os_futex_wake(_Atomic uint32_t *word);
 
-/* Restart every running rseq sequence of this process; register once before. */
-bool mym_os_rseq_fence_register(void);
-bool mym_os_rseq_fence(void);
-
 /* A clock of a few milliseconds' grain: a system call, for the vDSO is libc's to find. */
 uint64_t mym_os_coarse_ms(void);
 

@@ -1,16 +1,17 @@
 /*
- * cache.pml - slots, depot and remote drain: every interleaving of a small machine.
+ * cache.pml - slots, depot and drain: every interleaving of a small machine.
  *
  * CPUS CPUs have one slot each, and base[cpu], which points to the CPU's cache or to the
  * closed cache. A slot word is a magazine and the number of objects in it, changed by
  * one store. THREADS threads take and give objects on whatever CPU they are on; a
- * drainer empties the caches of CPUs from outside. The depot is behind a mutex: one
- * visit is one step here.
+ * drainer closes the caches of CPUs from outside, at any moment, and the next slow path
+ * there opens the cache again and empties it. The depot is behind a mutex: one visit is
+ * one step here.
  *
  * A restartable sequence is a run of plain steps that ends with one store, its commit.
- * The kernel aborts it when its thread is preempted or migrated, gets a signal, or when a
- * membarrier(RSEQ) reaches its CPU: restart[t]. A thread that has been hit executes no
- * further step of its sequence; above all it does not commit. Two threads are inside
+ * The kernel aborts it when its thread is preempted or migrated, or gets a signal:
+ * restart[t]. A thread that has been hit executes no further step of its sequence; above
+ * all it does not commit. Two threads are inside
  * sequences on one CPU only if the first has been hit, since the second could not run
  * without having preempted it.
  *
@@ -22,8 +23,8 @@
  *   2  each magazine has one owner: a slot, the depot, a thread, the drainer
  *
  * Mutations that must be caught (model.sh):
- *   NO_BARRIER  the drainer does not wait for running sequences
- *   NO_CLOSE    the drainer does not close the cache before the barrier
+ *   REMOTE      the drainer empties the cache that it has closed by itself
+ *   OWN_CLOSED  a slow path takes a closed cache for its own and empties it by a store
  *   BLIND_SWAP  swap stores without comparing the slot with the word it had seen
  *   EARLY_PUSH  push commits before it has stored the entry
  */
@@ -254,11 +255,8 @@ inline swap()
 
 /* ---- threads ---- */
 
-/*
- * The slow path: look at the slot, fetch a magazine, exchange the two. The thread may be
- * on another CPU at every step. Whichever magazine is its own afterwards goes back.
- */
-inline exchange(loaded_one)
+/* Fetch a magazine for the one in the slot; NONE: the depot has none, or it is closed. */
+inline fetch(loaded_one)
 {
     d_step {
         mine = NONE;
@@ -273,7 +271,12 @@ inline exchange(loaded_one)
             fi
         :: else
         fi
-    };
+    }
+}
+
+/* Exchange the two. Whichever magazine is the thread's own afterwards goes back. */
+inline trade()
+{
     if
     :: mine == NONE
     :: else ->
@@ -292,6 +295,57 @@ inline exchange(loaded_one)
             check_all()
         }
     fi
+}
+
+/* The slot of a CPU for a magazine of the depot, without a sequence: wrong. */
+inline store_by_hand(at, seen_m, seen_used)
+{
+    d_step {
+        from_depot(false);
+        if
+        :: mine != NONE ->
+            slot_m[at] = mine;
+            slot_used[at] = used_out[mine];
+            used_out[mine] = 0;
+            owner[mine] = SLOT(at);
+            owner[seen_m] = DEPOT;
+            used_out[seen_m] = seen_used;
+            check_all()
+        :: else
+        fi
+    }
+}
+
+/*
+ * The slow path. Where the operation failed because the cache was closed: open it and
+ * empty the slot. Otherwise fetch a magazine with an object, or with room, and exchange
+ * the two. The thread may be on another CPU at every step, and the cache be closed again.
+ * (What goes on after the emptying is what the next slow path does: not made twice here.)
+ */
+inline exchange(loaded_one)
+{
+    atomic {
+        if
+        :: is_open[cpu] ->
+            fetch(loaded_one)
+        :: else ->
+            is_open[cpu] = true;
+#ifndef OWN_CLOSED
+            fetch(false)
+#else
+            mine = NONE; old_m = slot_m[cpu]; old_used = slot_used[cpu]; result = no
+#endif
+        fi
+    };
+#ifdef OWN_CLOSED
+    if
+    :: mine == NONE && result == no && old_m != NONE ->
+        store_by_hand(cpu, old_m, old_used);
+        mine = NONE
+    :: else
+    fi;
+#endif
+    trade()
 }
 
 proctype program(byte t)
@@ -318,6 +372,7 @@ end:
     od
 }
 
+/* malloc_trim, shortage, growth: a bell is rung, no more. */
 proctype drainer()
 {
     byte m, used, cpu, mine;
@@ -331,38 +386,14 @@ end:
            :: cpu = 1
 #endif
            fi;
-#ifndef NO_CLOSE
            is_open[cpu] = false
-#endif
        };
-#ifndef NO_BARRIER
-       d_step {
-           for (k : 0 .. THREADS - 1) {
-               if
-               :: inside[k] != NONE -> restart[k] = true
-               :: else
-               fi
-           };
-           k = 0
-       };
-#endif
-       /* The cache is the drainer's now: plain loads, plain stores. */
+#ifdef REMOTE
        d_step { m = slot_m[cpu]; used = slot_used[cpu] };
-       d_step {
-           from_depot(false);
-           if
-           :: mine != NONE ->
-               slot_m[cpu] = mine;
-               slot_used[cpu] = used_out[mine];
-               used_out[mine] = 0;
-               owner[mine] = SLOT(cpu);
-               owner[m] = DEPOT;
-               used_out[m] = used;
-               check_all()
-           :: else
-           fi
-       };
-       d_step { is_open[cpu] = true; m = 0; used = 0; mine = 0; cpu = 0 }
+       store_by_hand(cpu, m, used);
+       is_open[cpu] = true;
+#endif
+       d_step { m = 0; used = 0; mine = 0; cpu = 0 }
     od
 }
 

@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <gnu/libc-version.h>
 #include <limits.h>
-#include <linux/membarrier.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -24,7 +23,6 @@
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -111,7 +109,6 @@ static void kernel(void)
 {
     struct utsname system;
     cpu_set_t cpus;
-    long barrier = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
 
     if (uname(&system) == 0)
         say("kernel", "%s %s", system.release, system.machine);
@@ -122,10 +119,6 @@ static void kernel(void)
         say("rseq", "%s; kernel offers %lu bytes",
             __rseq_size ? "registered by glibc" : "not registered by glibc",
             getauxval(AT_RSEQ_FEATURE_SIZE));
-    say("membarrier", "%s",
-        barrier < 0                                         ? strerror(errno)
-        : (barrier & MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ) ? "private expedited rseq"
-                                                            : "without rseq");
     if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
         say("CPUs", "%d usable of %ld configured", CPU_COUNT(&cpus),
             sysconf(_SC_NPROCESSORS_CONF));

@@ -1,0 +1,247 @@
+/*
+ * sandbox.c - a filter of system calls, put on before start or afterwards: what is not on
+ * the documented list (mymalloc.3) ends the program, or is refused.
+ */
+#include "check.h"
+#include "family.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef SECCOMP_RET_KILL_PROCESS
+#define SECCOMP_RET_KILL_PROCESS 0x80000000U
+#endif
+#if defined(__x86_64__)
+#define THIS_ARCH AUDIT_ARCH_X86_64
+#else
+#define THIS_ARCH AUDIT_ARCH_AARCH64
+#endif
+
+/* What malloc may ask for after start; then what this program's end needs. */
+static const int after_start[] = {SYS_mmap,  SYS_munmap,        SYS_mremap, SYS_madvise,
+                                  SYS_futex, SYS_clock_gettime, -1};
+static const int without_extras[] = {SYS_mmap, SYS_munmap, SYS_futex, -1};
+static const int ends[] = {SYS_exit,         SYS_exit_group,     SYS_write,
+                           SYS_rt_sigreturn, SYS_rt_sigprocmask, -1};
+/* What ld.so and libc do until main, and the C library's own use of memory. */
+static const int starts[] = {
+    SYS_execve,
+    SYS_brk,
+    SYS_mprotect,
+    SYS_openat,
+    SYS_read,
+    SYS_pread64,
+    SYS_close,
+    SYS_newfstatat,
+    SYS_fstat,
+    SYS_set_tid_address,
+    SYS_set_robust_list,
+    SYS_rseq,
+    SYS_prlimit64,
+    SYS_getrandom,
+    SYS_ioctl,
+    SYS_getpid, /* of this program */
+#if defined(__x86_64__)
+    SYS_access,
+    SYS_arch_prctl,
+    SYS_readlink,
+#endif
+    SYS_faccessat,
+    SYS_readlinkat,
+    -1,
+};
+
+#define ROOM 64
+static struct sock_filter code[3 + 2 * ROOM];
+
+static unsigned short allow(unsigned short used, const int *calls)
+{
+    for (; *calls >= 0; calls++) {
+        CHECK(used + 3u < sizeof(code) / sizeof(*code));
+        code[used++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+                                                    (unsigned)*calls, 0, 1);
+        code[used++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    }
+    return used;
+}
+
+/* Of all threads. `otherwise`: what becomes of a call that is on none of the lists. */
+static void put_on(unsigned otherwise, const int *calls, const int *more)
+{
+    unsigned short used = 0;
+    struct sock_fprog program = {0, code};
+
+    code[used++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                                                offsetof(struct seccomp_data, nr));
+    used = allow(used, calls);
+    used = allow(used, ends);
+    if (more)
+        used = allow(used, more);
+    code[used++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, otherwise);
+    program.len = used;
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
+                  &program) == 0);
+}
+
+/* ---- work of every kind ---- */
+
+static void use(unsigned char *p, size_t size)
+{
+    CHECK(p);
+    p[0] = p[size - 1] = 1;
+}
+
+/* Small objects up to `mib`, twice, freed in another order; some large and huge ones. */
+static void work(size_t mib)
+{
+    size_t count = mib << 10;
+    void **objects = calloc(count, sizeof(*objects));
+    unsigned char *huge;
+
+    CHECK(objects);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < count; i++) {
+            size_t size = 16 + i * 37 % 2000;
+
+            objects[i] = malloc(size);
+            use(objects[i], size);
+        }
+        for (size_t i = 0; i < count; i++) {
+            free(objects[i * 7 % count]);
+            objects[i * 7 % count] = NULL;
+        }
+        for (size_t i = 0; i < count; i++)
+            free(objects[i]), objects[i] = NULL;
+        for (size_t size = 3000; size < 30000000; size += size / 2) {
+            unsigned char *p = malloc(size);
+
+            use(p, size);
+            p = realloc(p, size * 2);
+            use(p, size * 2);
+            free(p);
+        }
+        huge = malloc((size_t)40 << 20);
+        use(huge, (size_t)40 << 20);
+        huge = realloc(huge, (size_t)90 << 20);
+        use(huge, (size_t)90 << 20);
+        free(huge);
+        malloc_trim(0);
+        CHECK(malloc(SIZE_MAX / 4) == NULL);
+    }
+    free(objects);
+}
+
+static atomic_int waiting, filtered;
+
+static void *work_beside(void *unused)
+{
+    free(malloc(100));
+    waiting++;
+    while (!filtered)
+        ;
+    for (int i = 0; i < 2; i++)
+        work(2);
+    waiting--;
+    return unused;
+}
+
+/* No join: that is libc's business, and it may unmap or call what it likes. */
+static void work_in_filter(unsigned otherwise, const int *calls)
+{
+    static const size_t mib[] = {1, 10, 70};
+    pthread_t thread;
+
+    for (int i = 0; i < 3; i++)
+        CHECK(!pthread_create(&thread, NULL, work_beside, NULL));
+    while (waiting < 3)
+        ;
+    put_on(otherwise, calls, NULL);
+    filtered = 1;
+    for (int i = 0; i < (is_slow() ? 1 : 3); i++)
+        work(mib[i]);
+    while (waiting > 0)
+        ;
+    _exit(0);
+}
+
+static void in_child_of(void (*what)(void))
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        what();
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECKF(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status 0x%x", status);
+}
+
+static void kill_all_else(void)
+{
+    work_in_filter(SECCOMP_RET_KILL_PROCESS, after_start);
+}
+
+static void refuse_all_else(void)
+{
+    work_in_filter(SECCOMP_RET_ERRNO | EPERM, after_start);
+}
+
+static void refuse_extras(void)
+{
+    work_in_filter(SECCOMP_RET_ERRNO | ENOSYS, without_extras);
+}
+
+static void exec_in_filter(void)
+{
+    put_on(SECCOMP_RET_KILL_PROCESS, after_start, starts);
+    execl("/proc/self/exe", "sandbox", "unfiltered", NULL);
+    _exit(9);
+}
+
+/* ---- cases ---- */
+
+static void killed_for_others(void)
+{
+    in_child_of(kill_all_else);
+}
+
+static void others_are_refused(void)
+{
+    in_child_of(refuse_all_else);
+}
+
+/* Without madvise, mremap and the clock: slower, that is all. */
+static void extras_are_refused(void)
+{
+    in_child_of(refuse_extras);
+}
+
+/* A filter of before the start, which knows nothing but libc's own needs. */
+static void filtered_before_start(void)
+{
+    in_child_of(exec_in_filter);
+}
+
+static void unfiltered(void)
+{
+    work(10);
+}
+
+const struct test tests[] = {
+    {"unfiltered", unfiltered},
+    {"killed_for_others", killed_for_others},
+    {"others_are_refused", others_are_refused},
+    {"extras_are_refused", extras_are_refused},
+    {"filtered_before_start", filtered_before_start},
+    {NULL, NULL},
+};
