@@ -71,7 +71,10 @@ void mym_thread_collect(void)
     for (struct mym_cache *cache = mym_thread_caches; cache != NULL;
          cache = cache->next)
         if (cache->user != 0 && cache->user != process) {
+            cache->user = process; /* ours: emptied with no lock held, as all are */
+            mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
             mym_thread_flush(cache);
+            mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
             retire_locked(cache);
         }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);

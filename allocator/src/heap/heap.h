@@ -263,8 +263,11 @@ MYM_INLINE uint64_t mym_slab_index(const struct mym_class *c, uint64_t offset)
 
 /*
  * Put back the objects from the front of the array that are of this slab; how many that
- * were. Fatal when one is no object of the slab or already free.
+ * were. Up to one that is no object of the slab or already free: *misuse says so, and the
+ * caller is to die of it (mym_fatal) when it holds no lock: a handler of SIGABRT may use
+ * the heap.
  */
-unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count);
+unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count,
+                      const char **misuse);
 
 #endif

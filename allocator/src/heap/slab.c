@@ -199,48 +199,44 @@ void mym_slab_unhide(uint32_t slab, uint64_t pages)
     }
 }
 
-/* The number of the object that starts at ptr. Fatal when none does. */
-MYM_INLINE uint64_t index_of(const struct mym_class *c, uintptr_t start,
-                             const void *ptr)
-{
-    uint64_t index = mym_slab_index(c, (uintptr_t)ptr - start);
-
-    if (MYM_UNLIKELY(index >= c->objects))
-        mym_fatal("free of a pointer into the middle of an object", ptr);
-    return index;
-}
-
-unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count)
+unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count,
+                      const char **misuse)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
     const struct mym_class c = mym_classes[unit->class];
     uint64_t *bits = mym_heap.bits[slab];
     uintptr_t start = (uintptr_t)mym_unit_address(slab);
     uintptr_t length = (uintptr_t)unit->length * MYM_UNIT;
-    uint64_t index = index_of(&c, start, objects[0]);
     /* The word in hand stays in a register: through memory each object would wait for
        the one before it. */
-    uint64_t word = index / 64, held = bits[word];
-    uint64_t scan = word < unit->scan ? word : unit->scan;
+    uint64_t word = UINT64_MAX, held = 0;
+    uint64_t scan = unit->scan;
     unsigned done = 0;
 
-    for (;;) {
+    while (done < count && (uintptr_t)objects[done] - start < length) {
+        uint64_t index = mym_slab_index(&c, (uintptr_t)objects[done] - start);
         uint64_t bit = (uint64_t)1 << index % 64;
 
-        if (MYM_UNLIKELY(held & bit))
-            mym_fatal("double free", objects[done]);
-        held |= bit;
-        if (++done == count || (uintptr_t)objects[done] - start >= length)
+        if (MYM_UNLIKELY(index >= c.objects)) {
+            *misuse = "free of a pointer into the middle of an object";
             break;
-        index = index_of(&c, start, objects[done]);
+        }
         if (index / 64 != word) {
-            bits[word] = held;
+            if (word != UINT64_MAX)
+                bits[word] = held;
             word = index / 64;
             held = bits[word];
             scan = word < scan ? word : scan;
         }
+        if (MYM_UNLIKELY(held & bit)) {
+            *misuse = "double free";
+            break;
+        }
+        held |= bit;
+        done++;
     }
-    bits[word] = held;
+    if (word != UINT64_MAX)
+        bits[word] = held;
     MYM_ASSERT(unit->free + done <= c.objects);
     unit->free = (uint16_t)(unit->free + done);
     unit->scan = (uint8_t)scan;

@@ -169,31 +169,41 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
     return got;
 }
 
+/* What somebody freed and should not have. */
+struct misuse {
+    const char *what; /* NULL: nothing */
+    const void *object;
+};
+
 /*
  * Put objects back into their slabs; those of other arenas are moved to the front and
  * counted. Slabs that become empty leave the pool, chained by `next` from *emptied.
  */
 static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
-                        uint32_t *emptied)
+                        uint32_t *emptied, struct misuse *misuse)
 {
     unsigned left = 0;
 
-    for (unsigned i = 0; i < count;) {
+    for (unsigned i = 0; i < count && misuse->what == NULL;) {
         uint32_t unit = mym_unit_of(objects[i]);
         uint32_t slab = mym_heap.units[unit].first;
         struct mym_unit *u = &mym_heap.units[slab];
         unsigned put;
 
-        if (MYM_UNLIKELY(mym_heap.class[unit] != pool->class))
-            mym_fatal("double free", objects[i]); /* its slab is gone already */
+        if (MYM_UNLIKELY(mym_heap.class[unit] != pool->class)) {
+            *misuse = (struct misuse){"double free", objects[i]}; /* its slab is gone */
+            break;
+        }
         if (u->arena != pool->arena) {
             objects[left++] = objects[i++];
             continue;
         }
-        put = mym_slab_put(slab, objects + i, count - i);
-        MYM_ASSERT(put > 0 && pool->free + put <= pool->slots);
+        put = mym_slab_put(slab, objects + i, count - i, &misuse->what);
+        MYM_ASSERT((put > 0 || misuse->what != NULL) &&
+                   pool->free + put <= pool->slots);
         pool->free += put;
         i += put;
+        misuse->object = objects[i < count ? i : 0]; /* if it is one */
         if (u->free == mym_classes[pool->class].objects &&
             !mym_pages_spare(u->length, 2)) {
             unlink_slab(pool, slab);
@@ -294,12 +304,15 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
 {
     while (count > 0) {
         uint32_t emptied = 0;
+        struct misuse misuse = {NULL, NULL};
 
         LOCK(pool);
-        count = reclaim(pool, objects, count, &emptied);
+        count = reclaim(pool, objects, count, &emptied, &misuse);
         emptied = purge_sparse(pool, 0, emptied);
         UNLOCK(pool);
         release_slabs(emptied);
+        if (MYM_UNLIKELY(misuse.what != NULL))
+            mym_fatal(misuse.what, misuse.object);
         if (count > 0) {
             uint32_t slab = mym_heap.units[mym_unit_of(objects[0])].first;
 

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "family.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -358,11 +359,41 @@ static const struct death {
     {"sized_foreign", NEVER_ALLOCATED, sized_foreign},
 };
 
+/*
+ * A crash reporter: it uses the heap of the program that misused it, in every size and
+ * in another thread too. Where the report came with a lock held it waits for ever. Here
+ * abort() ends the program when it returns.
+ */
+static void *use_all_sizes(void *unused)
+{
+    for (size_t size = 16; size < 100000000; size += size / 2) {
+        void *objects[40];
+
+        for (int i = 0; i < 40; i++)
+            objects[i] = malloc(i == 0 || size < 100000 ? size : 16);
+        for (int i = 0; i < 40; i++)
+            free(objects[i]);
+    }
+    return unused;
+}
+
+static void report(int signal)
+{
+    pthread_t thread;
+
+    (void)signal;
+    use_all_sizes(NULL);
+    malloc_trim(0);
+    if (pthread_create(&thread, NULL, use_all_sizes, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+
 static void die_here(const struct death *death, int error_pipe)
 {
     const struct rlimit no_core = {0, 0};
 
     setrlimit(RLIMIT_CORE, &no_core);
+    signal(SIGABRT, report);
     alarm(30);
     dup2(error_pipe, STDERR_FILENO);
     death->run();
