@@ -381,6 +381,8 @@ static const char *rseq_refusal(void)
     if (*(int32_t *)((char *)__builtin_thread_pointer() + __rseq_offset + RSEQ_CPU_ID) <
         0)
         return "the kernel refused to register rseq";
+    if (!mym_os_can_restart())
+        return "arm64 kernels from 6.19 to 7.0.13 do not restart sequences";
     return NULL;
 #endif
 }

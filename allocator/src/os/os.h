@@ -55,6 +55,11 @@ uintptr_t mym_os_find_window(size_t bytes);
  */
 size_t mym_os_memory_limit(const char *groups, const char *mount);
 
+/* The kernel keeps the promise of restartable sequences (kernel.c). */
+bool mym_os_can_restart(void);
+/* Of an arm64 kernel, by /proc/version (or uname's release) and /proc/version_signature. */
+bool mym_os_is_unsafe_arm64(const char *version, const char *signature);
+
 void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected);
 void mym_os_futex_wake(_Atomic uint32_t *word);
 
