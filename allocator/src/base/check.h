@@ -29,7 +29,7 @@ void mym_say(const char *text, size_t length);
 #ifdef MYM_DEBUG
 #define MYM_ASSERT(fact) MYM_CHECK(fact)
 #else
-#define MYM_ASSERT(fact) ((void)0)
+#define MYM_ASSERT(fact) ((void)(0 && (fact))) /* compiled, not evaluated */
 #endif
 
 #endif
