@@ -24,6 +24,15 @@
 static enum mym_huge huge_mode = MYM_HUGE_NEVER; /* until configured */
 static uint32_t huge_chunks;
 
+/*
+ * Each pair of neighbours of which one is huge is one mapping more (memory/huge.c saw 258 of
+ * them in a heap of 1 GiB). Beyond so many pairs a chunk becomes huge only beside another
+ * one, and small together with those below it: their huge pages stay, new ones are not made.
+ */
+#define EDGES_MOST 48u
+
+static uint32_t edges;
+
 void mym_chunk_set_huge(enum mym_huge mode)
 {
     huge_mode = mode;
@@ -45,22 +54,35 @@ uint32_t mym_chunk_units(void)
     return huge_chunks * MYM_CHUNK_UNITS;
 }
 
+/* Chunks from `from` on that are of the other kind change; where they end. */
+static uint32_t flip(uint32_t from, uint32_t to, bool huge)
+{
+    uint32_t end = from;
+
+    for (; end < to && *mark_of(end) != huge; end += MYM_CHUNK_UNITS) {
+        *mark_of(end) = huge;
+        huge_chunks += huge ? 1u : -1u;
+    }
+    if (end > from) {
+        edges += *mark_of(from - 1) == huge ? -1u : 1u;
+        edges += *mark_of(end) == huge ? -1u : 1u;
+    }
+    return end;
+}
+
 /* [from, to) are whole chunks; those next to each other of one kind are told at once. */
 static void set_marks(uint32_t from, uint32_t to, bool huge)
 {
     while (from < to) {
-        uint32_t end = from;
+        uint32_t end;
 
-        while (end < to && *mark_of(end) != huge) {
-            *mark_of(end) = huge;
-            end += MYM_CHUNK_UNITS;
-        }
-        if (end > from) {
+        if (!huge && *mark_of(from) && edges >= EDGES_MOST)
+            while (*mark_of(from - 1))
+                from -= MYM_CHUNK_UNITS;
+        end = flip(from, to, huge);
+        if (end > from)
             mym_os_huge_pages(mym_unit_address(from), (size_t)(end - from) * MYM_UNIT,
                               huge);
-            huge_chunks += huge ? (end - from) / MYM_CHUNK_UNITS
-                                : -((end - from) / MYM_CHUNK_UNITS);
-        }
         from = end > from ? end : from + MYM_CHUNK_UNITS;
     }
 }
@@ -73,6 +95,11 @@ static uint32_t chunk_down(uint32_t unit)
 static uint32_t chunk_up(uint32_t unit)
 {
     return chunk_down(unit + MYM_CHUNK_UNITS - 1);
+}
+
+static bool may_be_marked(uint32_t low, uint32_t high)
+{
+    return edges < EDGES_MOST || *mark_of(low - 1) || *mark_of(high);
 }
 
 static bool is_worth_it(void)
@@ -96,8 +123,10 @@ uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense
 
     if ((dense || huge_mode == MYM_HUGE_ALWAYS) && is_worth_it()) {
         set_marks(chunk_down(first), low, false); /* chunks that others share */
-        if (low >= high)
+        if (low >= high || !may_be_marked(low, high)) {
+            set_marks(low, chunk_up(last), false);
             return last;
+        }
         set_marks(low, high, true);
         set_marks(high, chunk_up(last), false);
         return high > last ? high : last;
@@ -113,10 +142,8 @@ void mym_chunk_split(uint32_t unit)
 
 void mym_chunk_forget(uint32_t from, uint32_t to)
 {
-    for (; from < to; from += MYM_CHUNK_UNITS) {
-        huge_chunks -= *mark_of(from);
-        *mark_of(from) = false;
-    }
+    for (; from < to; from += MYM_CHUNK_UNITS)
+        flip(from, from + MYM_CHUNK_UNITS, false);
 }
 
 /* ---- what is written all over ---- */
