@@ -121,9 +121,9 @@ static void beyond_address_space(size_t beyond)
 
 static void more_than_address_space(void)
 {
-    run_in_child(beyond_address_space, 10 * MIB);
-    run_in_child(beyond_address_space, 100 * MIB);
-    run_in_child(beyond_address_space, 5000 * MIB);
+    in_child(beyond_address_space, 10 * MIB);
+    in_child(beyond_address_space, 100 * MIB);
+    in_child(beyond_address_space, 5000 * MIB);
 }
 
 /* MYMALLOC_LIMIT is 100 MiB in this test. */

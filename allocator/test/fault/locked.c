@@ -94,8 +94,8 @@ static void on_old_kernel(size_t whole)
 /* In children, so that the filter is theirs alone. */
 static void old_kernels_keep_what_is_locked(void)
 {
-    run_in_child(on_old_kernel, false);
-    run_in_child(on_old_kernel, true);
+    in_child(on_old_kernel, false);
+    in_child(on_old_kernel, true);
 }
 
 /* ---- mlockall ---- */
@@ -151,8 +151,8 @@ static void future_memory_is_locked(void)
                (size_t)most.rlim_cur >> 10);
         return;
     }
-    run_in_child(all_is_locked, MCL_FUTURE);
-    run_in_child(all_is_locked, MCL_FUTURE | MCL_ONFAULT);
+    in_child(all_is_locked, MCL_FUTURE);
+    in_child(all_is_locked, MCL_FUTURE | MCL_ONFAULT);
 }
 
 const struct test tests[] = {
