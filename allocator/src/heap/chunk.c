@@ -146,6 +146,24 @@ void mym_chunk_forget(uint32_t from, uint32_t to)
         flip(from, from + MYM_CHUNK_UNITS, false);
 }
 
+bool mym_chunk_may_be_clean(uint32_t from, uint32_t to)
+{
+    return (from % MYM_CHUNK_UNITS == 0 || !*mark_of(from)) &&
+           (to % MYM_CHUNK_UNITS == 0 || !*mark_of(to));
+}
+
+bool mym_chunk_adds_up(void)
+{
+    uint32_t marks = 0, pairs = 0;
+
+    for (uint32_t unit = MYM_CHUNK_UNITS; unit <= mym_pages.end;
+         unit += MYM_CHUNK_UNITS) {
+        marks += *mark_of(unit);
+        pairs += *mark_of(unit) != *mark_of(unit - 1);
+    }
+    return marks == huge_chunks && pairs == edges;
+}
+
 /* ---- what is written all over ---- */
 
 #define SCORES     40u

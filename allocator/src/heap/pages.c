@@ -295,11 +295,14 @@ size_t mym_pages_verify(void)
                           (u->kind == MYM_ABSENT || end->first == unit),
                       "ends of a span differ");
         bad += expect(!mym_is_free(u->kind) || last != u->kind, "free runs touch");
+        bad += expect(u->kind != MYM_CLEAN || mym_chunk_may_be_clean(unit, after(unit)),
+                      "a huge chunk is clean in part");
         units[u->kind] += after(unit) - unit;
         last = u->kind;
     }
     for (unsigned kind = MYM_GONE; kind <= MYM_DIRTY; kind++)
         bad += verify_index(kind, units[kind]);
+    bad += expect(mym_chunk_adds_up(), "huge chunks do not add up");
     bad += expect(units[MYM_SLAB] == mym_pages.slabs, "units of slabs do not add up");
     bad += expect(units[MYM_CLEAN] + units[MYM_DIRTY] + units[MYM_BUSY] +
                           units[MYM_SLAB] + units[MYM_LARGE] ==

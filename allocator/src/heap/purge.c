@@ -92,6 +92,7 @@ static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
     for (uint32_t unit = from; unit < end; unit++) {
         bool done;
 
+        mym_chunk_split(unit); /* it is going to be clean in part */
         UNLOCK();
         done = mym_os_purge(mym_unit_address(unit), MYM_UNIT);
         LOCK();

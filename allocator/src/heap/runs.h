@@ -126,6 +126,9 @@ uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense
 void mym_chunk_forget(uint32_t from, uint32_t to); /* whole chunks were unmapped */
 uint32_t mym_chunk_units(void);                    /* in chunks that are huge */
 bool mym_chunk_is_huge(uint32_t unit);
+/* For the verifier: no chunk of which the clean run [from, to) is a part is huge. */
+bool mym_chunk_may_be_clean(uint32_t from, uint32_t to);
+bool mym_chunk_adds_up(void);
 
 /* ---- region.c ---- */
 
