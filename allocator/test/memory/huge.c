@@ -222,6 +222,19 @@ static void holes(void)
     empty();
 }
 
+/* Objects that are no multiple of a huge page and are written all over. */
+static void uneven(void)
+{
+    for (unsigned learn = 0; learn < 4; learn++) {
+        fill(10 * MIB, 4400 << 10);
+        empty();
+    }
+    fill(60 * MIB, 500);
+    fill(160 * MIB, 4400 << 10);
+    printf("uneven %zu\n", resident_bytes() >> 10);
+    empty();
+}
+
 static void little(void)
 {
     fill(100000, 100);
@@ -232,5 +245,6 @@ static void little(void)
 const struct test tests[] = {
     {"dense", dense},       {"dense_large", dense_large}, {"split", split},
     {"mappings", mappings}, {"touched", touched},         {"cheese", cheese},
-    {"holes", holes},       {"little", little},           {NULL, NULL},
+    {"holes", holes},       {"uneven", uneven},           {"little", little},
+    {NULL, NULL},
 };
