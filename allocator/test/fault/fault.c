@@ -192,7 +192,7 @@ static void every_kth_call_fails(void)
     if (!is_gated())
         return;
     for (size_t i = 0; i < sizeof(every) / sizeof(*every); i++)
-        in_child(refuse_every, every[i]);
+        run_in_child(refuse_every, every[i]);
 }
 
 static unsigned *calls_in_run; /* shared with the children */
@@ -218,11 +218,11 @@ static void each_call_fails_once(void)
     calls_in_run =
         mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(calls_in_run != MAP_FAILED);
-    in_child(refuse_one, 0);
+    run_in_child(refuse_one, 0);
     calls = *calls_in_run;
     CHECK(calls > 5);
     for (unsigned n = 1; n <= calls; n += 1 + n / 40)
-        in_child(refuse_one, n);
+        run_in_child(refuse_one, n);
     printf("%u calls in a run, refused one at a time\n", calls);
 }
 
@@ -297,7 +297,7 @@ static void live_within(size_t room)
 static void address_space_is_limited(void)
 {
     for (size_t room = 0; room <= (size_t)40 << 20; room = room * 8 + 65536)
-        in_child(live_within, room);
+        run_in_child(live_within, room);
 }
 
 /* MYMALLOC_LIMIT is kept, whatever the sizes are, and trimming makes room again. */

@@ -95,8 +95,8 @@ static void on_old_kernel(size_t whole)
 /* In children, so that the filter is theirs alone. */
 static void old_kernels_keep_what_is_locked(void)
 {
-    in_child(on_old_kernel, false);
-    in_child(on_old_kernel, true);
+    run_in_child(on_old_kernel, false);
+    run_in_child(on_old_kernel, true);
 }
 
 /* ---- mlockall ---- */
@@ -152,8 +152,8 @@ static void future_memory_is_locked(void)
                (size_t)most.rlim_cur >> 10);
         return;
     }
-    in_child(all_is_locked, MCL_FUTURE);
-    in_child(all_is_locked, MCL_FUTURE | MCL_ONFAULT);
+    run_in_child(all_is_locked, MCL_FUTURE);
+    run_in_child(all_is_locked, MCL_FUTURE | MCL_ONFAULT);
 }
 
 const struct test tests[] = {

@@ -58,7 +58,7 @@ int is_slow(void)
     return getenv("TEST_SLOW") != NULL;
 }
 
-void in_child(void (*run)(size_t), size_t argument)
+void run_in_child(void (*run)(size_t), size_t argument)
 {
     int status = 0;
     pid_t child;

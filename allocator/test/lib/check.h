@@ -67,7 +67,7 @@ double env_number(const char *name, double fallback);
 int is_slow(void);
 
 /* Run it in a child, whose heap and limits are its own; the test fails if that does. */
-void in_child(void (*run)(size_t), size_t argument);
+void run_in_child(void (*run)(size_t), size_t argument);
 
 /* Resident bytes of this process now. */
 size_t resident_bytes(void);
