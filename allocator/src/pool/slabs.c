@@ -23,7 +23,8 @@ _Static_assert(MYM_SLAB_BINS < MYM_NO_BIN && MYM_NO_BIN <= UINT8_MAX,
                "a slab's bin is a byte");
 
 /* For assertions: the record is a slab's of this pool, whose lock is held. */
-MYM_INLINE bool is_own(const struct mym_pool *pool, uint32_t slab)
+__attribute__((unused)) MYM_INLINE bool is_own(const struct mym_pool *pool,
+                                               uint32_t slab)
 {
     const struct mym_unit *unit = &mym_heap.units[slab];
 
