@@ -55,7 +55,7 @@ extern void _IO_list_lock(void) __attribute__((weak));
 extern void _IO_list_unlock(void) __attribute__((weak));
 extern void _IO_list_resetlock(void) __attribute__((weak));
 
-static void before_fork(void)
+MYM_UNFOLLOWED static void before_fork(void)
 {
     if (&_IO_list_lock != NULL)
         _IO_list_lock();
@@ -68,7 +68,7 @@ static void before_fork(void)
     mym_meta_fork(true);
 }
 
-static void after_fork_parent(void)
+MYM_UNFOLLOWED static void after_fork_parent(void)
 {
     mym_meta_fork(false);
     mym_pages_fork(false);
@@ -81,7 +81,7 @@ static void after_fork_parent(void)
         _IO_list_unlock();
 }
 
-static void after_fork_child(void)
+MYM_UNFOLLOWED static void after_fork_child(void)
 {
     mym_meta_fork_child();
     mym_pages_fork_child();

@@ -467,7 +467,7 @@ size_t mym_cache_verify(void)
     return bad;
 }
 
-void mym_cache_fork(bool prepare)
+MYM_UNFOLLOWED void mym_cache_fork(bool prepare)
 {
     if (prepare)
         mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);

@@ -24,6 +24,7 @@
  *
  * A CPU on which no thread of the program runs any more keeps what its cache holds.
  */
+MYM_REQUIRES(mym_front_lock)
 void mym_cache_ring(unsigned id, const struct mym_class_set *some)
 {
     struct mym_cache *cache = mym_cache_made(id);

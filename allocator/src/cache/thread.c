@@ -44,7 +44,7 @@ intptr_t mym_thread_stand_in(void)
     return place - (char *)__builtin_thread_pointer();
 }
 
-static void retire_locked(struct mym_cache *cache)
+MYM_REQUIRES(mym_front_lock) static void retire_locked(struct mym_cache *cache)
 {
     MYM_ASSERT(mym_mutex_is_held(&mym_front_lock));
     cache->user = 0;

@@ -337,7 +337,7 @@ size_t mym_mapping_total(size_t *count)
     return bytes;
 }
 
-void mym_mapping_fork(bool prepare)
+MYM_UNFOLLOWED void mym_mapping_fork(bool prepare)
 {
     if (prepare)
         LOCK();

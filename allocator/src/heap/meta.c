@@ -50,7 +50,7 @@ size_t mym_meta_bytes(void)
     return atomic_load_explicit(&meta.taken, memory_order_relaxed);
 }
 
-void mym_meta_fork(bool prepare)
+MYM_UNFOLLOWED void mym_meta_fork(bool prepare)
 {
     if (prepare)
         mym_mutex_lock(&meta.lock, MYM_RANK_META);

@@ -315,7 +315,7 @@ size_t mym_pages_verify(void)
     return bad;
 }
 
-void mym_pages_fork(bool prepare)
+MYM_UNFOLLOWED void mym_pages_fork(bool prepare)
 {
     if (prepare)
         LOCK();

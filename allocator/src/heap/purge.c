@@ -21,6 +21,9 @@ static struct mym_mutex purging;
 #define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
 #define UNLOCK() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
 
+void mym_purge_begin(void) MYM_LOCKS(acquire_capability(purging));
+void mym_purge_end(void) MYM_LOCKS(release_capability(purging));
+
 void mym_purge_begin(void)
 {
     mym_mutex_lock(&purging, MYM_RANK_PURGE);
@@ -31,7 +34,7 @@ void mym_purge_end(void)
     mym_mutex_unlock(&purging, MYM_RANK_PURGE);
 }
 
-void mym_purge_fork(bool prepare)
+MYM_UNFOLLOWED void mym_purge_fork(bool prepare)
 {
     if (prepare)
         mym_mutex_lock(&purging, MYM_RANK_PURGE);
@@ -85,6 +88,7 @@ static void mark_busy(uint32_t from, uint32_t end)
 }
 
 /* After the call to the kernel: what was given back is clean, what was refused is not. */
+MYM_REQUIRES(mym_pages.lock)
 static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
 {
     uint32_t given = 0;
@@ -106,7 +110,7 @@ static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
 }
 
 /* Purge at most `excess` units of a run, a little more for a whole chunk; units given. */
-static uint32_t purge_run(uint32_t run, uint32_t excess)
+MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t excess)
 {
     uint32_t length = mym_heap.units[run].length;
     uint32_t from, end, given;
@@ -140,7 +144,7 @@ static uint32_t purge_run(uint32_t run, uint32_t excess)
 }
 
 /* The same for the idle mapping that was freed first: its end, or all of it. */
-static uint32_t purge_idle(uint32_t excess)
+MYM_REQUIRES(mym_pages.lock) static uint32_t purge_idle(uint32_t excess)
 {
     struct mym_idle idle = mym_pages.idles[0];
     uint32_t given = idle.dirty < excess ? idle.dirty : excess;
@@ -184,7 +188,7 @@ static uint32_t longest_run(void)
 }
 
 /* Until at most `keep` units stay. The caller holds both locks. */
-static uint32_t purge_locked(uint32_t keep)
+MYM_REQUIRES(mym_pages.lock) static uint32_t purge_locked(uint32_t keep)
 {
     uint32_t total = 0;
 

@@ -27,20 +27,22 @@ enum mym_rank {
     MYM_RANK_META,  /* metadata arena: innermost */
 };
 
-struct mym_mutex {
+/*
+ * clang follows locks through functions (-Wthread-safety). In C it does so for what a
+ * prototype says, not for what a structure's fields need.
+ */
+#if defined(__clang__)
+#define MYM_LOCKS(attribute) __attribute__((attribute))
+#else
+#define MYM_LOCKS(attribute)
+#endif
+#define MYM_REQUIRES(lock) MYM_LOCKS(requires_capability(lock))
+/* In front of a function that takes locks on a condition, or in a loop over many. */
+#define MYM_UNFOLLOWED MYM_LOCKS(no_thread_safety_analysis)
+
+struct MYM_LOCKS(capability("mutex")) mym_mutex {
     _Atomic uint32_t state;
 };
-
-#define MYM_MUTEX_INIT \
-    {                  \
-        0              \
-    }
-
-#if defined(__clang__)
-#define MYM_REQUIRES(lock) __attribute__((annotate("requires " #lock)))
-#else
-#define MYM_REQUIRES(lock)
-#endif
 
 void mym_mutex_lock_slow(struct mym_mutex *mutex);
 void mym_mutex_unlock_slow(struct mym_mutex *mutex);
@@ -56,6 +58,13 @@ void mym_rank_tried(enum mym_rank rank);
 #define mym_rank_leave(rank) ((void)(rank))
 #endif
 
+MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex, enum mym_rank rank)
+    MYM_LOCKS(acquire_capability(*mutex));
+MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex, enum mym_rank rank)
+    MYM_LOCKS(try_acquire_capability(true, *mutex));
+MYM_INLINE void mym_mutex_unlock(struct mym_mutex *mutex, enum mym_rank rank)
+    MYM_LOCKS(release_capability(*mutex));
+
 MYM_INLINE bool mym_mutex_try(struct mym_mutex *mutex)
 {
     uint32_t free_state = 0;
@@ -65,14 +74,16 @@ MYM_INLINE bool mym_mutex_try(struct mym_mutex *mutex)
         &mutex->state, &free_state, 1, memory_order_acquire, memory_order_relaxed);
 }
 
-MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex, enum mym_rank rank)
+MYM_UNFOLLOWED MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex,
+                                              enum mym_rank rank)
 {
     mym_rank_enter(rank);
     if (MYM_UNLIKELY(!mym_mutex_try(mutex)))
         mym_mutex_lock_slow(mutex);
 }
 
-MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex, enum mym_rank rank)
+MYM_UNFOLLOWED MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex,
+                                                 enum mym_rank rank)
 {
     if (!mym_mutex_try(mutex))
         return false;
@@ -80,7 +91,8 @@ MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex, enum mym_rank rank)
     return true;
 }
 
-MYM_INLINE void mym_mutex_unlock(struct mym_mutex *mutex, enum mym_rank rank)
+MYM_UNFOLLOWED MYM_INLINE void mym_mutex_unlock(struct mym_mutex *mutex,
+                                                enum mym_rank rank)
 {
     mym_rank_leave(rank);
     /* release: pairs with the acquire in mym_mutex_try */

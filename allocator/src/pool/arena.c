@@ -76,7 +76,7 @@ void mym_pools_each(void (*visit)(struct mym_pool *pool, void *context), void *c
             visit(&mym_arenas[i]->pool[class], context);
 }
 
-static void lock_visit(struct mym_pool *pool, void *prepare)
+MYM_UNFOLLOWED static void lock_visit(struct mym_pool *pool, void *prepare)
 {
     if (*(bool *)prepare)
         mym_mutex_lock(&pool->lock, MYM_RANK_POOL);

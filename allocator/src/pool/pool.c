@@ -36,6 +36,23 @@
 _Static_assert(MYM_CLASSES <= UINT8_MAX && MYM_MAX_ARENAS <= UINT8_MAX,
                "a pool's class and arena are bytes");
 
+static struct mym_magazine *pop_loaded(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static void push_loaded(struct mym_pool *pool, struct mym_magazine *magazine,
+                        unsigned used) MYM_REQUIRES(pool->lock);
+static struct mym_magazine *pop_empty(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
+    MYM_REQUIRES(pool->lock);
+static void lengthen(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static void narrow(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static void shorten(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static void grow_batch(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static bool find_room(struct mym_pool *pool, unsigned used) MYM_REQUIRES(pool->lock);
+static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
+    MYM_REQUIRES(pool->lock);
+static struct mym_magazine *pop_excess(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool fresh)
+    MYM_REQUIRES(pool->lock);
+
 static struct mym_magazine *pop_loaded(struct mym_pool *pool)
 {
     struct mym_magazine *magazine = pool->loaded;

@@ -22,6 +22,21 @@
 _Static_assert(MYM_SLAB_BINS < MYM_NO_BIN && MYM_NO_BIN <= UINT8_MAX,
                "a slab's bin is a byte");
 
+static void unlink_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
+static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
+    MYM_REQUIRES(pool->lock);
+static void rebin_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
+static uint32_t pick_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static bool add_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static void drop_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
+static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
+                        uint32_t *emptied) MYM_REQUIRES(pool->lock);
+static uint32_t drop_spare(struct mym_pool *pool, uint32_t count, uint32_t emptied)
+    MYM_REQUIRES(pool->lock);
+static uint32_t purge_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static uint32_t purge_sparse(struct mym_pool *pool, uint32_t count, uint32_t emptied)
+    MYM_REQUIRES(pool->lock);
+
 /* For assertions: the record is a slab's of this pool, whose lock is held. */
 __attribute__((unused)) MYM_INLINE bool is_own(const struct mym_pool *pool,
                                                uint32_t slab)

@@ -10,7 +10,8 @@
  * Up to `want` objects, ascending within a slab; `fresh`: make a slab if need be. The
  * caller holds pool->lock.
  */
-unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool fresh);
+unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool fresh)
+    MYM_REQUIRES(pool->lock);
 
 /* Objects of whatever arena, back to their slabs. The caller holds no pool's lock. */
 void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count);
