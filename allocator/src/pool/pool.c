@@ -489,6 +489,10 @@ size_t mym_pool_verify(struct mym_pool *pool)
             spare += bin == MYM_BIN_SPARE;
             sparse += bin == MYM_BIN_SPARSE;
         }
+    for (uint32_t slab = pool->leaving; slab != 0; slab = mym_heap.units[slab].next)
+        bad += expect(mym_heap.units[slab].kind == MYM_SLAB &&
+                          mym_heap.units[slab].free == mym_classes[pool->class].objects,
+                      "slab with objects leaves its pool");
     bad += expect(free == pool->free, "free slots of a pool do not add up");
     bad += expect(spare == pool->spare && sparse == pool->sparse,
                   "spare or sparse slabs of a pool do not add up");

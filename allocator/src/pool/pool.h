@@ -47,6 +47,8 @@ struct mym_pool {
     uint32_t empty_count;
     uint32_t bins[MYM_SLAB_BINS]; /* slabs with free slots, by enum mym_bin */
     uint32_t slabs;
+    uint32_t
+        leaving; /* a chain of slabs that are the pool's no more, for the page heap */
     uint32_t spare, sparse;         /* slabs in MYM_BIN_SPARE and MYM_BIN_SPARSE, */
     uint32_t spare_low, sparse_low; /* and the fewest since the last look */
     uint64_t slots, free;

@@ -4,7 +4,8 @@
  * Reached when a depot is empty or full: once per several magazines at most.
  *
  * Locking: pool->lock guards the bins, the slabs' records and their bitmaps. Slabs that
- * became empty are given to the page heap after the lock is dropped: it may call madvise.
+ * became empty wait in pool->leaving and go to the page heap one by one, no lock held: it
+ * may call madvise. A child of fork finds those that wait, but for one per thread.
  */
 #include "pool/slabs.h"
 
@@ -29,12 +30,11 @@ static void rebin_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->
 static uint32_t pick_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static bool add_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static void drop_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
-static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
-                        uint32_t *emptied) MYM_REQUIRES(pool->lock);
-static uint32_t drop_spare(struct mym_pool *pool, uint32_t count, uint32_t emptied)
+static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count)
     MYM_REQUIRES(pool->lock);
-static uint32_t purge_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static uint32_t purge_sparse(struct mym_pool *pool, uint32_t count, uint32_t emptied)
+static void drop_spare(struct mym_pool *pool, uint32_t count) MYM_REQUIRES(pool->lock);
+static void purge_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static void purge_sparse(struct mym_pool *pool, uint32_t count)
     MYM_REQUIRES(pool->lock);
 
 /* For assertions: the record is a slab's of this pool, whose lock is held. */
@@ -149,7 +149,7 @@ static bool add_slab(struct mym_pool *pool)
     return true;
 }
 
-/* A slab without an object, in no bin any more, leaves the pool. */
+/* A slab without an object, in no bin any more, leaves the pool for release_slabs. */
 static void drop_slab(struct mym_pool *pool, uint32_t slab)
 {
     unsigned objects = mym_heap.units[slab].free;
@@ -159,6 +159,25 @@ static void drop_slab(struct mym_pool *pool, uint32_t slab)
     pool->slabs--;
     pool->slots -= objects;
     pool->free -= objects;
+    mym_heap.units[slab].next = pool->leaving;
+    pool->leaving = slab;
+}
+
+/* Slabs that left the pool go to the page heap. No pool lock is held. */
+static void release_slabs(struct mym_pool *pool)
+{
+    for (;;) {
+        uint32_t slab;
+
+        LOCK(pool);
+        slab = pool->leaving;
+        if (slab != 0)
+            pool->leaving = mym_heap.units[slab].next;
+        UNLOCK(pool);
+        if (slab == 0)
+            return;
+        mym_pages_put(slab);
+    }
 }
 
 /* Up to `want` objects, ascending within a slab; `fresh`: make a slab if need be. */
@@ -193,10 +212,10 @@ struct misuse {
 
 /*
  * Put objects back into their slabs; those of other arenas are moved to the front and
- * counted. Slabs that become empty leave the pool, chained by `next` from *emptied.
+ * counted. Slabs that become empty leave the pool.
  */
 static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
-                        uint32_t *emptied, struct misuse *misuse)
+                        struct misuse *misuse)
 {
     unsigned left = 0;
 
@@ -224,8 +243,6 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
             !mym_pages_spare(u->length, 2)) {
             unlink_slab(pool, slab);
             drop_slab(pool, slab);
-            u->next = *emptied;
-            *emptied = slab;
         } else {
             rebin_slab(pool, slab);
         }
@@ -233,34 +250,21 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
     return left;
 }
 
-/* Up to `count` spare slabs leave the pool; they are put in front of the chain. */
-static uint32_t drop_spare(struct mym_pool *pool, uint32_t count, uint32_t emptied)
+/* Up to `count` spare slabs leave the pool. */
+static void drop_spare(struct mym_pool *pool, uint32_t count)
 {
     while (count-- > 0 && pool->bins[MYM_BIN_SPARE] != 0) {
         uint32_t slab = pool->bins[MYM_BIN_SPARE];
 
         unlink_slab(pool, slab);
         drop_slab(pool, slab);
-        mym_heap.units[slab].next = emptied;
-        emptied = slab;
-    }
-    return emptied;
-}
-
-static void release_slabs(uint32_t emptied)
-{
-    while (emptied != 0) {
-        uint32_t next = mym_heap.units[emptied].next;
-
-        mym_pages_put(emptied);
-        emptied = next;
     }
 }
 
 /* Give back the free pages of a slab that a few objects pin. The slots are hidden
    meanwhile: nobody carves from pages that are on their way to the kernel. The caller
    holds the purge lock: a fork waits until they are back. */
-static uint32_t purge_slab(struct mym_pool *pool)
+static void purge_slab(struct mym_pool *pool)
 {
     uint32_t slab = pool->bins[MYM_BIN_SPARSE];
     struct mym_unit *unit = &mym_heap.units[slab];
@@ -283,50 +287,43 @@ static uint32_t purge_slab(struct mym_pool *pool)
     unit->bin = MYM_NO_BIN;
     mym_slab_unhide(slab, pages);
     pool->free += hidden;
-    if (unit->free < objects) {
+    if (unit->free < objects)
         rebin_slab(pool, slab);
-        return 0;
-    }
-    drop_slab(pool, slab);
-    return slab;
+    else
+        drop_slab(pool, slab);
 }
 
 /*
  * The free pages of sparse slabs are worth keeping while the program is likely to come back
  * for them, and there is room for them in what may be kept. Slabs that were wholly free in
- * the end are put in front of the chain.
+ * the end leave the pool.
  */
-static uint32_t purge_sparse(struct mym_pool *pool, uint32_t count, uint32_t emptied)
+static void purge_sparse(struct mym_pool *pool, uint32_t count)
 {
     if (pool->sparse == 0 || (count == 0 && !mym_pages_overspent()))
-        return emptied;
+        return;
     UNLOCK(pool);
     mym_purge_begin();
     LOCK(pool);
-    while (pool->sparse > 0 && (mym_pages_overspent() || count-- > 0)) {
-        uint32_t slab = purge_slab(pool);
-
-        if (slab != 0) {
-            mym_heap.units[slab].next = emptied;
-            emptied = slab;
-        }
-    }
+    while (pool->sparse > 0 && (mym_pages_overspent() || count-- > 0))
+        purge_slab(pool);
     mym_purge_end();
-    return emptied;
 }
 
 /* Objects of whatever arena, back to their slabs. No pool lock is held. */
 void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
 {
     while (count > 0) {
-        uint32_t emptied = 0;
         struct misuse misuse = {NULL, NULL};
+        bool leaving;
 
         LOCK(pool);
-        count = reclaim(pool, objects, count, &emptied, &misuse);
-        emptied = purge_sparse(pool, 0, emptied);
+        count = reclaim(pool, objects, count, &misuse);
+        purge_sparse(pool, 0);
+        leaving = pool->leaving != 0;
         UNLOCK(pool);
-        release_slabs(emptied);
+        if (leaving)
+            release_slabs(pool);
         if (MYM_UNLIKELY(misuse.what != NULL))
             mym_fatal(misuse.what, misuse.object);
         if (count > 0) {
@@ -339,13 +336,11 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
 
 void mym_slabs_trim(struct mym_pool *pool, bool all)
 {
-    uint32_t emptied = 0;
-
     LOCK(pool);
-    emptied = purge_sparse(pool, all ? pool->sparse : pool->sparse_low, emptied);
-    emptied = drop_spare(pool, all ? pool->spare : pool->spare_low, emptied);
+    purge_sparse(pool, all ? pool->sparse : pool->sparse_low);
+    drop_spare(pool, all ? pool->spare : pool->spare_low);
     pool->spare_low = pool->spare;
     pool->sparse_low = pool->sparse;
     UNLOCK(pool);
-    release_slabs(emptied);
+    release_slabs(pool);
 }
