@@ -1,0 +1,79 @@
+/*
+ * verify.c - what must hold of a pool, its depot and its slabs: told where it does not.
+ *
+ * Locking: pool->lock is held throughout.
+ */
+#include "pool/slabs.h"
+
+#include "base/check.h"
+
+static size_t expect(bool fact, const char *what)
+{
+    if (!fact)
+        mym_warn("pool check", what);
+    return !fact;
+}
+
+static size_t verify_slab(const struct mym_pool *pool, uint32_t slab, unsigned bin)
+{
+    const struct mym_unit *unit = &mym_heap.units[slab];
+    unsigned set = 0;
+    size_t bad = 0;
+
+    for (unsigned i = 0; i < (mym_classes[pool->class].objects + 63u) / 64; i++) {
+        set += (unsigned)__builtin_popcountll(mym_heap.bits[slab][i]);
+        bad += expect(i >= unit->scan || mym_heap.bits[slab][i] == 0,
+                      "free slot below the scan mark");
+    }
+    bad += expect(set == unit->free, "free slots of a slab do not add up");
+    bad += expect(unit->kind == MYM_SLAB && unit->class == pool->class &&
+                      unit->arena == pool->arena && unit->first == slab,
+                  "slab of another pool in a bin");
+    bad += expect(unit->bin == bin && mym_slabs_bin_of(unit) == bin,
+                  "slab in a wrong bin");
+    return bad;
+}
+
+size_t mym_pool_verify(struct mym_pool *pool)
+{
+    size_t bad = 0;
+    uint64_t free = 0, objects = 0;
+    uint32_t loaded = 0, empty = 0, spare = 0, sparse = 0;
+
+    mym_mutex_lock(&pool->lock, MYM_RANK_POOL);
+    for (unsigned bin = 0; bin < MYM_SLAB_BINS; bin++)
+        for (uint32_t slab = pool->bins[bin]; slab != 0;
+             slab = mym_heap.units[slab].next) {
+            bad += verify_slab(pool, slab, bin);
+            free += mym_heap.units[slab].free;
+            spare += bin == MYM_BIN_SPARE;
+            sparse += bin == MYM_BIN_SPARSE;
+        }
+    for (uint32_t slab = pool->leaving; slab != 0; slab = mym_heap.units[slab].next)
+        bad += expect(mym_heap.units[slab].kind == MYM_SLAB &&
+                          mym_heap.units[slab].free == mym_classes[pool->class].objects,
+                      "slab with objects leaves its pool");
+    bad += expect(free == pool->free, "free slots of a pool do not add up");
+    bad += expect(spare == pool->spare && sparse == pool->sparse,
+                  "spare or sparse slabs of a pool do not add up");
+    bad +=
+        expect(pool->slots == (uint64_t)pool->slabs * mym_classes[pool->class].objects,
+               "slots of a pool do not add up");
+    for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next, loaded++) {
+        bad += expect(m->used > 0 && m->used <= m->capacity &&
+                          m->floor == MYM_FLOOR(&m->floor) &&
+                          m->entry[m->capacity] == MYM_CEILING,
+                      "magazine in the depot is damaged");
+        objects += m->used;
+        for (unsigned i = 0; i < m->used; i++)
+            bad += expect(mym_heap.class[mym_unit_of(m->entry[i])] == pool->class,
+                          "object of another class in the depot");
+    }
+    for (struct mym_magazine *m = pool->empty; m != NULL; m = m->next)
+        empty++;
+    bad += expect(loaded == pool->loaded_count && objects == pool->loaded_objects,
+                  "loaded magazines do not add up");
+    bad += expect(empty == pool->empty_count, "empty magazines do not add up");
+    mym_mutex_unlock(&pool->lock, MYM_RANK_POOL);
+    return bad;
+}
