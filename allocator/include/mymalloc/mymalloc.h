@@ -7,8 +7,12 @@
  *   - Thread safety: every function may be called by any thread at any time;
  *     an object may be freed by another thread than the one that took it.
  *   - Signals: not async-signal-safe, like malloc(3): a handler that interrupts
- *     this allocator's slow path in its own thread would wait for itself.
- *   - fork: heap and locks are usable in the child, threads running or not.
+ *     this allocator's slow path in its own thread can wait for itself forever.
+ *     One that interrupts a fast path (most calls) is served, in every front end;
+ *     no object is ever handed out twice.
+ *   - fork: heap and locks are usable in the child, threads running or not. What
+ *     other threads' caches held is the child's; what they had in their hands is
+ *     lost to it, a few hundred objects each at most.
  *   - Failure: NULL with errno ENOMEM; the heap is as it was before. A request
  *     above PTRDIFF_MAX always fails.
  *   - Misuse (double free, a pointer that is not an object's start, a wrong size
