@@ -211,6 +211,24 @@ static void interior_medium(void)
     malloc_trim(0);
 }
 
+/* One object a slab: a page of it, and the second unit of a slab of two. */
+static void interior_whole_units(void)
+{
+    free(wrong((char *)take(65536) + 4096));
+    malloc_trim(0);
+}
+
+static void interior_second_unit(void)
+{
+    free(wrong((char *)take(131072) + 65536));
+    malloc_trim(0);
+}
+
+static void interior_small_to_realloc(void)
+{
+    free(realloc(wrong(take_in_slab(1000) + 16), 5000));
+}
+
 static void interior_large(void)
 {
     free(wrong((char *)take(1 << 20) + 16));
@@ -343,6 +361,9 @@ static const struct death {
     {"never_given_out", NEVER_ALLOCATED, never_given_out},
     {"interior_small", INTERIOR, interior_small},
     {"interior_medium", INTERIOR, interior_medium},
+    {"interior_whole_units", INTERIOR, interior_whole_units},
+    {"interior_second_unit", INTERIOR, interior_second_unit},
+    {"interior_small_to_realloc", INTERIOR, interior_small_to_realloc},
     {"interior_large", INTERIOR, interior_large},
     {"interior_large_page", INTERIOR, interior_large_page},
     {"interior_huge", INTERIOR, interior_huge},
