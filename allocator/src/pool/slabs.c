@@ -23,6 +23,12 @@
 _Static_assert(MYM_SLAB_BINS < MYM_NO_BIN && MYM_NO_BIN <= UINT8_MAX,
                "a slab's bin is a byte");
 
+/* What somebody freed and should not have. */
+struct misuse {
+    const char *what; /* NULL: nothing */
+    const void *object;
+};
+
 static void unlink_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
 static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
     MYM_REQUIRES(pool->lock);
@@ -30,8 +36,8 @@ static void rebin_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->
 static uint32_t pick_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static bool add_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static void drop_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
-static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count)
-    MYM_REQUIRES(pool->lock);
+static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
+                        struct misuse *misuse) MYM_REQUIRES(pool->lock);
 static void drop_spare(struct mym_pool *pool, uint32_t count) MYM_REQUIRES(pool->lock);
 static void purge_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static void purge_sparse(struct mym_pool *pool, uint32_t count)
@@ -203,12 +209,6 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
     pool->free -= got;
     return got;
 }
-
-/* What somebody freed and should not have. */
-struct misuse {
-    const char *what; /* NULL: nothing */
-    const void *object;
-};
 
 /*
  * Put objects back into their slabs; those of other arenas are moved to the front and
