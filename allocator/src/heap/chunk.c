@@ -6,7 +6,7 @@
  * unit goes to something that will be written all over (dense): objects of at most a
  * page, and larger ones of a size of which those seen before were dense. What is left of
  * the chunk is resident from then on: it goes to the dirty runs, which are used first.
- * So no more than one huge page is there in advance, and a heap of 40 MiB has it to spare.
+ * So no more than one huge page is there in advance, and a heap of 64 MiB has it to spare.
  *
  * A huge chunk is clean as a whole or not at all. When a part of it is given back to the
  * kernel, or goes to what is not dense, it is small from then on: otherwise khugepaged
@@ -18,8 +18,8 @@
 
 #include "os/os.h"
 
-/* From so many units in use on: one huge page is a twentieth of 40 MiB. */
-#define HUGE_FROM (20 * MYM_CHUNK_UNITS)
+/* From so many units in use on: one huge page is a 32nd of 64 MiB. */
+#define HUGE_FROM (32 * MYM_CHUNK_UNITS)
 
 static enum mym_huge huge_mode = MYM_HUGE_NEVER; /* until configured */
 static uint32_t huge_chunks;
