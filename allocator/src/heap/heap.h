@@ -132,7 +132,8 @@ bool mym_pages_regrets(void);
 /*
  * Take a span of `units` whose address is a multiple of `align` units (1: any; a power
  * of two) as `kind`. Its records name kind, first and length. dense: all of it will be
- * touched, so it may lie in huge pages. *zeroed: its bytes all read 0.
+ * touched, so it may lie in huge pages. *zeroed: rather zeroed memory than resident; then:
+ * its bytes all read 0.
  * Returns the first unit, or 0 when there is no memory.
  */
 uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind, bool dense,

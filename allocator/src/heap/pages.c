@@ -129,9 +129,10 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, boo
         first = mym_runs_find(MYM_CLEAN, length, align, &run);
     if (first == 0)
         goto out;
-    if (dense && first == run && mym_heap.units[run - 1].kind == MYM_DIRTY &&
-        align == 1)
-        first = run = mym_heap.units[run - 1].first; /* the end of a huge page */
+    /* From the dirty run in front on, if there is one: less becomes resident. */
+    if (!*zeroed && first == run && align == 1 &&
+        mym_heap.units[run - 1].kind == MYM_DIRTY)
+        first = run = mym_heap.units[run - 1].first;
     dirty = cut_all(run, first, length, dense);
     *zeroed = dirty == 0;
     set_span(first, length, kind);

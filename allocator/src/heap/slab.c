@@ -27,7 +27,7 @@ static unsigned bit_words(unsigned objects)
 MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool populate)
 {
     const struct mym_class *c = &mym_classes[class];
-    bool zeroed;
+    bool zeroed = false;
     bool dense = c->size <= MYM_PAGE;
     uint32_t slab = mym_pages_take(c->units, 1, MYM_SLAB, dense, &zeroed);
     struct mym_unit *unit = &mym_heap.units[slab];

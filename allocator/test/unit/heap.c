@@ -127,7 +127,7 @@ static void check_zero(const struct span *span)
 static void take_span(struct span *span, uint64_t *random)
 {
     uint32_t align = next_random(random) % 4 ? 1 : 1u << next_random(random) % 6;
-    bool zeroed;
+    bool zeroed = false;
 
     span->units =
         1 + (uint32_t)(next_random(random) % (next_random(random) % 8 ? 6 : 100));
@@ -214,7 +214,7 @@ enum { KEEP_UNITS = 256, FLOCK = 10, FLOCK_UNITS = 32, MASS = 40 };
 static size_t breathe(unsigned count)
 {
     uint32_t first[MASS];
-    bool zeroed;
+    bool zeroed = false;
 
     for (unsigned i = 0; i < count; i++)
         CHECK((first[i] = mym_pages_take(FLOCK_UNITS, 1, MYM_LARGE, false, &zeroed)));
@@ -255,7 +255,7 @@ static void regretted_purges_end(void)
 static void growth_is_told(void)
 {
     uint32_t first[MASS];
-    bool zeroed;
+    bool zeroed = false;
     unsigned told = 0;
 
     for (int twice = 0; twice < 2; twice++) {
