@@ -46,6 +46,7 @@ MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned clas
 struct mym_cache {
     void **slot[MYM_SLOTS + MYM_SPAN_CLASSES]; /* mym_slot_of and mym_slot_set, where
                                                   there is no sequence */
+    uint32_t missed;            /* 1 + the span class asked for in vain last; a hint */
     uint32_t exchanges;         /* with pools; a hint: written by whoever runs here */
     struct mym_class_set asked; /* what is to be emptied; under mym_front_lock */
     /* of a thread; under mym_front_lock: */

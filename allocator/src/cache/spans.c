@@ -9,7 +9,8 @@
  *   a span   free, not given to anybody else; its record says `cached`
  *   SHUT     in the closed cache: never swapped
  *
- * An open word is idle memory, present or to come: it is part of what pools keep
+ * A word is opened for a size that is freed when it was the last that was asked for in
+ * vain. An open word is idle memory, present or to come: it is part of what pools keep
  * (mym_pages_spare), and closed for another size when there is no more of that. So what
  * all caches hold is bounded in bytes, and the fast path counts nothing.
  *
@@ -30,11 +31,14 @@
  * Where the running thread's words are: in its own cache (per thread: held, so that its
  * signal handlers find none), else in that of its CPU, the closed one if it has none.
  */
+static struct mym_cache *cache_here(struct mym_cache *own)
+{
+    return own != NULL ? own : mym_cache_of(mym_rseq_id());
+}
+
 static void *read_word(struct mym_cache *own, unsigned class)
 {
-    struct mym_cache *cache = own != NULL ? own : mym_cache_of(mym_rseq_id());
-
-    return mym_slot_of(cache, MYM_SLOTS + class);
+    return mym_slot_of(cache_here(own), MYM_SLOTS + class);
 }
 
 static bool swap(struct mym_cache *own, unsigned class, void *old, void *fresh)
@@ -69,6 +73,8 @@ void *mym_span_pop(unsigned class)
     void *span = read_word(own, class);
     bool taken = is_span(span) && swap(own, class, span, MYM_SPAN_NONE);
 
+    if (!taken)
+        __atomic_store_n(&cache_here(own)->missed, class + 1, __ATOMIC_RELAXED);
     mym_thread_leave(own);
     if (!taken)
         return NULL;
@@ -111,6 +117,9 @@ static MYM_SLOW bool open_with(struct mym_cache *own, unsigned class, void *span
 {
     uint32_t units = mym_span_units(class);
 
+    /* Not for a size that is only one of many. */
+    if (__atomic_load_n(&cache_here(own)->missed, __ATOMIC_RELAXED) != class + 1)
+        return false;
     mym_chunk_learn(span, units * MYM_UNIT); /* the page heap will not see it soon */
     while (open_units(own) + units > CACHE_MOST && close_one(own, class))
         ;
