@@ -83,7 +83,11 @@ def analyse_cell(name, samples, columns, run, rng):
     mine = list(good(samples, base).values()) or entries
     rows = [analyse_row(samples, column["name"], base, rng) for column in columns]
     able = [row["column"] for row in rows if row["runs"]]
-    harness = None if cell.is_own_work else harness_share(samples, columns)
+    best = {measure.key: rank(able, lambda a, b, m=measure: log_ratios(samples, a, b, m),
+                              lambda logs: stats.log_ratio(logs, rng), measure.more_is_better)
+            for measure in measures.ALL}
+    fastest = next((row for row in rows if best["speed"] and row["column"] == best["speed"]["first"]), None)
+    harness = harness_share(samples, fastest) if fastest and not cell.is_own_work else None
     compare_ours(rows, samples, rng)
     return {
         "name": name, "workload": cell.workload, "threads": threads and int(threads),
@@ -91,10 +95,7 @@ def analyse_cell(name, samples, columns, run, rng):
         "scale": scale_of(samples), "work": next((entry["label"] for entry in mine if "label" in entry), None),
         "ops": median_of(mine, "ops"), "live": median_of(mine, "live_bytes"),
         "rounds": max((len(good(samples, column)) for column in able), default=0),
-        "rows": rows,
-        "best": {measure.key: rank(able, lambda a, b, m=measure: log_ratios(samples, a, b, m),
-                                   lambda logs: stats.log_ratio(logs, rng), measure.more_is_better)
-                 for measure in measures.ALL},
+        "rows": rows, "best": best,
         "harness": harness, "dominated": bool(harness and harness["median"] > DOMINATED),
     }
 
@@ -196,22 +197,19 @@ def compare_ours(rows, samples, rng, ours="mymalloc"):
         mine["against_best"] = {"column": best["column"]} | ratio_dict(stats.log_ratio(logs, rng))
 
 
-def harness_share(samples, columns):
+def harness_share(samples, fastest):
     """The harness's share of the fastest column's time: what no allocator can save.
 
     Nanoseconds an operation on both sides. Each process of the baseline repeats its work
     and tells the median and an interval; older ones told a speed only.
     """
     null = list(good(samples, HARNESS).values())
-    speeds = {column["name"]: speed for column in columns if not failure_of(samples, column["name"])
-              and (speed := middle(samples, column["name"], SPEED))}
-    if not null or not speeds:
+    if not null:
         return None
-    fastest = max(speeds, key=speeds.get)
-    share = speeds[fastest] / 1e9
+    share = fastest["speed"] / 1e9
     told = [entry.get("harness_ns", 1e9 / entry["ops_per_second"]) for entry in null]
     sure = all("harness_ns_low" in entry for entry in null)
-    return {"column": fastest, "median": share * statistics.median(told),
+    return {"column": fastest["column"], "median": share * statistics.median(told),
             "low": share * min(entry["harness_ns_low"] for entry in null) if sure else None,
             "high": share * max(entry["harness_ns_high"] for entry in null) if sure else None}
 

@@ -9,11 +9,11 @@ import subprocess
 
 class Options(SuiteCase):
     def test_unknown_allocator(self):
-        self.refused(self.arguments("--allocators", "glibc,nomalloc"), "'nomalloc'",
+        self.refused(self.arguments("--workloads", "good", "--allocators", "glibc,nomalloc"), "'nomalloc'",
                      "glibc, mimalloc, tcmalloc, jemalloc, mymalloc", "name=/path/lib.so")
 
     def test_ours_is_not_built(self):
-        self.refused(self.arguments("--allocators", "mymalloc"), "'mymalloc'",
+        self.refused(self.arguments("--workloads", "good", "--allocators", "mymalloc"), "'mymalloc'",
                      "libmymalloc_preload.so is not built", "accepted: glibc")
 
     def test_missing_library(self):
@@ -30,7 +30,8 @@ class Options(SuiteCase):
         self.refused(self.arguments("--allocator", f"x={library('a')},NOVALUE"), "'NOVALUE'", "ENV=value")
 
     def test_same_name_twice(self):
-        self.refused(self.arguments("--allocator", f"suite_test_a={library('b')}"), "given twice")
+        self.refused(self.arguments("--workloads", "good", "--allocator", f"suite_test_a={library('b')}"),
+                     "given twice")
 
     def test_unknown_workload(self):
         self.refused(self.arguments("--workloads", "larsen"), "'larsen'", "good, bad", "--list")
