@@ -42,7 +42,9 @@ def state(result):
     if result["stopped"] and (short or unrun or result["unfinished"] or not result["finished"]):
         lines.insert(0, f"Stopped early: {result['stopped']}.")
     if result["unfinished"] or unrun:
-        lines.append(f"Not run: {', '.join([*unrun, *result['unfinished']])}.")
+        names = [*unrun, *result["unfinished"]]
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        lines.append(f"Not run: {', '.join(names[:8])}{more}.")
     return lines
 
 

@@ -159,12 +159,13 @@ def execute(plan, record, resumed=False):
 
 
 def go_on(folder, status):
-    """How an interrupted run is gone on with."""
-    if status == 0 or folder.is_empty():
+    """How a run that stopped early is gone on with: status 0 is one whose budget was spent."""
+    if folder.is_empty():
         return ""
     latest = options.RESULTS / "latest"
     where = "" if latest.exists() and latest.samefile(folder.path) else f" --out {folder.path}"
-    return f"; what was finished is kept, ci/bench --resume{where} goes on"
+    more = "" if status else " --budget TIME"
+    return f"; what was finished is kept, ci/bench --resume{where}{more} goes on"
 
 
 def ended(plan, began):

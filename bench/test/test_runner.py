@@ -105,6 +105,18 @@ class Interruption(SuiteCase):
         self.assertGreaterEqual(self.row("slow/second", "glibc")["runs"], 1)
         self.assertIn("slow/second", out)
 
+    def test_a_spent_budget_is_said_and_can_be_lengthened(self):
+        """A cell that was not reached is no success: status 1."""
+        words = ("--workloads", "slow/second,good", "--budget", "0.2s")
+        status, out, err = self.bench(*words)
+        self.assertEqual(status, 1, err)
+        self.assertIn("the budget of 0:00 was spent", err)
+        self.assertIn("--budget TIME goes on", err)
+        self.assertIn("Not run: ", out)
+        status, out, err = self.suite("--resume", "--no-build", "--out", str(self.out), "--budget", "100s")
+        self.assertEqual(status, 0, err)
+        self.assertNotIn("Not run: ", out)
+
     def test_resume_after_a_kill(self):
         child = self.start()
         self.wait_for_samples(5)
