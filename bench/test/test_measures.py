@@ -4,7 +4,7 @@ import re
 import subprocess
 import unittest
 
-from support import SUITE, SuiteCase
+from support import BUILD, SUITE, SuiteCase
 
 from suite import cells, measures, text
 
@@ -165,6 +165,16 @@ class Kinds(unittest.TestCase):
         self.assertTrue(cells.Cell("idle/random").is_memory)
         self.assertTrue(cells.Cell("large/blocks").is_memory)
         self.assertFalse(cells.Cell("large/churn/threads:2").is_memory)
+        self.assertTrue(cells.Cell("replace/written/size:4096").is_own_work)
+        self.assertFalse(cells.Cell("replace/ends/size:4096").is_own_work)
+
+    @unittest.skipUnless((BUILD / "bench/mymalloc-bench").exists(), "the benchmark binary is not built")
+    def test_families_are_cells_that_there_are(self):
+        """A workload that is renamed must not be scaled, or judged, by a name that is gone."""
+        known = cells.available(str(BUILD / "bench/mymalloc-bench"))
+        for family in (*cells.MEMORY, *cells.OWN_WORK, *cells.NAMED):
+            self.assertTrue(any(cell.is_of((family,)) for cell in known), family)
+        self.assertLessEqual(set(cells.QUICK), {cell.name for cell in known})
 
     def test_numbers_are_aligned(self):
         lines = text.table(["a", "b"], [["x", "* 2.00× [1.90–2.10]"], ["y", "≈ 1.00× [0.90–1.10]"],
