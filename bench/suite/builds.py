@@ -72,7 +72,9 @@ def tell(plan, tolerance):
     if bad:
         words = f"Regression in {len(bad)} of {len(judged)} cells: {', '.join(bad)}."
     else:
-        words = f"No regression beyond {tolerance:.0%} in {len(judged) - len(unsure)} cells."
+        # A wide interval shows nothing either way, so no more than this is said.
+        words = (f"No regression beyond {tolerance:.0%} is shown in {len(judged) - len(unsure)} cells; "
+                 "one inside an interval can't be excluded.")
     if unjudged:
         words += f" {unjudged} cells had too few rounds to be judged: raise --budget."
     lines = ["## head against base, paired", "", *text.markdown_table(head, rows), "", words, ""]
