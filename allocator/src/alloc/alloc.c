@@ -58,19 +58,27 @@ static void *take_large(size_t size, size_t alignment, bool hard, bool *zeroed)
     return object;
 }
 
-MYM_SLOW void *mym_malloc_slow(size_t size)
+static MYM_SLOW void *malloc_colder(size_t size)
 {
     void *object;
     bool zeroed = false;
 
-    if (size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX &&
-        (object = mym_span_pop(mym_span_class(size))) != NULL)
-        return object;
     if (!is_started())
         return no_memory();
     object = size <= MYM_CLASS_MAX ? take_small(mym_class_of(size))
                                    : take_large(size, 1, true, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
+}
+
+MYM_SLOW void *mym_malloc_slow(size_t size)
+{
+    void *object = NULL;
+
+    if (size <= MYM_CLASS_MAX) /* before the start there is but class 0, and no cache */
+        object = mym_thread_pop(mym_class_of(size));
+    else if (size <= MYM_SPAN_MAX && mym_hot.small_end != 0)
+        object = mym_span_pop(mym_span_class(size));
+    return MYM_LIKELY(object != NULL) ? object : malloc_colder(size);
 }
 
 MYM_SLOW void mym_free_slow(void *ptr)

@@ -1,6 +1,7 @@
 /*
- * first.c - the very first call of a process, before any constructor, is one for nothing.
- *   first malloc | calloc | realloc | aligned | free | usable
+ * first.c - the very first call of a process, before any constructor, is one for nothing,
+ * or for much.
+ *   first malloc | calloc | realloc | aligned | free | usable | span | mapping
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,10 @@ static void call_first(int argc, char **argv, char **environment)
         object = realloc(NULL, nothing);
     if (!strcmp(which, "aligned"))
         object = aligned_alloc(64, nothing);
+    if (!strcmp(which, "span"))
+        object = malloc(nothing + (1 << 20));
+    if (!strcmp(which, "mapping"))
+        object = malloc(nothing + (40 << 20));
     if (!strcmp(which, "free"))
         free(NULL);
     if (!strcmp(which, "usable"))
@@ -58,6 +63,6 @@ int main(int argc, char **argv)
         return 2;
     free(next);
     free(object);
-    printf("%s of nothing\n", which);
+    printf("%s at first\n", which);
     return 0;
 }
