@@ -110,9 +110,9 @@ static bool is_worth_it(void)
            (huge_mode == MYM_HUGE_ALWAYS || now >= HUGE_FROM) && now < mym_pages.near;
 }
 
-bool mym_chunk_may_be_huge(void)
+bool mym_chunk_may_be_huge(bool dense)
 {
-    return huge_mode != MYM_HUGE_NEVER;
+    return huge_mode == MYM_HUGE_ALWAYS || (dense && huge_mode == MYM_HUGE_AUTO);
 }
 
 uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense)

@@ -229,7 +229,7 @@ bool mym_chunk_is_dense(size_t bytes);
 void mym_chunk_learn(const void *object, size_t bytes);
 
 /* Fresh memory of an own mapping may lie in huge pages. */
-bool mym_chunk_may_be_huge(void);
+bool mym_chunk_may_be_huge(bool dense);
 
 /* Pages of the chunk that the span is in are given back one by one: small from now on. */
 void mym_chunk_split(uint32_t unit);

@@ -111,6 +111,25 @@ static void dense_large(void)
     }
 }
 
+/* "always" is for what nobody has seen yet too, in regions and in own mappings. */
+static void unseen(void)
+{
+    static const size_t sizes[] = {20 * MIB, 48 * MIB};
+    const char *mode = getenv("MYMALLOC_HUGE");
+
+    if (mode == NULL || strcmp(mode, "always") != 0 || !kernel_makes_them())
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        size_t kib;
+
+        fill(sizes[i], sizes[i]);
+        kib = huge_kib();
+        CHECKF(kib >= sizes[i] / 1024 / 10 * 8, "%zu KiB of one object of %zu MiB", kib,
+               sizes[i] / MIB);
+        empty();
+    }
+}
+
 /*
  * A part of a chunk was given back: the chunk must not be asked for as a huge page any
  * more, or khugepaged fills it up again.
@@ -243,8 +262,10 @@ static void little(void)
 }
 
 const struct test tests[] = {
-    {"dense", dense},       {"dense_large", dense_large}, {"split", split},
-    {"mappings", mappings}, {"touched", touched},         {"cheese", cheese},
-    {"holes", holes},       {"uneven", uneven},           {"little", little},
+    {"dense", dense},       {"dense_large", dense_large},
+    {"unseen", unseen},     {"split", split},
+    {"mappings", mappings}, {"touched", touched},
+    {"cheese", cheese},     {"holes", holes},
+    {"uneven", uneven},     {"little", little},
     {NULL, NULL},
 };
