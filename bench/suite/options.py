@@ -75,7 +75,7 @@ def writable(path):
     above = next(p for p in (path, *path.parents) if p.exists())
     if not above.is_dir():
         raise Problem(f"cannot make the results folder {path}: {above} is not a folder")
-    if not os.access(above, os.W_OK | os.X_OK):
+    if not os.access(above, os.W_OK | os.X_OK, effective_ids=True):  # as open() asks
         raise Problem(f"cannot make the results folder {path}: {above} is not writable")
 
 
