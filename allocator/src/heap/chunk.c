@@ -193,10 +193,17 @@ bool mym_chunk_is_dense(size_t bytes)
 #define SAMPLES 4u
 #define STRIDE  256u /* bytes between the words of a page that are looked at */
 
-static bool is_written(const char *page)
+/* The object is a program's: its pages may be anything, even protected against reading. */
+static bool is_written(uintptr_t at)
 {
-    for (size_t at = 0; at < MYM_PAGE; at += STRIDE)
-        if (*(const uint64_t *)(page + at) != 0) /* NOLINT: aligned */
+    const uint64_t *word;
+
+    at &= ~(mym_os_page() - 1);
+    word = (const uint64_t *)at; /* NOLINT */
+    if (!mym_os_is_readable(word))
+        return false;
+    for (size_t i = 0; i < MYM_PAGE / sizeof *word; i += STRIDE / sizeof *word)
+        if (word[i] != 0)
             return true;
     return false;
 }
@@ -216,7 +223,7 @@ void mym_chunk_learn(const void *object, size_t bytes)
     if ((now == SCORE_MOST || now == -SCORE_MOST) && draw >> 25 != 0)
         return;
     while (written < SAMPLES &&
-           is_written((const char *)object + written * slice +
+           is_written((uintptr_t)object + written * slice +
                       (draw >> 8) * (written + 1) % (slice / MYM_PAGE) * MYM_PAGE))
         written++;
     if (written == SAMPLES)

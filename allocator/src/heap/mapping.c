@@ -3,8 +3,9 @@
  * can grow without copying.
  *
  * They are known by a hash table, never by a header in front of the object: any pointer
- * can be asked about, and a stray write harms no record. A freed one is idle memory like
- * a dirty run: it is kept for the next while it may stay (purge.c), and resized for it.
+ * can be asked about, and a stray write harms no record. A freed one that was written all
+ * over is idle memory like a dirty run: it is kept for the next while it may stay (purge.c),
+ * and resized for it. Others are unmapped.
  *
  * Locking: table.lock guards the table; mym_pages.lock the idle mappings and what is
  * counted as in use. mmap, munmap and mremap run outside both.
@@ -268,6 +269,18 @@ void *mym_mapping_take(size_t size, bool *zeroed)
     return object;
 }
 
+/*
+ * Worth keeping: it is resident as a whole, and as good as new. A program may have taken
+ * pages of it out of use (mprotect) or locked it (mlock) and have left that to the unmapping.
+ */
+static bool may_be_kept(const struct mapping *mapping)
+{
+    void *object = (void *)mapping->addr; /* NOLINT */
+
+    return mym_chunk_is_dense(mapping->bytes) && !mym_os_is_locked(object) &&
+           mym_os_populate(object, mapping->bytes);
+}
+
 size_t mym_mapping_put(void *ptr)
 {
     struct mapping mapping = take_out(ptr, false);
@@ -275,7 +288,12 @@ size_t mym_mapping_put(void *ptr)
     if (mapping.bytes == 0)
         return 0;
     mym_chunk_learn(ptr, mapping.bytes);
-    put_idle(mapping);
+    if (may_be_kept(&mapping)) {
+        put_idle(mapping);
+    } else {
+        mym_os_unmap(ptr, mapping.bytes);
+        uncharge(units_of(mapping.bytes));
+    }
     return mapping.bytes;
 }
 

@@ -15,7 +15,8 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
-#ifndef MADV_POPULATE_WRITE
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ  22
 #define MADV_POPULATE_WRITE 23
 #endif
 #ifndef MADV_DONTNEED_LOCKED
@@ -97,9 +98,19 @@ bool mym_os_purge(void *addr, size_t bytes)
            advise(addr, bytes, MADV_DONTNEED_LOCKED);
 }
 
-void mym_os_populate(void *addr, size_t bytes)
+bool mym_os_populate(void *addr, size_t bytes)
 {
-    advise(addr, bytes, MADV_POPULATE_WRITE);
+    return advise(addr, bytes, MADV_POPULATE_WRITE);
+}
+
+bool mym_os_is_readable(const void *page)
+{
+    return advise((void *)(uintptr_t)page, mym_os_page(), MADV_POPULATE_READ);
+}
+
+bool mym_os_is_locked(void *page)
+{
+    return !advise(page, mym_os_page(), MADV_DONTNEED);
 }
 
 void mym_os_huge_pages(void *addr, size_t bytes, bool allow)

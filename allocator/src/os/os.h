@@ -37,8 +37,14 @@ void *mym_os_remap_to(void *old, size_t old_bytes, void *to, size_t bytes);
  */
 bool mym_os_purge(void *addr, size_t bytes);
 
-/* Fault pages in with one call (Linux 5.14); a hint. */
-void mym_os_populate(void *addr, size_t bytes);
+/* Fault pages in with one call (Linux 5.14). False: not possible, or not all can be written. */
+bool mym_os_populate(void *addr, size_t bytes);
+
+/* The page can be read; false also before Linux 5.14. */
+bool mym_os_is_readable(const void *page);
+
+/* The page is locked (mlock); if not, what it held is lost. */
+bool mym_os_is_locked(void *page);
 
 /* Allow or forbid huge pages for a range; a hint. */
 void mym_os_huge_pages(void *addr, size_t bytes, bool allow);
