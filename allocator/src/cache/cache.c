@@ -195,7 +195,7 @@ static void count_exchange(struct door door)
     if (cache == &mym_front.closed)
         return;
     __atomic_store_n(&cache->exchanges, count, __ATOMIC_RELAXED);
-    if (count % 32 == 0 || mym_pages_has_grown())
+    if ((count & mym_upkeep_pace()) == 0 || mym_pages_has_grown())
         mym_cache_upkeep();
 }
 

@@ -133,6 +133,9 @@ void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some);
 /* Objects and slabs that nobody needed lately go back; looks whether it is time to. */
 void mym_cache_upkeep(void);
 
+/* Exchanges of a cache between two looks at the clock, less one: a mask. */
+uint32_t mym_upkeep_pace(void);
+
 /* Called by upkeep once a second, no lock held; set at start, NULL: nothing. */
 extern MYM_HIDDEN void (*mym_cache_each_second)(void);
 

@@ -74,6 +74,34 @@ void mym_thread_flush(struct mym_cache *cache)
 
 #define UPKEEP_MS 1000u
 
+/*
+ * The clock is a system call: every 32 exchanges cost a busy program up to a fifth (batches
+ * of 32 KiB). It is looked at more seldom while looks follow each other fast.
+ */
+#define PACE_LEAST 31u
+#define PACE_MOST  1023u
+#define FAST_MS    100u
+
+static _Atomic uint32_t pace = PACE_LEAST;
+
+uint32_t mym_upkeep_pace(void)
+{
+    return atomic_load_explicit(&pace, memory_order_relaxed);
+}
+
+static void adapt_pace(uint64_t now)
+{
+    static _Atomic uint64_t looked;
+    uint64_t before = atomic_exchange_explicit(&looked, now, memory_order_relaxed);
+    uint32_t mask = mym_upkeep_pace();
+
+    if (now - before < FAST_MS && mask < PACE_MOST)
+        mask = mask * 2 + 1;
+    else if (now - before >= FAST_MS && mask > PACE_LEAST)
+        mask /= 2;
+    atomic_store_explicit(&pace, mask, memory_order_relaxed);
+}
+
 void (*mym_cache_each_second)(void);
 
 static void add_quiet(struct mym_pool *pool, void *set)
@@ -119,6 +147,7 @@ MYM_SLOW void mym_cache_upkeep(void)
         .grew = mym_pages_grew(),
     };
 
+    adapt_pace(now);
     if (!due.second && !due.grew)
         return;
     mym_thread_collect();
