@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 static const size_t sizes[] = {0,     1,     8,     16,     17,      63,      100,
@@ -42,10 +43,22 @@ static void every_alignment(void)
         }
 }
 
+/* Linux refuses one mapping of more than all of the memory, and so what is aligned to it. */
+static size_t largest_alignment(void)
+{
+    struct sysinfo machine;
+    size_t most = (size_t)1 << 32;
+
+    CHECK(!sysinfo(&machine));
+    while (most > (size_t)machine.totalram * machine.mem_unit / 2)
+        most /= 8;
+    return most;
+}
+
 static void huge_alignment(void)
 {
-    for (size_t alignment = (size_t)1 << 23; alignment <= (size_t)1 << 32;
-         alignment *= 8) {
+    for (size_t alignment = (size_t)1 << 23, most = largest_alignment();
+         alignment <= most; alignment *= 8) {
         unsigned char *p = NULL, *q;
 
         CHECKF(!posix_memalign((void **)&p, alignment, 100), "alignment %zu",

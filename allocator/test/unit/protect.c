@@ -3,16 +3,21 @@
 #include "family.h"
 #include "proc.h"
 
-#include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
 #define MIB ((size_t)1 << 20)
 
+static size_t whole_pages(size_t bytes)
+{
+    return bytes & ~((size_t)getauxval(AT_PAGESZ) - 1);
+}
+
 static char *page_inside(char *object, size_t size)
 {
-    return (char *)(((uintptr_t)object + size / 2) & ~(uintptr_t)4095);
+    return (char *)whole_pages((size_t)object + size / 2);
 }
 
 /* free does not read where the program forbade it: a guard page in a stack, say. */
@@ -23,7 +28,7 @@ static void free_does_not_read(void)
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
         for (unsigned round = 0; round < 10; round++) {
             char *object = malloc(sizes[i]);
-            size_t half = sizes[i] / 2 & ~(size_t)4095;
+            size_t half = whole_pages(sizes[i] / 2);
             char *page;
 
             CHECK(object);
@@ -48,7 +53,7 @@ static void mappings_are_as_new(void)
         CHECK(object);
         memset(object, 1, size); /* dies where an old protection is left */
         if (round % 4 == 3)
-            CHECK(!mprotect(page_inside(object, size), 4096, PROT_READ));
+            CHECK(!mprotect(page_inside(object, size), 1, PROT_READ));
         free(object);
     }
 }
