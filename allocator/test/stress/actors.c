@@ -69,7 +69,8 @@ void storm_begin(void)
 {
     struct sigaction action = {.sa_handler = on_storm, .sa_flags = SA_RESTART};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN};
-    struct itimerspec each = {{0, 100000}, {0, 100000}};
+    long pause = is_slow() ? 2000000 : 100000; /* under an emulator nothing else ran */
+    struct itimerspec each = {{0, pause}, {0, pause}};
     sigset_t set;
 
     storm_random = (uint64_t)syscall(SYS_gettid);
