@@ -78,6 +78,12 @@ static void growth_in_place_is_charged(void)
     unsigned char *third = malloc(16 * MIB), *outside, *grown;
 
     CHECK(first && second && third);
+    if (third == first + 16 * MIB) { /* `second` is to be what lies behind `first` */
+        third = second;
+        second = first + 16 * MIB;
+    }
+    CHECKF(second == first + 16 * MIB, "%p, %p, %p", (void *)first, (void *)second,
+           (void *)third);
     free(second);
     outside = malloc(60 * MIB); /* 92 MiB */
     CHECK(outside);
