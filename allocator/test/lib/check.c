@@ -66,7 +66,7 @@ void run_in_child(void (*run)(size_t), size_t argument)
     fflush(stdout);
     child = fork();
     if (!child) {
-        alarm(100);
+        alarm(is_slow() ? 500 : 100);
         run(argument);
         fflush(stdout);
         _exit(0);
