@@ -279,7 +279,8 @@ static void purge_slab(struct mym_pool *pool)
     hidden -= unit->free;
     pool->free -= hidden;
     rebin_slab(pool, slab);
-    if (pages == 0) /* nothing to give, and no hidden slot that would hold the slab here */
+    /* Nothing to give back, and no hidden slot that would hold the slab here. */
+    if (pages == 0)
         return;
     UNLOCK(pool);
     if (mym_slab_purge(slab, pages) > 0)
