@@ -97,8 +97,10 @@ class Commit(SuiteCase):
             source = HERE.parents[1] / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, self.repo / name)
         (self.repo / "ci/setup").write_text("#!/bin/sh\n")
-        (self.repo / "README.md").write_text(
-            "<!-- results: filled by ci/readme-results from results/ -->\n<!-- end of results -->\n")
+        (self.repo / "results").mkdir()
+        for name in ("README.md", "results/README.md"):
+            (self.repo / name).write_text(
+                "<!-- results: filled by ci/readme-results from results/ -->\n<!-- end of results -->\n")
         self.git("init", "-q")
         self.git("add", "-A")
         self.git("-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "start")
@@ -125,10 +127,14 @@ class Commit(SuiteCase):
         kept = set(self.git("ls-files", "results").split())
         self.assertEqual(kept, {f"results/{second}/{name}" for name in
                                 ("environment.json", "report.md", "run.json", PACKED)}
-                         | {"results/history.csv"})
+                         | {"results/history.csv", "results/README.md"})
         readme = (self.repo / "README.md").read_text()
         self.assertIn(f"results/{second}/report.md", readme)
         self.assertIn("4 cells, 6 rounds", readme)
+        self.assertIn("1.00× · \\* 1.00×", readme)  # speed and peak RSS in one cell
+        everything = (self.repo / "results/README.md").read_text()
+        self.assertIn(f"## {second}: ", everything)
+        self.assertNotIn(f"## {first}: ", everything)
         history = (self.repo / "results/history.csv").read_text()
         self.assertIn(first, history)
         self.assertIn(second, history)
