@@ -3,7 +3,9 @@
  * /plan lists, says on the console how each ended, and turns the machine off.
  *
  * The plan is lines, of which an empty one runs the test that the ones before it name:
- *     name NAME | limit SECONDS | env NAME=VALUE | arg WORD
+ *     name NAME | limit SECONDS | env NAME=VALUE | arg WORD | shake CPUs
+ * While a test is shaken, CPUs are taken away and come back, and the set of those that it may
+ * use changes.
  * What it says are lines that begin with "@ "; what a test printed begins with "| ", and is
  * shown when the test did not pass or its limit is 0 (then it is there to be read).
  */
@@ -30,6 +32,7 @@
 static struct {
     char name[128];
     unsigned limit;
+    int shaken;
     char *env[MOST_WORDS + 1], *arg[MOST_WORDS + 1];
     unsigned envs, args;
 } test;
@@ -58,12 +61,87 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+/* ---- CPUs that come and go ---- */
+
+#define SHAKEN "/sys/fs/cgroup/shaken"
+
+/* A CPU that cannot be taken away, or a set that the kernel refuses, stays as it is. */
+static int set(const char *file, const char *value)
+{
+    int fd = open(file, O_WRONLY), good;
+
+    if (fd < 0)
+        return 0;
+    good = write(fd, value, strlen(value)) > 0;
+    close(fd);
+    return good;
+}
+
+static long shake_cpu(long cpu)
+{
+    char file[80];
+    struct timespec pause = {0, 20000000};
+    long taken;
+
+    snprintf(file, sizeof file, "/sys/devices/system/cpu/cpu%ld/online", cpu);
+    taken = set(file, "0");
+    nanosleep(&pause, NULL);
+    set(file, "1");
+    return taken;
+}
+
+/* Ends with the test; says once a second what it did, to be read in the console's log. */
+static void shake(void)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_CONF), taken = 0, sets = 0;
+    char all[48], half[48];
+
+    snprintf(all, sizeof all, "0-%ld", cpus - 1);
+    snprintf(half, sizeof half, "%ld-%ld", cpus / 2, cpus - 1);
+    for (unsigned round = 0;; round++) {
+        taken += shake_cpu(1 + (long)(round * 7U) % (cpus > 1 ? cpus - 1 : 1));
+        sets += set(SHAKEN "/cpuset.cpus", round % 2 == 0 ? half : all);
+        if (round % 64 == 63) {
+            printf("@ shaken %s: %ld CPUs taken away, %ld sets\n", test.name, taken,
+                   sets);
+            fflush(stdout);
+        }
+    }
+}
+
+static pid_t start_shaking(void)
+{
+    pid_t child;
+
+    set("/sys/fs/cgroup/cgroup.subtree_control", "+cpuset");
+    mkdir(SHAKEN, 0755);
+    fflush(stdout);
+    child = fork();
+    if (child == 0)
+        shake();
+    return child;
+}
+
+static void stop_shaking(pid_t child)
+{
+    char file[80];
+
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    for (long cpu = 1; cpu < sysconf(_SC_NPROCESSORS_CONF); cpu++) {
+        snprintf(file, sizeof file, "/sys/devices/system/cpu/cpu%ld/online", cpu);
+        set(file, "1");
+    }
+}
+
 /* In the child: a session of its own, so that all it starts can be ended together. */
 static void become_test(const sigset_t *mask)
 {
     int file = open(OUTPUT, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0644);
 
     setsid();
+    if (test.shaken && !set(SHAKEN "/cgroup.procs", "0"))
+        fprintf(stderr, "not in a cpuset: %s\n", strerror(errno));
     sigprocmask(SIG_SETMASK, mask, NULL);
     if (file < 0 || dup2(file, 1) < 0 || dup2(file, 2) < 0 || chdir("/tmp") != 0)
         _exit(126);
@@ -111,7 +189,7 @@ static void run_test(const sigset_t *ended, const sigset_t *mask)
 {
     double start = now();
     int status, passed;
-    pid_t child;
+    pid_t child, shaker = test.shaken ? start_shaking() : 0;
 
     printf("@ start %s\n", test.name);
     fflush(stdout);
@@ -121,6 +199,8 @@ static void run_test(const sigset_t *ended, const sigset_t *mask)
     if (child == 0)
         become_test(mask);
     status = wait_for(child, ended, test.limit ? test.limit : UNLIMITED);
+    if (shaker > 0)
+        stop_shaking(shaker);
     passed = status == 0;
     if (!passed || test.limit == 0)
         show_output();
@@ -168,6 +248,8 @@ static int read_line(char *line)
         add(test.env, &test.envs, value);
     else if (!strcmp(line, "arg"))
         add(test.arg, &test.args, value);
+    else if (!strcmp(line, "shake"))
+        test.shaken = 1;
     else
         fail("plan: unknown word");
     return 0;
@@ -189,6 +271,8 @@ int main(void)
     mount_one("tmpfs", "/tmp");
     mount_one("tmpfs", "/dev/shm");
     mount_one("cgroup2", "/sys/fs/cgroup");
+    /* The machine is smaller than what the tests ask for without touching it. */
+    set("/proc/sys/vm/overcommit_memory", "1");
     setrlimit(RLIMIT_CORE, &no_core);
     sigemptyset(&ended);
     sigaddset(&ended, SIGCHLD);
