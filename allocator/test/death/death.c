@@ -1,55 +1,15 @@
 /*
- * death.c - misuse ends the program: SIGABRT and exactly one line that names the misuse
- * and the pointer. Each case runs in a child whose standard error is a pipe.
+ * death.c - misuse ends the program, see dying.h.
  *
  * Small objects: an object that is freed twice in a row is told at once; other misuse when
  * the object's magazine goes back to its slabs, so those cases trim after it.
  * docs/design.md says which is which.
  */
-#include "check.h"
-#include "family.h"
+#include "dying.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* What the allocator says. The only place of the tests that spells the messages. */
-#define DOUBLE_FREE     "double free"
-#define NEVER_ALLOCATED "free of a pointer that was never allocated"
-#define INTERIOR        "free of a pointer into the middle of an object"
-#define WRONG_SIZE      "sized free with a wrong size"
-#define WRONG_ALIGNMENT "sized free with a wrong alignment"
-
-/* Shared with the child: the pointer that it misuses. */
-static void *volatile *culprit;
-
-/* The pointer about to be misused, unknown to the compiler. */
-static void *wrong(const void *p)
-{
-    return *culprit = (void *)opaque((uintptr_t)p);
-}
-
-static void *take(size_t size)
-{
-    void *p = malloc(size);
-
-    CHECK(p);
-    return memset(p, 0x42, size);
-}
-
-/* Objects of the same class around, so that its slab stays. */
-static char *take_in_slab(size_t size)
-{
-    char *p = NULL;
-
-    for (int i = 0; i < 40; i++)
-        p = i == 20 ? (char *)take(size) : (take(size), p);
-    return p;
-}
 
 /* ---- double free ---- */
 
@@ -316,6 +276,38 @@ static void sized_foreign(void)
     family.free_sized(wrong(buffer), 256);
 }
 
+static void sized_twice(void)
+{
+    void *p = take_in_slab(64);
+
+    family.free_sized(p, 64);
+    family.free_sized(wrong(p), 64);
+}
+
+static void sized_twice_large(void)
+{
+    void *p = take(1 << 20);
+
+    family.free_sized(p, 1 << 20);
+    family.free_sized(wrong(p), 1 << 20);
+}
+
+/* The size is right, the pointer is not: seen as free sees it. */
+static void sized_interior(void)
+{
+    family.free_sized(wrong(take_in_slab(100) + 16), 100);
+    malloc_trim(0);
+}
+
+static void aligned_sized_interior(void)
+{
+    char *p = aligned_alloc(64, 192);
+
+    CHECK(p);
+    family.free_aligned_sized(wrong(p + 64), 64, 192);
+    malloc_trim(0);
+}
+
 /* ---- the same object twice in a row, seen by the free itself ---- */
 
 static struct {
@@ -336,11 +328,7 @@ static void twice_at_once(void)
     free(wrong(p));
 }
 
-static const struct death {
-    const char *name;
-    const char *what;
-    void (*run)(void);
-} deaths[] = {
+static const struct death deaths[] = {
     {"twice_small", DOUBLE_FREE, twice_small},
     {"twice_medium", DOUBLE_FREE, twice_medium},
     {"twice_large", DOUBLE_FREE, twice_large},
@@ -378,96 +366,11 @@ static const struct death {
     {"aligned_sized_wrong_size", WRONG_SIZE, aligned_sized_wrong_size},
     {"aligned_sized_wrong_alignment", WRONG_ALIGNMENT, aligned_sized_wrong_alignment},
     {"sized_foreign", NEVER_ALLOCATED, sized_foreign},
+    {"sized_twice", DOUBLE_FREE, sized_twice},
+    {"sized_twice_large", DOUBLE_FREE, sized_twice_large},
+    {"sized_interior", INTERIOR, sized_interior},
+    {"aligned_sized_interior", INTERIOR, aligned_sized_interior},
 };
-
-/*
- * A crash reporter: it uses the heap of the program that misused it, in every size and
- * in another thread too. Where the report came with a lock held it waits for ever. Here
- * abort() ends the program when it returns.
- */
-static void *use_all_sizes(void *unused)
-{
-    for (size_t size = 16; size < 100000000; size += size / 2) {
-        void *objects[40];
-
-        for (int i = 0; i < 40; i++)
-            objects[i] = malloc(i == 0 || size < 100000 ? size : 16);
-        for (int i = 0; i < 40; i++)
-            free(objects[i]);
-    }
-    return unused;
-}
-
-static void report(int signal)
-{
-    pthread_t thread;
-
-    (void)signal;
-    use_all_sizes(NULL);
-    malloc_trim(0);
-    if (pthread_create(&thread, NULL, use_all_sizes, NULL) == 0)
-        pthread_join(thread, NULL);
-}
-
-static void die_here(const struct death *death, int error_pipe)
-{
-    const struct rlimit no_core = {0, 0};
-
-    setrlimit(RLIMIT_CORE, &no_core);
-    signal(SIGABRT, report);
-    alarm(30);
-    dup2(error_pipe, STDERR_FILENO);
-    death->run();
-    _exit(0); /* not noticed */
-}
-
-/* Bytes that the child wrote until it ended. */
-static size_t read_all(int fd, char *text, size_t room)
-{
-    size_t used = 0;
-    ssize_t got;
-
-    while (used < room - 1 && (got = read(fd, text + used, room - 1 - used)) > 0)
-        used += (size_t)got;
-    text[used] = '\0';
-    return used;
-}
-
-/* Returns 0 when the child died as the table says. */
-static int check_death(const struct death *death)
-{
-    char said[2048], expected[256];
-    int ends[2], status = 0;
-    pid_t child;
-
-    CHECK(pipe(ends) == 0);
-    *culprit = NULL;
-    fflush(stdout);
-    child = fork();
-    if (!child)
-        die_here(death, ends[1]);
-    close(ends[1]);
-    read_all(ends[0], said, sizeof(said));
-    close(ends[0]);
-    CHECK(waitpid(child, &status, 0) == child);
-    snprintf(expected, sizeof(expected), "mymalloc: %s: 0x%lx\n", death->what,
-             (unsigned long)*culprit);
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && *culprit &&
-        !strcmp(said, expected)) {
-        printf("ok %s\n", death->name);
-        return 0;
-    }
-    printf("FAILED %s: status 0x%x, expected SIGABRT and\n    %s  it said\n    %s\n",
-           death->name, (unsigned)status, expected, *said ? said : "(nothing)");
-    return 1;
-}
-
-static void share_culprit(void)
-{
-    culprit =
-        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(culprit != MAP_FAILED && is_mymalloc());
-}
 
 static void all_deaths(void)
 {
@@ -535,6 +438,47 @@ static void twice_in_a_row(void)
     CHECKF(!failed, "%d were not as they should be", failed);
 }
 
+/* An object of a class freed by the size of another. */
+static struct {
+    size_t size, claimed;
+    bool aligned;
+} sized_wrongly;
+
+static void sized_by_another_class(void)
+{
+    void *p = take(sized_wrongly.size);
+
+    if (sized_wrongly.aligned)
+        family.free_aligned_sized(wrong(p), 16, sized_wrongly.claimed);
+    else
+        family.free_sized(wrong(p), sized_wrongly.claimed);
+}
+
+/* Of every class: a byte more than it holds, and less than realloc would leave in place. */
+static void wrong_classes_are_told(void)
+{
+    const struct death death = {"sized_by_another_class", WRONG_SIZE,
+                                sized_by_another_class};
+    int failed = 0;
+
+    share_culprit();
+    for (size_t size = 1; size <= 131072;) {
+        void *p = malloc(size);
+        size_t usable = malloc_usable_size(p);
+
+        free(p);
+        sized_wrongly.size = size;
+        for (int i = 0; i < 4; i++) {
+            sized_wrongly.aligned = i % 2;
+            sized_wrongly.claimed = i < 2 ? usable + 1 : usable / 2 - 1;
+            if (i < 2 || usable >= 64)
+                failed += check_death(&death);
+        }
+        size = usable + 1;
+    }
+    CHECKF(!failed, "%d were not as they should be", failed);
+}
+
 /* A dangling pointer may damage its object, never the allocator's records. */
 static void use_after_free_is_contained(void)
 {
@@ -562,6 +506,7 @@ const struct test tests[] = {
     {"all_deaths", all_deaths},
     {"twice_in_a_row", twice_in_a_row},
     {"interior_is_told", interior_is_told},
+    {"wrong_classes_are_told", wrong_classes_are_told},
     {"use_after_free_is_contained", use_after_free_is_contained},
     {NULL, NULL},
 };

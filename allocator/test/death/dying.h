@@ -1,0 +1,37 @@
+/*
+ * dying.h - misuse ends the program: SIGABRT and exactly one line that names the misuse
+ * and the pointer. Each case runs in a child whose standard error is a pipe.
+ */
+#ifndef TEST_DYING_H
+#define TEST_DYING_H
+
+#include "check.h"
+#include "family.h"
+
+/* What the allocator says. The only place of the tests that spells the messages. */
+#define DOUBLE_FREE     "double free"
+#define NEVER_ALLOCATED "free of a pointer that was never allocated"
+#define INTERIOR        "free of a pointer into the middle of an object"
+#define WRONG_SIZE      "sized free with a wrong size"
+#define WRONG_ALIGNMENT "sized free with a wrong alignment"
+
+struct death {
+    const char *name;
+    const char *what;
+    void (*run)(void);
+};
+
+/* Once, before the first check_death. */
+void share_culprit(void);
+
+/* Returns 0 when a child that ran it died as it should. */
+int check_death(const struct death *death);
+
+/* The pointer about to be misused, unknown to the compiler. */
+void *wrong(const void *p);
+
+/* An object, written to; with objects of the same class around, so that its slab stays. */
+void *take(size_t size);
+char *take_in_slab(size_t size);
+
+#endif
