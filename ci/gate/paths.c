@@ -5,11 +5,19 @@
  * the difference between two runs of different COUNT, so start-up does not enter.
  */
 #include <malloc.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { BATCH = 1000, RANDOM_SIZE_MAX = 1024 };
+
+/* C++'s operators by their names in the ABI. */
+void *_Znwm(size_t size);
+void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
+void _ZdlPv(void *ptr);
+void _ZdlPvm(void *ptr, size_t size);
+void _ZdlPvmSt11align_val_t(void *ptr, size_t size, size_t alignment);
 
 /* The compiler must take the pointer for used. */
 static void *use(void *ptr)
@@ -46,6 +54,26 @@ static void calloc_64(void)
 static void aligned_64(void)
 {
     free(use(aligned_alloc(64, 64)));
+}
+
+static void new_64(void)
+{
+    _ZdlPv(use(_Znwm(64)));
+}
+
+static void new_sized_64(void)
+{
+    _ZdlPvm(use(_Znwm(64)), 64);
+}
+
+static void new_sized_4k(void)
+{
+    _ZdlPvm(use(_Znwm(4096)), 4096);
+}
+
+static void new_aligned_64(void)
+{
+    _ZdlPvmSt11align_val_t(use(_ZnwmSt11align_val_t(192, 64)), 192, 64);
 }
 
 static void realloc_same_class(void)
@@ -89,6 +117,11 @@ static const struct path {
     {"pair_1m", pair_1m, "malloc and free of 1 MiB"},
     {"calloc_64", calloc_64, "calloc and free of 64 B"},
     {"aligned_64", aligned_64, "aligned_alloc and free of 64 B"},
+    {"new_64", new_64, "operator new and delete of 64 B"},
+    {"new_sized_64", new_sized_64, "operator new and sized delete of 64 B"},
+    {"new_sized_4k", new_sized_4k, "operator new and sized delete of 4 KiB"},
+    {"new_aligned_64", new_aligned_64,
+     "operator new of 192 B aligned to 64, and its sized delete"},
     {"realloc_same_class", realloc_same_class, "malloc 60 B, realloc to 64 B, free"},
     {"batch_64", batch_64, "1000 mallocs of 64 B, then 1000 frees"},
     {"replace_mixed", replace_mixed,

@@ -223,28 +223,33 @@ void *mym_realloc(void *ptr, size_t size)
     return fresh;
 }
 
-void *mym_aligned(size_t alignment, size_t size)
+static MYM_SLOW void *aligned_colder(size_t alignment, size_t size)
 {
     unsigned class;
     bool zeroed = false;
     void *object;
 
-    if (alignment <= MYM_ALIGNMENT)
-        return mym_malloc(size);
     if (!is_started() || size > MYM_SIZE_MAX)
         return no_memory();
     class = mym_class_of_aligned(alignment, size);
-    if (class != 0) {
-        object = mym_rseq_pop(class);
-        if (object == NULL)
-            object = take_small(class);
-    } else {
-        object = take_large(size, alignment, true, &zeroed);
-    }
+    object =
+        class != 0 ? take_small(class) : take_large(size, alignment, true, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
-void mym_free_sized(void *ptr, size_t alignment, size_t size)
+MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
+{
+    void *object = NULL;
+    unsigned class;
+
+    if (alignment <= MYM_ALIGNMENT)
+        return mym_malloc_slow(size);
+    if (mym_quick_class_aligned(alignment, size, &class))
+        object = mym_thread_pop(class);
+    return MYM_LIKELY(object != NULL) ? object : aligned_colder(alignment, size);
+}
+
+MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
 {
     size_t usable;
 

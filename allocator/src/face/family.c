@@ -28,13 +28,13 @@ void *mym_face_reallocarray(void *ptr, size_t count, size_t size)
     return mym_realloc(ptr, bytes);
 }
 
-void *mym_face_aligned_alloc(size_t alignment, size_t size)
+void *mym_face_aligned_slow(size_t alignment, size_t size)
 {
     if (!is_power_of_two(alignment)) {
         errno = EINVAL;
         return NULL;
     }
-    return mym_aligned(alignment, size);
+    return mym_aligned_slow(alignment, size);
 }
 
 int mym_face_posix_memalign(void **out, size_t alignment, size_t size)

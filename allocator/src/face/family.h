@@ -11,7 +11,18 @@
 #include <stdio.h>
 
 void *mym_face_reallocarray(void *ptr, size_t count, size_t size);
-void *mym_face_aligned_alloc(size_t alignment, size_t size);
+
+/* The cold half: errno is set where the alignment is no power of two. */
+void *mym_face_aligned_slow(size_t alignment, size_t size);
+
+MYM_INLINE void *mym_face_aligned_alloc(size_t alignment, size_t size)
+{
+    void *object =
+        (alignment & (alignment - 1)) == 0 ? mym_aligned_quick(alignment, size) : NULL;
+
+    return MYM_LIKELY(object != NULL) ? object : mym_face_aligned_slow(alignment, size);
+}
+
 int mym_face_posix_memalign(void **out, size_t alignment, size_t size);
 void *mym_face_memalign(size_t alignment, size_t size);
 void *mym_face_valloc(size_t size);

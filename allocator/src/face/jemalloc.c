@@ -87,7 +87,7 @@ EXPORT void dallocx(void *ptr, int flags)
 
 EXPORT void sdallocx(void *ptr, size_t size, int flags)
 {
-    mym_free_sized(ptr, alignment_of(flags), size);
+    mym_free_aligned_sized(ptr, alignment_of(flags), size);
 }
 
 /* The usable size that mallocx would give; 0: no object can be that large. */

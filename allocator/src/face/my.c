@@ -31,7 +31,7 @@ void *MyReallocArray(void *ptr, size_t count, size_t size)
     return mym_face_reallocarray(ptr, count, size);
 }
 
-void *MyAlignedAlloc(size_t alignment, size_t size)
+MYM_FAST void *MyAlignedAlloc(size_t alignment, size_t size)
 {
     return mym_face_aligned_alloc(alignment, size);
 }
@@ -56,14 +56,14 @@ void *MyPvalloc(size_t size)
     return mym_face_pvalloc(size);
 }
 
-void MyFreeSized(void *ptr, size_t size)
+MYM_FAST void MyFreeSized(void *ptr, size_t size)
 {
-    mym_free_sized(ptr, MYM_ALIGNMENT, size);
+    mym_free_sized(ptr, size);
 }
 
-void MyFreeAlignedSized(void *ptr, size_t alignment, size_t size)
+MYM_FAST void MyFreeAlignedSized(void *ptr, size_t alignment, size_t size)
 {
-    mym_free_sized(ptr, alignment, size);
+    mym_free_aligned_sized(ptr, alignment, size);
 }
 
 size_t MyUsableSize(const void *ptr)

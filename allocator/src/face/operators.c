@@ -24,27 +24,41 @@
 
 #define NEW(name, ...)                      \
     void *name(size_t size, ##__VA_ARGS__); \
-    EXPORT void *name(size_t size, ##__VA_ARGS__)
+    EXPORT MYM_FAST void *name(size_t size, ##__VA_ARGS__)
 #define DELETE(name, ...)                \
     void name(void *ptr, ##__VA_ARGS__); \
-    EXPORT void name(void *ptr, ##__VA_ARGS__)
+    EXPORT MYM_FAST void name(void *ptr, ##__VA_ARGS__)
+
+typedef void (*new_handler)(void);
+
+/*
+ * The cold halves are functions of their own, entered by a jump: so the fast ones keep
+ * nothing across a call and are as short as malloc. A nothrow form has no exception made
+ * where no handler is set: NULL is all that could come of it.
+ */
 
 #ifdef MYM_ARCHIVE
 
-typedef void (*new_handler)(void);
 new_handler _ZSt15get_new_handlerv(void);
 _Noreturn void _ZSt17__throw_bad_allocv(void);
+/*
+ * A handler may throw, which C cannot catch. The C++ library's array forms, which stay, do:
+ * they call operator new[] in a try block, which is ours.
+ */
+void *_ZnamRKSt9nothrow_t(size_t size, const void *nothrow);
+void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment,
+                                         const void *nothrow);
 
 /* Whoever takes the operators takes malloc. */
 __attribute__((used)) static void *(*const with_malloc)(size_t) = malloc;
 
-static MYM_COLD void *new_slow(size_t alignment, size_t size)
+static MYM_SLOW void *new_aligned_slow(size_t size, size_t alignment)
 {
     for (;;) {
-        void *object = mym_aligned(alignment, size);
+        void *object = mym_aligned_slow(alignment, size);
         new_handler handler;
 
-        if (object != NULL)
+        if (MYM_LIKELY(object != NULL))
             return object;
         handler = _ZSt15get_new_handlerv();
         if (handler == NULL)
@@ -53,21 +67,31 @@ static MYM_COLD void *new_slow(size_t alignment, size_t size)
     }
 }
 
-NEW(_Znwm) /* operator new(size_t) */
+static MYM_SLOW void *new_slow(size_t size)
 {
-    void *object = mym_malloc(size);
-
-    return MYM_LIKELY(object != NULL) ? object : new_slow(MYM_ALIGNMENT, size);
+    return new_aligned_slow(size, MYM_ALIGNMENT);
 }
 
-NEW(_ZnwmSt11align_val_t, size_t alignment)
+static MYM_SLOW void *nothrow_slow(size_t size, const void *nothrow)
 {
-    void *object = mym_aligned(alignment, size);
+    void *object = mym_malloc_slow(size);
 
-    return MYM_LIKELY(object != NULL) ? object : new_slow(alignment, size);
+    return MYM_LIKELY(object != NULL) || _ZSt15get_new_handlerv() == NULL
+               ? object
+               : _ZnamRKSt9nothrow_t(size, nothrow);
 }
 
-/* The C++ library's nothrow forms call the operators above in a try block: they stay. */
+static MYM_SLOW void *nothrow_aligned_slow(size_t size, size_t alignment,
+                                           const void *nothrow)
+{
+    void *object = mym_aligned_slow(alignment, size);
+
+    return MYM_LIKELY(object != NULL) || _ZSt15get_new_handlerv() == NULL
+               ? object
+               : _ZnamSt11align_val_tRKSt9nothrow_t(size, alignment, nothrow);
+}
+
+#define COLD(function, ...) function(__VA_ARGS__)
 
 #else
 
@@ -120,59 +144,106 @@ static MYM_COLD void *find(const void *caller, const char *operator, const void 
     return found == own ? NULL : found;
 }
 
-#define CALLER __builtin_return_address(0)
-/* In an operator that has no object: the result of the C++ library's own one. */
+/* False: the C++ library of the caller has no new-handler for certain. */
+static bool may_handle(const void *caller)
+{
+    new_handler (*get)(void) =
+        (new_handler(*)(void))find(caller, "_ZSt15get_new_handlerv", NULL);
+
+    return get == NULL || get() != NULL;
+}
+
+/* In a cold half that has no object: the result of the C++ library's own operator. */
 #define PASS_ON(name, otherwise, ...)                                   \
     do {                                                                \
         __typeof__(&name) form =                                        \
-            (__typeof__(&name))find(CALLER, #name, (const void *)name); \
+            (__typeof__(&name))find(caller, #name, (const void *)name); \
         if (form != NULL)                                               \
             return form(__VA_ARGS__);                                   \
         otherwise;                                                      \
     } while (0)
 #define DIE mym_fatal("operator new is out of memory", NULL)
 
-NEW(_Znwm) /* operator new(size_t) */
+void *_Znwm(size_t);
+static MYM_SLOW void *new_slow(size_t size, const void *caller)
 {
-    void *object = mym_malloc(size);
+    void *object = mym_malloc_slow(size);
 
     if (MYM_LIKELY(object != NULL))
         return object;
     PASS_ON(_Znwm, DIE, size);
 }
 
-NEW(_ZnwmSt11align_val_t, size_t alignment)
+void *_ZnwmSt11align_val_t(size_t, size_t);
+static MYM_SLOW void *new_aligned_slow(size_t size, size_t alignment,
+                                       const void *caller)
 {
-    void *object = mym_aligned(alignment, size);
+    void *object = mym_aligned_slow(alignment, size);
 
     if (MYM_LIKELY(object != NULL))
         return object;
     PASS_ON(_ZnwmSt11align_val_t, DIE, size, alignment);
 }
 
-NEW(_ZnwmRKSt9nothrow_t, const void *nothrow)
+void *_ZnwmRKSt9nothrow_t(size_t, const void *);
+static MYM_SLOW void *nothrow_slow(size_t size, const void *nothrow, const void *caller)
 {
-    void *object = mym_malloc(size);
+    void *object = mym_malloc_slow(size);
 
-    if (MYM_LIKELY(object != NULL))
+    if (MYM_LIKELY(object != NULL) || !may_handle(caller))
         return object;
     PASS_ON(_ZnwmRKSt9nothrow_t, return NULL, size, nothrow);
 }
 
-NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
+void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t, size_t, const void *);
+static MYM_SLOW void *nothrow_aligned_slow(size_t size, size_t alignment,
+                                           const void *nothrow, const void *caller)
 {
-    void *object = mym_aligned(alignment, size);
+    void *object = mym_aligned_slow(alignment, size);
 
-    if (MYM_LIKELY(object != NULL))
+    if (MYM_LIKELY(object != NULL) || !may_handle(caller))
         return object;
     PASS_ON(_ZnwmSt11align_val_tRKSt9nothrow_t, return NULL, size, alignment, nothrow);
 }
+
+#define COLD(function, ...) function(__VA_ARGS__, __builtin_return_address(0))
 
 ALIAS(_ZnwmRKSt9nothrow_t) void *_ZnamRKSt9nothrow_t(size_t, const void *);
 ALIAS(_ZnwmSt11align_val_tRKSt9nothrow_t)
 void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t, size_t, const void *);
 
 #endif
+
+NEW(_Znwm) /* operator new(size_t) */
+{
+    void *object = mym_malloc_quick(size);
+
+    return MYM_LIKELY(object != NULL) ? object : COLD(new_slow, size);
+}
+
+NEW(_ZnwmSt11align_val_t, size_t alignment)
+{
+    void *object = mym_aligned_quick(alignment, size);
+
+    return MYM_LIKELY(object != NULL) ? object
+                                      : COLD(new_aligned_slow, size, alignment);
+}
+
+NEW(_ZnwmRKSt9nothrow_t, const void *nothrow)
+{
+    void *object = mym_malloc_quick(size);
+
+    return MYM_LIKELY(object != NULL) ? object : COLD(nothrow_slow, size, nothrow);
+}
+
+NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
+{
+    void *object = mym_aligned_quick(alignment, size);
+
+    return MYM_LIKELY(object != NULL)
+               ? object
+               : COLD(nothrow_aligned_slow, size, alignment, nothrow);
+}
 
 DELETE(_ZdlPv) /* operator delete(void *) */
 {
@@ -181,7 +252,7 @@ DELETE(_ZdlPv) /* operator delete(void *) */
 
 DELETE(_ZdlPvm, size_t size)
 {
-    mym_free_sized(ptr, MYM_ALIGNMENT, size);
+    mym_free_sized(ptr, size);
 }
 
 DELETE(_ZdlPvSt11align_val_t, size_t alignment)
@@ -192,7 +263,7 @@ DELETE(_ZdlPvSt11align_val_t, size_t alignment)
 
 DELETE(_ZdlPvmSt11align_val_t, size_t size, size_t alignment)
 {
-    mym_free_sized(ptr, alignment, size);
+    mym_free_aligned_sized(ptr, alignment, size);
 }
 
 DELETE(_ZdlPvRKSt9nothrow_t, const void *nothrow)

@@ -35,7 +35,7 @@ EXPORT void *reallocarray(void *ptr, size_t count, size_t size)
     return mym_face_reallocarray(ptr, count, size);
 }
 
-EXPORT void *aligned_alloc(size_t alignment, size_t size)
+EXPORT MYM_FAST void *aligned_alloc(size_t alignment, size_t size)
 {
     return mym_face_aligned_alloc(alignment, size);
 }
@@ -66,15 +66,15 @@ EXPORT size_t malloc_usable_size(void *ptr)
 }
 
 void free_sized(void *ptr, size_t size);
-EXPORT void free_sized(void *ptr, size_t size)
+EXPORT MYM_FAST void free_sized(void *ptr, size_t size)
 {
-    mym_free_sized(ptr, MYM_ALIGNMENT, size);
+    mym_free_sized(ptr, size);
 }
 
 void free_aligned_sized(void *ptr, size_t alignment, size_t size);
-EXPORT void free_aligned_sized(void *ptr, size_t alignment, size_t size)
+EXPORT MYM_FAST void free_aligned_sized(void *ptr, size_t alignment, size_t size)
 {
-    mym_free_sized(ptr, alignment, size);
+    mym_free_aligned_sized(ptr, alignment, size);
 }
 
 size_t malloc_good_size(size_t size);

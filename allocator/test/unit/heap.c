@@ -80,6 +80,31 @@ static void aligned_classes_are_aligned(void)
         }
 }
 
+/* What the fast paths find is what the tables say, up to the last size that has a class. */
+static void quick_classes_are_classes(void)
+{
+    unsigned c;
+
+    for (size_t size = 0; size <= MYM_CLASS_MAX; size++)
+        CHECKF(mym_quick_class(size, &c) && c == mym_class_of(size), "size %zu", size);
+    CHECK(!mym_quick_class(MYM_CLASS_MAX + 1, &c) && !mym_quick_class(SIZE_MAX, &c));
+    for (size_t alignment = 1; alignment != 0; alignment *= 2) {
+        CHECK(!mym_quick_class_aligned(alignment, 0, &c));
+        CHECK(!mym_quick_class_aligned(alignment, SIZE_MAX, &c));
+        for (size_t size = 1; size <= MYM_CLASS_MAX + 200;
+             size += size < 1100 || size + 300 > MYM_CLASS_MAX ? 1 : 7) {
+            unsigned right = mym_class_of_aligned(
+                alignment < MYM_ALIGNMENT ? MYM_ALIGNMENT : alignment, size);
+
+            c = 0;
+            CHECKF(mym_quick_class_aligned(alignment, size, &c) == (right != 0) &&
+                       c == right,
+                   "alignment %zu, size %zu: class %u, not %u", alignment, size, c,
+                   right);
+        }
+    }
+}
+
 /* ---- page heap ---- */
 
 enum { SPANS = 200 };
@@ -448,6 +473,7 @@ const struct test tests[] = {
     {"headers_cost_little", headers_cost_little},
     {"division_is_exact", division_is_exact},
     {"aligned_classes_are_aligned", aligned_classes_are_aligned},
+    {"quick_classes_are_classes", quick_classes_are_classes},
     {"spans_come_and_go", spans_come_and_go},
     {"regretted_purges_end", regretted_purges_end},
     {"growth_is_told", growth_is_told},

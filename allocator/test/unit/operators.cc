@@ -25,16 +25,17 @@ const char *origin(const char *symbol)
     return address && dladdr(address, &info) ? info.dli_fname : "none";
 }
 
-/*
- * All but the nothrow forms of new must be ours when mymalloc is expected. Those are
- * libstdc++'s: it implements them by calling the plain ones, as the standard says.
- */
+/* All must be ours when mymalloc is expected. */
 void all_are_overridden()
 {
     const char *symbols[] = {"_Znwm",
                              "_Znam",
                              "_ZnwmSt11align_val_t",
                              "_ZnamSt11align_val_t",
+                             "_ZnwmRKSt9nothrow_t",
+                             "_ZnamRKSt9nothrow_t",
+                             "_ZnwmSt11align_val_tRKSt9nothrow_t",
+                             "_ZnamSt11align_val_tRKSt9nothrow_t",
                              "_ZdlPv",
                              "_ZdaPv",
                              "_ZdlPvm",
@@ -193,6 +194,26 @@ void failure()
     std::set_new_handler(nullptr);
 }
 
+int catches;
+
+/* Without a handler that could give memory there is nothing to throw for. */
+void nothrow_throws_nothing()
+{
+    const size_t much = opaque(SIZE_MAX / 2 - 100);
+    const char *expect = getenv("TEST_EXPECT");
+
+    std::set_new_handler(nullptr);
+    catches = 0;
+    CHECK(throws_bad_alloc([=] { return ::operator new(much); }));
+    CHECK(catches == 1); /* they are counted */
+    CHECK(!::operator new(much, std::nothrow));
+    CHECK(!::operator new[](much, std::nothrow));
+    CHECK(!::operator new(much, aligned64, std::nothrow));
+    CHECK(!::operator new[](much, aligned64, std::nothrow));
+    if (expect && strcmp(expect, "mymalloc") == 0)
+        CHECKF(catches == 1, "%d exceptions", catches - 1);
+}
+
 /* The containers people use, across threads. */
 void containers()
 {
@@ -214,12 +235,24 @@ void containers()
 
 } // namespace
 
+/* In front of the C++ library's own, which it calls too. */
+extern "C" void *__cxa_begin_catch(void *exception) noexcept
+{
+    using function = void *(*)(void *);
+    static const auto next =
+        reinterpret_cast<function>(dlsym(RTLD_NEXT, "__cxa_begin_catch"));
+
+    catches++;
+    return next(exception);
+}
+
 extern "C" const struct test tests[] = {
     {"all_are_overridden", all_are_overridden},
     {"every_pair", every_pair},
     {"every_aligned_pair", every_aligned_pair},
     {"delete_of_null", delete_of_null},
     {"failure", failure},
+    {"nothrow_throws_nothing", nothrow_throws_nothing},
     {"containers", containers},
     {nullptr, nullptr},
 };

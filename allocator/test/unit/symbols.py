@@ -37,6 +37,8 @@ ALLOWED = {
     "ferror": ("face", "malloc_info"),
     "_ZSt15get_new_handlerv": ("face", "operator new has failed, no lock held"),
     "_ZSt17__throw_bad_allocv": ("face", "operator new has failed, no lock held"),
+    "_ZnamRKSt9nothrow_t": ("face", "operator new has failed, no lock held"),
+    "_ZnamSt11align_val_tRKSt9nothrow_t": ("face", "operator new has failed, no lock held"),
 }
 
 
