@@ -54,9 +54,10 @@ struct mym_unit {
     uint16_t free;   /* slab: free slots */
     uint8_t
         purged; /* slab: 1 + objects in use when its free pages were given back; 0: not */
-    bool huge;   /* first unit of a chunk: the kernel may make it a huge page */
-    bool cached; /* large: free, in a cache */
-    uint8_t spare[5];
+    bool huge;     /* first unit of a chunk: the kernel may make it a huge page */
+    bool cached;   /* large: free, in a cache */
+    bool has_bits; /* its bitmap may be resident: a slab started here */
+    uint8_t spare[4];
 };
 _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
 

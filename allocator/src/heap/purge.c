@@ -47,15 +47,25 @@ void mym_purge_fork_child(void)
     mym_mutex_reset(&purging, MYM_RANK_PURGE);
 }
 
-/* The bitmaps of free units: where these were slabs, 1/128 of their size. */
+/*
+ * The bitmaps of free units, where these were slabs: 1/128 of their size. Of large objects
+ * there are none, and the call would cost as much as that for the object.
+ */
 static void purge_bits(uint32_t from, uint32_t end)
 {
-    uintptr_t page = mym_os_page();
-    uintptr_t low = ((uintptr_t)mym_heap.bits[from] + page - 1) & ~(page - 1);
-    uintptr_t high = (uintptr_t)mym_heap.bits[end] & ~(page - 1);
+    uint32_t each = (uint32_t)(mym_os_page() / sizeof mym_heap.bits[0]); /* a page */
+    uint32_t low = UINT32_MAX, high = 0;
 
-    if (high > low)
-        mym_os_purge((void *)low, high - low); /* NOLINT */
+    for (uint32_t unit = (from + each - 1) / each * each; unit < end / each * each;
+         unit++)
+        if (mym_heap.units[unit].has_bits) {
+            mym_heap.units[unit].has_bits = false;
+            low = low < unit ? low : unit;
+            high = unit;
+        }
+    if (low <= high)
+        mym_os_purge(mym_heap.bits[low / each * each],
+                     (size_t)(high / each - low / each + 1) * mym_os_page());
 }
 
 /*
