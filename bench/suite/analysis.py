@@ -6,6 +6,7 @@ import numpy
 
 from . import FORMAT, HARNESS, measures, stats
 from .cells import Cell
+from .groups import groups, rank, ratio_dict
 from .measures import SPEED, good, log_ratios, values
 from .store import failure_of
 
@@ -24,7 +25,7 @@ def analyse(folder, run, environment):
     columns = [column for column in run["columns"] if not column["control_of"]]
     control = next((column for column in run["columns"] if column["control_of"]), None)
     loaded = {name: folder.samples(name) for name in run["cells"]}
-    cells = [analyse_cell(name, samples, columns, run, rng)
+    cells = [analyse_cell(name, samples, columns, run)
              for name, samples in loaded.items() if samples]
     identify(run["columns"], loaded)
     return {
@@ -38,7 +39,7 @@ def analyse(folder, run, environment):
         "left_out": run.get("left_out", []),
         "intervals": count_intervals(cells),
         "groups": groups(cells, loaded, columns, rng),
-        "control": analyse_control(control, loaded, rng),
+        "control": analyse_control(control, loaded),
         "environment": environment,
     }
 
@@ -56,11 +57,6 @@ def identify(columns, loaded):
                 break
 
 
-def ratio_dict(found):
-    return found and {"median": found.median, "low": found.low, "high": found.high,
-                      "blocks": found.blocks, "verdict": found.verdict}
-
-
 def median_of(entries, key):
     found = [entry[key] for entry in entries if key in entry]
     return statistics.median(found) if found else None
@@ -75,20 +71,20 @@ def count_intervals(cells):
     return {"all": len(found), "given": len(sure), "wide": len(wide), "wider_than": WIDE}
 
 
-def analyse_cell(name, samples, columns, run, rng):
+def analyse_cell(name, samples, columns, run):
     cell = Cell(name)
     entries = [sample["benchmarks"][0] for sample in samples.values() if sample.get("benchmarks")]
     threads = cell.threads or median_of(entries, "workload_threads")
     base = columns[0]["name"]
     mine = list(good(samples, base).values()) or entries
-    rows = [analyse_row(samples, column["name"], base, rng) for column in columns]
+    rows = [analyse_row(samples, column["name"], base) for column in columns]
     able = [row["column"] for row in rows if row["runs"]]
     best = {measure.key: rank(able, lambda a, b, m=measure: log_ratios(samples, a, b, m),
-                              lambda logs: stats.log_ratio(logs, rng), measure.more_is_better)
+                              stats.log_ratio, measure.more_is_better)
             for measure in measures.ALL}
     fastest = next((row for row in rows if best["speed"] and row["column"] == best["speed"]["first"]), None)
     harness = harness_share(samples, fastest) if fastest and not cell.is_own_work else None
-    compare_ours(rows, samples, rng)
+    compare_ours(rows, samples)
     return {
         "name": name, "workload": cell.workload, "threads": threads and int(threads),
         "crowded": bool(threads and threads > run["usable_cpus"]),
@@ -107,11 +103,7 @@ def scale_of(samples):
     return float(said) if said else None
 
 
-def stats_of(logs, rng):
-    return stats.log_ratio(logs, rng) if logs else None
-
-
-def analyse_row(samples, column, base, rng):
+def analyse_row(samples, column, base):
     """A column's figures. runs is 0 where it failed once, or was not run (yet)."""
     failure = failure_of(samples, column)
     entries = [] if failure else list(good(samples, column).values())
@@ -120,7 +112,8 @@ def analyse_row(samples, column, base, rng):
         return row
     row["ratios"] = {}
     for measure in measures.ALL:
-        ratio = stats_of(log_ratios(samples, column, base, measure), rng) if column != base else None
+        logs = log_ratios(samples, column, base, measure) if column != base else None
+        ratio = stats.log_ratio(logs) if logs else None
         row["ratios"][measure.key] = ratio_dict(ratio)
         row[measure.key] = figure(samples, column, base, measure, ratio)
         row["raw_" + measure.key] = middle(samples, column, measure)
@@ -150,42 +143,7 @@ def figure(samples, column, base, measure, ratio):
     return reference * ratio.median if ratio and reference else middle(samples, column, measure)
 
 
-def rank(names, logs_of, estimate, more_is_better):
-    """The best, the next, the lead of one over the other, and who can't be told from the best.
-
-    logs_of(a, b): what estimate() makes a Ratio of a to b of. Ratios to the first of the
-    names decide.
-    """
-    sign = 1 if more_is_better else -1
-    relative = {}
-    for name in names:
-        if logs := logs_of(name, names[0]):
-            relative[name] = sign * centre(logs)
-    if not relative:
-        return None
-    order = sorted(relative, key=relative.get, reverse=True)
-    first, ties, lead = order[0], [], None
-    for other in order[1:]:
-        found = estimate(logs_of(first, other)) if logs_of(first, other) else None
-        if not found:
-            continue
-        # Without an interval nothing is said of either.
-        if found.verdict not in ("above" if more_is_better else "below", "too few rounds"):
-            ties.append(other)
-        if other == order[1]:
-            lead = found
-    return {"first": first, "second": order[1] if len(order) > 1 else None, "lead": ratio_dict(lead),
-            "ties": [name for name in names if name in ties]}
-
-
-def centre(logs):
-    """The median; of several cells (lists of logs) the mean of theirs."""
-    if isinstance(logs[0], list):
-        return numpy.mean([numpy.median(cell) for cell in logs])
-    return numpy.median(logs)
-
-
-def compare_ours(rows, samples, rng, ours="mymalloc"):
+def compare_ours(rows, samples, ours="mymalloc"):
     """Our row against the best of the others (the one with the highest median here)."""
     mine = next((row for row in rows if row["column"] == ours and row["runs"]), None)
     others = [row for row in rows if row["column"] != ours and row["runs"]]
@@ -194,7 +152,7 @@ def compare_ours(rows, samples, rng, ours="mymalloc"):
     best = max(others, key=lambda row: numpy.median(log_ratios(samples, row["column"], ours) or [-9]))
     logs = log_ratios(samples, ours, best["column"])
     if logs:
-        mine["against_best"] = {"column": best["column"]} | ratio_dict(stats.log_ratio(logs, rng))
+        mine["against_best"] = {"column": best["column"]} | ratio_dict(stats.log_ratio(logs))
 
 
 def harness_share(samples, fastest):
@@ -214,52 +172,7 @@ def harness_share(samples, fastest):
             "high": share * max(entry["harness_ns_high"] for entry in null) if sure else None}
 
 
-def is_latency(name):
-    return bool(re.search(r"/latency(/|$)", name))
-
-
-def groups(cells, loaded, columns, rng):
-    """Per workload: geometric means over its cells, the latency ones left out."""
-    found = []
-    for workload in dict.fromkeys(cell["workload"] for cell in cells):
-        mine = [cell for cell in cells if cell["workload"] == workload
-                and not is_latency(cell["name"])]
-        if mine:
-            found.append(analyse_group(workload, mine, loaded, columns, rng))
-    return found
-
-
-def counted(cells, measure, loaded, base):
-    """The cells that a measure's mean is over."""
-    return [cell["name"] for cell in cells
-            if not (measure is SPEED and cell["dominated"]) and values(loaded[cell["name"]], base, measure)]
-
-
-def analyse_group(workload, cells, loaded, columns, rng):
-    base = columns[0]["name"]
-    names = {measure.key: counted(cells, measure, loaded, base) for measure in measures.ALL}
-    rows = []
-    for position, column in enumerate(columns):
-        mine = [cell["rows"][position] for cell in cells]
-        rows.append({"column": column["name"], "failed": sum(1 for row in mine if row["failure"]),
-                     "missing": sum(1 for row in mine if not row["failure"] and not row["runs"])})
-    whole = [row["column"] for row in rows if not row["failed"] and not row["missing"]]
-    best = {}
-    for measure in measures.ALL:
-        def logs_of(a, b, measure=measure):
-            found = [log_ratios(loaded[name], a, b, measure) for name in names[measure.key]]
-            return found if all(found) else None
-        for row in rows:
-            able = base in whole and row["column"] in whole and row["column"] != base
-            logs = logs_of(row["column"], base) if able else None
-            row.setdefault("ratios", {})[measure.key] = ratio_dict(logs and stats.geometric_mean(logs, rng))
-        best[measure.key] = rank(whole, logs_of, lambda logs: stats.geometric_mean(logs, rng),
-                                 measure.more_is_better)
-    return {"workload": workload, "cells": [cell["name"] for cell in cells], "counted": names,
-            "dominated": [cell["name"] for cell in cells if cell["dominated"]], "rows": rows, "best": best}
-
-
-def analyse_control(control, loaded, rng):
+def analyse_control(control, loaded):
     """The A/A control: one library under two names, which must come out equal."""
     if not control:
         return None
@@ -268,7 +181,7 @@ def analyse_control(control, loaded, rng):
     for cell, samples in loaded.items():
         logs = log_ratios(samples, name, twin)
         if len(logs) >= stats.FEWEST:
-            cells.append({"cell": cell} | ratio_dict(stats.log_ratio(logs, rng)))
+            cells.append({"cell": cell} | ratio_dict(stats.log_ratio(logs)))
     equal = sum(1 for cell in cells if cell["verdict"] == stats.NONE_SHOWN)
     return {"column": twin, "cells": cells, "equal": equal,
             "share": equal / len(cells) if cells else None,

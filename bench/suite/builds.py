@@ -1,8 +1,6 @@
 """Two builds of the preload library run in pairs: what a pull request's gate judges."""
 import pathlib
 
-import numpy
-
 from . import allocators, cells, options as opt, session, stats, text, units
 from .measures import ABOVE, PEAK, log_ratios
 from .store import failure_of
@@ -11,14 +9,14 @@ WORDS = {"above": "faster", "below": "slower", stats.NONE_SHOWN: "ok"}
 REGRESSIONS = ("SLOWER", "MORE MEMORY", "FAILED")
 
 
-def judge(folder, cell, tolerance, rng):
+def judge(folder, cell, tolerance):
     """(speed, memory, verdict): head relative to base, paired within blocks."""
     samples = folder.samples(cell)
     if failure := failure_of(samples, "head"):
         return None, None, f"FAILED: {failure}"
     if failure := failure_of(samples, "base"):
         return None, None, f"base failed: {failure}"
-    speed, *memories = (stats.log_ratio(logs, rng) for logs in (
+    speed, *memories = (stats.log_ratio(logs) for logs in (
         log_ratios(samples, "head", "base"), log_ratios(samples, "head", "base", ABOVE),
         log_ratios(samples, "head", "base", PEAK)) if logs)
     memory = memories[0] if memories else None
@@ -59,8 +57,7 @@ def compare_builds(options):
 
 def tell(plan, tolerance):
     """The verdict, on standard output and in comparison.md; 1 for a regression."""
-    rng = numpy.random.default_rng(plan.seed)
-    judged = [(cell.name, *judge(plan.folder, cell.name, tolerance, rng)) for cell in plan.cells
+    judged = [(cell.name, *judge(plan.folder, cell.name, tolerance)) for cell in plan.cells
               if {name for _, name in plan.folder.samples(cell.name)} >= {"base", "head"}]
     head = ["cell", "speed head/base", "95 % interval", "memory head/base", "verdict"]
     rows = [[name, units.times(speed and speed.median), units.interval(speed),

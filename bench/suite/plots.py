@@ -13,7 +13,7 @@ import matplotlib.pyplot as pyplot  # noqa: E402  (after the backend is chosen)
 from matplotlib.lines import Line2D  # noqa: E402
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter  # noqa: E402
 
-from . import analysis, units  # noqa: E402
+from . import analysis, groups, units  # noqa: E402
 
 INK, LINE = "#123457", "#c3c7cb"  # stand for the page's text and line colours
 COLOURS = {"glibc": "#8a8f98", "mymalloc": "#e8590c", "mimalloc": "#1c7ed6",
@@ -245,7 +245,7 @@ def families(result, pattern, sizes=False):
     """{family: [(x, cell)]} of cells that differ in one number only, three at least."""
     found = {}
     for cell in result["cells"]:
-        for match in () if analysis.is_latency(cell["name"]) else re.finditer(pattern, cell["name"]):
+        for match in () if groups.is_latency(cell["name"]) else re.finditer(pattern, cell["name"]):
             star = cell["name"][:match.start()] + "/" + ("SIZE" if sizes else match[1] + ":N") \
                 + cell["name"][match.end():]
             x = to_bytes(match[1], match[2]) if sizes else int(match[2])

@@ -10,8 +10,6 @@ import random
 import tempfile
 import time
 
-import numpy
-
 from . import HARNESS, ROOT, Problem, allocators, cells, process, programs, stats, units
 from .store import slug
 
@@ -27,14 +25,14 @@ def speed_of(sample):
     return sample["benchmarks"][0]["ops_per_second"]
 
 
-def settled(blocks, columns, rng):
+def settled(blocks, columns):
     """True when every column's ratio to the reference has a narrow interval."""
     reference = {number: speed for number, speed in blocks.get(columns[0].name, {}).items()}
     for column in columns[1:]:
         mine = blocks.get(column.name, {})
         pairs = [(mine[number], reference[number]) for number in mine if number in reference]
         if pairs:
-            found = stats.ratio(pairs, rng)
+            found = stats.ratio(pairs)
             if found.half_width > NARROW:
                 return False
     return True
@@ -85,14 +83,12 @@ class Runner:
         start = time.monotonic() - self.used
         least = plan.rounds or stats.FEWEST
         self.progress.begin(len(plan.cells) * least, plan.budget and start + plan.budget)
-        rng = numpy.random.default_rng(plan.seed)
         with tempfile.TemporaryDirectory(prefix="mymalloc-bench-") as self.scratch:
             for number in range(plan.rounds or MOST_ROUNDS):
                 shuffled = list(plan.cells)
                 random.Random(f"{plan.seed}/{number}").shuffle(shuffled)
                 for cell in shuffled:
-                    if number >= least and settled(self.speeds.get(cell.name, {}),
-                                                   plan.columns, rng):
+                    if number >= least and settled(self.speeds.get(cell.name, {}), plan.columns):
                         continue
                     if plan.budget and time.monotonic() - start > plan.budget:
                         return f"the budget of {units.clock(plan.budget)} was spent"

@@ -180,14 +180,12 @@ class Library(SuiteCase):
 
 class Adaptive(unittest.TestCase):
     def test_a_cell_settles_when_every_interval_is_narrow(self):
-        import numpy
         columns = [allocators.Column("glibc"), allocators.Column("x")]
-        rng = numpy.random.default_rng(1)
         exact = {"glibc": {n: 1.0 for n in range(6)}, "x": {n: 2.0 for n in range(6)}}
-        self.assertTrue(runner.settled(exact, columns, rng))
-        self.assertFalse(runner.settled({"glibc": exact["glibc"], "x": {0: 2.0}}, columns, rng))
+        self.assertTrue(runner.settled(exact, columns))
+        self.assertFalse(runner.settled({"glibc": exact["glibc"], "x": {0: 2.0}}, columns))
         noisy = {"glibc": exact["glibc"], "x": {n: 1 + n for n in range(6)}}
-        self.assertFalse(runner.settled(noisy, columns, rng))
+        self.assertFalse(runner.settled(noisy, columns))
 
 
 class Names(unittest.TestCase):
