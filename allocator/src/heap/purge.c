@@ -2,8 +2,8 @@
  * purge.c - what goes back to the kernel: pages beyond what may stay, and address space.
  *
  * Dirty free memory beyond what may stay (keep.c) is given back at once, the longest runs
- * first, of these the whole chunks: memory comes back without a helper thread and without
- * a later call, and the price is bounded by what was freed.
+ * first: memory comes back without a helper thread and without a later call, and the price
+ * is bounded by what was freed.
  *
  * madvise and munmap run without mym_pages.lock, on runs that are marked MYM_BUSY and in
  * no index, or on idle mappings in the purger's hands. Whoever has such holds `purging`,
@@ -68,23 +68,31 @@ static void purge_bits(uint32_t from, uint32_t end)
                      (size_t)(high / each - low / each + 1) * mym_os_page());
 }
 
+/* Units whose bitmaps fill a page of 4 KiB: it goes with them. */
+#define STEP ((uint32_t)(MYM_PAGE / sizeof mym_heap.bits[0]))
+
 /*
- * The stretch of a dirty run to give back: whole chunks if it has any, and its topmost
- * units, so that what stays is at low addresses.
+ * The stretch of a dirty run to give back: its topmost units, so that what stays is at low
+ * addresses. Where chunks are huge, or will be, whole ones if it has any.
  */
 static void choose(uint32_t run, uint32_t excess, uint32_t *from, uint32_t *end)
 {
-    uint32_t first = run, last = run + mym_heap.units[run].length;
+    uint32_t length = mym_heap.units[run].length, first = run, last = run + length;
     uint32_t low = (first + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
     uint32_t high = last / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+    uint32_t step = STEP;
 
-    if (low < high) {
+    if (low < high &&
+        (mym_chunk_is_dense((size_t)length * MYM_UNIT) || mym_chunk_is_huge(last - 1) ||
+         mym_chunk_is_huge(length > excess ? last - excess : first))) {
         first = low;
         last = high;
-        excess = (excess + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+        step = MYM_CHUNK_UNITS;
     }
     *end = last;
-    *from = last - first > excess ? last - excess : first;
+    *from = last - first > excess ? (last - excess) / step * step : first;
+    if (*from < first)
+        *from = first;
 }
 
 static void mark_busy(uint32_t from, uint32_t end)
@@ -119,7 +127,7 @@ static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
     return given;
 }
 
-/* Purge at most `excess` units of a run, a little more for a whole chunk; units given. */
+/* Purge at most `excess` units of a run, a little more for a whole step; units given. */
 MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t excess)
 {
     uint32_t length = mym_heap.units[run].length;
