@@ -35,14 +35,14 @@ static void *take_small(unsigned class)
     return object;
 }
 
-/* The clock costs as much as a take: it is looked at every 16 times, about. */
+/* Now and then: the clock costs as much as a take. */
 static bool is_time_to_look(void)
 {
-    static _Atomic unsigned takes;
-    unsigned now = atomic_load_explicit(&takes, memory_order_relaxed) + 1;
+    static _Atomic uint32_t takes;
+    uint32_t now = atomic_load_explicit(&takes, memory_order_relaxed) + 1;
 
     atomic_store_explicit(&takes, now, memory_order_relaxed);
-    return now % 16 == 0;
+    return (now & mym_upkeep_pace()) == 0;
 }
 
 /* The same without a class; `hard`: whatever can be done for it is done. */
