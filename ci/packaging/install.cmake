@@ -1,10 +1,14 @@
 # What `cmake --install` puts where, in three components that become three packages:
 # runtime (shared libraries), dev (headers, static library, CMake and pkg-config files,
-# mymalloc(3)) and tools (mymalloc-run, mymalloc-trace and their manual pages).
+# Rust crate, mymalloc(3)) and tools (mymalloc-run, mymalloc-trace and their manual pages).
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/allocator/include/mymalloc
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev)
+
+# The Rust crate as it is, to be named by its path.
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/allocator/bindings/rust
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/mymalloc COMPONENT dev PATTERN target EXCLUDE)
 
 set_target_properties(mymalloc_preload PROPERTIES EXPORT_NAME preload)
 set_target_properties(mymalloc_preload_static PROPERTIES EXPORT_NAME preload_static)
