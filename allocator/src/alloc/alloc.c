@@ -50,7 +50,7 @@ static void *take_large(size_t size, size_t alignment, bool hard, bool *zeroed)
 {
     void *object;
 
-    if (mym_pages_has_grown() || (mym_pages_regrets() && is_time_to_look()))
+    if (mym_pages_has_grown() || (mym_idle_is_swinging() && is_time_to_look()))
         mym_cache_upkeep();
     object = mym_large_take(size, alignment, zeroed);
     if (MYM_UNLIKELY(object == NULL) && hard && mym_relieve(size))

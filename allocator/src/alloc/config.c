@@ -135,8 +135,8 @@ static const struct variable {
     {"MYMALLOC_ARENAS", read_arenas, "all, llc, cpu or a number of CPUs",
      "CPUs that share an arena; default: all"},
     {"MYMALLOC_KEEP", read_keep, "bytes, with K, M or G",
-     "free memory that may stay resident, and up to three times as much for a few "
-     "seconds in a program that keeps coming back for it; default: 60M"},
+     "free memory that may stay resident; for some seconds also what a program goes up "
+     "and down by, in all three times as much or a quarter of its peak; default: 60M"},
     {"MYMALLOC_LIMIT", read_limit, "bytes above 0, with K, M or G",
      "memory that the heap may use before requests fail; default: no limit"},
     {"MYMALLOC_CGROUP", read_cgroup, "start, watch or off",

@@ -28,13 +28,13 @@ static void add_pool(struct mym_pool *pool, void *context)
     class->overflows += pool->overflows;
     info->small_used += (size_t)(pool->slots - pool->free) * size; /* or cached */
     info->small_free += (size_t)pool->free * size;
-    info->cached += pool->loaded_objects * size;
+    info->depots += pool->loaded_objects * size;
     mym_mutex_unlock(&pool->lock, MYM_RANK_POOL);
 }
 
 void mym_info_read(struct mym_info *info)
 {
-    size_t slabs = 0, spans;
+    size_t slabs = 0;
     struct mym_class_info *class;
 
     memset(info, 0, sizeof *info);
@@ -47,11 +47,12 @@ void mym_info_read(struct mym_info *info)
         class->out = less(class->slots - class->free, class->depot);
         slabs += class->slabs * mym_classes[i].units * MYM_UNIT;
     }
-    info->cached += mym_cache_bytes(&spans);
-    info->large = less(info->pages.mapped, info->pages.free + slabs + spans);
+    info->caches = mym_cache_bytes(&info->spans);
+    info->cached = info->caches + info->depots;
+    info->large = less(info->pages.mapped, info->pages.free + slabs + info->spans);
     info->huge = mym_mapping_total(&info->huges);
     info->small_used = less(info->small_used, info->cached);
-    info->cached += spans;
+    info->cached += info->spans;
     info->meta = mym_meta_bytes();
 }
 
@@ -61,7 +62,8 @@ size_t mym_idle_bytes(size_t *live)
 
     mym_info_read(&info);
     *live = info.large + info.huge + info.small_used;
-    return info.pages.free + info.pages.idle + info.pages.spare + info.cached;
+    return info.pages.free + info.pages.idle + info.pages.held[MYM_HOLDS_SLABS] +
+           info.cached;
 }
 
 static void verify_pool(struct mym_pool *pool, void *bad)
@@ -76,7 +78,7 @@ size_t mym_verify(void)
     if (!mym_start())
         return 0;
     mym_pools_each(verify_pool, &bad);
-    return bad + mym_cache_verify() + mym_pages_verify();
+    return bad + mym_pools_verify_idle() + mym_cache_verify() + mym_pages_verify();
 }
 
 static void trim_pool(struct mym_pool *pool, void *unused)

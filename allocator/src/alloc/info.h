@@ -17,12 +17,13 @@ struct mym_class_info {
 struct mym_info {
     struct mym_pages_info pages;
     struct mym_class_info class[MYM_CLASSES];
-    size_t small_used;  /* bytes handed out in objects of size classes */
-    size_t small_free;  /* bytes of free slots in slabs */
-    size_t cached;      /* bytes in caches and depots, of large spans too */
-    size_t large;       /* bytes in large spans */
-    size_t huge, huges; /* bytes in own mappings, and how many */
-    size_t meta;        /* bytes of the allocator's own records */
+    size_t small_used;            /* bytes handed out in objects of size classes */
+    size_t small_free;            /* bytes of free slots in slabs */
+    size_t caches, spans, depots; /* bytes in caches, of large spans there, in depots */
+    size_t cached;                /* the sum of these */
+    size_t large;                 /* bytes in large spans */
+    size_t huge, huges;           /* bytes in own mappings, and how many */
+    size_t meta;                  /* bytes of the allocator's own records */
 };
 
 /*

@@ -181,7 +181,7 @@ __attribute__((constructor(101))) static void start_front_end(void)
         return;
     mym_config_read(&config);
     mym_arenas_start(config.together);
-    mym_pages_set_keep(config.keep);
+    mym_idle_set_keep(config.keep);
     set_limits(&config);
     set_huge(&config);
     /* Before the front end: the handlers must know every lock that a child could find. */

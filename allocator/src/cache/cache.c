@@ -450,8 +450,25 @@ size_t mym_cache_bytes(size_t *spans)
     return bytes;
 }
 
+/* Units that the open span words of all caches stand for. */
+static uint32_t open_spans(void)
+{
+    uint32_t units = 0;
+
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    for (unsigned id = 0; id < mym_caches.top; id++)
+        if (mym_cache_made(id) != NULL)
+            units += mym_spans_open_in(mym_cache_made(id));
+    for (const struct mym_cache *cache = mym_thread_caches; cache != NULL;
+         cache = cache->next)
+        units += mym_spans_open_in(cache);
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    return units;
+}
+
 size_t mym_cache_verify(void)
 {
+    uint32_t held, open;
     size_t bad = 0;
 
     for (unsigned i = 0; i < MYM_SLOTS; i++)
@@ -464,6 +481,13 @@ size_t mym_cache_verify(void)
            mym_none_magazine.ceiling != MYM_CEILING;
     if (bad > 0)
         mym_warn("cache check", "the closed cache was written to");
+    held = mym_idle_held(MYM_HOLDS_SPANS);
+    open = open_spans();
+    /* Another thread may open and close words meanwhile: then nothing can be told. */
+    if (held == mym_idle_held(MYM_HOLDS_SPANS) && held != open) {
+        mym_warn("cache check", "open span words do not add up");
+        bad++;
+    }
     return bad;
 }
 

@@ -182,7 +182,8 @@ bool mym_span_push(unsigned class, void *span); /* false: no room here */
 void mym_spans_close_here(void);
 /* The same for a cache that the caller has for himself. */
 void mym_spans_close(struct mym_cache *cache);
-size_t mym_spans_in(const struct mym_cache *cache); /* bytes, about */
+size_t mym_spans_in(const struct mym_cache *cache);        /* bytes, about */
+uint32_t mym_spans_open_in(const struct mym_cache *cache); /* units of open words */
 
 /* A slot that may be read by others meanwhile: statistics, and fork, which copies it. */
 MYM_INLINE void **mym_slot_of(const struct mym_cache *cache, size_t index)

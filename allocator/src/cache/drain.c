@@ -1,5 +1,5 @@
 /*
- * drain.c - what caches, depots and spare slabs hold goes back when nobody needs it.
+ * drain.c - what caches, depots and whole slabs hold goes back when nobody needs it.
  *
  * Reached from slow paths, about once a second and whenever the heap has grown, from
  * malloc_trim, and where memory ran short. No lock is held then.
@@ -144,7 +144,7 @@ MYM_SLOW void mym_cache_upkeep(void)
     struct due due = {
         .second =
             now >= was && atomic_compare_exchange_strong(&next, &was, now + UPKEEP_MS),
-        .grew = mym_pages_grew(),
+        .grew = mym_pages_hear_growth(),
     };
 
     adapt_pace(now);
@@ -159,5 +159,5 @@ MYM_SLOW void mym_cache_upkeep(void)
     if (due.second && mym_cache_each_second != NULL)
         mym_cache_each_second();
     if (due.second)
-        mym_pages_age();
+        mym_idle_age();
 }

@@ -11,7 +11,7 @@
  *
  * A word is opened for a size that is freed when it was the last that was asked for in
  * vain. An open word is idle memory, present or to come: it is part of what pools keep
- * (mym_pages_spare), and closed for another size when there is no more of that. So what
+ * (mym_idle_grant), and closed for another size when there is no more of that. So what
  * all caches hold is bounded in bytes, and the fast path counts nothing.
  *
  * Locking: none. A word is changed by a swap on its own CPU, or by whoever has the cache
@@ -92,7 +92,7 @@ static bool close_one(struct mym_cache *own, unsigned class)
         if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT ||
             !swap(own, other, word, MYM_SPAN_CLOSED))
             continue;
-        mym_pages_unspare(mym_span_units(other));
+        mym_idle_return(MYM_HOLDS_SPANS, mym_span_units(other));
         if (is_span(word))
             release(word);
         return true;
@@ -100,12 +100,12 @@ static bool close_one(struct mym_cache *own, unsigned class)
     return false;
 }
 
-static uint32_t open_units(struct mym_cache *own)
+uint32_t mym_spans_open_in(const struct mym_cache *cache)
 {
     uint32_t units = 0;
 
     for (unsigned class = 0; class < MYM_SPAN_CLASSES; class ++) {
-        void *word = read_word(own, class);
+        void *word = mym_slot_of(cache, MYM_SLOTS + class);
 
         if (word != MYM_SPAN_CLOSED && word != MYM_SPAN_SHUT)
             units += mym_span_units(class);
@@ -121,13 +121,14 @@ static MYM_SLOW bool open_with(struct mym_cache *own, unsigned class, void *span
     if (__atomic_load_n(&cache_here(own)->missed, __ATOMIC_RELAXED) != class + 1)
         return false;
     mym_chunk_learn(span, units * MYM_UNIT); /* the page heap will not see it soon */
-    while (open_units(own) + units > CACHE_MOST && close_one(own, class))
+    while (mym_spans_open_in(cache_here(own)) + units > CACHE_MOST &&
+           close_one(own, class))
         ;
-    if (!mym_pages_spare(units, 1))
+    if (!mym_idle_grant(MYM_HOLDS_SPANS, units, 1))
         return false;
     if (swap(own, class, MYM_SPAN_CLOSED, span))
         return true;
-    mym_pages_unspare(units);
+    mym_idle_return(MYM_HOLDS_SPANS, units);
     return false;
 }
 
@@ -171,7 +172,7 @@ void mym_spans_close(struct mym_cache *cache)
         if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT)
             continue;
         mym_slot_set(cache, MYM_SLOTS + class, MYM_SPAN_CLOSED);
-        mym_pages_unspare(mym_span_units(class));
+        mym_idle_return(MYM_HOLDS_SPANS, mym_span_units(class));
         if (is_span(word))
             release(word);
     }

@@ -89,7 +89,7 @@ int mym_face_trim(size_t pad)
 int mym_face_mallopt(int parameter, int value)
 {
     if (parameter == M_TRIM_THRESHOLD) { /* what may stay: MYMALLOC_KEEP */
-        mym_pages_set_keep(value < 0 ? SIZE_MAX / 2 : (size_t)value);
+        mym_idle_set_keep(value < 0 ? SIZE_MAX / 2 : (size_t)value);
         return 1;
     }
     /* Arenas are chosen at start: this can only tell whether the wish is true already. */
@@ -167,13 +167,23 @@ void mym_face_stats(void)
     say("%-34s %12.2f MiB\n", "  large objects", (double)info.large / mib);
     say("%-34s %12.2f MiB in %u runs\n", "  free pages", (double)info.pages.free / mib,
         info.pages.runs);
-    say("%-34s %12.2f MiB\n", "    of these maybe resident",
-        (double)info.pages.dirty / mib);
     say("%-34s %12.2f MiB in %zu mappings\n", "own mappings", (double)info.huge / mib,
         info.huges);
+    say("%-34s %12.2f MiB, %.2f may stay\n", "idle",
+        (double)(info.pages.dirty + info.pages.idle + info.pages.held[MYM_HOLDS_SLABS] +
+                 info.cached + info.meta) /
+            mib,
+        (double)info.pages.allowance / mib);
+    say("%-34s %12.2f MiB\n", "  free pages", (double)info.pages.dirty / mib);
+    say("%-34s %12.2f MiB\n", "  freed own mappings", (double)info.pages.idle / mib);
+    say("%-34s %12.2f MiB\n", "  slabs with few objects or none",
+        (double)info.pages.held[MYM_HOLDS_SLABS] / mib);
+    say("%-34s %12.2f MiB\n", "  depots", (double)info.depots / mib);
+    say("%-34s %12.2f MiB, %.2f of large objects\n", "  caches",
+        (double)(info.caches + info.spans) / mib, (double)info.spans / mib);
+    say("%-34s %12.2f MiB\n", "  records", (double)info.meta / mib);
     say("%-34s %12.2f MiB\n", "given back since start",
         (double)info.pages.purged / mib);
-    say("%-34s %12.2f MiB\n", "records", (double)info.meta / mib);
     say("%8s %8s %10s %10s %10s %10s %10s\n", "size", "slabs", "in use", "depot",
         "free", "misses", "overflows");
     for (unsigned i = 1; i < mym_class_count; i++) {

@@ -104,15 +104,22 @@ MYM_INLINE void *mym_unit_address(uint32_t unit)
     return (void *)(mym_heap.base + ((uintptr_t)unit << MYM_UNIT_SHIFT)); /* NOLINT */
 }
 
-/* ---- page heap (pages.c, purge.c, keep.c) ---- */
+/* ---- page heap (pages.c, purge.c) ---- */
+
+/*
+ * Who holds idle memory beside the page heap: slabs without an object, or with so few that their
+ * free pages could be given back; depots, beyond their share; open span words.
+ */
+enum mym_holder { MYM_HOLDS_SLABS, MYM_HOLDS_DEPOTS, MYM_HOLDS_SPANS, MYM_HOLDERS };
 
 struct mym_pages_info {
-    size_t mapped;    /* bytes of address space in regions */
-    size_t free;      /* bytes in free runs */
-    size_t dirty;     /* of these, bytes that may be resident */
-    size_t idle;      /* bytes of freed own mappings that may be resident */
-    size_t spare;     /* bytes that pools keep in slabs and depots */
-    size_t purged;    /* bytes given back since start */
+    size_t mapped;            /* bytes of address space in regions */
+    size_t free;              /* bytes in free runs */
+    size_t dirty;             /* of these, bytes that may be resident */
+    size_t idle;              /* bytes of freed own mappings that may be resident */
+    size_t held[MYM_HOLDERS]; /* bytes that others hold idle */
+    size_t allowance;         /* bytes of all these that may stay */
+    size_t purged;            /* bytes given back since start */
     size_t huge;      /* bytes in chunks that the kernel was asked to make huge pages */
     uint32_t runs;    /* free runs */
     uint32_t longest; /* units in the longest */
@@ -122,13 +129,10 @@ bool mym_pages_init(void);
 
 /*
  * More is in use or dirty than ever before, by a sixteenth: the moment to look for memory
- * that lies idle. mym_pages_grew answers true once for each such step.
+ * that lies idle. Whoever hears of such a step is the only one.
  */
 bool mym_pages_has_grown(void);
-bool mym_pages_grew(void);
-
-/* More than `keep` may stay for the moment: mym_pages_age is to be called. */
-bool mym_pages_regrets(void);
+bool mym_pages_hear_growth(void);
 
 /*
  * Take a span of `units` whose address is a multiple of `align` units (1: any; a power
@@ -152,20 +156,6 @@ bool mym_pages_resize(uint32_t first, uint32_t units, bool dense);
 /* The span or free run that the unit is part of: a walk, for reports of misuse. */
 uint32_t mym_pages_find(uint32_t unit);
 
-/*
- * What pools keep: slabs without an object, or with so few that their free pages could be
- * given back, and depots; as free runs they would be resident too. Granted while at most
- * one part in `part` of what there is for this is granted to anybody; false: no more. With
- * part 0 always granted. What was granted is to be given back.
- */
-bool mym_pages_spare(uint32_t units, uint32_t part);
-void mym_pages_unspare(uint32_t units);
-bool mym_pages_overspent(void); /* more is granted than there is for this */
-
-/* A pool gave the free pages of so many units back to the kernel, or uses them again. */
-void mym_pages_gave(uint32_t units);
-void mym_pages_took(uint32_t units);
-
 /* Purge until at most `keep` bytes of free memory may be resident; bytes purged. */
 size_t mym_pages_purge(size_t keep);
 
@@ -184,12 +174,6 @@ void mym_purge_end(void);
 void mym_purge_fork(bool prepare);
 void mym_purge_fork_child(void);
 
-/* Once a second, when there is a call at all: what may stay for once returns to `keep`. */
-void mym_pages_age(void);
-
-/* Free bytes that may stay resident; beyond it, giving memory back purges. */
-void mym_pages_set_keep(size_t bytes);
-
 /*
  * At most `most` bytes in use, mappings charged to the heap included, then requests
  * fail; from `near` bytes in use or dirty on, nothing free stays resident.
@@ -200,6 +184,29 @@ struct mym_pages_info mym_pages_info(void);
 size_t mym_pages_verify(void);
 void mym_pages_fork(bool prepare);
 void mym_pages_fork_child(void);
+
+/* ---- idle memory (ledger.c) ---- */
+
+/*
+ * Granted while at most one part in `part` of what there is for this is granted to anybody;
+ * false: no more. With part 0 always granted. What was granted is to be returned.
+ */
+bool mym_idle_grant(enum mym_holder holder, uint32_t units, uint32_t part);
+void mym_idle_return(enum mym_holder holder, uint32_t units);
+bool mym_idle_is_overdrawn(void); /* more is granted than there is for this */
+
+uint32_t mym_idle_held(enum mym_holder holder); /* units */
+
+/* So many units more, or less, are in slabs whose free pages were given back; how many. */
+uint32_t mym_idle_hollow(int32_t units);
+void mym_idle_look(void); /* after such a change */
+
+/* Bytes that may stay whatever the program did before (ledger.h). */
+void mym_idle_set_keep(size_t bytes);
+
+/* More may stay for the moment: mym_idle_age is to be called. */
+bool mym_idle_is_swinging(void);
+void mym_idle_age(void); /* once a second, when there is a call at all */
 
 /* ---- own mappings (mapping.c): objects of MYM_HUGE_MIN bytes and more ---- */
 
@@ -249,7 +256,7 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want);
  * mym_slab_unhide puts the slots back. `pages` has a bit per page.
  */
 uint64_t mym_slab_hide(uint32_t slab);
-size_t mym_slab_purge(uint32_t slab, uint64_t pages);
+void mym_slab_purge(uint32_t slab, uint64_t pages);
 void mym_slab_unhide(uint32_t slab, uint64_t pages);
 
 /*

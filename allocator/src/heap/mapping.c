@@ -161,8 +161,10 @@ static bool charge(uint32_t units)
 
     LOCK_PAGES();
     fits = mym_pages_in_use() + units <= mym_pages.most;
-    if (fits)
+    if (fits) {
         mym_pages.outside += units;
+        mym_idle_watch();
+    }
     UNLOCK_PAGES();
     return fits;
 }
@@ -171,6 +173,7 @@ static void uncharge(uint32_t units)
 {
     LOCK_PAGES();
     mym_pages.outside -= units;
+    mym_idle_watch();
     UNLOCK_PAGES();
 }
 
@@ -194,7 +197,6 @@ static uint32_t best_idle(size_t bytes)
 static void *take_idle(size_t bytes)
 {
     struct mym_idle idle = {NULL, 0, 0};
-    uint32_t units = units_of(bytes);
     void *object;
 
     LOCK_PAGES();
@@ -206,7 +208,6 @@ static void *take_idle(size_t bytes)
             mym_pages.idles[at] = mym_pages.idles[at + 1];
         mym_pages.idle -= idle.dirty;
     }
-    mym_keep_took(units, idle.dirty < units ? idle.dirty : units);
     UNLOCK_PAGES();
     if (idle.addr == NULL || idle.bytes == bytes)
         return idle.addr;
@@ -225,7 +226,7 @@ static void put_idle(struct mapping mapping)
     if (mym_pages.idle_count == MYM_IDLE_MAX) { /* the one that was freed first goes */
         last = mym_pages.idles[0];
         mym_pages.idle -= last.dirty;
-        mym_pages.purged += last.dirty;
+        mym_pages.purged += last.dirty * MYM_UNIT;
         for (uint32_t i = 1; i < MYM_IDLE_MAX; i++)
             mym_pages.idles[i - 1] = mym_pages.idles[i];
         mym_pages.idle_count--;
@@ -234,7 +235,7 @@ static void put_idle(struct mapping mapping)
         (struct mym_idle){(void *)mapping.addr, mapping.bytes, units}; /* NOLINT */
     mym_pages.idle += units;
     mym_pages.outside -= units;
-    mym_keep_gave(units);
+    mym_idle_watch();
     UNLOCK_PAGES();
     if (last.addr != NULL)
         mym_os_unmap(last.addr, last.bytes);

@@ -44,7 +44,7 @@ bool mym_pages_has_grown(void)
     return atomic_load_explicit(&mym_pages.grew, memory_order_relaxed);
 }
 
-bool mym_pages_grew(void)
+bool mym_pages_hear_growth(void)
 {
     return mym_pages_has_grown() && atomic_exchange(&mym_pages.grew, false);
 }
@@ -136,9 +136,9 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, boo
     dirty = cut_all(run, first, length, dense);
     *zeroed = dirty == 0;
     set_span(first, length, kind);
-    mym_keep_took(length, dirty);
     if (kind == MYM_SLAB)
         mym_pages.slabs += length;
+    mym_idle_watch();
     watch_growth();
 out:
     UNLOCK();
@@ -157,8 +157,8 @@ void mym_pages_put(uint32_t first)
         memset(&mym_heap.class[first], 0, length);
     }
     mym_runs_put(first, length, MYM_DIRTY);
-    mym_keep_gave(length);
-    excess = mym_keep_has_excess();
+    mym_idle_watch();
+    excess = mym_idle_has_excess();
     UNLOCK();
     if (excess)
         mym_purge_excess();
@@ -168,13 +168,13 @@ void mym_pages_put(uint32_t first)
 
 static bool grow_locked(uint32_t first, uint32_t old, uint32_t length, bool dense)
 {
-    uint32_t at = first + old, more = length - old, dirty;
+    uint32_t at = first + old, more = length - old;
 
     if (mym_pages_in_use() + more > mym_pages.most || mym_runs_room(at, more) < more)
         return false;
-    dirty = cut_all(at, at, more, dense);
+    cut_all(at, at, more, dense);
     set_span(first, length, MYM_LARGE);
-    mym_keep_took(more, dirty);
+    mym_idle_watch();
     watch_growth();
     return true;
 }
@@ -192,7 +192,7 @@ bool mym_pages_resize(uint32_t first, uint32_t length, bool dense)
     } else {
         set_span(first, length, MYM_LARGE);
         mym_runs_put(first + length, old - length, MYM_DIRTY);
-        mym_keep_gave(old - length);
+        mym_idle_watch();
     }
     UNLOCK();
     if (length < old)
@@ -214,8 +214,10 @@ struct mym_pages_info mym_pages_info(void)
     info.free = (size_t)(clean + dirty + mym_pages.busy) * MYM_UNIT;
     info.dirty = (size_t)dirty * MYM_UNIT;
     info.idle = (size_t)mym_pages.idle * MYM_UNIT;
-    info.spare = (size_t)atomic_load(&mym_pages.spare) * MYM_UNIT;
-    info.purged = (size_t)mym_pages.purged * MYM_UNIT;
+    for (unsigned holder = 0; holder < MYM_HOLDERS; holder++)
+        info.held[holder] = (size_t)mym_idle_held(holder) * MYM_UNIT;
+    info.allowance = (size_t)mym_ledger_allowance(&mym_pages.ledger) * MYM_UNIT;
+    info.purged = mym_pages.purged;
     info.huge = (size_t)mym_chunk_units() * MYM_UNIT;
     for (unsigned kind = MYM_CLEAN; kind <= MYM_DIRTY; kind++)
         for (unsigned bin = 0; bin < MYM_RUN_BINS; bin++)

@@ -1,7 +1,7 @@
 /*
  * purge.c - what goes back to the kernel: pages beyond what may stay, and address space.
  *
- * Dirty free memory beyond what may stay (keep.c) is given back at once, the longest runs
+ * Dirty free memory beyond what may stay (ledger.c) is given back at once, the longest runs
  * first: memory comes back without a helper thread and without a later call, and the price
  * is bounded by what was freed.
  *
@@ -156,8 +156,7 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t ex
     } else {
         given = put_unit_by_unit(from, end);
     }
-    mym_pages.purged += given;
-    mym_pages.gone += given;
+    mym_pages.purged += given * MYM_UNIT;
     return given;
 }
 
@@ -188,8 +187,7 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_idle(uint32_t excess)
         mym_pages.idles[0] = idle;
         mym_pages.idle += idle.dirty;
     }
-    mym_pages.purged += given;
-    mym_pages.gone += given;
+    mym_pages.purged += given * MYM_UNIT;
     return given;
 }
 
@@ -239,12 +237,12 @@ void mym_purge_excess(void)
         uint32_t keep;
 
         LOCK();
-        more = mym_keep_has_excess();
+        more = mym_idle_has_excess();
         UNLOCK();
         if (!more || !mym_mutex_trylock(&purging, MYM_RANK_PURGE))
             return;
         LOCK();
-        keep = mym_keep_now();
+        keep = mym_idle_room();
         /* A little more than needed: each call to the kernel costs as much as a page. */
         more = purge_locked(keep - keep / 64) > 0;
         UNLOCK();
@@ -252,10 +250,10 @@ void mym_purge_excess(void)
     } while (more);
 }
 
-void mym_pages_age(void)
+void mym_idle_age(void)
 {
     LOCK();
-    mym_keep_age();
+    mym_ledger_age(&mym_pages.ledger);
     UNLOCK();
     mym_purge_excess();
 }

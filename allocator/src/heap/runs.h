@@ -5,6 +5,7 @@
 #define MYM_HEAP_RUNS_H
 
 #include "heap/heap.h"
+#include "heap/ledger.h"
 
 #define MYM_RUN_BINS 192u
 #define MYM_IDLE_MAX 8u
@@ -30,24 +31,21 @@ struct mym_idle {
  */
 struct mym_pages {
     struct mym_mutex lock;
-    uint32_t end;    /* first unit after the last region */
-    uint32_t limit;  /* units the window holds */
-    uint32_t mapped; /* units in regions */
-    uint32_t busy;   /* units being purged */
-    uint32_t slabs;  /* units in slabs */
-    uint32_t keep;   /* dirty units that may stay */
-    uint32_t gone;   /* units purged lately and not taken again since */
-    _Atomic uint32_t
-        regret;       /* dirty units that may stay beyond keep: such were taken again */
-    uint64_t falling; /* units put since as many were taken */
-    _Atomic uint32_t spare;      /* units that pools keep: part of `keep` */
-    _Atomic uint32_t spare_most; /* 0 when `keep` is, or a limit is near */
-    uint32_t high;               /* units in use or dirty at which growth is told */
-    _Atomic bool grew;           /* told, and not yet heard */
-    uint64_t outside;            /* units in mappings outside the regions */
-    uint64_t most;               /* units that may be in use before requests fail */
-    uint64_t near;   /* units in use or dirty from which nothing free is kept */
-    uint64_t purged; /* units given back since start */
+    uint32_t end;                       /* first unit after the last region */
+    uint32_t limit;                     /* units the window holds */
+    uint32_t mapped;                    /* units in regions */
+    uint32_t busy;                      /* units being purged */
+    uint32_t slabs;                     /* units in slabs */
+    struct mym_ledger ledger;           /* how much idle memory may stay */
+    _Atomic uint32_t held[MYM_HOLDERS]; /* units of it that pools and caches hold, */
+    _Atomic uint32_t grants;            /* and how many they may be granted */
+    _Atomic uint32_t hollow; /* units of slabs whose free pages were given back */
+    uint32_t high;           /* units in use or dirty at which growth is told */
+    _Atomic bool grew;       /* told, and not yet heard */
+    uint64_t outside;        /* units in mappings outside the regions */
+    uint64_t most;           /* units that may be in use before requests fail */
+    uint64_t near;           /* units in use or dirty from which nothing free is kept */
+    _Atomic uint64_t purged; /* bytes given back since start */
     struct mym_index runs[3];            /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
     struct mym_idle idles[MYM_IDLE_MAX]; /* freed own mappings, the oldest first */
     uint32_t idle_count, idle;
@@ -73,19 +71,16 @@ MYM_INLINE uint32_t mym_pages_dirty(void)
     return mym_runs(MYM_DIRTY)->units + mym_pages.idle;
 }
 
-/* ---- keep.c ---- */
+/* ---- ledger.c: the caller holds mym_pages.lock ---- */
 
-uint32_t mym_keep_now(void); /* dirty units that may stay */
+uint32_t mym_idle_room(void); /* dirty units that may stay */
 
-MYM_INLINE bool mym_keep_has_excess(void)
+MYM_INLINE bool mym_idle_has_excess(void)
 {
-    return mym_pages_dirty() > mym_keep_now();
+    return mym_pages_dirty() > mym_idle_room();
 }
 
-/* A span was taken, so many of its units resident; given back; a second has passed. */
-void mym_keep_took(uint32_t length, uint32_t dirty);
-void mym_keep_gave(uint32_t length);
-void mym_keep_age(void);
+void mym_idle_watch(void); /* more, or less, is in use than before */
 
 /* ---- purge.c ---- */
 

@@ -161,7 +161,7 @@ uint64_t mym_slab_hide(uint32_t slab)
     return pages;
 }
 
-size_t mym_slab_purge(uint32_t slab, uint64_t pages)
+void mym_slab_purge(uint32_t slab, uint64_t pages)
 {
     char *start = mym_unit_address(slab);
     size_t bytes = 0, bytes_each = mym_os_page();
@@ -179,7 +179,7 @@ size_t mym_slab_purge(uint32_t slab, uint64_t pages)
             bytes += (end - page) * bytes_each;
         page = end;
     }
-    return bytes;
+    mym_pages.purged += bytes;
 }
 
 void mym_slab_unhide(uint32_t slab, uint64_t pages)

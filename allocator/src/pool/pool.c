@@ -132,7 +132,7 @@ static void lengthen(struct mym_pool *pool)
 
 static void narrow(struct mym_pool *pool)
 {
-    mym_pages_unspare(pool->grant);
+    mym_idle_return(MYM_HOLDS_DEPOTS, pool->grant);
     pool->grant = 0;
 }
 
@@ -163,7 +163,7 @@ static void grow_batch(struct mym_pool *pool)
 static uint32_t most_objects(const struct mym_pool *pool)
 {
     const struct mym_class *class = &mym_classes[pool->class];
-    uint32_t slabs = pool->slabs - pool->spare;
+    uint32_t slabs = pool->slabs - pool->whole;
     uint64_t slots = (uint64_t)slabs * class->objects;
 
     if (slabs * class->units > 16 && pool->slots - pool->free < slots / 4)
@@ -191,7 +191,7 @@ static bool find_room(struct mym_pool *pool, unsigned used)
         return true;
     if (pool->grant >= GRANT_LEAST)
         return false;
-    mym_pages_spare(GRANT_LEAST - pool->grant, 0);
+    mym_idle_grant(MYM_HOLDS_DEPOTS, GRANT_LEAST - pool->grant, 0);
     pool->grant = GRANT_LEAST;
     return has_room(pool, used);
 }
@@ -211,9 +211,9 @@ static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
     if (pool->starved != id + 1 || class->objects == 1 ||
         pool->loaded_objects + used > most_objects(pool))
         return false;
-    if (half > units && mym_pages_spare(half, 1))
+    if (half > units && mym_idle_grant(MYM_HOLDS_DEPOTS, half, 1))
         units = half;
-    else if (!mym_pages_spare(units, 1))
+    else if (!mym_idle_grant(MYM_HOLDS_DEPOTS, units, 1))
         return false;
     pool->starved = 0;
     pool->grant += units;

@@ -18,7 +18,7 @@
 enum mym_bin {
     MYM_BIN_THIRDS, /* three bins: less than a third free, two thirds, more */
     MYM_BIN_SPARSE = MYM_BIN_THIRDS + 3,
-    MYM_BIN_SPARE,  /* wholly free, kept for the next magazine */
+    MYM_BIN_WHOLE,  /* wholly free, kept for the next magazine */
     MYM_BIN_PURGED, /* sparse, and its free pages have been given back */
     MYM_SLAB_BINS,
     MYM_NO_BIN = 0xff,
@@ -49,8 +49,8 @@ struct mym_pool {
     uint32_t slabs;
     uint32_t
         leaving; /* a chain of slabs that are the pool's no more, for the page heap */
-    uint32_t spare, sparse;         /* slabs in MYM_BIN_SPARE and MYM_BIN_SPARSE, */
-    uint32_t spare_low, sparse_low; /* and the fewest since the last look */
+    uint32_t whole, sparse;         /* slabs in MYM_BIN_WHOLE and MYM_BIN_SPARSE, */
+    uint32_t whole_low, sparse_low; /* and the fewest since the last look */
     uint64_t slots, free;
     uint64_t misses, overflows; /* magazines that went out and came back */
     uint64_t looked;            /* misses + overflows at the last look */
@@ -96,7 +96,7 @@ void *mym_pool_take(struct mym_pool *pool);
 void mym_pool_put(struct mym_pool *pool, void *object);
 
 /*
- * Give the depot's objects back to their slabs, and spare slabs to the page heap:
+ * Give the depot's objects back to their slabs, and whole slabs to the page heap:
  * those that nobody needed since the last look, or all.
  */
 void mym_pool_trim(struct mym_pool *pool, bool all);
@@ -114,6 +114,7 @@ void mym_pool_look(struct mym_pool *pool, bool age, bool grew);
 bool mym_pool_is_quiet(struct mym_pool *pool);
 
 size_t mym_pool_verify(struct mym_pool *pool);
+size_t mym_pools_verify_idle(void); /* the ledger has what they hold */
 void mym_pools_fork(bool prepare);
 void mym_pools_fork_child(void);
 

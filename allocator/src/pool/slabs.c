@@ -38,7 +38,7 @@ static bool add_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static void drop_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
 static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
                         struct misuse *misuse) MYM_REQUIRES(pool->lock);
-static void drop_spare(struct mym_pool *pool, uint32_t count) MYM_REQUIRES(pool->lock);
+static void drop_whole(struct mym_pool *pool, uint32_t count) MYM_REQUIRES(pool->lock);
 static void purge_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static void purge_sparse(struct mym_pool *pool, uint32_t count)
     MYM_REQUIRES(pool->lock);
@@ -68,7 +68,7 @@ unsigned mym_slabs_bin_of(const struct mym_unit *unit)
     if (unit->free == 0)
         return MYM_NO_BIN;
     if (used == 0)
-        return MYM_BIN_SPARE;
+        return MYM_BIN_WHOLE;
     if (!is_sparse(used, objects)) /* without a division: once per object at worst */
         return MYM_BIN_THIRDS + (unit->free * 3u > objects) +
                (unit->free * 3u > 2 * objects);
@@ -86,7 +86,7 @@ static void unlink_slab(struct mym_pool *pool, uint32_t slab)
         return;
     MYM_ASSERT(unit->bin < MYM_SLAB_BINS);
     MYM_ASSERT(unit->prev != 0 || pool->bins[unit->bin] == slab);
-    MYM_ASSERT(unit->bin != MYM_BIN_SPARE || pool->spare > 0);
+    MYM_ASSERT(unit->bin != MYM_BIN_WHOLE || pool->whole > 0);
     MYM_ASSERT(unit->bin != MYM_BIN_SPARSE || pool->sparse > 0);
     if (unit->next != 0)
         mym_heap.units[unit->next].prev = unit->prev;
@@ -94,10 +94,12 @@ static void unlink_slab(struct mym_pool *pool, uint32_t slab)
         mym_heap.units[unit->prev].next = unit->next;
     else
         pool->bins[unit->bin] = unit->next;
-    if (unit->bin == MYM_BIN_SPARE || unit->bin == MYM_BIN_SPARSE)
-        mym_pages_unspare(unit->length);
-    if (unit->bin == MYM_BIN_SPARE && --pool->spare < pool->spare_low)
-        pool->spare_low = pool->spare;
+    if (unit->bin == MYM_BIN_WHOLE || unit->bin == MYM_BIN_SPARSE)
+        mym_idle_return(MYM_HOLDS_SLABS, unit->length);
+    if (unit->bin == MYM_BIN_PURGED)
+        mym_idle_hollow(-(int32_t)unit->length);
+    if (unit->bin == MYM_BIN_WHOLE && --pool->whole < pool->whole_low)
+        pool->whole_low = pool->whole;
     if (unit->bin == MYM_BIN_SPARSE && --pool->sparse < pool->sparse_low)
         pool->sparse_low = pool->sparse;
 }
@@ -110,10 +112,12 @@ static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
     unit->bin = (uint8_t)bin;
     if (bin == MYM_NO_BIN)
         return;
-    pool->spare += bin == MYM_BIN_SPARE; /* its units have been granted */
+    pool->whole += bin == MYM_BIN_WHOLE; /* its units have been granted */
     pool->sparse += bin == MYM_BIN_SPARSE;
-    if (bin == MYM_BIN_SPARSE)
-        mym_pages_spare(unit->length, 0); /* purge_sparse sees whether it may stay */
+    if (bin == MYM_BIN_SPARSE) /* purge_sparse sees whether it may stay */
+        mym_idle_grant(MYM_HOLDS_SLABS, unit->length, 0);
+    if (bin == MYM_BIN_PURGED)
+        mym_idle_hollow((int32_t)unit->length);
     unit->prev = 0;
     unit->next = pool->bins[bin];
     if (unit->next != 0)
@@ -150,7 +154,7 @@ static bool add_slab(struct mym_pool *pool)
     pool->slabs++;
     pool->slots += mym_classes[pool->class].objects;
     pool->free += mym_classes[pool->class].objects;
-    /* Not spare: the caller takes from it before it drops the lock. */
+    /* Not whole: the caller takes from it before it drops the lock. */
     link_slab(pool, slab, MYM_BIN_THIRDS + 2);
     return true;
 }
@@ -193,6 +197,7 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
 
     while (got < want) {
         uint32_t slab = pick_slab(pool);
+        bool purged;
 
         if (slab == 0) {
             /* What there is will do; one more slab only for an empty hand. */
@@ -200,10 +205,11 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
                 break;
             continue;
         }
-        if (mym_heap.units[slab].purged > 0)
-            mym_pages_took(mym_heap.units[slab].length);
+        purged = mym_heap.units[slab].bin == MYM_BIN_PURGED;
         got += mym_slab_take(slab, out + got, want - got);
         rebin_slab(pool, slab);
+        if (purged)
+            mym_idle_look();
     }
     MYM_ASSERT(got <= want && pool->free >= got);
     pool->free -= got;
@@ -240,7 +246,7 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
         i += put;
         misuse->object = objects[i < count ? i : 0]; /* if it is one */
         if (u->free == mym_classes[pool->class].objects &&
-            !mym_pages_spare(u->length, 2)) {
+            !mym_idle_grant(MYM_HOLDS_SLABS, u->length, 2)) {
             unlink_slab(pool, slab);
             drop_slab(pool, slab);
         } else {
@@ -250,11 +256,11 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
     return left;
 }
 
-/* Up to `count` spare slabs leave the pool. */
-static void drop_spare(struct mym_pool *pool, uint32_t count)
+/* Up to `count` wholly free slabs leave the pool. */
+static void drop_whole(struct mym_pool *pool, uint32_t count)
 {
-    while (count-- > 0 && pool->bins[MYM_BIN_SPARE] != 0) {
-        uint32_t slab = pool->bins[MYM_BIN_SPARE];
+    while (count-- > 0 && pool->bins[MYM_BIN_WHOLE] != 0) {
+        uint32_t slab = pool->bins[MYM_BIN_WHOLE];
 
         unlink_slab(pool, slab);
         drop_slab(pool, slab);
@@ -283,8 +289,8 @@ static void purge_slab(struct mym_pool *pool)
     if (pages == 0)
         return;
     UNLOCK(pool);
-    if (mym_slab_purge(slab, pages) > 0)
-        mym_pages_gave(unit->length);
+    mym_slab_purge(slab, pages);
+    mym_idle_look();
     LOCK(pool);
     unlink_slab(pool, slab);
     unit->bin = MYM_NO_BIN;
@@ -303,12 +309,12 @@ static void purge_slab(struct mym_pool *pool)
  */
 static void purge_sparse(struct mym_pool *pool, uint32_t count)
 {
-    if (pool->sparse == 0 || (count == 0 && !mym_pages_overspent()))
+    if (pool->sparse == 0 || (count == 0 && !mym_idle_is_overdrawn()))
         return;
     UNLOCK(pool);
     mym_purge_begin();
     LOCK(pool);
-    while (pool->sparse > 0 && (mym_pages_overspent() || count-- > 0))
+    while (pool->sparse > 0 && (mym_idle_is_overdrawn() || count-- > 0))
         purge_slab(pool);
     mym_purge_end();
 }
@@ -341,8 +347,8 @@ void mym_slabs_trim(struct mym_pool *pool, bool all)
 {
     LOCK(pool);
     purge_sparse(pool, all ? pool->sparse : pool->sparse_low);
-    drop_spare(pool, all ? pool->spare : pool->spare_low);
-    pool->spare_low = pool->spare;
+    drop_whole(pool, all ? pool->whole : pool->whole_low);
+    pool->whole_low = pool->whole;
     pool->sparse_low = pool->sparse;
     UNLOCK(pool);
     release_slabs(pool);

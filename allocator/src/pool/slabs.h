@@ -17,7 +17,7 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
 void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count);
 
 /*
- * Give back spare slabs and the free pages of sparse ones: as many as nobody needed since
+ * Give back wholly free slabs and the free pages of sparse ones: as many as nobody needed since
  * the last look, or all.
  */
 void mym_slabs_trim(struct mym_pool *pool, bool all);

@@ -34,11 +34,51 @@ static size_t verify_slab(const struct mym_pool *pool, uint32_t slab, unsigned b
     return bad;
 }
 
+/* What a pool holds of idle memory, by the lists of its slabs. */
+struct sums {
+    uint32_t slabs, hollow, depots;
+};
+
+static uint32_t units_in(uint32_t slab)
+{
+    uint32_t units = 0;
+
+    for (; slab != 0; slab = mym_heap.units[slab].next)
+        units += mym_heap.units[slab].length;
+    return units;
+}
+
+static void add_sums(struct mym_pool *pool, void *context)
+{
+    struct sums *sums = context;
+
+    sums->slabs += units_in(pool->bins[MYM_BIN_WHOLE]);
+    sums->slabs += units_in(pool->bins[MYM_BIN_SPARSE]);
+    sums->hollow += units_in(pool->bins[MYM_BIN_PURGED]);
+    sums->depots += pool->grant;
+}
+
+MYM_UNFOLLOWED size_t mym_pools_verify_idle(void)
+{
+    struct sums sums = {0, 0, 0};
+    size_t bad;
+
+    mym_pools_fork(true); /* all at once */
+    mym_pools_each(add_sums, &sums);
+    bad = expect(sums.slabs == mym_idle_held(MYM_HOLDS_SLABS) &&
+                     sums.hollow == mym_idle_hollow(0),
+                 "what slabs hold idle does not add up");
+    bad += expect(sums.depots == mym_idle_held(MYM_HOLDS_DEPOTS),
+                  "what depots were granted does not add up");
+    mym_pools_fork(false);
+    return bad;
+}
+
 size_t mym_pool_verify(struct mym_pool *pool)
 {
     size_t bad = 0;
     uint64_t free = 0, objects = 0;
-    uint32_t loaded = 0, empty = 0, spare = 0, sparse = 0;
+    uint32_t loaded = 0, empty = 0, whole = 0, sparse = 0;
 
     mym_mutex_lock(&pool->lock, MYM_RANK_POOL);
     for (unsigned bin = 0; bin < MYM_SLAB_BINS; bin++)
@@ -46,7 +86,7 @@ size_t mym_pool_verify(struct mym_pool *pool)
              slab = mym_heap.units[slab].next) {
             bad += verify_slab(pool, slab, bin);
             free += mym_heap.units[slab].free;
-            spare += bin == MYM_BIN_SPARE;
+            whole += bin == MYM_BIN_WHOLE;
             sparse += bin == MYM_BIN_SPARSE;
         }
     for (uint32_t slab = pool->leaving; slab != 0; slab = mym_heap.units[slab].next)
@@ -54,8 +94,8 @@ size_t mym_pool_verify(struct mym_pool *pool)
                           mym_heap.units[slab].free == mym_classes[pool->class].objects,
                       "slab with objects leaves its pool");
     bad += expect(free == pool->free, "free slots of a pool do not add up");
-    bad += expect(spare == pool->spare && sparse == pool->sparse,
-                  "spare or sparse slabs of a pool do not add up");
+    bad += expect(whole == pool->whole && sparse == pool->sparse,
+                  "whole or sparse slabs of a pool do not add up");
     bad +=
         expect(pool->slots == (uint64_t)pool->slabs * mym_classes[pool->class].objects,
                "slots of a pool do not add up");

@@ -1,0 +1,194 @@
+/*
+ * ledger.c - idle memory: who holds it, how much may stay, how much may be in use at all.
+ *
+ * One allowance (ledger.h) for the sum of what everybody holds: free runs and idle own
+ * mappings, which the page heap counts itself; pools and caches, which are granted what
+ * they hold; and records. The page heap purges what is beyond it.
+ *
+ * Locking: mym_pages.lock guards all but the atomics. Grants are made under the lock of a
+ * pool, or under none.
+ */
+#include "heap/runs.h"
+
+#include "heap/meta.h"
+
+/* More than any heap has; three times as much is still a number of units. */
+#define KEEP_MOST (UINT32_MAX / 4)
+
+#define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
+#define UNLOCK() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- the rule ---- */
+
+static uint32_t swing_of(const struct mym_ledger *ledger)
+{
+    return atomic_load_explicit(&ledger->swing, memory_order_relaxed);
+}
+
+void mym_ledger_see(struct mym_ledger *ledger, uint32_t use)
+{
+    uint32_t back = least(use, ledger->high);
+
+    if (back > ledger->low && back - ledger->low > ledger->seen) {
+        ledger->seen = back - ledger->low;
+        if (ledger->seen > swing_of(ledger))
+            atomic_store(&ledger->swing, ledger->seen);
+    }
+    if (use >= ledger->high)
+        ledger->high = ledger->low = use;
+    ledger->low = least(use, ledger->low);
+    ledger->use = use;
+}
+
+/* An eighth is forgotten each second: half of it in 5 s. */
+static uint32_t eighth(uint32_t of)
+{
+    return of / 8 + (of % 8 != 0);
+}
+
+void mym_ledger_age(struct mym_ledger *ledger)
+{
+    uint32_t swing = swing_of(ledger) - eighth(swing_of(ledger));
+
+    atomic_store(&ledger->swing, ledger->seen > swing ? ledger->seen : swing);
+    ledger->seen = 0;
+    ledger->high -= eighth(ledger->high - ledger->use);
+    ledger->low += eighth(ledger->use - ledger->low);
+}
+
+uint32_t mym_ledger_allowance(const struct mym_ledger *ledger)
+{
+    uint32_t keep = ledger->keep, most = 2 * keep;
+
+    if (keep == 0)
+        return 0;
+    if (ledger->high / 4 > 3 * keep)
+        most = ledger->high / 4 - keep;
+    return keep + least(least(swing_of(ledger), ledger->high - ledger->use), most);
+}
+
+/* ---- who holds what ---- */
+
+uint32_t mym_idle_held(enum mym_holder holder)
+{
+    return atomic_load_explicit(&mym_pages.held[holder], memory_order_relaxed);
+}
+
+static uint32_t held(void)
+{
+    uint32_t units = 0;
+
+    for (unsigned holder = 0; holder < MYM_HOLDERS; holder++)
+        units += mym_idle_held(holder);
+    return units;
+}
+
+/* Units that hold objects, as far as the ledger is concerned. */
+static uint32_t in_use(void)
+{
+    uint64_t used = mym_pages_in_use();
+    uint64_t idle = (uint64_t)mym_idle_held(MYM_HOLDS_SLABS) +
+                    mym_idle_held(MYM_HOLDS_SPANS) +
+                    atomic_load_explicit(&mym_pages.hollow, memory_order_relaxed);
+
+    used -= used < idle ? used : idle;
+    return used < UINT32_MAX ? (uint32_t)used : UINT32_MAX;
+}
+
+/*
+ * What is left of the allowance for dirty runs and idle mappings: none when the limit of
+ * the container is near. Pools and caches have half of it at most, magazines that were
+ * emptied and free slots in slabs that nobody counts a share: the more slabs the less is left.
+ */
+uint32_t mym_idle_room(void)
+{
+    uint32_t may = mym_ledger_allowance(&mym_pages.ledger), room, half;
+    uint32_t records = (uint32_t)(mym_meta_bytes() >> MYM_UNIT_SHIFT);
+
+    if (mym_pages_in_use() + mym_pages_dirty() >= mym_pages.near)
+        may = 0;
+    half = may / 2;
+    atomic_store_explicit(&mym_pages.grants, half, memory_order_relaxed);
+    room = may - least(records, may / 4);
+    room -= least(mym_pages.slabs / 2, room / 7);
+    return room - least(held(), half); /* arenas per CPU may come to more than half */
+}
+
+void mym_idle_watch(void)
+{
+    mym_ledger_see(&mym_pages.ledger, in_use());
+}
+
+bool mym_idle_is_swinging(void)
+{
+    return swing_of(&mym_pages.ledger) > 0;
+}
+
+void mym_idle_set_keep(size_t bytes)
+{
+    size_t units = bytes >> MYM_UNIT_SHIFT;
+
+    LOCK();
+    mym_pages.ledger.keep = units < KEEP_MOST ? (uint32_t)units : KEEP_MOST;
+    mym_pages.ledger.high = mym_pages.ledger.seen = 0;
+    atomic_store(&mym_pages.ledger.swing, 0);
+    mym_idle_watch();
+    mym_idle_room(); /* and what of it may be granted */
+    UNLOCK();
+    mym_purge_excess();
+}
+
+/* ---- grants ---- */
+
+static bool may_hold(uint32_t units, uint32_t part)
+{
+    return units <=
+           atomic_load_explicit(&mym_pages.grants, memory_order_relaxed) / part;
+}
+
+bool mym_idle_grant(enum mym_holder holder, uint32_t units, uint32_t part)
+{
+    atomic_fetch_add(&mym_pages.held[holder], units);
+    if (part == 0 || may_hold(held(), part))
+        return true;
+    atomic_fetch_sub(&mym_pages.held[holder], units);
+    return false;
+}
+
+bool mym_idle_is_overdrawn(void)
+{
+    return !may_hold(held(), 1);
+}
+
+void mym_idle_return(enum mym_holder holder, uint32_t units)
+{
+    atomic_fetch_sub(&mym_pages.held[holder], units);
+}
+
+uint32_t mym_idle_hollow(int32_t units)
+{
+    return atomic_fetch_add(&mym_pages.hollow, (uint32_t)units) + (uint32_t)units;
+}
+
+void mym_idle_look(void)
+{
+    LOCK();
+    mym_idle_watch();
+    mym_idle_room();
+    UNLOCK();
+}
+
+/* ---- limits ---- */
+
+void mym_pages_set_limit(size_t most, size_t near)
+{
+    LOCK();
+    mym_pages.most = most >> MYM_UNIT_SHIFT;
+    mym_pages.near = near >> MYM_UNIT_SHIFT;
+    UNLOCK();
+}
