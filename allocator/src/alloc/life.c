@@ -51,9 +51,9 @@ MYM_COLD bool mym_start(void)
  * waits for us: so the list comes before our locks. The lock is recursive.
  */
 
-extern void _IO_list_lock(void) __attribute__((weak));
-extern void _IO_list_unlock(void) __attribute__((weak));
-extern void _IO_list_resetlock(void) __attribute__((weak));
+extern void _IO_list_lock(void) MYM_MAYBE;
+extern void _IO_list_unlock(void) MYM_MAYBE;
+extern void _IO_list_resetlock(void) MYM_MAYBE;
 
 MYM_UNFOLLOWED static void before_fork(void)
 {

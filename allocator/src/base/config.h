@@ -40,7 +40,9 @@
 #define MYM_COLD        __attribute__((noinline, cold))
 #define MYM_SLOW        __attribute__((noinline))
 /* On declarations of variables: no detour through the GOT in the fast paths. */
-#define MYM_HIDDEN    __attribute__((visibility("hidden")))
+#define MYM_HIDDEN __attribute__((visibility("hidden")))
+/* On declarations of what a C library may lack: NULL there. */
+#define MYM_MAYBE     __attribute__((weak, visibility("default")))
 #define MYM_CACHELINE 64
 /* On the functions that are the fast path: they are fetched by lines. */
 #define MYM_FAST __attribute__((aligned(MYM_CACHELINE)))

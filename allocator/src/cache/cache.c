@@ -32,8 +32,8 @@
 #define RSEQ_CID_SIZE 28 /* feature size from which mm_cid is live */
 
 /* glibc 2.35 and later; absent elsewhere. */
-extern const ptrdiff_t __rseq_offset __attribute__((weak));
-extern const unsigned int __rseq_size __attribute__((weak));
+extern const ptrdiff_t __rseq_offset MYM_MAYBE;
+extern const unsigned int __rseq_size MYM_MAYBE;
 
 _Static_assert(offsetof(struct mym_cache, slot) == 0, "the sequences index the cache");
 

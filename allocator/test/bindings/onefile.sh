@@ -1,0 +1,70 @@
+#!/bin/bash
+# The allocator in one file (ci/amalgamate), without CMake: compiled as the manual says and
+# with warnings, tests of its own linked with it, and a program whose malloc it becomes.
+#   onefile.sh COMPILER [OPTION...]
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+test=$here/..
+(($# >= 1)) || { sed -n '4s/^# *//p' "$0"; exit 2; }
+cc=("$@")
+command -v "${cc[0]}" >/dev/null || { echo "SKIP: no ${cc[0]}"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fail() {
+    echo "FAILED: $*"
+    exit 1
+}
+
+"$here/../../../ci/amalgamate" "$work"
+cd "$work"
+said=$("${cc[@]}" -O2 -c mymalloc.c 2>&1) || fail "mymalloc.c does not compile: $said"
+[[ -z $said ]] || fail "mymalloc.c does not compile in silence: $said"
+"${cc[@]}" -O2 -Wall -Wextra -Wshadow -Wundef -Werror -DMYMALLOC_OVERRIDE -c -o override.o mymalloc.c
+"${cc[@]}" -O1 -DMYM_DEBUG=1 -Wall -Wextra -Werror -c -o debug.o mymalloc.c
+
+# What others may see of it; tags and statics are its own.
+foreign=$(nm -g --defined-only mymalloc.o | awk '{print $3}' | grep -v '^My' | grep -v '^mym_' || true)
+[[ -z $foreign ]] || fail "mymalloc.o has names that are not its own: $foreign"
+visible=$(readelf -sW mymalloc.o | awk '$5 == "GLOBAL" && $6 == "DEFAULT" && $7 != "UND" {print $8}' | grep -v '^My' || true)
+[[ -z $visible ]] || fail "a library with it would export: $visible"
+
+common=(-O1 -g -std=gnu11 -D_GNU_SOURCE -DTEST_MY -pthread -fno-builtin -I "$test/lib" -I "$test/../include")
+for object in mymalloc.o debug.o; do
+    for program in standard realloc; do
+        "${cc[@]}" "${common[@]}" -o "$program" "$test"/lib/{check,family,main}.c "$test/unit/$program.c" "$object" -ldl
+        "./$program"
+    done
+    "${cc[@]}" "${common[@]}" -o stress "$test"/lib/{check,family}.c "$test"/stress/{stress,actors,object,shadow}.c \
+        "$object" -ldl
+    ./stress --threads 4 --seconds 2 --lifetime 5000 --all
+done
+
+cat >program.c <<'END'
+#include "mymalloc.h"
+#include <pthread.h>
+#include <stdlib.h>
+static void *churn(void *unused)
+{
+    for (int i = 0; i < 20000; i++)
+        free(malloc((size_t)i % 5000));
+    return unused;
+}
+int main(void)
+{
+    pthread_t thread;
+    void *p = malloc(100), *q = aligned_alloc(64, 100);
+    size_t usable = MyUsableSize(p) + MyUsableSize(q); /* aborts for another's object */
+    pthread_create(&thread, NULL, churn, NULL);
+    pthread_join(thread, NULL);
+    p = realloc(p, 100000);
+    usable += MyUsableSize(p);
+    free(p);
+    free(q);
+    return usable > 100000 && MyVerify() == 0 ? 0 : 1;
+}
+END
+for how in '' -static; do
+    # shellcheck disable=SC2086  # no word at all, or one
+    "${cc[@]}" -O2 $how -o program program.c override.o -pthread
+    ./program || fail "malloc of a program ($how)"
+done
