@@ -3,6 +3,7 @@
  */
 #include "alloc/alloc.h"
 
+#include "alloc/reap.h"
 #include "base/check.h"
 #include "os/os.h"
 #include "pool/pool.h"
@@ -161,12 +162,6 @@ size_t mym_good_size(size_t size)
                                  : mym_large_good_size(size);
 }
 
-/* An object may stay where it is while it fills at least half of its place. */
-static bool fits(size_t usable, size_t size)
-{
-    return size <= usable && (size >= usable / 2 || usable <= MYM_ALIGNMENT);
-}
-
 /*
  * What grows once grows again: a quarter more saves most of the copies, and a span can
  * grow where it is. Never so much that the size would no longer fit its place: a sized
@@ -192,6 +187,7 @@ static void *take_growing(size_t usable, size_t size)
 
 void *mym_realloc(void *ptr, size_t size)
 {
+    struct mym_reap *reap;
     size_t usable;
     void *fresh;
 
@@ -203,8 +199,10 @@ void *mym_realloc(void *ptr, size_t size)
     }
     usable = small_bytes(ptr);
     if (usable != 0) {
-        if (fits(usable, size))
+        if (mym_fits(usable, size))
             return ptr;
+    } else if ((reap = mym_reap_of(ptr)) != NULL) {
+        return mym_reap_move(reap, ptr, size);
     } else {
         usable = large_bytes(ptr);
         if (size <= usable && usable - size < MYM_UNIT && size > MYM_SLOT_MAX)
@@ -262,7 +260,7 @@ MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
      * What realloc leaves in place may be down to half the size of its place; an
      * alignment may have chosen a place up to `alignment` bytes larger.
      */
-    if (size > usable || (!fits(usable, size) && usable - size > alignment &&
+    if (size > usable || (!mym_fits(usable, size) && usable - size > alignment &&
                           usable != mym_good_size(size)))
         mym_fatal("sized free with a wrong size", ptr);
     mym_free(ptr);

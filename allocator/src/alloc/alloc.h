@@ -128,6 +128,12 @@ MYM_INLINE void mym_free_aligned_sized(void *ptr, size_t alignment, size_t size)
         mym_free_slow(ptr);
 }
 
+/* An object may stay where it is while it fills at least half of its place. */
+MYM_INLINE bool mym_fits(size_t usable, size_t size)
+{
+    return size <= usable && (size >= usable / 2 || usable <= MYM_ALIGNMENT);
+}
+
 void *mym_calloc(size_t count, size_t size);
 void *mym_realloc(void *ptr, size_t size);
 size_t mym_usable(const void *ptr);

@@ -4,6 +4,7 @@
 #include "alloc/info.h"
 
 #include "alloc/alloc.h"
+#include "alloc/reap.h"
 #include "heap/meta.h"
 
 #include <string.h>
@@ -49,7 +50,9 @@ void mym_info_read(struct mym_info *info)
     }
     info->caches = mym_cache_bytes(&info->spans);
     info->cached = info->caches + info->depots;
-    info->large = less(info->pages.mapped, info->pages.free + slabs + info->spans);
+    info->reaps = mym_reaps_bytes();
+    info->large =
+        less(info->pages.mapped, info->pages.free + slabs + info->spans + info->reaps);
     info->huge = mym_mapping_total(&info->huges);
     info->small_used = less(info->small_used, info->cached);
     info->cached += info->spans;
@@ -61,7 +64,7 @@ size_t mym_idle_bytes(size_t *live)
     struct mym_info info;
 
     mym_info_read(&info);
-    *live = info.large + info.huge + info.small_used;
+    *live = info.large + info.huge + info.reaps + info.small_used;
     return info.pages.free + info.pages.idle + info.pages.held[MYM_HOLDS_SLABS] +
            info.cached;
 }
@@ -78,7 +81,8 @@ size_t mym_verify(void)
     if (!mym_start())
         return 0;
     mym_pools_each(verify_pool, &bad);
-    return bad + mym_pools_verify_idle() + mym_cache_verify() + mym_pages_verify();
+    return bad + mym_pools_verify_idle() + mym_cache_verify() + mym_reaps_verify() +
+           mym_pages_verify();
 }
 
 static void trim_pool(struct mym_pool *pool, void *unused)

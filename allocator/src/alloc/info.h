@@ -22,6 +22,7 @@ struct mym_info {
     size_t caches, spans, depots; /* bytes in caches, of large spans there, in depots */
     size_t cached;                /* the sum of these */
     size_t large;                 /* bytes in large spans */
+    size_t reaps;                 /* bytes that reaps hold */
     size_t huge, huges;           /* bytes in own mappings, and how many */
     size_t meta;                  /* bytes of the allocator's own records */
 };

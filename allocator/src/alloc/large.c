@@ -4,6 +4,7 @@
  */
 #include "alloc/alloc.h"
 
+#include "alloc/reap.h"
 #include "base/check.h"
 #include "os/os.h"
 
@@ -49,6 +50,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
     if (unit == 0)
         return NULL;
     mym_heap.units[unit].class = 0; /* was_freed: this is no slab's any more */
+    mym_heap.units[unit].reap = NULL;
     return mym_unit_address(unit);
 }
 
@@ -65,7 +67,7 @@ static uint32_t span_at(const void *ptr)
 }
 
 /*
- * An object, or one of a slab, started here, and no span covers it now. The record of the
+ * An object, or one of a slab or a reap, started here, and no span covers it now. The record of the
  * first unit of a span tells so until there is another.
  */
 static bool was_freed(const void *ptr)
@@ -77,7 +79,14 @@ static bool was_freed(const void *ptr)
 
     return span->first == first &&
            (mym_is_free(span->kind) || span->kind == MYM_BUSY || span->cached) &&
-           (offset == 0 || (c->size != 0 && mym_slab_index(c, offset) < c->objects));
+           (offset == 0 || span->class == MYM_REAPED ||
+            (c->size != 0 && mym_slab_index(c, offset) < c->objects));
+}
+
+/* Of what was_freed: together with all of its reap. */
+static bool was_reaped(const void *ptr)
+{
+    return mym_heap.units[mym_heap.units[mym_unit_of(ptr)].first].class == MYM_REAPED;
 }
 
 void mym_bad_pointer(const void *ptr)
@@ -89,7 +98,10 @@ void mym_bad_pointer(const void *ptr)
         span = &mym_heap.units[mym_pages_find(mym_unit_of(ptr))];
         inside = span->kind == MYM_LARGE && !span->cached;
         if (!inside && was_freed(ptr))
-            mym_fatal("double free", ptr);
+            mym_fatal(was_reaped(ptr) ? "free of an object of an arena that was "
+                                        "destroyed or reset"
+                                      : "double free",
+                      ptr);
     } else {
         inside = mym_mapping_has(ptr);
     }
@@ -100,11 +112,17 @@ void mym_bad_pointer(const void *ptr)
 
 MYM_SLOW void mym_large_put(void *ptr)
 {
+    struct mym_reap *reap;
     uint32_t unit, units;
 
     if (!mym_in_heap(ptr)) {
         if (mym_mapping_put(ptr) == 0)
             mym_bad_pointer(ptr);
+        return;
+    }
+    reap = mym_reap_of(ptr);
+    if (MYM_UNLIKELY(reap != NULL)) {
+        mym_reap_put(reap, ptr);
         return;
     }
     unit = span_at(ptr);
@@ -120,10 +138,14 @@ MYM_SLOW void mym_large_put(void *ptr)
 
 size_t mym_large_bytes(const void *ptr)
 {
+    struct mym_reap *reap;
     uint32_t unit;
 
     if (!mym_in_heap(ptr))
         return mym_mapping_bytes(ptr);
+    reap = mym_reap_of(ptr);
+    if (reap != NULL)
+        return mym_reap_bytes(reap, ptr);
     unit = span_at(ptr);
     return unit == 0 ? 0 : (size_t)mym_heap.units[unit].length * MYM_UNIT;
 }

@@ -9,6 +9,7 @@
 #include "alloc/alloc.h"
 #include "alloc/config.h"
 #include "alloc/info.h"
+#include "alloc/reap.h"
 
 #include "base/check.h"
 #include "heap/meta.h"
@@ -62,6 +63,7 @@ MYM_UNFOLLOWED static void before_fork(void)
     mym_mutex_lock(&start_lock, MYM_RANK_INIT);
     mym_cache_fork(true);
     mym_purge_fork(true);
+    mym_reaps_fork(true);
     mym_pools_fork(true);
     mym_mapping_fork(true);
     mym_pages_fork(true);
@@ -74,6 +76,7 @@ MYM_UNFOLLOWED static void after_fork_parent(void)
     mym_pages_fork(false);
     mym_mapping_fork(false);
     mym_pools_fork(false);
+    mym_reaps_fork(false);
     mym_purge_fork(false);
     mym_cache_fork(false);
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
@@ -87,6 +90,7 @@ MYM_UNFOLLOWED static void after_fork_child(void)
     mym_pages_fork_child();
     mym_mapping_fork_child();
     mym_pools_fork_child();
+    mym_reaps_fork_child();
     mym_purge_fork_child();
     mym_cache_fork_child();
     mym_mutex_reset(&start_lock, MYM_RANK_INIT);

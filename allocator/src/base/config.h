@@ -24,6 +24,8 @@
 #define MYM_CLASS_MAX 131072u /* largest size that has a size class */
 #define MYM_CLASSES   80u     /* upper bound; class 0 means "no size class" */
 
+#define MYM_WINDOW_MAX 16u /* units of the longest window of a reap, 1 MiB */
+
 #define MYM_SPAN_MAX ((size_t)4 << 20) /* largest object that a cache may hold */
 
 #define MYM_HUGE_MIN \

@@ -110,7 +110,7 @@ struct mallinfo2 mym_face_mallinfo2(void)
     out.hblkhd = info.huge;
     out.smblks = info.cached == 0 ? 0 : 1;
     out.fsmblks = info.cached;
-    out.uordblks = info.large + info.small_used;
+    out.uordblks = info.large + info.reaps + info.small_used;
     out.fordblks = out.arena - (out.uordblks < out.arena ? out.uordblks : out.arena);
     out.keepcost = info.pages.dirty;
     return out;
@@ -165,6 +165,8 @@ void mym_face_stats(void)
     say("%-34s %12.2f MiB\n", "  cached for reuse", (double)info.cached / mib);
     say("%-34s %12.2f MiB\n", "  free slots in slabs", (double)info.small_free / mib);
     say("%-34s %12.2f MiB\n", "  large objects", (double)info.large / mib);
+    say("%-34s %12.2f MiB\n", "  held by arenas (MyArenaCreate)",
+        (double)info.reaps / mib);
     say("%-34s %12.2f MiB in %u runs\n", "  free pages", (double)info.pages.free / mib,
         info.pages.runs);
     say("%-34s %12.2f MiB in %zu mappings\n", "own mappings", (double)info.huge / mib,

@@ -8,11 +8,14 @@
  *   +-------+-------+----------+------+------+ - - - -
  *     unit 0   1 ...
  *
- * Three flat tables, indexed by unit and mapped as the heap grows, describe it; nothing
- * about an object is kept inside or beside the object:
+ * Flat tables, indexed by unit and mapped as the heap grows, describe it; nothing about an
+ * object is kept inside or beside the object:
  *   class[u]   size class of the slab that covers the unit, 0 for all else (1 byte)
  *   units[u]   the span record (32 bytes); that of a span's first unit speaks for it
- *   bits[u]    a slab's free slots (64 words), bit set = slot free
+ *   bits[u]    a slab's free slots (64 words), bit set = slot free; of a window: where its
+ *              objects start, a bit for each 16 bytes
+ *   freed[u]   a window's objects that were freed, as bits[u]; 0 for all else. Mapped when
+ *              the first such object is freed
  */
 #ifndef MYM_HEAP_HEAP_H
 #define MYM_HEAP_HEAP_H
@@ -28,6 +31,7 @@ enum mym_kind {
     MYM_DIRTY,  /* free, may be resident: idle memory */
     MYM_BUSY,   /* being purged: belongs to the purger for the moment */
     MYM_SLAB,   /* objects of one class, belongs to a pool */
+    MYM_WINDOW, /* objects of a reap, one behind the other (window.c) */
     MYM_LARGE,  /* one object */
 };
 
@@ -36,30 +40,49 @@ MYM_INLINE bool mym_is_free(unsigned kind)
     return kind >= MYM_GONE && kind <= MYM_DIRTY;
 }
 
+struct mym_reap; /* alloc/reap.h */
+
+/* Since they were given back: a slab started here, or a window was; with freed objects. */
+enum { MYM_IN_BITS = 1, MYM_IN_FREED = 2 };
+
 /*
- * Span record. next/prev link free runs in their bin and slabs in their pool; 0 ends a
- * list. Kept true are the records of the first and the last unit of spans and free runs
- * (boundary tags), and `first` in every unit of a slab.
+ * Span record. next/prev link free runs in their bin, slabs in their pool and large spans
+ * in their reap; 0 ends a list. Kept true are the records of the first and the last unit
+ * of spans and free runs (boundary tags), and `first` in every unit of a slab or a window.
  *   slab: free == number of set bits in bits[first ..]; no set bit below word `scan`
  */
 struct mym_unit {
-    uint32_t next, prev;
+    uint32_t next;
+    union {
+        uint32_t prev;
+        uint32_t used; /* window: bytes in objects, once it is closed */
+    };
     uint32_t first;  /* first unit of the span */
     uint32_t length; /* units in the span */
-    uint8_t kind;    /* enum mym_kind */
-    uint8_t class;   /* slab: its size class */
-    uint8_t bin;     /* slab: list of its pool, MYM_NO_BIN when full */
-    uint8_t scan;    /* slab: first word of bits that may have a bit set */
-    uint16_t arena;  /* slab: owner, for its whole life as a slab */
-    uint16_t free;   /* slab: free slots */
-    uint8_t
-        purged; /* slab: 1 + objects in use when its free pages were given back; 0: not */
-    bool huge;     /* first unit of a chunk: the kernel may make it a huge page */
-    bool cached;   /* large: free, in a cache */
-    bool has_bits; /* its bitmap may be resident: a slab started here */
-    uint8_t spare[4];
+    union {
+        struct {            /* of a slab: */
+            uint16_t arena; /* owner, for its whole life as a slab */
+            uint16_t free;  /* free slots */
+            uint8_t bin;    /* list of its pool, MYM_NO_BIN when full */
+            uint8_t scan;   /* first word of bits that may have a bit set */
+            uint8_t
+                purged; /* 1 + objects in use when its free pages were given back; 0:
+                               not */
+        };
+        struct mym_reap *reap; /* window, large: whose objects; NULL: malloc's */
+    };
+    uint8_t kind;     /* enum mym_kind */
+    uint8_t class;    /* slab: its size class; free: what it was, or MYM_REAPED */
+    bool huge;        /* first unit of a chunk: the kernel may make it a huge page */
+    bool cached;      /* large: free, in a cache */
+    bool holes;       /* window: has set bits in freed */
+    uint8_t has_bits; /* its bitmaps may be resident: MYM_IN_BITS, MYM_IN_FREED */
+    uint8_t spare[2];
 };
 _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
+
+/* No class: in the record of a free span that held objects of a reap when that ended. */
+#define MYM_REAPED (MYM_CLASSES - 1)
 
 #define MYM_BIT_WORDS 64 /* 64 KiB / 16 bytes / 64 bits */
 
@@ -69,6 +92,7 @@ struct mym_heap {
     uint8_t *class;
     struct mym_unit *units;
     uint64_t (*bits)[MYM_BIT_WORDS];
+    uint64_t (*freed)[MYM_BIT_WORDS];
 };
 
 /*
@@ -152,6 +176,9 @@ void mym_pages_put(uint32_t first);
  * above the limit.
  */
 bool mym_pages_resize(uint32_t first, uint32_t units, bool dense);
+
+/* mym_heap.freed is there for the units up to `end`; false: no memory. */
+bool mym_pages_map_freed(uint32_t end);
 
 /* The span or free run that the unit is part of: a walk, for reports of misuse. */
 uint32_t mym_pages_find(uint32_t unit);

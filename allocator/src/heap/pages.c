@@ -8,7 +8,7 @@
  * 1995). Runs of one kind are always coalesced: two of a kind never touch.
  *
  * Taking and giving touch a constant number of records, whatever a span's length, but for
- * slabs, whose every unit names the first one.
+ * slabs and windows, whose every unit names the first one.
  *
  * Locking: mym_pages.lock guards everything here. Purging is in purge.c, outside it.
  */
@@ -57,7 +57,7 @@ static void set_span(uint32_t first, uint32_t length, enum mym_kind kind)
     struct mym_unit *unit = &mym_heap.units[first];
     struct mym_unit *last = &mym_heap.units[first + length - 1];
 
-    if (kind == MYM_SLAB)
+    if (kind == MYM_SLAB || kind == MYM_WINDOW)
         for (uint32_t i = 0; i < length; i++)
             unit[i].first = first;
     unit->kind = last->kind = (uint8_t)kind;
@@ -200,6 +200,16 @@ bool mym_pages_resize(uint32_t first, uint32_t length, bool dense)
     return done;
 }
 
+bool mym_pages_map_freed(uint32_t end)
+{
+    bool done;
+
+    LOCK();
+    done = mym_region_map_freed(end);
+    UNLOCK();
+    return done;
+}
+
 /* ---- looking ---- */
 
 struct mym_pages_info mym_pages_info(void)
@@ -311,7 +321,7 @@ size_t mym_pages_verify(void)
     bad += expect(mym_chunk_adds_up(), "huge chunks do not add up");
     bad += expect(units[MYM_SLAB] == mym_pages.slabs, "units of slabs do not add up");
     bad += expect(units[MYM_CLEAN] + units[MYM_DIRTY] + units[MYM_BUSY] +
-                          units[MYM_SLAB] + units[MYM_LARGE] ==
+                          units[MYM_SLAB] + units[MYM_WINDOW] + units[MYM_LARGE] ==
                       mym_pages.mapped,
                   "mapped units do not add up");
     UNLOCK();

@@ -48,23 +48,24 @@ void mym_purge_fork_child(void)
 }
 
 /*
- * The bitmaps of free units, where these were slabs: 1/128 of their size. Of large objects
- * there are none, and the call would cost as much as that for the object.
+ * A bitmap of free units, where these were slabs or windows: 1/128 of their size. Of large
+ * objects there are none, and the call would cost as much as that for the object.
  */
-static void purge_bits(uint32_t from, uint32_t end)
+static void purge_bits(uint64_t (*table)[MYM_BIT_WORDS], uint8_t mark, uint32_t from,
+                       uint32_t end)
 {
-    uint32_t each = (uint32_t)(mym_os_page() / sizeof mym_heap.bits[0]); /* a page */
+    uint32_t each = (uint32_t)(mym_os_page() / sizeof *table); /* a page */
     uint32_t low = UINT32_MAX, high = 0;
 
     for (uint32_t unit = (from + each - 1) / each * each; unit < end / each * each;
          unit++)
-        if (mym_heap.units[unit].has_bits) {
-            mym_heap.units[unit].has_bits = false;
+        if (mym_heap.units[unit].has_bits & mark) {
+            mym_heap.units[unit].has_bits &= (uint8_t)~mark;
             low = low < unit ? low : unit;
             high = unit;
         }
     if (low <= high)
-        mym_os_purge(mym_heap.bits[low / each * each],
+        mym_os_purge(table[low / each * each],
                      (size_t)(high / each - low / each + 1) * mym_os_page());
 }
 
@@ -147,7 +148,8 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t ex
     }
     UNLOCK();
     done = mym_os_purge(mym_unit_address(from), (size_t)(end - from) * MYM_UNIT);
-    purge_bits(from, end);
+    purge_bits(mym_heap.bits, MYM_IN_BITS, from, end);
+    purge_bits(mym_heap.freed, MYM_IN_FREED, from, end);
     LOCK();
     if (done) {
         given = end - from;

@@ -34,7 +34,7 @@ struct table {
     uintptr_t start;
     size_t entry, mapped; /* bytes */
 };
-static struct table class_table, unit_table, bit_table;
+static struct table class_table, unit_table, bit_table, freed_table;
 
 static size_t round_up(size_t bytes, size_t to)
 {
@@ -65,6 +65,11 @@ static bool grow_tables(uint32_t end)
 {
     return grow_table(&class_table, end) && grow_table(&unit_table, end) &&
            grow_table(&bit_table, end);
+}
+
+bool mym_region_map_freed(uint32_t end)
+{
+    return grow_table(&freed_table, end);
 }
 
 /* ---- regions ---- */
@@ -179,7 +184,7 @@ bool mym_pages_init(void)
 #endif
     if (at == 0) {
         for (shift = 40; shift >= 30 && at == 0; shift--)
-            at = mym_os_find_window(((size_t)1 << shift) + ((size_t)1 << (shift - 6)));
+            at = mym_os_find_window(((size_t)1 << shift) + ((size_t)1 << (shift - 5)));
         shift++;
     }
     if (at == 0)
@@ -192,9 +197,12 @@ bool mym_pages_init(void)
     at += round_up(units * sizeof(struct mym_unit), chunk) + chunk;
     bit_table = (struct table){at, sizeof(mym_heap.bits[0]), 0};
     at += round_up(units * sizeof(mym_heap.bits[0]), chunk);
-    mym_heap.class = (uint8_t *)class_table.start;               /* NOLINT */
-    mym_heap.units = (struct mym_unit *)unit_table.start;        /* NOLINT */
-    mym_heap.bits = (uint64_t(*)[MYM_BIT_WORDS])bit_table.start; /* NOLINT */
+    freed_table = (struct table){at, sizeof(mym_heap.freed[0]), 0};
+    at += round_up(units * sizeof(mym_heap.freed[0]), chunk);
+    mym_heap.class = (uint8_t *)class_table.start;                  /* NOLINT */
+    mym_heap.units = (struct mym_unit *)unit_table.start;           /* NOLINT */
+    mym_heap.bits = (uint64_t(*)[MYM_BIT_WORDS])bit_table.start;    /* NOLINT */
+    mym_heap.freed = (uint64_t(*)[MYM_BIT_WORDS])freed_table.start; /* NOLINT */
     mym_heap.base = at + chunk;
     mym_pages.limit = (uint32_t)units - MYM_CHUNK_UNITS;
     mym_pages.end = FIRST_UNIT;

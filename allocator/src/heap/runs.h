@@ -127,6 +127,9 @@ bool mym_chunk_adds_up(void);
 
 /* ---- region.c ---- */
 
+/* The table of freed objects reaches to `end`. */
+bool mym_region_map_freed(uint32_t end);
+
 /* Map a further region of at least `length` units; it becomes a clean run. */
 bool mym_region_grow(uint32_t length);
 

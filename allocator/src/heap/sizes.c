@@ -51,7 +51,7 @@ static void add_class(unsigned size)
 {
     struct mym_class *class = &mym_classes[mym_class_count];
 
-    MYM_CHECK(mym_class_count < MYM_CLASSES);
+    MYM_CHECK(mym_class_count < MYM_CLASSES - 1); /* MYM_REAPED is none */
     class->size = size;
     MYM_CHECK(slab_units(size) <= UINT8_MAX);
     class->units = (uint8_t)slab_units(size);

@@ -43,7 +43,7 @@ MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool populate)
     unit->free = c->objects;
     unit->scan = 0;
     unit->purged = 0;
-    unit->has_bits = true;
+    unit->has_bits |= MYM_IN_BITS;
     for (unsigned i = 0; i < words; i++)
         bits[i] = ~(uint64_t)0;
     if (c->objects % 64 != 0)

@@ -38,12 +38,22 @@ MYM_SLOW void mym_mutex_unlock_slow(struct mym_mutex *mutex)
 #ifdef MYM_DEBUG
 /* Bit r set: this thread holds a lock of rank r. */
 static __thread unsigned held __attribute__((tls_model("initial-exec")));
-/* The fork handlers hold all pools at once, in address order. */
-static __thread unsigned pools_held __attribute__((tls_model("initial-exec")));
+/* Of these ranks there are many locks. The fork handlers hold all of them at once. */
+static __thread unsigned pools_held,
+    reaps_held __attribute__((tls_model("initial-exec")));
+
+static unsigned *many(enum mym_rank rank)
+{
+    return rank == MYM_RANK_POOL   ? &pools_held
+           : rank == MYM_RANK_REAP ? &reaps_held
+                                   : NULL;
+}
 
 void mym_rank_enter(enum mym_rank rank)
 {
-    if (rank == MYM_RANK_POOL && pools_held++ > 0)
+    unsigned *count = many(rank);
+
+    if (count != NULL && (*count)++ > 0)
         return;
     MYM_CHECK(held >> rank == 0);
     held |= 1u << rank;
@@ -51,13 +61,18 @@ void mym_rank_enter(enum mym_rank rank)
 
 void mym_rank_tried(enum mym_rank rank)
 {
-    pools_held += rank == MYM_RANK_POOL;
+    unsigned *count = many(rank);
+
+    if (count != NULL)
+        ++*count;
     held |= 1u << rank;
 }
 
 void mym_rank_leave(enum mym_rank rank)
 {
-    if (rank == MYM_RANK_POOL && --pools_held > 0)
+    unsigned *count = many(rank);
+
+    if (count != NULL && --*count > 0)
         return;
     MYM_CHECK(held & 1u << rank);
     held &= ~(1u << rank);

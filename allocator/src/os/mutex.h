@@ -21,6 +21,8 @@ enum mym_rank {
     MYM_RANK_INIT = 1,
     MYM_RANK_FRONT, /* opening and draining of caches */
     MYM_RANK_PURGE, /* pages on their way to the kernel */
+    MYM_RANK_REAPS, /* the list of all reaps */
+    MYM_RANK_REAP,
     MYM_RANK_POOL,
     MYM_RANK_HUGE,  /* registry of own mappings */
     MYM_RANK_PAGES, /* page heap */

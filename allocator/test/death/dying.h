@@ -14,6 +14,10 @@
 #define INTERIOR        "free of a pointer into the middle of an object"
 #define WRONG_SIZE      "sized free with a wrong size"
 #define WRONG_ALIGNMENT "sized free with a wrong alignment"
+#define ARENA_GONE      "free of an object of an arena that was destroyed or reset"
+#define ARENA_ENDED     "use of an arena that was destroyed"
+#define ARENA_OTHER     "an object given to an arena that is not its own"
+#define ARENA_WRITTEN   "an object of an arena was written to after it was freed"
 
 struct death {
     const char *name;

@@ -1,0 +1,525 @@
+/*
+ * reap.c - objects of a reap: taken, resized, freed one by one and all together.
+ *
+ * Nothing here is reached by malloc and free of other objects. Locking: see reap.h. Spans go
+ * back to the page heap with no lock held, for that may call madvise.
+ */
+#include "alloc/reap.h"
+
+#include "alloc/alloc.h"
+#include "base/check.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LOCK(reap)   mym_mutex_lock(&(reap)->lock, MYM_RANK_REAP)
+#define UNLOCK(reap) mym_mutex_unlock(&(reap)->lock, MYM_RANK_REAP)
+
+static const char inside[] = "free of a pointer into the middle of an object";
+static const char never[] = "free of a pointer that was never allocated";
+
+/* What there was no memory for: the reap's limit, or the heap's or the kernel's. */
+enum lack { NOTHING, ROOM, MEMORY };
+
+static void add_hole(struct mym_reap *reap, uintptr_t at) MYM_REQUIRES(reap->lock);
+static void *take_hole(struct mym_reap *reap, unsigned class) MYM_REQUIRES(reap->lock);
+static void close_window(struct mym_reap *reap, struct mym_bump *bump)
+    MYM_REQUIRES(reap->lock);
+static enum lack open_window(struct mym_reap *reap, struct mym_bump *bump)
+    MYM_REQUIRES(reap->lock);
+static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
+                          size_t alignment, size_t bytes) MYM_REQUIRES(reap->lock);
+static void *take_small(struct mym_reap *reap, size_t alignment, unsigned class,
+                        enum lack *lack) MYM_REQUIRES(reap->lock);
+static void *take_large(struct mym_reap *reap, size_t alignment, size_t size,
+                        enum lack *lack) MYM_REQUIRES(reap->lock);
+static const char *put_small(struct mym_reap *reap, void *ptr) MYM_REQUIRES(reap->lock);
+static bool put_large(struct mym_reap *reap, uint32_t unit) MYM_REQUIRES(reap->lock);
+static bool grow_last(struct mym_reap *reap, void *ptr, size_t size)
+    MYM_REQUIRES(reap->lock);
+static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
+    MYM_REQUIRES(reap->lock);
+
+static struct mym_unit *record_of(const void *ptr)
+{
+    return &mym_heap.units[mym_heap.units[mym_unit_of(ptr)].first];
+}
+
+static bool is_owner(const struct mym_reap *reap)
+{
+    return MYM_RACY(reap->owner) == (uintptr_t)__builtin_thread_pointer();
+}
+
+static void check_alive(const struct mym_reap *reap)
+{
+    if (MYM_UNLIKELY(!reap->alive))
+        mym_fatal("use of an arena that was destroyed", reap);
+}
+
+static uint32_t units_for(size_t size)
+{
+    return (uint32_t)((size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
+}
+
+static void hold(struct mym_reap *reap, uint32_t units)
+{
+    reap->held += units;
+    if (reap->held > reap->peak)
+        reap->peak = reap->held;
+}
+
+uintptr_t mym_reap_used(const struct mym_reap *reap, uint32_t window)
+{
+    if (window == reap->own.first)
+        return __atomic_load_n(&reap->own.at, __ATOMIC_ACQUIRE);
+    if (window == reap->shared.first)
+        return reap->shared.at;
+    return (uintptr_t)mym_unit_address(window) + mym_heap.units[window].used;
+}
+
+size_t mym_reap_extent(const struct mym_reap *reap, const void *object)
+{
+    uintptr_t used = mym_reap_used(reap, record_of(object)->first);
+
+    return mym_window_after((uintptr_t)object, used) - (uintptr_t)object;
+}
+
+/* ---- holes: objects that were freed ---- */
+
+/* The longest class that fits. */
+static unsigned class_within(size_t bytes)
+{
+    unsigned class = mym_class_of(bytes);
+
+    return mym_classes[class].size > bytes ? class - 1 : class;
+}
+
+/* Its bits are set. */
+static void add_hole(struct mym_reap *reap, uintptr_t at)
+{
+    void *object = (void *)at; /* NOLINT */
+    size_t bytes = mym_reap_extent(reap, object);
+    unsigned class = class_within(bytes);
+
+    memcpy(object, &reap->free[class], sizeof(void *));
+    reap->free[class] = object;
+    reap->filled[class / 64] |= (uint64_t)1 << class % 64;
+    reap->freed += bytes;
+}
+
+/* The links are in memory that the program could write to: nothing is believed. */
+bool mym_reap_is_hole(const struct mym_reap *reap, const void *object, unsigned class)
+{
+    return (uintptr_t)object % MYM_ALIGNMENT == 0 && mym_reap_of(object) == reap &&
+           record_of(object)->kind == MYM_WINDOW &&
+           (uintptr_t)object < mym_reap_used(reap, record_of(object)->first) &&
+           mym_window_is_start((uintptr_t)object) &&
+           mym_window_is_freed(record_of(object), (uintptr_t)object) &&
+           class_within(mym_reap_extent(reap, object)) == class;
+}
+
+/* The first class from `class` on of which there is a hole, or MYM_CLASSES. */
+static unsigned next_filled(const struct mym_reap *reap, unsigned class)
+{
+    for (; class < MYM_CLASSES; class = (class | 63) + 1) {
+        uint64_t rest = reap->filled[class / 64] >> class % 64;
+
+        if (rest != 0)
+            return class + (unsigned)__builtin_ctzll(rest);
+    }
+    return MYM_CLASSES;
+}
+
+/*
+ * The rest of a longer one becomes a hole of its own. Not by others in the owner's open
+ * window: he may be marking a start in the same word.
+ */
+static void *take_hole(struct mym_reap *reap, unsigned class)
+{
+    size_t bytes = mym_classes[class].size;
+
+    for (; (class = next_filled(reap, class)) < MYM_CLASSES; class ++) {
+        void *object = reap->free[class];
+        size_t has;
+
+        if (MYM_UNLIKELY(!mym_reap_is_hole(reap, object, class))) {
+            UNLOCK(reap);
+            mym_fatal("an object of an arena was written to after it was freed",
+                      object);
+        }
+        has = mym_reap_extent(reap, object);
+        if (has > bytes && !is_owner(reap) &&
+            record_of(object)->first == reap->own.first)
+            continue;
+        memcpy(&reap->free[class], object, sizeof(void *));
+        if (reap->free[class] == NULL)
+            reap->filled[class / 64] &= ~((uint64_t)1 << class % 64);
+        reap->freed -= has;
+        mym_window_clear_freed((uintptr_t)object);
+        if (has > bytes) {
+            mym_window_mark((uintptr_t)object + bytes);
+            mym_window_set_freed(record_of(object), (uintptr_t)object + bytes);
+            add_hole(reap, (uintptr_t)object + bytes);
+        }
+        return object;
+    }
+    return NULL;
+}
+
+/* ---- windows ---- */
+
+/* What is left of it becomes a hole; where there is no memory for that, it is lost. */
+static void close_window(struct mym_reap *reap, struct mym_bump *bump)
+{
+    struct mym_unit *window = &mym_heap.units[bump->first];
+    uintptr_t at = bump->at;
+
+    if (bump->first == 0)
+        return;
+    window->used = (uint32_t)(at - (uintptr_t)mym_unit_address(bump->first));
+    bump->first = 0;
+    if (at == bump->end || !mym_window_set_freed(window, at))
+        return;
+    mym_window_mark(at);
+    window->used = (uint32_t)(window->length * MYM_UNIT);
+    add_hole(reap, at);
+}
+
+/* As long as all there is, so that there are few; shorter where there is no room for it. */
+static enum lack open_window(struct mym_reap *reap, struct mym_bump *bump)
+{
+    enum lack lack = ROOM;
+    uint32_t length = reap->length, first = 0;
+
+    for (; length > 0 && first == 0; length /= 2)
+        if (length <= reap->most - reap->held) {
+            lack = MEMORY;
+            first = mym_window_make(length, reap);
+        }
+    if (first == 0)
+        return lack;
+    close_window(reap, bump);
+    length = mym_heap.units[first].length;
+    mym_heap.units[first].next = reap->windows;
+    reap->windows = first;
+    hold(reap, length);
+    reap->length = mym_reap_length(reap->held);
+    bump->first = first;
+    bump->end = (uintptr_t)mym_unit_address(first) + length * MYM_UNIT;
+    __atomic_store_n(&bump->at, (uintptr_t)mym_unit_address(first), __ATOMIC_RELEASE);
+    return NOTHING;
+}
+
+/* What the alignment skips becomes a hole. */
+static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
+                          size_t alignment, size_t bytes)
+{
+    uintptr_t at = bump->at;
+    uintptr_t object = (at + alignment - 1) & ~(alignment - 1);
+
+    if (bump->first == 0 || object > bump->end || bytes > bump->end - object)
+        return NULL;
+    if (object > at && !mym_window_set_freed(&mym_heap.units[bump->first], at))
+        return NULL;
+    mym_window_mark(at);
+    mym_window_mark(object);
+    __atomic_store_n(&bump->at, object + bytes, __ATOMIC_RELEASE);
+    if (object > at)
+        add_hole(reap, at);
+    return (void *)object; /* NOLINT */
+}
+
+/* ---- taking ---- */
+
+static void *take_small(struct mym_reap *reap, size_t alignment, unsigned class,
+                        enum lack *lack)
+{
+    struct mym_bump *bump = is_owner(reap) ? &reap->own : &reap->shared;
+    size_t bytes = mym_classes[class].size;
+    void *object = bump_aligned(reap, bump, alignment, bytes);
+
+    if (object == NULL && alignment <= MYM_ALIGNMENT)
+        object = take_hole(reap, class);
+    if (object != NULL)
+        return object;
+    *lack = open_window(reap, bump);
+    return *lack == NOTHING ? bump_aligned(reap, bump, alignment, bytes) : NULL;
+}
+
+static void *take_large(struct mym_reap *reap, size_t alignment, size_t size,
+                        enum lack *lack)
+{
+    size_t align = alignment <= MYM_UNIT ? 1 : alignment >> MYM_UNIT_SHIFT;
+    bool zeroed = false;
+    uint32_t units, unit;
+
+    *lack = (size >> MYM_UNIT_SHIFT) + align >= UINT32_MAX / 2 ? MEMORY : NOTHING;
+    if (*lack != NOTHING)
+        return NULL;
+    units = units_for(size == 0 ? 1 : size);
+    *lack = units > reap->most - reap->held ? ROOM : MEMORY;
+    if (*lack == ROOM)
+        return NULL;
+    unit = mym_pages_take(units, (uint32_t)align, MYM_LARGE, mym_chunk_is_dense(size),
+                          &zeroed);
+    if (unit == 0)
+        return NULL;
+    mym_heap.units[unit].class = 0;
+    mym_heap.units[unit].reap = reap;
+    mym_heap.units[unit].prev = 0;
+    mym_heap.units[unit].next = reap->large;
+    if (reap->large != 0)
+        mym_heap.units[reap->large].prev = unit;
+    reap->large = unit;
+    hold(reap, units);
+    return mym_unit_address(unit);
+}
+
+/* Windows start at a unit: what is aligned to one fits into a fresh one. */
+static bool is_small(size_t alignment, size_t size)
+{
+    return size <= MYM_SLOT_MAX && alignment <= MYM_UNIT;
+}
+
+static void *take_once(struct mym_reap *reap, size_t alignment, size_t size,
+                       enum lack *lack)
+{
+    void *object;
+
+    LOCK(reap);
+    object = is_small(alignment, size)
+                 ? take_small(reap, alignment, mym_class_of(size), lack)
+                 : take_large(reap, alignment, size, lack);
+    UNLOCK(reap);
+    return object;
+}
+
+/* hard: whatever can be done for it is done. errno is the caller's to set. */
+static void *take(struct mym_reap *reap, size_t alignment, size_t size, bool hard)
+{
+    enum lack lack = NOTHING;
+    void *object;
+
+    check_alive(reap);
+    if (size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
+        return NULL;
+    if (mym_pages_has_grown())
+        mym_cache_upkeep();
+    object = take_once(reap, alignment, size, &lack);
+    if (MYM_UNLIKELY(object == NULL) && hard && lack == MEMORY && mym_relieve(size))
+        object = take_once(reap, alignment, size, &lack);
+    return object;
+}
+
+static void *or_no_memory(void *object)
+{
+    if (MYM_UNLIKELY(object == NULL))
+        errno = ENOMEM;
+    return object;
+}
+
+MYM_SLOW void *mym_reap_alloc_slow(struct mym_reap *reap, size_t size)
+{
+    void *object = NULL;
+
+    if (size > MYM_SMALL_MAX && size <= MYM_SLOT_MAX)
+        object = mym_reap_bump(reap, mym_classes[mym_class_of(size)].size);
+    return object != NULL ? object
+                          : or_no_memory(take(reap, MYM_ALIGNMENT, size, true));
+}
+
+void *mym_reap_aligned(struct mym_reap *reap, size_t alignment, size_t size)
+{
+    if (alignment <= MYM_ALIGNMENT)
+        return mym_reap_alloc(reap, size);
+    return or_no_memory(take(reap, alignment, size, true));
+}
+
+/* ---- freeing one ---- */
+
+/* What is wrong with a pointer into a window; NULL: it is an object. */
+static const char *wrong_with(const struct mym_reap *reap, const void *ptr)
+{
+    uintptr_t at = (uintptr_t)ptr;
+
+    if (at >= mym_reap_used(reap, record_of(ptr)->first))
+        return never;
+    if (!mym_window_is_start(at))
+        return inside;
+    return mym_window_is_freed(record_of(ptr), at) ? "double free" : NULL;
+}
+
+static const char *put_small(struct mym_reap *reap, void *ptr)
+{
+    const char *wrong = wrong_with(reap, ptr);
+
+    /* No memory for the bit: it stays where it is until all go. */
+    if (wrong == NULL && mym_window_set_freed(record_of(ptr), (uintptr_t)ptr))
+        add_hole(reap, (uintptr_t)ptr);
+    return wrong;
+}
+
+static bool put_large(struct mym_reap *reap, uint32_t unit)
+{
+    struct mym_unit *span = &mym_heap.units[unit];
+
+    if (span->reap != reap) /* somebody else freed it meanwhile */
+        return false;
+    if (span->next != 0)
+        mym_heap.units[span->next].prev = span->prev;
+    if (span->prev != 0)
+        mym_heap.units[span->prev].next = span->next;
+    else
+        reap->large = span->next;
+    reap->held -= span->length;
+    span->reap = NULL;
+    return true;
+}
+
+void mym_reap_put(struct mym_reap *reap, void *ptr)
+{
+    uint32_t unit = mym_unit_of(ptr);
+    bool small = record_of(ptr)->kind == MYM_WINDOW;
+    const char *wrong = NULL;
+
+    LOCK(reap);
+    if (small)
+        wrong = put_small(reap, ptr);
+    else if (mym_unit_address(unit) != ptr)
+        wrong = inside;
+    else if (!put_large(reap, unit))
+        wrong = "double free";
+    UNLOCK(reap);
+    if (MYM_UNLIKELY(wrong != NULL))
+        mym_fatal(wrong, ptr);
+    if (!small)
+        mym_pages_put(unit);
+}
+
+/* A pointer that its caller says is an object of this reap. */
+static void check_own(struct mym_reap *reap, const void *ptr)
+{
+    check_alive(reap);
+    if (MYM_UNLIKELY(mym_reap_of(ptr) != reap)) {
+        if (mym_usable(ptr) != 0) /* which ends if it is no object at all */
+            mym_fatal("an object given to an arena that is not its own", ptr);
+    }
+}
+
+void mym_reap_free(struct mym_reap *reap, void *ptr)
+{
+    if (ptr == NULL)
+        return;
+    check_own(reap, ptr);
+    mym_reap_put(reap, ptr);
+}
+
+/* ---- sizes ---- */
+
+size_t mym_reap_bytes(struct mym_reap *reap, const void *ptr)
+{
+    const char *wrong;
+    size_t bytes = 0;
+
+    if (record_of(ptr)->kind == MYM_LARGE)
+        return record_of(ptr)->length * MYM_UNIT;
+    LOCK(reap);
+    wrong = wrong_with(reap, ptr);
+    if (wrong == NULL)
+        bytes = mym_reap_extent(reap, ptr);
+    UNLOCK(reap);
+    if (wrong != NULL)
+        mym_fatal(wrong, ptr);
+    return bytes;
+}
+
+/* The last object of a window that this thread may take from ends further on. */
+static bool grow_last(struct mym_reap *reap, void *ptr, size_t size)
+{
+    struct mym_bump *bump = is_owner(reap) ? &reap->own : &reap->shared;
+    uintptr_t end;
+
+    if (record_of(ptr)->first != bump->first || size > MYM_SLOT_MAX)
+        return false;
+    end = (uintptr_t)ptr + mym_classes[mym_class_of(size)].size;
+    if (end > bump->end || (uintptr_t)ptr + mym_reap_extent(reap, ptr) != bump->at)
+        return false;
+    __atomic_store_n(&bump->at, end, __ATOMIC_RELEASE);
+    return true;
+}
+
+static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
+{
+    uint32_t had = mym_heap.units[unit].length, units;
+
+    if (size <= MYM_SLOT_MAX || size > MYM_SIZE_MAX ||
+        size >> MYM_UNIT_SHIFT >= UINT32_MAX / 2)
+        return false;
+    units = units_for(size);
+    if (units > had && units - had > reap->most - reap->held)
+        return false;
+    if (!mym_pages_resize(unit, units, mym_chunk_is_dense(size)))
+        return false;
+    reap->held -= had;
+    hold(reap, units);
+    return true;
+}
+
+static bool resize(struct mym_reap *reap, void *ptr, size_t size)
+{
+    bool done;
+
+    LOCK(reap);
+    done = record_of(ptr)->kind == MYM_LARGE
+               ? resize_large(reap, mym_unit_of(ptr), size)
+               : grow_last(reap, ptr, size);
+    UNLOCK(reap);
+    return done;
+}
+
+/* As mym_realloc; the object is one of the reap, and so is what becomes of it. */
+void *mym_reap_move(struct mym_reap *reap, void *ptr, size_t size)
+{
+    size_t usable = mym_reap_bytes(reap, ptr), room = usable + usable / 4;
+    void *fresh = NULL;
+
+    if (size == 0) {
+        mym_reap_put(reap, ptr);
+        return NULL;
+    }
+    if (usable <= MYM_SLOT_MAX && mym_fits(usable, size))
+        return ptr;
+    if (size > usable || usable > MYM_SLOT_MAX)
+        if (resize(reap, ptr, size))
+            return ptr;
+    /* What grows grows again; where memory is short no more than was asked for. */
+    if (size > usable && size < room)
+        fresh = take(reap, MYM_ALIGNMENT, room, false);
+    if (fresh == NULL)
+        fresh = or_no_memory(take(reap, MYM_ALIGNMENT, size, true));
+    if (fresh == NULL)
+        return NULL;
+    memcpy(fresh, ptr, size < usable ? size : usable);
+    mym_reap_put(reap, ptr);
+    return fresh;
+}
+
+void *mym_reap_realloc(struct mym_reap *reap, void *ptr, size_t size)
+{
+    if (ptr == NULL)
+        return mym_reap_alloc(reap, size);
+    check_own(reap, ptr);
+    return mym_reap_move(reap, ptr, size);
+}
+
+void *mym_reap_calloc(struct mym_reap *reap, size_t count, size_t size)
+{
+    size_t bytes;
+    void *object = NULL;
+
+    if (!__builtin_mul_overflow(count, size, &bytes))
+        object = mym_reap_alloc(reap, bytes);
+    else
+        or_no_memory(NULL);
+    return object != NULL ? memset(object, 0, bytes) : NULL;
+}

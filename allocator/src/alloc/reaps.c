@@ -1,0 +1,328 @@
+/*
+ * reaps.c - reaps as a whole: made, emptied, ended, looked at; the list of all of them.
+ *
+ * Records are never unmapped and are used again for reaps only, so one that was destroyed
+ * can be told from one that was not until there is another in its place.
+ *
+ * Locking: list_lock guards the lists; then a reap's own lock. Spans go back to the page
+ * heap with no lock held.
+ */
+#include "alloc/reap.h"
+
+#include "alloc/alloc.h"
+#include "base/check.h"
+#include "heap/meta.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct mym_mutex list_lock;
+static struct mym_reap *all, *destroyed;
+
+#define LOCK(reap)    mym_mutex_lock(&(reap)->lock, MYM_RANK_REAP)
+#define UNLOCK(reap)  mym_mutex_unlock(&(reap)->lock, MYM_RANK_REAP)
+#define LOCK_LIST()   mym_mutex_lock(&list_lock, MYM_RANK_REAPS)
+#define UNLOCK_LIST() mym_mutex_unlock(&list_lock, MYM_RANK_REAPS)
+
+/* ---- from first to last ---- */
+
+static void own(struct mym_reap *reap)
+{
+    __atomic_store_n(&reap->owner, (uintptr_t)__builtin_thread_pointer(),
+                     __ATOMIC_RELAXED);
+}
+
+struct mym_reap *mym_reap_create(size_t limit)
+{
+    struct mym_reap *reap;
+
+    if (mym_hot.small_end == 0 && !mym_start())
+        return NULL;
+    LOCK_LIST();
+    reap = destroyed;
+    if (reap != NULL)
+        destroyed = reap->next;
+    else
+        reap = mym_meta_take(sizeof *reap, MYM_CACHELINE);
+    if (reap != NULL) {
+        *reap = (struct mym_reap){
+            .most = limit > UINT32_MAX / 2 * MYM_UNIT || limit == 0
+                        ? UINT32_MAX
+                        : (uint32_t)((limit + MYM_UNIT - 1) >> MYM_UNIT_SHIFT),
+            .length = 1,
+            .alive = true,
+            .next = all,
+        };
+        own(reap);
+        if (all != NULL)
+            all->prev = reap;
+        all = reap;
+    }
+    UNLOCK_LIST();
+    if (reap == NULL)
+        errno = ENOMEM;
+    return reap;
+}
+
+/* All objects end, but for the spans, two chains that are the caller's now. */
+static void forget_objects(struct mym_reap *reap, uint32_t *windows, uint32_t *large)
+    MYM_REQUIRES(reap->lock);
+
+static void forget_objects(struct mym_reap *reap, uint32_t *windows, uint32_t *large)
+{
+    *windows = reap->windows;
+    *large = reap->large;
+    reap->windows = reap->large = reap->held = 0;
+    reap->own = reap->shared = (struct mym_bump){0, 0, 0};
+    reap->freed = 0;
+    memset(reap->filled, 0, sizeof reap->filled);
+    memset(reap->free, 0, sizeof reap->free);
+}
+
+static void release(uint32_t windows, uint32_t large)
+{
+    while (windows != 0) {
+        uint32_t next = mym_heap.units[windows].next;
+
+        mym_window_put(windows);
+        windows = next;
+    }
+    while (large != 0) {
+        uint32_t next = mym_heap.units[large].next;
+
+        mym_heap.units[large].class = MYM_REAPED;
+        mym_pages_put(large);
+        large = next;
+    }
+}
+
+static uint32_t units_of(uint32_t windows)
+{
+    uint32_t units = 0;
+
+    for (; windows != 0; windows = mym_heap.units[windows].next)
+        units += mym_heap.units[windows].length;
+    return units;
+}
+
+/*
+ * What was in several windows will have room in one the next time. The own one stays, if
+ * it is that long: a program that resets for each request then meets no lock but the reap's.
+ */
+void mym_reap_reset(struct mym_reap *reap)
+{
+    uint32_t windows, large, units, kept;
+    struct mym_bump bump;
+
+    LOCK(reap);
+    if (!reap->alive) {
+        UNLOCK(reap);
+        mym_fatal("use of an arena that was destroyed", reap);
+    }
+    bump = reap->own;
+    units = units_of(reap->windows);
+    forget_objects(reap, &windows, &large);
+    if (units > 0)
+        reap->length = mym_reap_length(2 * units - 1);
+    kept = bump.first;
+    if (kept != 0 && kept == windows && mym_heap.units[kept].length >= reap->length) {
+        windows = mym_heap.units[kept].next;
+        mym_window_empty(kept, bump.at);
+        mym_heap.units[kept].next = 0;
+        bump.at = (uintptr_t)mym_unit_address(kept);
+        reap->own = bump;
+        reap->windows = kept;
+        reap->held = mym_heap.units[kept].length;
+    }
+    own(reap);
+    UNLOCK(reap);
+    release(windows, large);
+}
+
+void mym_reap_destroy(struct mym_reap *reap)
+{
+    uint32_t windows, large;
+    bool alive;
+
+    if (reap == NULL)
+        return;
+    LOCK(reap);
+    alive = reap->alive;
+    if (alive)
+        forget_objects(reap, &windows, &large);
+    reap->alive = false;
+    __atomic_store_n(&reap->owner, 0, __ATOMIC_RELAXED);
+    UNLOCK(reap);
+    if (!alive)
+        mym_fatal("use of an arena that was destroyed", reap);
+    release(windows, large);
+    LOCK_LIST();
+    if (reap->next != NULL)
+        reap->next->prev = reap->prev;
+    if (reap->prev != NULL)
+        reap->prev->next = reap->next;
+    else
+        all = reap->next;
+    reap->next = destroyed;
+    destroyed = reap;
+    UNLOCK_LIST();
+}
+
+/* ---- looking ---- */
+
+static size_t used_bytes(const struct mym_reap *reap, uint32_t window)
+{
+    return mym_reap_used(reap, window) - (uintptr_t)mym_unit_address(window);
+}
+
+void mym_reap_info(struct mym_reap *reap, struct MyArenaInfo *info)
+{
+    *info = (struct MyArenaInfo){0};
+    LOCK(reap);
+    info->held = reap->held * MYM_UNIT;
+    info->peak = reap->peak * MYM_UNIT;
+    info->limit = reap->most == UINT32_MAX ? 0 : reap->most * MYM_UNIT;
+    info->freed = reap->freed;
+    for (uint32_t w = reap->windows; w != 0; w = mym_heap.units[w].next) {
+        info->used += used_bytes(reap, w);
+        info->objects += mym_window_count(w, mym_reap_used(reap, w));
+        info->spans++;
+    }
+    for (uint32_t l = reap->large; l != 0; l = mym_heap.units[l].next) {
+        info->used += mym_heap.units[l].length * MYM_UNIT;
+        info->objects++;
+        info->spans++;
+    }
+    info->used -= reap->freed;
+    UNLOCK(reap);
+}
+
+size_t mym_reaps_bytes(void)
+{
+    size_t bytes = 0;
+
+    LOCK_LIST();
+    for (struct mym_reap *reap = all; reap != NULL; reap = reap->next) {
+        LOCK(reap);
+        bytes += reap->held * MYM_UNIT;
+        UNLOCK(reap);
+    }
+    UNLOCK_LIST();
+    return bytes;
+}
+
+static size_t expect(bool fact, const char *what)
+{
+    if (!fact)
+        mym_warn("arena check", what);
+    return !fact;
+}
+
+/* Bytes of freed objects in it. */
+static size_t verify_window(const struct mym_reap *reap, uint32_t first, size_t *freed)
+{
+    const struct mym_unit *window = &mym_heap.units[first];
+    uintptr_t used = mym_reap_used(reap, first), next;
+    uintptr_t at = (uintptr_t)mym_unit_address(first);
+    size_t bad;
+
+    bad = expect(window->kind == MYM_WINDOW && window->reap == reap &&
+                     window->first == first,
+                 "a window of another");
+    bad += expect(used >= at && used - at <= window->length * MYM_UNIT,
+                  "a window is used beyond its end");
+    bad +=
+        expect(used == at || mym_window_is_start(at), "a window begins in an object");
+    for (; at < used && bad == 0; at = next) {
+        next = mym_window_after(at, used);
+        if (mym_window_is_freed(window, at))
+            *freed += next - at;
+    }
+    return bad;
+}
+
+static size_t verify_large(const struct mym_reap *reap, uint32_t unit, uint32_t before)
+{
+    const struct mym_unit *span = &mym_heap.units[unit];
+
+    return expect(span->kind == MYM_LARGE && span->reap == reap &&
+                      span->prev == before && !span->cached,
+                  "a large object of another");
+}
+
+static size_t verify_holes(const struct mym_reap *reap, size_t *freed)
+{
+    size_t bad = 0;
+
+    for (unsigned class = 0; class < MYM_CLASSES; class ++) {
+        void *object = reap->free[class];
+
+        bad += expect((object != NULL) == (reap->filled[class / 64] >> class % 64 & 1),
+                      "lists of freed objects are not told right");
+        while (object != NULL && bad == 0) {
+            bad += expect(mym_reap_is_hole(reap, object, class),
+                          "a list of freed objects is damaged");
+            if (bad == 0) {
+                *freed += mym_reap_extent(reap, object);
+                memcpy(&object, object, sizeof object);
+            }
+        }
+    }
+    return bad;
+}
+
+static size_t verify(struct mym_reap *reap)
+{
+    size_t bad = 0, marked = 0, listed = 0;
+    uint32_t units = 0, before = 0;
+
+    LOCK(reap);
+    for (uint32_t w = reap->windows; w != 0; w = mym_heap.units[w].next) {
+        bad += verify_window(reap, w, &marked);
+        units += mym_heap.units[w].length;
+    }
+    for (uint32_t l = reap->large; l != 0; before = l, l = mym_heap.units[l].next) {
+        bad += verify_large(reap, l, before);
+        units += mym_heap.units[l].length;
+    }
+    bad += expect(units == reap->held && units <= reap->most,
+                  "units of an arena do not add up");
+    bad += verify_holes(reap, &listed);
+    bad += expect(bad > 0 || (marked == reap->freed && listed == reap->freed),
+                  "freed objects of an arena do not add up");
+    UNLOCK(reap);
+    return bad;
+}
+
+size_t mym_reaps_verify(void)
+{
+    size_t bad = 0;
+
+    LOCK_LIST();
+    for (struct mym_reap *reap = all; reap != NULL; reap = reap->next)
+        bad += verify(reap);
+    UNLOCK_LIST();
+    return bad;
+}
+
+/* ---- fork ---- */
+
+MYM_UNFOLLOWED void mym_reaps_fork(bool prepare)
+{
+    if (prepare)
+        LOCK_LIST();
+    for (struct mym_reap *reap = all; reap != NULL; reap = reap->next)
+        if (prepare)
+            LOCK(reap);
+        else
+            UNLOCK(reap);
+    if (!prepare)
+        UNLOCK_LIST();
+}
+
+void mym_reaps_fork_child(void)
+{
+    for (struct mym_reap *reap = all; reap != NULL; reap = reap->next)
+        mym_mutex_reset(&reap->lock, MYM_RANK_REAP);
+    mym_mutex_reset(&list_lock, MYM_RANK_REAPS);
+}

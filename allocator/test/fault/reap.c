@@ -1,0 +1,307 @@
+/*
+ * reap.c - memory runs out under arenas: NULL with ENOMEM, nothing lost, everything works
+ * afterwards; a free always works.
+ */
+#include "mymalloc/arena.h"
+
+#include "check.h"
+#include "family.h"
+#include "gate.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { ARENAS = 4, SLOTS = 150, MIB = 1 << 20 };
+
+static MyArena *arenas[ARENAS];
+static struct {
+    unsigned char *p;
+    size_t size;
+    int arena;
+} slots[SLOTS];
+static unsigned long failures;
+
+static unsigned char mark_of(int slot, size_t at)
+{
+    return (unsigned char)(slot * 7 + 1 + at / 64);
+}
+
+static void check_slot(int i, size_t size)
+{
+    for (size_t j = 0; j < size; j += j < 4096 ? 1 : 4096)
+        CHECKF(slots[i].p[j] == mark_of(i, j), "slot %d, byte %zu of %zu", i, j, size);
+}
+
+static void fill_slot(int i)
+{
+    for (size_t j = 0; j < slots[i].size; j += j < 4096 ? 1 : 4096)
+        slots[i].p[j] = mark_of(i, j);
+}
+
+static bool given(const void *p)
+{
+    if (!p) {
+        CHECKF(errno == ENOMEM, "errno %d", errno);
+        failures++;
+    }
+    return p != NULL;
+}
+
+static size_t draw(uint64_t *random)
+{
+    static const size_t limit[] = {200, 3000, 33000, 300000, 9000000};
+    uint64_t dice = next_random(random) % 100;
+
+    return 1 + next_random(random) % limit[dice < 40   ? 0
+                                           : dice < 70 ? 1
+                                           : dice < 90 ? 2
+                                           : dice < 98 ? 3
+                                                       : 4];
+}
+
+static void take_slot(int i, uint64_t *random)
+{
+    int arena = (int)(next_random(random) % ARENAS);
+    size_t size = draw(random);
+    unsigned char *p;
+
+    if (!arenas[arena]) {
+        errno = 0;
+        arenas[arena] = MyArenaCreate(next_random(random) % 2 ? 0 : 20 * MIB);
+        if (!given(arenas[arena]))
+            return;
+    }
+    errno = 0;
+    switch (next_random(random) % 4) {
+    case 0:
+        p = MyArenaCalloc(arenas[arena], 1, size);
+        break;
+    case 1:
+        p = MyArenaAllocAligned(arenas[arena], (size_t)32 << next_random(random) % 13,
+                                size);
+        break;
+    default:
+        p = MyArenaAlloc(arenas[arena], size);
+    }
+    if (!given(p))
+        return;
+    slots[i].p = p;
+    slots[i].size = size;
+    slots[i].arena = arena;
+    fill_slot(i);
+}
+
+static void resize_slot(int i, uint64_t *random)
+{
+    size_t size = draw(random), old = slots[i].size;
+    unsigned char *p;
+
+    errno = 0;
+    p = MyArenaRealloc(arenas[slots[i].arena], slots[i].p, size);
+    if (!given(p)) {
+        check_slot(i, old); /* still there, still whole */
+        return;
+    }
+    slots[i].p = p;
+    check_slot(i, size < old ? size : old);
+    slots[i].size = size;
+    fill_slot(i);
+}
+
+static void free_slot(int i)
+{
+    check_slot(i, slots[i].size);
+    errno = 77;
+    free(slots[i].p);
+    CHECK(errno == 77);
+    slots[i].p = NULL;
+}
+
+static void end_arena(int arena, bool destroy)
+{
+    for (int i = 0; i < SLOTS; i++)
+        if (slots[i].p && slots[i].arena == arena) {
+            check_slot(i, slots[i].size);
+            slots[i].p = NULL;
+        }
+    errno = 77;
+    if (destroy) {
+        MyArenaDestroy(arenas[arena]);
+        arenas[arena] = NULL;
+    } else {
+        MyArenaReset(arenas[arena]);
+    }
+    CHECK(errno == 77);
+}
+
+static void play(uint64_t random, int count)
+{
+    for (int step = 0; step < count; step++) {
+        int i = (int)(next_random(&random) % SLOTS);
+        int arena = (int)(next_random(&random) % ARENAS);
+
+        if (!slots[i].p)
+            take_slot(i, &random);
+        else if (next_random(&random) % 3 == 0)
+            resize_slot(i, &random);
+        else
+            free_slot(i);
+        if (step % 200 == 199 && arenas[arena])
+            end_arena(arena, next_random(&random) % 2);
+        if (step % 512 == 0)
+            malloc_trim(0);
+        if (step % 256 == 0)
+            CHECK(MyVerify() == 0);
+    }
+}
+
+static void expect_recovery(size_t used_before)
+{
+    for (int i = 0; i < ARENAS; i++)
+        if (arenas[i])
+            end_arena(i, true);
+    malloc_trim(0);
+    CHECK(MyVerify() == 0);
+    CHECKF(mallinfo2().uordblks <= used_before + 65536, "%zu bytes were lost",
+           mallinfo2().uordblks - used_before);
+    play(test_seed(), 300);
+    for (int i = 0; i < ARENAS; i++)
+        if (arenas[i])
+            end_arena(i, true);
+}
+
+static void refuse_every(size_t every)
+{
+    size_t used = mallinfo2().uordblks;
+    unsigned calls;
+
+    gate_refuse((unsigned)every, 0);
+    play(test_seed() + every, 3000);
+    calls = gate_allow();
+    printf("every %2zu: %u calls, %u refused, %lu requests without memory\n", every,
+           calls, gate_refused(), failures);
+    CHECK(gate_refused() > 0 && (every > 1 || failures > 0));
+    expect_recovery(used);
+}
+
+static bool is_gated(void)
+{
+    static int installed = -1;
+
+    if (installed < 0)
+        installed = gate_install();
+    if (!installed)
+        printf("SKIP: seccomp filters are not allowed here\n");
+    return installed;
+}
+
+static void every_kth_call_fails(void)
+{
+    static const size_t every[] = {1, 2, 3, 5, 7};
+
+    for (size_t i = 0; i < sizeof(every) / sizeof(*every) && is_gated(); i++)
+        run_in_child(refuse_every, every[i]);
+}
+
+static unsigned *calls_in_run; /* shared with the children */
+
+static void refuse_one(size_t n)
+{
+    size_t used = mallinfo2().uordblks;
+
+    gate_refuse(0, (unsigned)n);
+    play(test_seed(), 600);
+    *calls_in_run = gate_allow();
+    CHECK(n == 0 || n > *calls_in_run || gate_refused() == 1);
+    expect_recovery(used);
+}
+
+/* The n-th call fails, for each n of one run, the later the sparser. */
+static void each_call_fails_once(void)
+{
+    unsigned calls, thinned = is_slow() ? 4 : 20;
+
+    if (!is_gated())
+        return;
+    calls_in_run =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(calls_in_run != MAP_FAILED);
+    run_in_child(refuse_one, 0);
+    calls = *calls_in_run;
+    CHECK(calls > 5);
+    for (unsigned n = 1; n <= calls; n += 1 + n / thinned)
+        run_in_child(refuse_one, n);
+    printf("%u calls in a run, refused one at a time\n", calls);
+}
+
+/* No memory for the bits of freed objects: frees are lost, until all end. */
+static void lose_frees(size_t unused)
+{
+    MyArena *arena = MyArenaCreate(0);
+    struct MyArenaInfo info;
+    unsigned char *p[100];
+
+    (void)unused;
+    for (int i = 0; i < 100; i++) {
+        p[i] = MyArenaAlloc(arena, 100);
+        CHECK(p[i]);
+        memset(p[i], i, 100);
+    }
+    gate_refuse(1, 0);
+    for (int i = 0; i < 50; i++)
+        free(p[i]);
+    CHECK(gate_allow() > 0);
+    MyArenaStats(arena, &info);
+    CHECKF(info.objects == 100 && info.freed == 0, "%zu objects", info.objects);
+    for (int i = 50; i < 100; i++) {
+        CHECK(p[i][0] == i && p[i][99] == i);
+        free(p[i]);
+    }
+    MyArenaStats(arena, &info);
+    CHECKF(info.objects == 50 && info.freed > 0, "%zu objects", info.objects);
+    CHECK(MyVerify() == 0);
+    MyArenaReset(arena);
+    MyArenaStats(arena, &info);
+    CHECK(info.objects == 0 && info.freed == 0 && MyVerify() == 0);
+    MyArenaDestroy(arena);
+}
+
+static void frees_never_fail(void)
+{
+    if (is_gated())
+        run_in_child(lose_frees, 0);
+}
+
+/* MYMALLOC_LIMIT holds for what arenas hold, and they leave room when they end. */
+static void own_limit_is_kept(void)
+{
+    size_t limit = (size_t)env_number("TEST_LIMIT", 0);
+
+    for (size_t size = 64; limit && size < limit / 8; size = size * 5 + 16) {
+        MyArena *arena = MyArenaCreate(0);
+        struct MyArenaInfo info;
+
+        CHECK(arena);
+        while (MyArenaAlloc(arena, size))
+            ;
+        CHECK(errno == ENOMEM);
+        MyArenaStats(arena, &info);
+        CHECKF(info.held <= limit && info.used >= limit / 10 * 9,
+               "%zu bytes held, %zu in objects of %zu, limit %zu", info.held, info.used,
+               size, limit);
+        CHECK(!malloc(limit / 8) && errno == ENOMEM);
+        MyArenaDestroy(arena);
+        void *p = malloc(limit / 8);
+        CHECK(p && MyVerify() == 0);
+        free(p);
+    }
+}
+
+const struct test tests[] = {
+    {"frees_never_fail", frees_never_fail},
+    {"own_limit_is_kept", own_limit_is_kept},
+    {"every_kth_call_fails", every_kth_call_fails},
+    {"each_call_fails_once", each_call_fails_once},
+    {NULL, NULL},
+};
