@@ -110,9 +110,18 @@ void mym_bad_pointer(const void *ptr)
               ptr);
 }
 
+/* What is no large object of malloc's. */
+static MYM_COLD void put_in_reap(void *ptr)
+{
+    struct mym_reap *reap = mym_reap_of(ptr);
+
+    if (reap == NULL)
+        mym_bad_pointer(ptr);
+    mym_reap_put(reap, ptr);
+}
+
 MYM_SLOW void mym_large_put(void *ptr)
 {
-    struct mym_reap *reap;
     uint32_t unit, units;
 
     if (!mym_in_heap(ptr)) {
@@ -120,14 +129,11 @@ MYM_SLOW void mym_large_put(void *ptr)
             mym_bad_pointer(ptr);
         return;
     }
-    reap = mym_reap_of(ptr);
-    if (MYM_UNLIKELY(reap != NULL)) {
-        mym_reap_put(reap, ptr);
+    unit = span_at(ptr);
+    if (MYM_UNLIKELY(unit == 0 || mym_heap.units[unit].reap != NULL)) {
+        put_in_reap(ptr);
         return;
     }
-    unit = span_at(ptr);
-    if (unit == 0)
-        mym_bad_pointer(ptr);
     units = mym_heap.units[unit].length;
     if (mym_span_can_cache(units) &&
         mym_span_push(mym_span_class((size_t)units * MYM_UNIT), ptr))
@@ -143,11 +149,11 @@ size_t mym_large_bytes(const void *ptr)
 
     if (!mym_in_heap(ptr))
         return mym_mapping_bytes(ptr);
-    reap = mym_reap_of(ptr);
-    if (reap != NULL)
-        return mym_reap_bytes(reap, ptr);
     unit = span_at(ptr);
-    return unit == 0 ? 0 : (size_t)mym_heap.units[unit].length * MYM_UNIT;
+    if (MYM_LIKELY(unit != 0 && mym_heap.units[unit].reap == NULL))
+        return (size_t)mym_heap.units[unit].length * MYM_UNIT;
+    reap = mym_reap_of(ptr);
+    return reap != NULL ? mym_reap_bytes(reap, ptr) : 0;
 }
 
 size_t mym_large_good_size(size_t size)
