@@ -73,6 +73,7 @@ std::vector<Cell> all_cells()
 
     for (const char *variant : {"classic", "fixed"})
         add_counts(&cells, "larson", variant, "threads", 1, 64);
+    add_counts(&cells, "larson", "cxx", "threads", 1, 8);
     for (const char *variant : {"remote50", "remote90", "latency"})
         add_counts(&cells, "larson", variant, "threads", 2, 8);
     for (const char *variant : {"64B", "mixed"})
@@ -87,6 +88,9 @@ std::vector<Cell> all_cells()
         add_counts(&cells, "requests", variant, "threads", 1, 8);
     for (const char *variant : {"pair", "batch"})
         for (unsigned size = 8; size <= 32u << 20; size *= 2)
+            add(&cells, "sweep", variant, "size", std::to_string(size));
+    for (const char *variant : {"cxx-pair", "cxx-batch"})
+        for (unsigned size = 16; size <= 32u << 10; size *= 4)
             add(&cells, "sweep", variant, "size", std::to_string(size));
     for (const char *variant : {"written", "ends"})
         for (unsigned size = 4096; size <= 4u << 20; size *= 4)

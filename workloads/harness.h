@@ -26,6 +26,21 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+/*
+ * What C++ calls for an object: operator new(size_t) and operator delete(void *, size_t).
+ * Weak: a C program has them only from its allocator; workload_consistent asks.
+ */
+#ifdef WORKLOAD_NULL_HEAP
+#define operator_new(size)            null_malloc(size)
+#define operator_delete(object, size) null_free(object)
+#else
+void *operator_new(size_t size) __asm__("_Znwm") __attribute__((weak));
+void operator_delete(void *object, size_t size) __asm__("_ZdlPvm")
+    __attribute__((weak));
+#endif
+
+enum calls { CALLS_MALLOC, CALLS_NEW };
+
 /* The options that several workloads share, so that they mean the same everywhere. */
 #define OPTION_THREADS(text)                                                  \
     {                                                                         \
@@ -41,6 +56,12 @@
     {                                                               \
         .name = "verify", .kind = OPTION_CHOICE, .initial = (text), \
         .choices = VERIFY_CHOICES, .help = VERIFY_HELP              \
+    }
+#define OPTION_CALLS                                                      \
+    {                                                                     \
+        .name = "calls", .kind = OPTION_CHOICE, .initial = "malloc",      \
+        .choices = "malloc new",                                          \
+        .help = "malloc and free, or C++'s operator new and sized delete" \
     }
 #define OPTION_SEED(text)                                                             \
     {                                                                                 \
@@ -223,24 +244,27 @@ static inline bool is_timed(struct tally *t, bool timed)
     return true;
 }
 
-/* malloc, counted, written to. `timed` is a constant where the loop is hot. */
+/* An object, counted, written to. `calls` and `timed` are constants where the loop is hot. */
 static inline __attribute__((always_inline)) void *
-take_counted(struct count *c, size_t size, enum verify verify, bool timed)
+take_by(struct count *c, size_t size, enum verify verify, bool timed, enum calls calls)
 {
-    void *object;
+    bool timing = is_timed(c->tally, timed);
+    uint64_t start = timing ? ticks_now() : 0;
+    void *object = calls == CALLS_NEW ? operator_new(size) : malloc(size);
 
-    if (is_timed(c->tally, timed)) {
-        uint64_t start = ticks_now();
-        object = malloc(size);
+    if (timing)
         latency_add(c->tally->malloc_latency, ticks_now() - start);
-    } else {
-        object = malloc(size);
-    }
     if (__builtin_expect(!object, 0))
         out_of_memory("malloc", size);
     c->live += (int64_t)size;
     payload_write(object, size, verify);
     return object;
+}
+
+static inline __attribute__((always_inline)) void *
+take_counted(struct count *c, size_t size, enum verify verify, bool timed)
+{
+    return take_by(c, size, verify, timed, CALLS_MALLOC);
 }
 
 /* Check the payload if it is this object's turn. */
@@ -253,18 +277,29 @@ inspect(struct count *c, void *object, size_t size, enum verify verify)
         tally_check(c->tally, payload_check(object, size, verify));
 }
 
-static inline __attribute__((always_inline)) void
-give_counted(struct count *c, void *object, size_t size, enum verify verify, bool timed)
+static inline __attribute__((always_inline)) void give_by(struct count *c, void *object,
+                                                          size_t size,
+                                                          enum verify verify,
+                                                          bool timed, enum calls calls)
 {
     inspect(c, object, size, verify);
     c->live -= (int64_t)size;
-    if (is_timed(c->tally, timed)) {
-        uint64_t start = ticks_now();
+
+    bool timing = is_timed(c->tally, timed);
+    uint64_t start = timing ? ticks_now() : 0;
+
+    if (calls == CALLS_NEW)
+        operator_delete(object, size);
+    else
         free(object);
+    if (timing)
         latency_add(c->tally->free_latency, ticks_now() - start);
-    } else {
-        free(object);
-    }
+}
+
+static inline __attribute__((always_inline)) void
+give_counted(struct count *c, void *object, size_t size, enum verify verify, bool timed)
+{
+    give_by(c, object, size, verify, timed, CALLS_MALLOC);
 }
 
 /* The same for one object, told at once. */

@@ -19,6 +19,7 @@
  *                  two threads never reach 50 %.) The share is counted, not assumed.
  *   classic        the paper's parameters and the generator of its common program, which
  *                  divides; timed, so that its RSS belongs to no fixed amount of work.
+ *   cxx            as the common program, which is C++, would have it: new and sized delete.
  *   fixed          the same amount of work for every allocator, with a cheap generator.
  *
  * Unlike the common program, every thread is joined (by the keeper of its chain): stacks
@@ -39,7 +40,8 @@ enum {
     GENERATOR,
     SEED,
     LATENCY,
-    VERIFY
+    VERIFY,
+    CALLS
 };
 
 static const struct option_spec options[] = {
@@ -64,6 +66,7 @@ static const struct option_spec options[] = {
     [SEED] = OPTION_SEED("4141"),
     [LATENCY] = OPTION_LATENCY,
     [VERIFY] = OPTION_VERIFY("sample"),
+    [CALLS] = OPTION_CALLS,
 };
 
 static const struct variant variants[] = {
@@ -72,6 +75,7 @@ static const struct variant variants[] = {
     {"fixed", "", "the same work for everyone: 50 generations, cheap random numbers"},
     {"remote50", "remote=50", "half of the frees are of another thread's objects"},
     {"remote90", "remote=90", "nine of ten frees are of another thread's objects"},
+    {"cxx", "calls=new", "fixed, in C++: operator new and sized delete"},
     {"latency", "latency=on", "fixed, with sampled times of malloc and free"},
 };
 
@@ -109,6 +113,7 @@ struct stretch {
     struct shuffle *shuffle;
     uint32_t maker;
     enum verify verify;
+    enum calls calls;
 };
 
 /*
@@ -142,18 +147,17 @@ static inline uint32_t shuffle_below(struct shuffle *s, uint32_t n)
     return (uint32_t)((uint64_t)s->last * n >> 31); /* last < 2^31 */
 }
 
-static inline __attribute__((always_inline)) void replace_one(const struct stretch *st,
-                                                              struct count *c,
-                                                              struct slot *slot,
-                                                              uint32_t size, bool timed)
+static inline __attribute__((always_inline)) void
+replace_one(const struct stretch *st, struct count *c, struct slot *slot, uint32_t size,
+            bool timed, enum calls calls)
 {
     if (slot->maker != st->maker) {
         slot->maker = st->maker;
         c->remote++;
     }
-    give_counted(c, slot->object, slot->size, st->verify, timed);
+    give_by(c, slot->object, slot->size, st->verify, timed, calls);
     slot->size = size;
-    slot->object = take_counted(c, size, st->verify, timed);
+    slot->object = take_by(c, size, st->verify, timed, calls);
     c->ops++;
 }
 
@@ -179,9 +183,9 @@ choose(struct rng *rng, struct shuffle *s, const struct pace *pace, uint32_t slo
     return choice;
 }
 
-/* The loop. paper and timed are constants at every call, so each pays for itself only. */
+/* The loop. What it is told is constant at every call: each pays for itself only. */
 static inline __attribute__((always_inline)) void
-replace_random(const struct stretch *stretch, bool paper, bool timed)
+replace_random(const struct stretch *stretch, bool paper, bool timed, enum calls calls)
 {
     struct stretch st = *stretch;
     const struct pace pace = st.chain->pace;
@@ -196,7 +200,7 @@ replace_random(const struct stretch *stretch, bool paper, bool timed)
             struct choice now = next;
             next = choose(&rng, st.shuffle, &pace, pace.chunks, paper);
             __builtin_prefetch(&st.slots[next.at], 1);
-            replace_one(&st, &count, &st.slots[now.at], now.size, timed);
+            replace_one(&st, &count, &st.slots[now.at], now.size, timed, calls);
         }
         count_tell(&count);
     }
@@ -205,7 +209,7 @@ replace_random(const struct stretch *stretch, bool paper, bool timed)
 
 /* The loop for remote > 0: slots[0 .. own) are this thread's, the rest its predecessor's. */
 static inline __attribute__((always_inline)) void
-replace_set(const struct stretch *stretch, bool paper, bool timed)
+replace_set(const struct stretch *stretch, bool paper, bool timed, enum calls calls)
 {
     struct stretch st = *stretch;
     const struct pace pace = st.chain->pace;
@@ -215,7 +219,8 @@ replace_set(const struct stretch *stretch, bool paper, bool timed)
     for (uint32_t own = 0; own < pace.chunks && !run_stopping(st.self->run);) {
         bool remote = (uint32_t)rng_next(&rng) <= pace.remote || own == 0;
         struct choice next = choose(&rng, st.shuffle, &pace, remote ? 1 : own, paper);
-        replace_one(&st, &count, &st.slots[remote ? own++ : next.at], next.size, timed);
+        replace_one(&st, &count, &st.slots[remote ? own++ : next.at], next.size, timed,
+                    calls);
         if (count.ops == COUNT_EVERY)
             count_tell(&count);
     }
@@ -223,16 +228,24 @@ replace_set(const struct stretch *stretch, bool paper, bool timed)
     st.self->rng = rng;
 }
 
-static void work_stretch(const struct stretch *st)
+static inline __attribute__((always_inline)) void work_by(const struct stretch *st,
+                                                          enum calls calls)
 {
     bool paper = st->chain->pace.paper, timed = st->self->run->result->has_latency;
 
     if (st->chain->pace.remote)
-        timed ? replace_set(st, paper, true) : replace_set(st, paper, false);
+        timed ? replace_set(st, paper, true, calls)
+              : replace_set(st, paper, false, calls);
     else if (timed)
-        replace_random(st, paper, true);
+        replace_random(st, paper, true, calls);
     else
-        paper ? replace_random(st, true, false) : replace_random(st, false, false);
+        paper ? replace_random(st, true, false, calls)
+              : replace_random(st, false, false, calls);
+}
+
+static void work_stretch(const struct stretch *st)
+{
+    st->calls == CALLS_NEW ? work_by(st, CALLS_NEW) : work_by(st, CALLS_MALLOC);
 }
 
 static void *successor(void *argument)
@@ -243,8 +256,12 @@ static void *successor(void *argument)
 
 static void empty_slots(struct stretch *st)
 {
+    struct count count = count_begin(st->self->tally);
+
     for (uint32_t i = 0; i < st->chain->pace.chunks; i++)
-        give(st->self->tally, st->slots[i].object, st->slots[i].size, st->verify);
+        give_by(&count, st->slots[i].object, st->slots[i].size, st->verify, false,
+                st->calls);
+    count_tell(&count);
 }
 
 /* Keeper of one chain: waits for a thread to end, starts its successor. */
@@ -256,7 +273,8 @@ static void keep_chain(struct member *self)
                          .slots =
                              chain->slots + (size_t)self->index * chain->pace.chunks,
                          .shuffle = &chain->shuffle[self->index],
-                         .verify = (enum verify)run_count(self->run, VERIFY)};
+                         .verify = (enum verify)run_count(self->run, VERIFY),
+                         .calls = (enum calls)run_count(self->run, CALLS)};
 
     for (uint64_t i = 0; i < chain->pace.hands && !run_stopping(self->run); i++) {
         pthread_t thread;
@@ -277,7 +295,8 @@ static void exchange_sets(struct member *self)
                          .chain = chain,
                          .shuffle = &chain->shuffle[self->index],
                          .maker = self->index + 1,
-                         .verify = (enum verify)run_count(self->run, VERIFY)};
+                         .verify = (enum verify)run_count(self->run, VERIFY),
+                         .calls = (enum calls)run_count(self->run, CALLS)};
 
     for (uint64_t i = 0; i < chain->pace.hands && !run_stopping(self->run); i++) {
         if (!(st.slots = handoff_take(mine)))
@@ -317,18 +336,21 @@ static void fill_slots(struct run *run, struct chain *chain, struct tally *fille
 {
     struct rng rng;
     enum verify verify = (enum verify)run_count(run, VERIFY);
+    enum calls calls = (enum calls)run_count(run, CALLS);
+    struct count count = count_begin(filler);
 
     rng_seed(&rng, run_count(run, SEED), UINT32_MAX);
     for (size_t i = 0; i < slots; i++) {
         struct slot *slot = &chain->slots[i];
         slot->size = chain->pace.min + rng_below(&rng, chain->pace.span);
-        slot->object = take(filler, slot->size, verify);
+        slot->object = take_by(&count, slot->size, verify, false, calls);
         uint32_t chunk = (uint32_t)(i % chain->pace.chunks);
         struct slot *other = slot - chunk + rng_below(&rng, chunk + 1);
         struct slot swap = *slot;
         *slot = *other;
         *other = swap;
     }
+    count_tell(&count);
 }
 
 static void run_larson(struct run *run)

@@ -1,7 +1,7 @@
 /*
  * options.c - a workload's options: defaults, variants, reading them from text.
  */
-#include "workload.h"
+#include "harness.h"
 
 #include <errno.h>
 #include <math.h>
@@ -173,6 +173,14 @@ bool workload_consistent(const struct workload *w, const struct settings *set,
     }
     if (value_of(w, set, "remote", 0) > 0 && value_of(w, set, "threads", 2) < 2) {
         snprintf(why, why_size, "remote needs threads 2 or more");
+        return false;
+    }
+    if (value_of(w, set, "calls", CALLS_MALLOC) == CALLS_NEW &&
+        (!operator_new || !operator_delete)) {
+        snprintf(
+            why, why_size,
+            "calls 'new': this program is C and its allocator brings no operator new; "
+            "preload one that does, or libstdc++.so.6");
         return false;
     }
     return true;

@@ -12,7 +12,7 @@
  */
 #include "harness.h"
 
-enum { SHAPE, SIZE, PAIRS, BATCH, HELD, VERIFY };
+enum { SHAPE, SIZE, PAIRS, BATCH, HELD, VERIFY, CALLS };
 
 static const struct option_spec options[] = {
     [SHAPE] = {"shape", OPTION_CHOICE, false, "pair", 0, 0, "pair batch",
@@ -25,48 +25,58 @@ static const struct option_spec options[] = {
     [HELD] = {"held", OPTION_BYTES, false, "256M", 1, 1099511627776.0, NULL,
               "a batch is shorter where its objects are more than this"},
     [VERIFY] = OPTION_VERIFY("none"),
+    [CALLS] = OPTION_CALLS,
 };
 
 static const struct variant variants[] = {
     {"pair", "", "malloc, write, free"},
     {"batch", "shape=batch",
      "1000 mallocs, of 256 MiB at most, then their frees in the same order"},
+    {"cxx-pair", "calls=new", "pair, in C++: operator new and sized delete"},
+    {"cxx-batch", "calls=new shape=batch", "batch, in C++"},
 };
 
-static void run_pairs(struct run *run, size_t size, uint64_t pairs, enum verify verify)
+/* The loops. `calls` is a constant at every call. */
+static inline __attribute__((always_inline)) void run_pairs(struct run *run,
+                                                            size_t size, uint64_t pairs,
+                                                            enum verify verify,
+                                                            enum calls calls)
 {
     struct count count = count_begin(&run->tally[0]);
-    void *object = take(count.tally, size, verify);
+    void *object = take_by(&count, size, verify, false, calls);
 
+    count_tell(&count);
     run_mark(run);
-    give(count.tally, object, size, verify);
+    give_by(&count, object, size, verify, false, calls);
     for (count.ops = 1; count.ops < pairs; count.ops++) {
-        object = take_counted(&count, size, verify, false);
-        give_counted(&count, object, size, verify, false);
+        object = take_by(&count, size, verify, false, calls);
+        give_by(&count, object, size, verify, false, calls);
     }
     count_tell(&count);
 }
 
-static void run_batches(struct run *run, void **slot, size_t size, uint64_t pairs,
-                        size_t batch, enum verify verify)
+static inline __attribute__((always_inline)) void
+run_batches(struct run *run, void **slot, size_t size, uint64_t pairs, size_t batch,
+            enum verify verify, enum calls calls)
 {
     struct count count = count_begin(&run->tally[0]);
 
     for (uint64_t done = 0; done < pairs; done += batch) {
         size_t some = pairs - done < batch ? (size_t)(pairs - done) : batch;
         for (size_t i = 0; i < some; i++)
-            slot[i] = take_counted(&count, size, verify, false);
+            slot[i] = take_by(&count, size, verify, false, calls);
         count_tell(&count);
         if (done == 0)
             run_mark(run);
         for (size_t i = 0; i < some; i++)
-            give_counted(&count, slot[i], size, verify, false);
+            give_by(&count, slot[i], size, verify, false, calls);
         count.ops = some;
         count_tell(&count);
     }
 }
 
-static void run_sweep(struct run *run)
+static inline __attribute__((always_inline)) void run_by(struct run *run,
+                                                         enum calls calls)
 {
     size_t size = run_count(run, SIZE), fit = run_count(run, HELD) / size;
     size_t batch = run_count(run, BATCH) < fit ? run_count(run, BATCH) : fit + !fit;
@@ -75,10 +85,16 @@ static void run_sweep(struct run *run)
 
     run_begin(run, false);
     if (run_count(run, SHAPE) == 0)
-        run_pairs(run, size, run_count(run, PAIRS), verify);
+        run_pairs(run, size, run_count(run, PAIRS), verify, calls);
     else
-        run_batches(run, slot, size, run_count(run, PAIRS), batch, verify);
+        run_batches(run, slot, size, run_count(run, PAIRS), batch, verify, calls);
     run_end(run);
+}
+
+static void run_sweep(struct run *run)
+{
+    run_count(run, CALLS) == CALLS_NEW ? run_by(run, CALLS_NEW)
+                                       : run_by(run, CALLS_MALLOC);
 }
 
 WORKLOAD(sweep) = {

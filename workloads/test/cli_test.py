@@ -48,6 +48,7 @@ class Refusals(unittest.TestCase):
         (["larson", "--remote", "50", "--threads", "1"], "remote needs threads 2"),
         (["larson", "--seconds", "1", "--generations", "2"], "which of the two ends"),
         (["xmalloc", "--order", "up"], "must be one of: lifo fifo"),
+        (["sweep", "--variant", "cxx-pair"], "its allocator brings no operator new"),
     ]
 
     def test_one_line_and_status_2(self):
@@ -137,6 +138,35 @@ class Linked(unittest.TestCase):
                 self.assertIn(LIBRARY[name][0], where)
 
 
+    def test_operators_are_the_allocator_s(self):
+        """All but glibc's, which has none, nor has a program in C."""
+        for name in ALLOCATORS:
+            for args, ops in ((["larson", "--variant", "cxx", "--generations", "2", "--rounds", "2"], 40000),
+                              (["sweep", "--variant", "cxx-pair", "--pairs", "1000"], 1000),
+                              (["sweep", "--variant", "cxx-batch", "--pairs", "3001"], 3001)):
+                with self.subTest(allocator=name, args=args):
+                    done = run(*args, "--verify", "all", program="workload-" + name)
+                    self.assertEqual(done.returncode, 2 if name == "glibc" else 0, done.stderr)
+                    if name != "glibc":
+                        self.assertRegex(done.stdout, rf"operations +{ops} ")
+
+    def test_calls_name_the_operators(self):
+        """A library in front that has operator new alone is called, and only where asked for."""
+        with tempfile.TemporaryDirectory() as folder:
+            library = os.path.join(folder, "counting.so")
+            source = ("#include <stdlib.h>\n#include <stdio.h>\nstatic long made, sized;\n"
+                      "void *_Znwm(size_t size) { made++; return malloc(size); }\n"
+                      "void _ZdlPvm(void *p, size_t size) { sized += size; free(p); }\n"
+                      "__attribute__((destructor)) static void tell(void)\n"
+                      '{ fprintf(stderr, "%ld new, %ld bytes\\n", made, sized); }\n')
+            subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=source,
+                           text=True, check=True)
+            for variant, says in (("cxx-pair", "500 new, 32000 bytes"), ("cxx-batch", "500 new, 32000 bytes"),
+                                  ("pair", "0 new, 0 bytes")):
+                done = run("sweep", "--variant", variant, "--pairs", "500", LD_PRELOAD=library)
+                self.assertIn(says, done.stderr)
+
+
 @unittest.skipUnless(BENCH, "mymalloc-bench is not built")
 class Bench(unittest.TestCase):
     def cell(self, name, **env):
@@ -160,7 +190,8 @@ class Bench(unittest.TestCase):
         for name in ("larson/classic/threads:2", "larson/fixed/threads:8",
                      "xmalloc/64B/pairs:2", "xmalloc/mixed/pairs:1", "prodcons/1to1",
                      "prodcons/Nto1", "prodcons/1toN", "prodcons/free-only",
-                     "sweep/pair/size:64", "idle/1GiB"):
+                     "sweep/pair/size:64", "larson/cxx/threads:2", "sweep/cxx-pair/size:64",
+                     "idle/1GiB"):
             self.assertIn(name, cells)
 
     def test_context_proves_the_allocator(self):
@@ -185,6 +216,15 @@ class Bench(unittest.TestCase):
         _, cell = self.cell("prodcons/drain")
         for moment in ("0.1s", "1s", "5s"):
             self.assertGreater(cell[f"rss_after_{moment}_bytes"], 0)
+
+    def test_cxx(self):
+        for name, twin in (("larson/cxx/threads:2", "larson/fixed/threads:2"),
+                           ("sweep/cxx-pair/size:64", "sweep/pair/size:64")):
+            for null in ("0", "1"):
+                with self.subTest(cell=name, null=null):
+                    _, cell = self.cell(name, MYMALLOC_BENCH_NULL=null)
+                    _, same = self.cell(twin, MYMALLOC_BENCH_NULL=null)
+                    self.assertEqual(cell["ops"], same["ops"])
 
     def test_scale_and_the_null_heap(self):
         _, half = self.cell("xmalloc/64B/pairs:1", MYMALLOC_BENCH_SCALE="0.1")
