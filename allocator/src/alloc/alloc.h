@@ -145,6 +145,8 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed);
 void mym_large_put(void *ptr);
 /* What is wrong with a pointer that is no object: told, then abort. */
 _Noreturn void mym_bad_pointer(const void *ptr);
+/* Called before, for one of somebody else's: says more; NULL: nothing is known. */
+extern MYM_HIDDEN void (*mym_explain_foreign)(void);
 /* Bytes of the object at ptr, 0 when there is none. */
 size_t mym_large_bytes(const void *ptr);
 size_t mym_large_good_size(size_t size);

@@ -89,6 +89,8 @@ static bool was_reaped(const void *ptr)
     return mym_heap.units[mym_heap.units[mym_unit_of(ptr)].first].class == MYM_REAPED;
 }
 
+void (*mym_explain_foreign)(void);
+
 void mym_bad_pointer(const void *ptr)
 {
     const struct mym_unit *span;
@@ -104,6 +106,8 @@ void mym_bad_pointer(const void *ptr)
                       ptr);
     } else {
         inside = mym_mapping_has(ptr);
+        if (!inside && mym_explain_foreign != NULL)
+            mym_explain_foreign();
     }
     mym_fatal(inside ? "free of a pointer into the middle of an object"
                      : "free of a pointer that was never allocated",
