@@ -1,0 +1,138 @@
+#!/bin/bash
+# Several copies of mymalloc in one process: the preloaded one answers for libmymalloc.so too;
+# copies hidden in plugins have heaps of their own, and tell each other's objects.
+source "$(dirname "$0")/lib.sh"
+need gcc
+folder=$(dirname "$MYMALLOC_PRELOAD")
+include=$(cd "$here/../../include" && pwd)
+ulimit -c 0
+
+cat >"$work/plugin.c" <<'CODE'
+#include <mymalloc/mymalloc.h>
+void *take(size_t size) { return MyMalloc(size); }
+void give(void *object) { MyFree(object); }
+size_t faults(void) { return MyVerify(); }
+CODE
+cat >"$work/host.c" <<'CODE'
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+enum { COPIES = 2, OBJECTS = 3000 };
+static struct copy {
+    void *(*take)(size_t size);
+    void (*give)(void *object);
+    size_t (*faults)(void);
+} copies[COPIES + 1] = {{malloc, free, NULL}};
+static void *churn(void *unused)
+{
+    static __thread void *objects[COPIES + 1][OBJECTS];
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < OBJECTS; i++)
+            for (int c = 0; c <= COPIES; c++)
+                memset(objects[c][i] = copies[c].take((size_t)i % 700 + 1), c, (size_t)i % 700 + 1);
+        for (int i = 0; i < OBJECTS; i++)
+            for (int c = 0; c <= COPIES; c++) {
+                if (((char *)objects[c][i])[i % 700] != c)
+                    abort();
+                copies[c].give(objects[c][i]);
+            }
+    }
+    return unused;
+}
+int main(int argc, char **argv)
+{
+    pthread_t threads[4];
+    int status;
+    for (int c = 1; c <= COPIES; c++) {
+        void *plugin = dlopen(argv[c], RTLD_NOW);
+        if (plugin == NULL) {
+            puts(dlerror());
+            return 9;
+        }
+        copies[c].take = (void *(*)(size_t))dlsym(plugin, "take");
+        copies[c].give = (void (*)(void *))dlsym(plugin, "give");
+        copies[c].faults = (size_t(*)(void))dlsym(plugin, "faults");
+    }
+    if (argc > 3) /* an object of one copy, given to another */
+        copies[2].give(copies[1].take(100));
+    for (int t = 0; t < 4; t++)
+        pthread_create(&threads[t], NULL, churn, NULL);
+    for (int i = 0; i < 20; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            churn(NULL);
+            _exit(copies[1].faults() + copies[2].faults() > 0);
+        }
+        if (waitpid(child, &status, 0) != child || status != 0)
+            return 8;
+    }
+    for (int t = 0; t < 4; t++)
+        pthread_join(threads[t], NULL);
+    printf("%zu faults\n", copies[1].faults() + copies[2].faults());
+    return 0;
+}
+CODE
+for copy in one two; do
+    gcc -O1 -shared -fPIC -fvisibility=hidden -I"$include" -o "$work/$copy.so" -Wl,--exclude-libs,ALL -x c - \
+        -x none "$folder/libmymalloc.a" -pthread < <(sed 's/^\(void\|size_t\)/__attribute__((visibility("default"))) &/' "$work/plugin.c")
+    [[ $(nm -D --defined-only "$work/$copy.so" | awk '{print $3}' | sort | tr '\n' ' ') == "faults give take " ]] ||
+        fail "a hidden copy shows: $(nm -D --defined-only "$work/$copy.so")"
+done
+gcc -O1 -o "$work/host" "$work/host.c" -pthread -ldl
+for front in rseq tls; do
+    [[ $(MYMALLOC_FRONTEND=$front "$work/host" "$work/one.so" "$work/two.so") == "0 faults" ]] || fail "beside libc, $front"
+    [[ $(MYMALLOC_FRONTEND=$front with "$work/host" "$work/one.so" "$work/two.so") == "0 faults" ]] ||
+        fail "beside the preloaded copy, $front"
+done
+status=0
+with "$work/host" "$work/one.so" "$work/two.so" mixed 2>"$work/said" || status=$?
+[[ $status == 134 && $(cat "$work/said") == *"never allocated"* ]] || fail "a mix-up was not seen: $(cat "$work/said")"
+
+# libmymalloc.so is found second: one heap.
+cat >"$work/both.c" <<'CODE'
+#include <mymalloc/mymalloc.h>
+#include <stdlib.h>
+int main(void)
+{
+    free(MyMalloc(100));
+    MyFree(malloc(100));
+    return MyVerify() != 0;
+}
+CODE
+gcc -O1 -fno-builtin -Wno-mismatched-dealloc -I"$include" -o "$work/both" "$work/both.c" -L"$folder" -lmymalloc -Wl,-rpath,"$folder"
+with "$work/both" || fail "with libmymalloc.so under the preloaded library"
+
+# Opened late: libmymalloc.so stays for good; the preload library takes nobody's place then.
+cat >"$work/late.c" <<'CODE'
+#include <dlfcn.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+int main(int argc, char **argv)
+{
+    void *library = dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL), *again;
+    void *(*take)(size_t) = library ? (void *(*)(size_t))dlsym(library, "MyMalloc") : NULL;
+    char *object, *own = malloc(100);
+    if (take == NULL) {
+        puts(dlerror());
+        return 9;
+    }
+    object = strcpy(take(100), "kept");
+    dlclose(library);
+    again = dlopen(argv[1], RTLD_NOW);
+    if (argc < 2 || strcmp(object, "kept") || dlsym(again, "MyMalloc") != (void *)take)
+        return 8;
+    ((void (*)(void *))dlsym(again, "MyFree"))(object);
+    free(own);                                           /* libc's, as it was taken */
+    return (void *)malloc == dlsym(again, "malloc") && strstr(argv[1], "preload"); /* libc's, still */
+}
+CODE
+gcc -O1 -fno-builtin -o "$work/late" "$work/late.c" -ldl
+for library in libmymalloc.so libmymalloc_preload.so; do
+    "$work/late" "$folder/$library" || fail "$library opened late: status $?"
+done
