@@ -106,10 +106,11 @@ static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
 
 /*
  * A pool that exchanges BUSY magazines between two looks gets longer ones, while the
- * budget lasts: bytes per magazine, for all pools together. A quiet one returns them.
+ * budget lasts: for all pools together, in bytes per magazine of what the objects in it can
+ * keep resident, a page each at least. A quiet one returns them.
  */
 #define BUSY   64u
-#define BUDGET (256 << 10)
+#define BUDGET (1 << 20)
 
 static _Atomic int32_t budget = BUDGET;
 
@@ -118,7 +119,7 @@ static void lengthen(struct mym_pool *pool)
     const struct mym_class *class = &mym_classes[pool->class];
     unsigned step =
         pool->batch < class->room / 2u ? pool->batch : class->room - pool->batch;
-    int32_t cost = (int32_t)(step * class->size);
+    int32_t cost = (int32_t)(step * (class->size > MYM_PAGE ? class->size : MYM_PAGE));
 
     pool->busy = 0;
     if (atomic_fetch_sub(&budget, cost) < cost) {
