@@ -7,7 +7,7 @@ from . import measures, stats
 from .measures import SPEED, log_ratios, values
 
 # In which order groups are shown: what people run first, one size or one call last.
-NAMED = ("program", "larson", "xmalloc", "prodcons", "requests")
+NAMED = ("server", "program", "larson", "xmalloc", "prodcons", "requests")
 MICRO = ("order", "regrow", "aligned", "zeroed", "sharing", "sweep")
 
 
@@ -79,9 +79,9 @@ def counted(cells, measure, loaded, base):
             if not (measure is SPEED and cell["dominated"]) and values(loaded[cell["name"]], base, measure)]
 
 
-def analyse_group(workload, cells, loaded, columns, rng):
+def analyse_group(workload, cells, loaded, columns, rng, wanted=measures.ALL):
     base = columns[0]["name"]
-    names = {measure.key: counted(cells, measure, loaded, base) for measure in measures.ALL}
+    names = {measure.key: counted(cells, measure, loaded, base) for measure in wanted}
     rows = []
     for position, column in enumerate(columns):
         mine = [cell["rows"][position] for cell in cells]
@@ -89,7 +89,7 @@ def analyse_group(workload, cells, loaded, columns, rng):
                      "missing": sum(1 for row in mine if not row["failure"] and not row["runs"])})
     whole = [row["column"] for row in rows if not row["failed"] and not row["missing"]]
     best = {}
-    for measure in measures.ALL:
+    for measure in wanted:
         def logs_of(a, b, measure=measure):
             found = [log_ratios(loaded[name], a, b, measure) for name in names[measure.key]]
             return found if all(found) else None

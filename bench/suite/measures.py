@@ -50,17 +50,25 @@ def kept(entry):
     return max(PAGE, stays - entry["base_rss_bytes"])
 
 
+def cpu(entry):
+    """User and system time of the whole process, its start included, per operation (programs: per run)."""
+    return entry["process_cpu_seconds"] / entry["ops"] if entry.get("ops") and entry["process_cpu_seconds"] else None
+
+
 SPEED = Measure("speed", "Speed", "speed", speed, more_is_better=True)
 PEAK = Measure("peak", "Peak RSS of the process", "peak RSS", peak)
 ABOVE = Measure("above", "Memory: peak RSS above the process's start", "above start", above, holds=HOLDS)
 KEPT = Measure("kept", "Memory beside survivors or after all was freed, above the process's start", "kept",
                kept, holds=HOLDS)
+CPU = Measure("cpu", "CPU time of the process, per operation", "CPU", cpu)
 ALL = (SPEED, ABOVE, KEPT, PEAK)
+EXPLORED = (SPEED, PEAK, ABOVE, KEPT, CPU)  # what the page lets one choose
 
 
 def good(samples, column):
     """{round: entry} of the processes that count."""
-    return {number: sample["benchmarks"][0] for (number, name), sample in samples.items()
+    return {number: sample["benchmarks"][0] | {"process_cpu_seconds": sample["suite"].get("cpu_seconds")}
+            for (number, name), sample in samples.items()
             if name == column and not sample["suite"].get("failure")}
 
 

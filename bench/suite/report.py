@@ -14,9 +14,9 @@ def write(folder):
     folder.write("report.md", report_text.markdown(result))
     folder.write("table.txt", report_text.terminal(result))
     try:
-        drawings = plots.draw(result, folder.path / "plots")
+        plots.draw(result, folder.path / "plots")
     except OSError as error:
         raise Problem(f"cannot write {folder.path / 'plots'}: {error.strerror}; the samples are "
                       f"kept, ci/bench report {folder.path} goes on from them") from None
-    folder.write("report.html", report_html.page(result, drawings))
+    folder.write("report.html", report_html.page(result, folder))
     return result

@@ -2,57 +2,82 @@
 import os
 
 import jinja2
+import markupsafe
 
-from . import report_text, text
+from . import answers, glossary, palette, report_data, report_text, stats, text
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "page")
+CHARTS = (("pareto", "Speed against memory", "means of a workload: up is faster, left is smaller (above the process's "
+           "start, where known)"),
+          ("threads", "Thread scaling", "beyond the dotted line there are more threads than cores"),
+          ("sizes", "Size sweep", "time of an operation by size"))
 
 
-def who(best):
-    """mymalloc ≈ tcmalloc, or "mymalloc ?" where too few rounds were run to say."""
-    sure = not best["lead"] or best["lead"]["verdict"] != "too few rounds"
-    return f" {text.TIE} ".join([best["first"], *best["ties"]]) + ("" if sure else " ?")
+def inlined(*names):
+    """Files of ours that are no markup: taken as they are."""
+    parts = []
+    for name in names:
+        with open(os.path.join(PAGE, name), encoding="utf-8") as file:
+            parts.append(file.read())
+    return markupsafe.Markup("\n".join(parts))
 
 
 def cards(result):
-    """Which is best for each workload, how sure, what about memory."""
-    for group in result["groups"]:
-        said = text.sentence(group, result["reference"]).partition(": ")[2]
-        best = group["best"]["speed"]
-        counted = text.of(len(group["counted"]["speed"]), len(group["cells"]))
-        yield {"workload": group["workload"], "cells": f"{counted} cell{'s' * (len(group['cells']) != 1)}",
-               "who": who(best) if best else "", "said": said}
-
-
-def marked(rows):
-    """[(text, class)] of each row: what the star says is said by weight and colour."""
-    return [[(content.removeprefix(text.STAR), "best" if content.startswith(text.STAR) else "")
-             for content in row] for row in rows]
-
-
-def cell_details(cell, base):
-    head, rows = text.cell_table(cell, base)
-    best = cell["best"]["speed"]
-    return {"name": cell["name"], "who": who(best) if best else "failed", "notes": "; ".join(text.label(cell)),
-            "head": head, "rows": marked(rows), "lines": text.notes(cell, base)}
-
-
-def sections(drawings):
-    """[(title, [(caption, svg)], open)]: the first two kinds of drawing open."""
-    kinds = list(dict.fromkeys(section for section, _, _ in drawings))
-    return [(kind, [(caption, svg) for section, caption, svg in drawings if section == kind], place < 2)
-            for place, kind in enumerate(kinds)]
-
-
-def page(result, drawings):
+    """For each kind of use: whom to take, why, and all columns with time and memory side by side."""
     base = result["reference"]
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True,
+    for group in result["uses"]:
+        rows = sorted(group["rows"], key=lambda row: -(row["ratios"]["speed"] or {"median": 1})["median"])
+        yield {"title": f"{group['workload']}: {answers.how_many(group)}", "about": group["about"],
+               "who": answers.who(group), "said": answers.sentence(group, base).partition(": ")[2],
+               "head": ["allocator", "speed [95 %]", "peak RSS [95 %]"],
+               "rows": [[(row["column"], ""), *(side(row, group, key, base) for key in answers.AGAINST)] for row in rows]}
+
+
+def side(row, group, key, base):
+    """(text, class)"""
+    shown = text.summary_cell(row, group, key, base)
+    span = "" if row["failed"] or row["missing"] else text.span(row["ratios"][key])
+    return (markupsafe.Markup("{} <small>{}</small>").format(shown.removeprefix(text.STAR), span),
+            "best" if shown.startswith(text.STAR) else "")
+
+
+def marked(content):
+    """What a star says is said by weight and colour; 1.15× / 0.90× may have one in each part."""
+    parts = [markupsafe.Markup('<span class="best">{}</span>').format(part.lstrip("* ")) if part.startswith("*")
+             else markupsafe.escape(part) for part in content.split(" / ")]
+    return markupsafe.Markup(" / ").join(parts)
+
+
+def pinned(result, title, head, rows):
+    """The column that the report is about behind the names, where a phone keeps it in view."""
+    at = head.index(result["columns"][report_data.pinned(result)]["name"])
+
+    def moved(row):
+        return [row[0], row[at], *row[1:at], *row[at + 1:]]
+    return title, moved(head), [[(marked(content), "") for content in moved(row)] for row in rows]
+
+
+def contents(result, programs):
+    yield "answers", "Which to take"
+    if programs:
+        yield "programs", "Programs"
+    yield from (("explore", "Explore"), ("charts", "Charts"), ("workloads-tables", "By workload"),
+                ("glossary", "Glossary"), ("proof", "Proof and environment"))
+
+
+def page(result, folder):
+    base = result["reference"]
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True,
                                      trim_blocks=True, lstrip_blocks=True)
+    programs = answers.programs_table(result)
+    seen = palette.looks(result["columns"])
     return environment.get_template("report.html.j2").render(
-        result=result, base=base, facts=text.facts(result), cards=list(cards(result)),
+        result=result, facts=text.facts(result), cards=list(cards(result)), contents=list(contents(result, programs)),
         trouble=[*report_text.state(result), *("Failed: " + line for line in report_text.failures(result))],
-        control=text.control_sentence(result["control"]),
-        tables=[(title, head, marked(rows)) for title, head, rows in text.summary_tables(result)],
-        legend=[line.replace("*:", "Bold:") for line in report_text.legend(base)],
-        sections=sections(drawings), cells=[cell_details(cell, base) for cell in result["cells"]],
-        proof=report_text.proof_rows(result), environment=report_text.environment_rows(result))
+        control=text.control_sentence(result["control"]), programs=programs and pinned(result, *programs),
+        tables=[pinned(result, *table) for table in text.summary_tables(result)],
+        legend=[line.replace("*:", "Bold:") for line in report_text.legend(base)], charts=CHARTS, fewest=stats.FEWEST,
+        glossary=list(glossary.entries(result["cells"])), looks=[seen[column["name"]] for column in result["columns"]],
+        proof=report_text.proof_rows(result), environment=report_text.environment_rows(result),
+        css=inlined("report.css"), script=inlined("charts.js", "report.js"),
+        data=markupsafe.Markup(report_data.page_json(result, folder)))

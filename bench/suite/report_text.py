@@ -2,7 +2,7 @@
 import csv
 import io
 
-from . import measures, text, units
+from . import answers, measures, text, units
 
 LEGEND = (
     "Ratios are relative to {base}: above 1.00× is faster, or more memory. A workload's is the geometric "
@@ -29,8 +29,8 @@ def failures(result):
 
 
 def state(result):
-    """What kept the run from being whole, or nothing."""
-    lines = []
+    """What kept the run from being whole or quiet, or nothing."""
+    lines = [f"Machine at the start: {warning}." for warning in result["environment"].get("warnings", ())]
     short = [cell["name"] for cell in result["cells"]
              if any(row["runs"] and (row["ratios"]["speed"] or {}).get("verdict") == "too few rounds"
                     for row in cell["rows"])]
@@ -48,6 +48,15 @@ def state(result):
     return lines
 
 
+def first_tables(result):
+    """Kinds of use, then programs one by one: (title, head, rows) of those that there are."""
+    return [table for table in (answers.table(result), answers.programs_table(result)) if table]
+
+
+def use_sentences(result):
+    return [answers.sentence(group, result["reference"]) for group in result["uses"]]
+
+
 def terminal(result, width=100):
     base = result["reference"]
     lines = [*text.facts(result)]
@@ -55,11 +64,12 @@ def terminal(result, width=100):
         lines += ["", title(cell)]
         lines += ["  " + line for line in text.table(*text.cell_table(cell, base), most=width - 2)]
         lines += ["  " + line for line in text.notes(cell, base)]
-    for name, head, rows in text.summary_tables(result):
+    for name, head, rows in [*text.summary_tables(result), *first_tables(result)]:
         lines += ["", name]
         lines += ["  " + line for line in text.table(head, rows, most=width - 2)]
     lines += ["", *legend(base), ""]
     lines += [text.sentence(group, base) for group in result["groups"]]
+    lines += ["", *use_sentences(result)]
     if control := text.control_sentence(result["control"]):
         lines.append(control)
     lines += state(result)
@@ -75,7 +85,7 @@ def proof_rows(result):
         environment = " ".join(f"{k}={v}" for k, v in column["environment"].items())
         rows.append([column["name"], column["version"] or "–", column["package"] or "–",
                      column["path"] or "no preload", column["sha256"] or "–",
-                     column["frontend"] or environment or "–"])
+                     "; ".join(filter(None, (column["frontend"], environment))) or "–"])
     return ["allocator", "says it is", "package", "library", "sha256", "mode or environment"], rows
 
 
@@ -84,18 +94,19 @@ def environment_rows(result):
                           if isinstance(facts, dict) for name, value in facts.items()]
 
 
-def answers(result):
-    """The sentences, and what one must know to believe them."""
-    base = result["reference"]
-    lines = [text.sentence(group, base) for group in result["groups"]]
-    lines += [line for line in [text.control_sentence(result["control"])] if line]
+def beliefs(result):
+    """What one must know to believe the answers."""
+    lines = [line for line in [text.control_sentence(result["control"])] if line]
     return lines + state(result) + [f"failed: {line}" for line in failures(result)]
 
 
 def markdown(result):
     base = result["reference"]
     lines = ["# Allocators compared", "", *(f"{line}.  " for line in text.facts(result)), ""]
-    lines += [f"- {line}" for line in answers(result)]
+    lines += [f"- {line}" for line in [*use_sentences(result), *beliefs(result)]]
+    for name, head, rows in first_tables(result):
+        lines += ["", f"## {name}", "", *text.markdown_table(head, rows)]
+    lines += ["", *(f"- {text.sentence(group, base)}" for group in result["groups"])]
     for name, head, rows in text.summary_tables(result):
         lines += ["", f"## {name}", "", *text.markdown_table(head, rows)]
     lines += ["", " ".join(legend(base)).replace("*", "\\*"), "", "## Every cell", ""]

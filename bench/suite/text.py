@@ -159,7 +159,7 @@ def summary_tables(result):
     tables = []
     for measure in measures.ALL:
         rows = [[group["workload"], of(len(group["counted"][measure.key]), len(group["cells"])),
-                 *(summary_cell(row, group, measure, base) for row in group["rows"])]
+                 *(summary_cell(row, group, measure.key, base) for row in group["rows"])]
                 for group in result["groups"] if group["counted"][measure.key]]
         if rows:
             tables.append((measure.title, head, rows))
@@ -170,11 +170,11 @@ def of(some, all_of_them):
     return str(some) if some == all_of_them else f"{some} of {all_of_them}"
 
 
-def summary_cell(row, group, measure, base):
+def summary_cell(row, group, key, base):
     if row["failed"] or row["missing"]:
         return f"failed {row['failed']}" if row["failed"] else "–"
-    own = "1.00×" if row["column"] == base else verdict(row["ratios"][measure.key])
-    return mark(row["column"], group["best"][measure.key]) + own
+    own = "1.00×" if row["column"] == base else verdict(row["ratios"][key])
+    return mark(row["column"], group["best"][key]) + own
 
 
 def mark(column, best):
@@ -246,6 +246,8 @@ def cell_table(cell, base):
     percentiles = [(f"{call}_{point}_ns", f"{call} {shown}") for call in ("malloc", "free")
                    for point, shown in (("p99", "p99"), ("p999", "p99.9"))
                    if any(f"{call}_{point}_ns" in row["more"] for row in rows_with)]
+    percentiles += [(f"load_{point}_ns", shown) for point, shown in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9"))
+                    if any(f"load_{point}_ns" in row["more"] for row in rows_with)]
     after = after_columns(cell)
     head = ["allocator", "time" if program else "speed", f"vs {base} [95 %]"]
     head += ["CPU time"] if program else []

@@ -53,7 +53,11 @@ def document(cell, name, preload, rng):
              "peak_rss_bytes": base + given("FAKE_MEMORY", name, 2) * 2**20,
              "minor_faults": 700, "failed": 0}
     if cell.startswith("idle/"):
-        entry |= {"rss_after_0.1s_bytes": entry["peak_rss_bytes"], "rss_after_5s_bytes": base + live / 2}
+        entry |= {"rss_after_0.1s_bytes": entry["peak_rss_bytes"], "rss_after_5s_bytes": base + live / 2,
+                  "settled_live_bytes": 0}
+        if timeline := os.environ.get("MYMALLOC_BENCH_TIMELINE"):
+            with open(timeline, "w", encoding="utf-8") as file:
+                file.writelines(f"{i / 10},{int(live)},{int(entry['peak_rss_bytes'])}\n" for i in range(20))
     return {"context": {"executable": sys.argv[0], "host_name": "secret-host", "scale": f"{scale:f}",
                         "allocator_path": preload or libc(), "allocator_version": name + " 1.0"},
             "benchmarks": [entry]}
