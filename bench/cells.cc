@@ -86,6 +86,9 @@ std::vector<Cell> all_cells()
     add_variants(&cells, "crowd");
     for (const char *variant : {"small", "mixed"})
         add_counts(&cells, "requests", variant, "threads", 1, 8);
+    add_counts(&cells, "requests", "arena", "threads", 1, 4);
+    for (const char *variant : {"mixed-arena", "monotonic"})
+        add(&cells, "requests", variant);
     for (const char *variant : {"pair", "batch"})
         for (unsigned size = 8; size <= 32u << 20; size *= 2)
             add(&cells, "sweep", variant, "size", std::to_string(size));

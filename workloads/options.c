@@ -1,6 +1,7 @@
 /*
  * options.c - a workload's options: defaults, variants, reading them from text.
  */
+#include "arenas.h"
 #include "harness.h"
 
 #include <errno.h>
@@ -181,6 +182,12 @@ bool workload_consistent(const struct workload *w, const struct settings *set,
             why, why_size,
             "calls 'new': this program is C and its allocator brings no operator new; "
             "preload one that does, or libstdc++.so.6");
+        return false;
+    }
+    if (value_of(w, set, "drop", DROP_EACH) == DROP_MONOTONIC && !arenas_monotonic()) {
+        snprintf(why, why_size,
+                 "drop 'monotonic': this program is C and has no std::pmr; "
+                 "mymalloc-bench has; here: each, arena");
         return false;
     }
     return true;

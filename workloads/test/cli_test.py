@@ -49,6 +49,7 @@ class Refusals(unittest.TestCase):
         (["larson", "--seconds", "1", "--generations", "2"], "which of the two ends"),
         (["xmalloc", "--order", "up"], "must be one of: lifo fifo"),
         (["sweep", "--variant", "cxx-pair"], "its allocator brings no operator new"),
+        (["requests", "--variant", "monotonic"], "has no std::pmr"),
     ]
 
     def test_one_line_and_status_2(self):
@@ -224,6 +225,14 @@ class Bench(unittest.TestCase):
                 with self.subTest(cell=name, null=null):
                     _, cell = self.cell(name, MYMALLOC_BENCH_NULL=null)
                     _, same = self.cell(twin, MYMALLOC_BENCH_NULL=null)
+                    self.assertEqual(cell["ops"], same["ops"])
+
+    def test_requests_dropped_together(self):
+        _, same = self.cell("requests/small/threads:1")
+        for name in ("requests/arena/threads:1", "requests/monotonic"):
+            for null in ("0", "1"):
+                with self.subTest(cell=name, null=null):
+                    _, cell = self.cell(name, MYMALLOC_BENCH_NULL=null)
                     self.assertEqual(cell["ops"], same["ops"])
 
     def test_scale_and_the_null_heap(self):

@@ -5,6 +5,7 @@
  * damaged, time and memory measured. Then what each workload promises: the amount of
  * fixed work, the bound of its live bytes, its share of remote frees.
  */
+#include "arenas.h"
 #include "check.h"
 #include "workload.h"
 
@@ -77,7 +78,8 @@ static void check_always(const struct workload *w, const char *variant)
               w->name, variant);
 }
 
-static void test_every_variant(void)
+/* Of all workloads, or of one. */
+static void test_every_variant(const char *only)
 {
     static const char small[] = "verify=all settle=0.1 hold=1000 objects=50 slots=20 "
                                 "bytes=4M messages=40000";
@@ -89,6 +91,8 @@ static void test_every_variant(void)
             const char *variant = list[i]->variants[v].name;
             bool crowd = !strcmp(list[i]->name, "crowd");
             struct settings set = prepare(list[i], variant, small);
+            if (only && strcmp(list[i]->name, only) != 0)
+                continue;
             if (crowd)
                 set = prepare(list[i], variant, "threads=40");
             if (run_apart(list[i], &set))
@@ -126,6 +130,9 @@ static void test_fixed_work_is_exact(void)
         {"churn", "leave", "threads=2 lives=30 objects=11", 660},
         {"crowd", "1k", "threads=20 objects=3 rounds=5", 300},
         {"requests", "small", "threads=2 requests=30 objects=7 sessions=5", 420},
+        {"requests", "arena", "threads=2 requests=30 objects=7 sessions=5", 420},
+        {"requests", "mixed-arena", "requests=30 objects=1 sessions=1", 30},
+        {"requests", "monotonic", "threads=2 requests=30 objects=7 sessions=5", 420},
         {"sweep", "pair", "pairs=1001", 1001},
         {"sweep", "batch", "pairs=1001 batch=100", 1001},
         {"sweep", "cxx-pair", "pairs=1001", 1001},
@@ -198,6 +205,10 @@ static void test_live_bytes(void)
                   "requests=1000 sessions=10 min-size=64 max-size=64");
     CHECK(r->live_peak == 0 || r->live_peak <= 211 * 64, "requests: %lld",
           (long long)r->live_peak);
+    r = result_of("requests", "monotonic",
+                  "requests=1000 sessions=10 min-size=64 max-size=64");
+    CHECK(r->live_peak > 0 && r->live_peak <= 210 * 64, "requests: %lld",
+          (long long)r->live_peak);
     r = result_of("crowd", "1k", "threads=30 objects=4 size=100");
     CHECK(r->has_held && r->held_live == 12000, "crowd: %lld", (long long)r->held_live);
     r = result_of("fragment", "swiss", "bytes=4M");
@@ -249,6 +260,48 @@ static void test_null_forms(void)
         CHECK(shared->ops == ops && shared->live_end == 0, "%s: %llu and %llu",
               list[i]->name, (unsigned long long)ops, (unsigned long long)shared->ops);
     }
+}
+
+/* Ten thousand objects of each kind, apart from each other, again and again. */
+static void try_arenas(const struct arenas *arenas)
+{
+    enum { OBJECTS = 10000, ROUNDS = 20 };
+    static uint32_t *objects[OBJECTS];
+    void *arena = arenas->create();
+
+    CHECK(arena != NULL, "%s", arenas->name);
+    for (uint32_t round = 0; arena && round < ROUNDS; round++) {
+        uint32_t wrong = 0;
+        for (uint32_t i = 0; i < OBJECTS; i++) {
+            objects[i] = arenas->take(arena, 8 + i % 100 * 4);
+            if (!objects[i])
+                abort();
+            wrong += (uintptr_t)objects[i] % 8 != 0;
+            objects[i][0] = round;
+            objects[i][1 + i % 100] = i; /* its last word */
+        }
+        for (uint32_t i = 0; i < OBJECTS; i++)
+            wrong += objects[i][0] != round || objects[i][1 + i % 100] != i;
+        CHECK(wrong == 0, "%s: %u objects lie in others", arenas->name, wrong);
+        arena = arenas->renew(arena);
+        CHECK(arena != NULL, "%s: renewed", arenas->name);
+    }
+    arenas->destroy(arena);
+}
+
+/* EXPECT_ARENAS names those that the allocator of this process has; unset: none. */
+static void test_arenas(void)
+{
+    const char *expected = getenv("EXPECT_ARENAS");
+    const struct arenas *own = arenas_of_allocator();
+
+    CHECK(!own == !expected && (!own || !strcmp(own->name, expected)), "%s, not %s",
+          own ? own->name : "none", expected ? expected : "none");
+    if (own)
+        try_arenas(own);
+    CHECK(arenas_monotonic() != NULL, "std::pmr is linked");
+    if (arenas_monotonic())
+        try_arenas(arenas_monotonic());
 }
 
 static bool same_settings(const struct settings *a, const struct settings *b)
@@ -338,15 +391,21 @@ static void test_memory_is_not_scaled(void)
     }
 }
 
-int main(void)
+/* arenas: what depends on the allocator's own. */
+int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IONBF, 0); /* children would print it again */
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    test_arenas();
+    if (argc == 2 && !strcmp(argv[1], "arenas")) {
+        test_every_variant("requests");
+        return failures != 0;
+    }
     test_options();
     test_least_work();
     test_memory_is_not_scaled();
-    test_every_variant();
+    test_every_variant(NULL);
     test_fixed_work_is_exact();
     test_live_bytes();
     test_remote_shares();
