@@ -33,6 +33,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
             *zeroed = false;
             return span;
         }
+        mym_span_missed(mym_span_class(size));
     }
     if (size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return NULL;

@@ -46,8 +46,9 @@ MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned clas
 struct mym_cache {
     void **slot[MYM_SLOTS + MYM_SPAN_CLASSES]; /* mym_slot_of and mym_slot_set, where
                                                   there is no sequence */
-    uint32_t missed;            /* 1 + the span class asked for in vain last; a hint */
-    uint32_t exchanges;         /* with pools; a hint: written by whoever runs here */
+    uint32_t missed;     /* 1 + the span class asked for in vain last; a hint */
+    uint32_t open, idle; /* sets of span classes; hints, see mym_spans_age_here */
+    uint32_t exchanges;  /* with pools; a hint: written by whoever runs here */
     struct mym_class_set asked; /* what is to be emptied; under mym_front_lock */
     /* of a thread; under mym_front_lock: */
     uint32_t user;           /* 1 + the process that its thread is of, see thread.c */
@@ -178,6 +179,8 @@ MYM_INLINE bool mym_span_can_cache(uint32_t units)
 void *mym_span_pop(unsigned class);             /* NULL: none here */
 bool mym_span_push(unsigned class, void *span); /* false: no room here */
 
+/* Asked for in vain, and about to be taken from the page heap. */
+void mym_span_missed(unsigned class);
 /* The spans of this CPU's, or thread's, cache go to the page heap. */
 void mym_spans_close_here(void);
 /* The same for a cache that the caller has for himself. */

@@ -10,9 +10,11 @@
  *   SHUT     in the closed cache: never swapped
  *
  * A word is opened for a size that is freed when it was the last that was asked for in
- * vain. An open word is idle memory, present or to come: it is part of what pools keep
- * (mym_idle_grant), and closed for another size when there is no more of that. So what
- * all caches hold is bounded in bytes, and the fast path counts nothing.
+ * vain, and only one of it: of more a word would keep one and hold the others apart. An open
+ * word is idle memory, present or to come: it is part of what pools keep (mym_idle_grant),
+ * and closed for another size when there is no more of that, or when its span was not taken
+ * between two requests in vain: those want other sizes. So what all caches hold is bounded
+ * in bytes, and a hit counts nothing.
  *
  * Locking: none. A word is changed by a swap on its own CPU, or by whoever has the cache
  * for himself.
@@ -67,14 +69,31 @@ static void release(void *span)
     mym_pages_put(mym_unit_of(span));
 }
 
+_Static_assert(MYM_SPAN_CLASSES <= 32, "a set of them is 32 bits");
+
+static uint32_t bit(unsigned class)
+{
+    return (uint32_t)1 << class;
+}
+
+/* A hint is changed without a lock: what is lost of it costs nothing but time. */
+static void set_hint(uint32_t *hint, uint32_t bits, bool set)
+{
+    uint32_t now = __atomic_load_n(hint, __ATOMIC_RELAXED);
+    uint32_t want = set ? now | bits : now & ~bits;
+
+    if (want != now)
+        __atomic_store_n(hint, want, __ATOMIC_RELAXED);
+}
+
 void *mym_span_pop(unsigned class)
 {
     struct mym_cache *own = mym_thread_hold();
     void *span = read_word(own, class);
     bool taken = is_span(span) && swap(own, class, span, MYM_SPAN_NONE);
 
-    if (!taken)
-        __atomic_store_n(&cache_here(own)->missed, class + 1, __ATOMIC_RELAXED);
+    if (taken)
+        set_hint(&cache_here(own)->idle, bit(class), false);
     mym_thread_leave(own);
     if (!taken)
         return NULL;
@@ -82,22 +101,55 @@ void *mym_span_pop(unsigned class)
     return span;
 }
 
+static bool close_word(struct mym_cache *own, unsigned class)
+{
+    void *word = read_word(own, class);
+
+    if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT ||
+        !swap(own, class, word, MYM_SPAN_CLOSED))
+        return false;
+    set_hint(&cache_here(own)->open, bit(class), false);
+    mym_idle_return(MYM_HOLDS_SPANS, mym_span_units(class));
+    if (is_span(word))
+        release(word);
+    return true;
+}
+
 /* Close the next word after `class` that is open; false: there is none. */
 static bool close_one(struct mym_cache *own, unsigned class)
 {
-    for (unsigned i = 1; i <= MYM_SPAN_CLASSES; i++) {
-        unsigned other = (class + i) % MYM_SPAN_CLASSES;
-        void *word = read_word(own, other);
-
-        if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT ||
-            !swap(own, other, word, MYM_SPAN_CLOSED))
-            continue;
-        mym_idle_return(MYM_HOLDS_SPANS, mym_span_units(other));
-        if (is_span(word))
-            release(word);
-        return true;
-    }
+    for (unsigned i = 1; i <= MYM_SPAN_CLASSES; i++)
+        if (close_word(own, (class + i) % MYM_SPAN_CLASSES))
+            return true;
     return false;
+}
+
+/* More than one of the class was asked for before one was freed. */
+#define MANY 0x100u
+
+void mym_span_missed(unsigned class)
+{
+    struct mym_cache *own = mym_thread_hold(), *cache = cache_here(own);
+    uint32_t missed = __atomic_load_n(&cache->missed, __ATOMIC_RELAXED);
+    uint32_t open = __atomic_load_n(&cache->open, __ATOMIC_RELAXED);
+    uint32_t idle = __atomic_load_n(&cache->idle, __ATOMIC_RELAXED), full = 0;
+
+    __atomic_store_n(&cache->missed,
+                     (class + 1) | ((missed & ~MANY) == class + 1 ? MANY : 0),
+                     __ATOMIC_RELAXED);
+    for (; open != 0; open &= open - 1) {
+        unsigned other = (unsigned)__builtin_ctz(open);
+
+        if (!is_span(read_word(own, other)))
+            continue;
+        if (idle & bit(other))
+            close_word(own, other);
+        else
+            full |= bit(other);
+    }
+    if (full != idle)
+        __atomic_store_n(&cache->idle, full, __ATOMIC_RELAXED);
+    mym_thread_leave(own);
 }
 
 uint32_t mym_spans_open_in(const struct mym_cache *cache)
@@ -116,16 +168,21 @@ uint32_t mym_spans_open_in(const struct mym_cache *cache)
 static MYM_SLOW bool open_with(struct mym_cache *own, unsigned class, void *span)
 {
     uint32_t units = mym_span_units(class);
+    uint32_t missed = __atomic_load_n(&cache_here(own)->missed, __ATOMIC_RELAXED);
 
-    /* Not for a size that is only one of many. */
-    if (__atomic_load_n(&cache_here(own)->missed, __ATOMIC_RELAXED) != class + 1)
+    /* Not for a size that is only one of many, or of which many are wanted at once. */
+    if (missed != class + 1) {
+        if (missed == ((class + 1) | MANY))
+            __atomic_store_n(&cache_here(own)->missed, 0, __ATOMIC_RELAXED);
         return false;
+    }
     mym_chunk_learn(span, units * MYM_UNIT); /* the page heap will not see it soon */
     while (mym_spans_open_in(cache_here(own)) + units > CACHE_MOST &&
            close_one(own, class))
         ;
     if (!mym_idle_grant(MYM_HOLDS_SPANS, units, 1))
         return false;
+    set_hint(&cache_here(own)->open, bit(class), true);
     if (swap(own, class, MYM_SPAN_CLOSED, span))
         return true;
     mym_idle_return(MYM_HOLDS_SPANS, units);

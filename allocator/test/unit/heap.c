@@ -4,11 +4,13 @@
 
 #include "alloc/alloc.h"
 #include "alloc/info.h"
+#include "cache/cache.h"
 #include "heap/heap.h"
 #include "heap/runs.h"
 #include "heap/sizes.h"
 #include "os/os.h"
 
+#include <sched.h>
 #include <string.h>
 
 /* ---- size classes ---- */
@@ -398,6 +400,61 @@ static void depots_follow_swings(void)
     mym_trim(0);
 }
 
+/* ---- span words ---- */
+
+static size_t in_words(void)
+{
+    size_t bytes;
+
+    mym_cache_bytes(&bytes);
+    return bytes;
+}
+
+/* So many of a size taken, then freed in the same order. */
+static void take_and_free(unsigned count, size_t size)
+{
+    void *object[8];
+
+    for (unsigned i = 0; i < count; i++)
+        CHECK((object[i] = mym_malloc(size)));
+    for (unsigned i = 0; i < count; i++)
+        mym_free(object[i]);
+}
+
+/* A span is kept for a size that comes and goes, alone or with others, and for no other. */
+static void words_are_for_sizes_in_turn(void)
+{
+    size_t mib = (size_t)1 << 20, unit = MYM_UNIT;
+    void *others[2];
+    cpu_set_t here;
+
+    CPU_ZERO(&here); /* the caches of others keep what they have */
+    CPU_SET((unsigned)sched_getcpu(), &here);
+    CHECK(!sched_setaffinity(0, sizeof here, &here));
+    mym_trim(0);
+    mym_pages_set_keep(1024 * MYM_UNIT);
+    for (int i = 0; i < 10; i++) {
+        take_and_free(1, mib);
+        take_and_free(1, 5 * unit);
+    }
+    CHECKF(in_words() == mib + 5 * unit, "%zu bytes", in_words());
+    for (int i = 0; i < 2; i++) /* in vain */
+        CHECK((others[i] = mym_malloc((6 + (unsigned)i) * unit)));
+    CHECKF(in_words() == 0, "%zu bytes", in_words());
+    for (int i = 0; i < 2; i++)
+        mym_free(others[i]);
+    mym_trim(0);
+    for (int i = 0; i < 10; i++) /* many at once: a word would keep one of them */
+        take_and_free(8, mib);
+    CHECKF(in_words() == 0, "%zu bytes", in_words());
+    take_and_free(1, mib);
+    take_and_free(1, mib);
+    CHECKF(in_words() == mib, "%zu bytes", in_words());
+    CHECK(mym_verify() == 0);
+    mym_pages_set_keep(0);
+    mym_trim(0);
+}
+
 #define SPARSE_SLABS 64u
 
 /* Many slabs, of which all but the first object is freed; those stay in kept[]. */
@@ -490,6 +547,7 @@ const struct test tests[] = {
     {"first_objects_have_colours", first_objects_have_colours},
     {"depots_follow_swings", depots_follow_swings},
     {"sums_are_verified", sums_are_verified},
+    {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},
     {"sparse_slabs_are_part_of_keep", sparse_slabs_are_part_of_keep},
     {NULL, NULL},
 };

@@ -1,0 +1,104 @@
+/*
+ * reuse.c - what is freed and taken again lies where it lay: a program that does the same
+ * again and again has no more pages resident than after the first time, and what it does
+ * not need is given back by one call of the kernel.
+ */
+#include "check.h"
+#include "family.h"
+#include "gate.h"
+#include "proc.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+enum { VECTORS = 8, BATCH = 1000, LARGE = 64 };
+
+static unsigned char *objects[BATCH];
+
+/* Vectors grow in turn by doubling, each part is written, then all are freed. */
+static size_t grow_vectors(void)
+{
+    size_t resident;
+
+    for (size_t size = 16; size <= MIB; size *= 2)
+        for (unsigned i = 0; i < VECTORS; i++) {
+            CHECK((objects[i] = realloc(objects[i], size)));
+            memset(objects[i] + size / 2, 1, size / 2);
+        }
+    resident = resident_bytes();
+    for (unsigned i = 0; i < VECTORS; i++) {
+        free(objects[i]);
+        objects[i] = NULL;
+    }
+    return resident;
+}
+
+static void vectors_do_not_spread(void)
+{
+    size_t first = grow_vectors(), last = 0;
+
+    for (int cycle = 0; cycle < 40; cycle++)
+        last = grow_vectors();
+    CHECKF(last <= first + 512 * KIB, "%zu KiB resident, the first time %zu",
+           last / KIB, first / KIB);
+}
+
+/* The first word of each object is written. */
+static size_t take_batch(unsigned count, size_t size)
+{
+    size_t resident;
+
+    for (unsigned i = 0; i < count; i++) {
+        CHECK((objects[i] = malloc(size)));
+        objects[i][0] = 1;
+    }
+    resident = resident_bytes();
+    for (unsigned i = 0; i < count; i++)
+        free(objects[i]);
+    return resident;
+}
+
+static void batches_do_not_spread(void)
+{
+    size_t first = take_batch(BATCH, 128 * KIB), last = 0;
+
+    for (int cycle = 0; cycle < 8; cycle++)
+        last = take_batch(BATCH, 128 * KIB);
+    CHECKF(last <= first + 512 * KIB, "%zu KiB resident, the first time %zu",
+           last / KIB, first / KIB);
+}
+
+static unsigned purges;
+
+static long count_purges(long number, const long arguments[6])
+{
+    purges += number == SYS_madvise && arguments[2] == MADV_DONTNEED;
+    return gate_call(number, arguments);
+}
+
+/* Large objects have no bitmaps to give back besides. */
+static void an_object_goes_by_one_call(void)
+{
+    unsigned frees = 0;
+
+    take_batch(LARGE, 4 * MIB);
+    if (!gate_install_rule(count_purges, 0, 0)) {
+        printf("no seccomp here: not counted\n");
+        return;
+    }
+    for (int cycle = 0; cycle < 20; cycle++, frees += LARGE)
+        take_batch(LARGE, 4 * MIB);
+    CHECKF(purges > 0 && purges <= frees / 2, "%u calls for %u objects", purges, frees);
+}
+
+const struct test tests[] = {
+    {"vectors_do_not_spread", vectors_do_not_spread},
+    {"batches_do_not_spread", batches_do_not_spread},
+    {"an_object_goes_by_one_call", an_object_goes_by_one_call},
+    {NULL, NULL},
+};
