@@ -432,7 +432,7 @@ static void words_are_for_sizes_in_turn(void)
     CPU_SET((unsigned)sched_getcpu(), &here);
     CHECK(!sched_setaffinity(0, sizeof here, &here));
     mym_trim(0);
-    mym_pages_set_keep(1024 * MYM_UNIT);
+    mym_idle_set_keep(1024 * MYM_UNIT);
     for (int i = 0; i < 10; i++) {
         take_and_free(1, mib);
         take_and_free(1, 5 * unit);
@@ -451,7 +451,7 @@ static void words_are_for_sizes_in_turn(void)
     take_and_free(1, mib);
     CHECKF(in_words() == mib, "%zu bytes", in_words());
     CHECK(mym_verify() == 0);
-    mym_pages_set_keep(0);
+    mym_idle_set_keep(0);
     mym_trim(0);
 }
 
