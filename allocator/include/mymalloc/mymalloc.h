@@ -122,6 +122,38 @@ MYM_API void MyStats(void) MYM_NOEXCEPT;
 /* malloc_info(3): XML on stream. Returns 0, or -1 with errno. options must be 0. */
 MYM_API int MyMallocInfo(int options, FILE *stream) MYM_NOEXCEPT;
 
+/* ---- heap profile: which calls took the memory that is in use ---- */
+
+/*
+ * Begin to sample: about one object for each `every` bytes that are taken (0: 512 KiB;
+ * 1: every object; at most 1 TiB), with the stack of the call. Until it is stopped each
+ * call takes the allocator's slow path. A later start goes on with the same profile.
+ *
+ * Estimates are unbiased for each stack by itself. Bytes are those that objects occupy
+ * (MyUsableSize). Resizing in place counts as a free and an allocation.
+ *
+ * Returns 0, or -1 with errno: EBUSY (one is being taken, by MYMALLOC_PROFILE perhaps),
+ * EINVAL, ENOMEM, ENOSYS (a static program without backtrace(3)). Not to be called from
+ * signal handlers, or while other threads call it or MyProfileStop.
+ */
+MYM_API int MyProfileStart(size_t every) MYM_NOEXCEPT;
+
+/*
+ * Sample no more. What was sampled is known on: it stays in use until it is freed.
+ * Returns 0, or -1 with errno EBUSY: none is being taken.
+ */
+MYM_API int MyProfileStop(void) MYM_NOEXCEPT;
+
+/*
+ * Write what was sampled so far, at any time, from any thread, to an open file: in the
+ * form of pprof (profile.proto, not compressed: `go tool pprof FILE`), or as the text that
+ * gperftools' pprof reads. Takes nothing from the heap; opens /proc/self/maps and the files
+ * that it names. Returns 0, or -1 with the errno of write(2).
+ */
+#define MY_PROFILE_PROTO 0
+#define MY_PROFILE_TEXT  1
+MYM_API int MyProfileWrite(int file, int form) MYM_NOEXCEPT;
+
 /*
  * Which front end serves this process: "rseq-mm_cid", "rseq-cpu_id" or "tls". The
  * reason, one sentence, is stored at *why unless that is NULL. Static strings.

@@ -7,13 +7,14 @@
 #include "base/check.h"
 #include "os/os.h"
 #include "pool/pool.h"
+#include "profile/profile.h"
 
 #include <errno.h>
 #include <string.h>
 
 static bool is_started(void)
 {
-    return MYM_LIKELY(mym_hot.small_end != 0) || mym_start();
+    return MYM_LIKELY(MYM_RACY(mym_hot.small_end) != 0) || mym_start();
 }
 
 static void *no_memory(void)
@@ -22,8 +23,14 @@ static void *no_memory(void)
     return NULL;
 }
 
+/* Started, and no heap profile is taken. */
+static bool is_unwatched(void)
+{
+    return MYM_LIKELY(MYM_RACY(mym_hot.small_end) != 0);
+}
+
 /* An object of a class; the fast paths have been tried. */
-static void *take_small(unsigned class)
+MYM_INLINE void *take_small(unsigned class)
 {
     void *object = mym_thread_pop(class);
 
@@ -36,6 +43,16 @@ static void *take_small(unsigned class)
     return object;
 }
 
+void *mym_small_take(unsigned class)
+{
+    return take_small(class);
+}
+
+MYM_INLINE void *take(unsigned class)
+{
+    return is_unwatched() ? take_small(class) : mym_watched_take(class);
+}
+
 /* Now and then: the clock costs as much as a take. */
 static bool is_time_to_look(void)
 {
@@ -46,7 +63,6 @@ static bool is_time_to_look(void)
     return (now & mym_upkeep_pace()) == 0;
 }
 
-/* The same without a class; `hard`: whatever can be done for it is done. */
 static void *take_large(size_t size, size_t alignment, bool hard, bool *zeroed)
 {
     void *object;
@@ -56,6 +72,8 @@ static void *take_large(size_t size, size_t alignment, bool hard, bool *zeroed)
     object = mym_large_take(size, alignment, zeroed);
     if (MYM_UNLIKELY(object == NULL) && hard && mym_relieve(size))
         object = mym_large_take(size, alignment, zeroed);
+    if (MYM_UNLIKELY(MYM_RACY(mym_watch.on)) && object != NULL)
+        mym_sampled_large(object);
     return object;
 }
 
@@ -66,7 +84,7 @@ static MYM_SLOW void *malloc_colder(size_t size)
 
     if (!is_started())
         return no_memory();
-    object = size <= MYM_CLASS_MAX ? take_small(mym_class_of(size))
+    object = size <= MYM_CLASS_MAX ? take(mym_class_of(size))
                                    : take_large(size, 1, true, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
@@ -75,9 +93,10 @@ MYM_SLOW void *mym_malloc_slow(size_t size)
 {
     void *object = NULL;
 
-    if (size <= MYM_CLASS_MAX) /* before the start there is but class 0, and no cache */
+    /* The limits are 0 before the start, and while a heap profile is taken. */
+    if (size < MYM_RACY(mym_hot.class_end))
         object = mym_thread_pop(mym_class_of(size));
-    else if (size <= MYM_SPAN_MAX && mym_hot.small_end != 0)
+    else if (size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX && is_unwatched())
         object = mym_span_pop(mym_span_class(size));
     return MYM_LIKELY(object != NULL) ? object : malloc_colder(size);
 }
@@ -131,7 +150,7 @@ static inline size_t small_bytes(const void *ptr)
     unit = mym_unit_of(ptr);
     c = &mym_classes[mym_heap.class[unit]];
     if (c->size == 0) /* class 0 */
-        return 0;
+        return mym_sampled_bytes(ptr);
     start = (uintptr_t)mym_unit_address(mym_heap.units[unit].first);
     if (MYM_UNLIKELY(mym_slab_index(c, (uintptr_t)ptr - start) >= c->objects))
         mym_fatal("free of a pointer into the middle of an object", ptr);
@@ -185,6 +204,12 @@ static void *take_growing(size_t usable, size_t size)
     return object != NULL ? object : no_memory();
 }
 
+static void *resize(void *ptr, size_t size)
+{
+    return MYM_UNLIKELY(MYM_RACY(mym_watch.epoch) != 0) ? mym_sampled_resize(ptr, size)
+                                                        : mym_large_resize(ptr, size);
+}
+
 void *mym_realloc(void *ptr, size_t size)
 {
     struct mym_reap *reap;
@@ -207,9 +232,7 @@ void *mym_realloc(void *ptr, size_t size)
         usable = large_bytes(ptr);
         if (size <= usable && usable - size < MYM_UNIT && size > MYM_SLOT_MAX)
             return ptr;
-        fresh = size > MYM_SLOT_MAX && size <= MYM_SIZE_MAX
-                    ? mym_large_resize(ptr, size)
-                    : NULL;
+        fresh = size > MYM_SLOT_MAX && size <= MYM_SIZE_MAX ? resize(ptr, size) : NULL;
         if (fresh != NULL)
             return fresh;
     }
@@ -230,8 +253,7 @@ static MYM_SLOW void *aligned_colder(size_t alignment, size_t size)
     if (!is_started() || size > MYM_SIZE_MAX)
         return no_memory();
     class = mym_class_of_aligned(alignment, size);
-    object =
-        class != 0 ? take_small(class) : take_large(size, alignment, true, &zeroed);
+    object = class != 0 ? take(class) : take_large(size, alignment, true, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
@@ -247,12 +269,28 @@ MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
     return MYM_LIKELY(object != NULL) ? object : aligned_colder(alignment, size);
 }
 
+/*
+ * A malloc that looks while the limits are opened after a heap profile may see the first
+ * one closed and the second one open: it takes the class of the second table.
+ */
+static bool was_opening(size_t usable, size_t size)
+{
+    return MYM_RACY(mym_watch.epoch) != 0 && !MYM_RACY(mym_watch.on) &&
+           size <= MYM_SMALL_MAX &&
+           usable == mym_classes[mym_class_of_64[(size + 63) / 64]].size;
+}
+
 MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
 {
     size_t usable;
 
     if (ptr == NULL)
         return;
+    if (!is_unwatched() && alignment == MYM_ALIGNMENT && size <= MYM_CLASS_MAX &&
+        mym_is_of_class(ptr, mym_class_of(size))) {
+        mym_free(ptr);
+        return;
+    }
     usable = mym_usable(ptr);
     if ((uintptr_t)ptr & (alignment - 1))
         mym_fatal("sized free with a wrong alignment", ptr);
@@ -261,7 +299,7 @@ MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
      * alignment may have chosen a place up to `alignment` bytes larger.
      */
     if (size > usable || (!mym_fits(usable, size) && usable - size > alignment &&
-                          usable != mym_good_size(size)))
+                          usable != mym_good_size(size) && !was_opening(usable, size)))
         mym_fatal("sized free with a wrong size", ptr);
     mym_free(ptr);
 }

@@ -2,8 +2,8 @@
  * alloc.h - malloc and free, inlined into every face.
  *
  * Fast path, both ways: one limit test, one table look-up, one restartable sequence.
- * The limits are 0 until start-up is complete, so the same test sends the first calls,
- * large sizes, NULL and foreign pointers to the cold half.
+ * The limits are 0 until start-up is complete and while a heap profile is taken, so the
+ * same test sends these calls, large sizes, NULL and foreign pointers to the cold half.
  *
  * price on x86-64: malloc and operator new 20 instructions, free 24,
  * sized delete 30, aligned new 24, aligned and sized delete 34 (ctest -L disasm counts them)
@@ -26,9 +26,9 @@ void mym_free_sized_slow(void *ptr, size_t size, size_t alignment);
 /* The class of a size; false: before the start, or there is none. */
 MYM_INLINE bool mym_quick_class(size_t size, unsigned *class)
 {
-    if (MYM_LIKELY(size < mym_hot.small_end))
+    if (MYM_LIKELY(size < MYM_RACY(mym_hot.small_end)))
         *class = mym_front.class_of[size];
-    else if (size < mym_hot.class_end)
+    else if (size < MYM_RACY(mym_hot.class_end))
         *class = mym_class_of_64[(size + 63) / 64];
     else
         return false;
@@ -43,9 +43,9 @@ MYM_INLINE bool mym_quick_class_aligned(size_t alignment, size_t size, unsigned 
 {
     size_t last = (size - 1) | (alignment - 1) | (MYM_ALIGNMENT - 1);
 
-    if (MYM_LIKELY(last < mym_hot.small_end))
+    if (MYM_LIKELY(last < MYM_RACY(mym_hot.small_end)))
         *class = mym_front.class_of[last + 1];
-    else if (last < mym_hot.class_end && alignment <= MYM_UNIT)
+    else if (last < MYM_RACY(mym_hot.class_end) && alignment <= MYM_UNIT)
         *class = mym_class_of_64[last / 64 + 1];
     else
         return false;
@@ -67,6 +67,9 @@ MYM_INLINE void *mym_aligned_quick(size_t alignment, size_t size)
     return mym_quick_class_aligned(alignment, size, &class) ? mym_rseq_pop(class)
                                                             : NULL;
 }
+
+/* Below them: an object of a class, where the fast paths have been tried, or NULL. */
+void *mym_small_take(unsigned class);
 
 MYM_INLINE void *mym_malloc(size_t size)
 {
@@ -152,6 +155,21 @@ size_t mym_large_bytes(const void *ptr);
 size_t mym_large_good_size(size_t size);
 /* Resize without copying; NULL: not possible, ptr is as it was. */
 void *mym_large_resize(void *ptr, size_t size);
+/* A span's record says whether the heap profile knows it; a mapping has none. */
+void mym_large_mark(void *ptr, bool sampled);
+
+/* ---- sampled.c: while a heap profile is taken, and afterwards ---- */
+
+/* An object of a class, counted, and sampled if it is its turn; or NULL. */
+void *mym_watched_take(unsigned class);
+/* Count one that was taken, of no class. */
+void mym_sampled_large(void *object);
+/* mym_large_resize; another size is another object to the profile. */
+void *mym_sampled_resize(void *ptr, size_t size);
+/* Bytes of a sampled object of a class; 0: it is none. */
+size_t mym_sampled_bytes(const void *ptr);
+/* Free one; false: it is none. */
+bool mym_sampled_put(void *ptr);
 
 /* ---- life.c: start, configuration, fork ---- */
 
@@ -160,6 +178,13 @@ void mym_fork_register(void);
 
 /* Make the heap usable; idempotent. False: no memory for its first tables. */
 bool mym_start(void);
+
+/*
+ * Take a heap profile, a sample each so many bytes; no longer. 0, or EINVAL, EBUSY (one is
+ * being taken), ENOMEM, ENOSYS (nothing here can walk a stack).
+ */
+int mym_profile_start(size_t every);
+int mym_profile_stop(void); /* EBUSY: none is taken */
 /*
  * Called where a request of so many bytes failed: empty caches, purge, unmap, if what
  * they hold can make the difference. True when it is worth another try.

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "os/os.h"
 #include "pool/topology.h"
+#include "profile/profile.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +19,8 @@
 #define NAME_LONGEST   24 /* without the prefix; anything longer is not one of ours */
 #define MISSPELT_EDITS 2  /* KEPT, FRONT_END; not RESULTS, which is the suite's */
 
-/* A number with an optional K, M or G; false when it is anything else. */
-static bool parse_bytes(const char *text, size_t *bytes)
+/* A number with an optional K, M or G, up to `end`; false when it is anything else. */
+static bool parse_bytes_to(const char *text, char end, size_t *bytes)
 {
     size_t value = 0;
     unsigned shift = 0;
@@ -48,10 +49,15 @@ static bool parse_bytes(const char *text, size_t *bytes)
     }
     if (shift != 0)
         text++;
-    if (*text != '\0' || value > SIZE_MAX >> shift)
+    if ((*text != '\0' && *text != end) || value > SIZE_MAX >> shift)
         return false;
     *bytes = value << shift;
     return true;
+}
+
+static bool parse_bytes(const char *text, size_t *bytes)
+{
+    return parse_bytes_to(text, '\0', bytes);
 }
 
 static bool read_front_end(struct mym_config *config, const char *value)
@@ -116,6 +122,41 @@ static bool read_huge(struct mym_config *config, const char *value)
     return false;
 }
 
+static bool is_option(const char *text, const char *option)
+{
+    size_t length = strlen(option);
+
+    return strncmp(text, option, length) == 0 &&
+           (text[length] == '\0' || text[length] == ',');
+}
+
+/* PATH[,every=BYTES][,form=proto|text]; absolute, for a program may change its folder. */
+static bool read_profile(struct mym_config *config, const char *value)
+{
+    size_t length = strcspn(value, ","), every = MYM_PROFILE_EVERY;
+    bool text = false;
+
+    if (value[0] != '/' || length >= MYM_PROFILE_PATH)
+        return false;
+    for (const char *at = strchr(value, ','); at != NULL; at = strchr(at, ',')) {
+        at++;
+        if (strncmp(at, "every=", 6) == 0) {
+            if (!parse_bytes_to(at + 6, ',', &every) || every == 0 ||
+                every > MYM_PROFILE_MOST)
+                return false;
+        } else if (is_option(at, "form=text") || is_option(at, "form=proto")) {
+            text = at[5] == 't';
+        } else {
+            return false;
+        }
+    }
+    config->profile.path = value;
+    config->profile.length = length;
+    config->profile.every = every;
+    config->profile.text = text;
+    return true;
+}
+
 static bool read_verbose(struct mym_config *config, const char *value)
 {
     config->verbose = strcmp(value, "1") == 0;
@@ -145,6 +186,10 @@ static const struct variable {
     {"MYMALLOC_HUGE", read_huge, "auto, never or always",
      "huge pages for what will be written all over, for nothing, or for everything; "
      "default: auto"},
+    {"MYMALLOC_PROFILE", read_profile,
+     "an absolute path, then if need be ,every=BYTES ,form=proto or ,form=text",
+     "write a heap profile to this file when the process ends; every: bytes between "
+     "samples, 512K by default, 1 for all; form: for pprof, or the text of before it"},
     {"MYMALLOC_VERBOSE", read_verbose, "0 or 1",
      "say at start which front end runs and why"},
     {"MYMALLOC_HELP", read_help, "0 or 1", "print this list"},

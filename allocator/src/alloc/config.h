@@ -14,6 +14,12 @@ struct mym_config {
     /* The limit of the memory cgroup: read at start, again each second, or never. */
     enum { MYM_CGROUP_START, MYM_CGROUP_WATCH, MYM_CGROUP_OFF } cgroup;
     enum mym_huge huge;
+    struct {
+        const char *path; /* `length` bytes of the environment; NULL: no heap profile */
+        size_t length;
+        size_t every; /* bytes between samples */
+        bool text;
+    } profile;
     bool verbose;
 };
 

@@ -7,6 +7,7 @@
 #include "alloc/reap.h"
 #include "base/check.h"
 #include "os/os.h"
+#include "profile/profile.h"
 
 static size_t round_up(size_t bytes, size_t to)
 {
@@ -116,13 +117,28 @@ void mym_bad_pointer(const void *ptr)
 }
 
 /* What is no large object of malloc's. */
-static MYM_COLD void put_in_reap(void *ptr)
+static MYM_COLD void put_other(void *ptr)
 {
-    struct mym_reap *reap = mym_reap_of(ptr);
+    struct mym_reap *reap;
 
+    if (mym_sampled_put(ptr))
+        return;
+    reap = mym_reap_of(ptr);
     if (reap == NULL)
         mym_bad_pointer(ptr);
     mym_reap_put(reap, ptr);
+}
+
+void mym_large_mark(void *ptr, bool sampled)
+{
+    if (mym_in_heap(ptr))
+        mym_heap.units[mym_unit_of(ptr)].sampled = sampled;
+}
+
+static MYM_COLD void forget(void *ptr)
+{
+    mym_profile_drop(ptr);
+    mym_large_mark(ptr, false);
 }
 
 MYM_SLOW void mym_large_put(void *ptr)
@@ -130,15 +146,19 @@ MYM_SLOW void mym_large_put(void *ptr)
     uint32_t unit, units;
 
     if (!mym_in_heap(ptr)) {
+        if (MYM_RACY(mym_watch.epoch) != 0)
+            mym_profile_drop(ptr);
         if (mym_mapping_put(ptr) == 0)
             mym_bad_pointer(ptr);
         return;
     }
     unit = span_at(ptr);
     if (MYM_UNLIKELY(unit == 0 || mym_heap.units[unit].reap != NULL)) {
-        put_in_reap(ptr);
+        put_other(ptr);
         return;
     }
+    if (MYM_UNLIKELY(mym_heap.units[unit].sampled))
+        forget(ptr);
     units = mym_heap.units[unit].length;
     if (mym_span_can_cache(units) &&
         mym_span_push(mym_span_class((size_t)units * MYM_UNIT), ptr))

@@ -15,29 +15,79 @@
 #include "heap/meta.h"
 #include "os/os.h"
 #include "pool/pool.h"
+#include "profile/profile.h"
 
+#include <errno.h> /* numbers only */
 #include <pthread.h>
 #include <string.h>
 
 static struct mym_mutex start_lock;
 
+/* What malloc tests: 0 sends every request to the cold half. */
+static void set_limits_of_malloc(bool open)
+{
+    __atomic_store_n(&mym_hot.class_end, open ? MYM_CLASS_MAX + 1 : 0,
+                     __ATOMIC_RELEASE);
+    __atomic_store_n(&mym_hot.small_end, open ? MYM_SMALL_MAX + 1 : 0,
+                     __ATOMIC_RELEASE);
+}
+
 MYM_COLD bool mym_start(void)
 {
-    bool started;
+    static _Atomic bool started;
 
+    if (atomic_load_explicit(&started, memory_order_acquire))
+        return true;
     mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    started = mym_hot.small_end != 0;
     if (!started) {
         mym_sizes_init();
         mym_cache_init();
-        started = mym_pages_init();
-        if (started) {
-            mym_hot.class_end = MYM_CLASS_MAX + 1;
-            __atomic_store_n(&mym_hot.small_end, MYM_SMALL_MAX + 1, __ATOMIC_RELEASE);
+        if (mym_pages_init()) {
+            set_limits_of_malloc(true);
+            atomic_store_explicit(&started, true, memory_order_release);
         }
     }
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
     return started;
+}
+
+/* ---- heap profile ---- */
+
+int mym_profile_start(size_t every)
+{
+    int error = 0;
+
+    if (every == 0 || every > MYM_PROFILE_MOST)
+        return EINVAL;
+    if (!mym_start())
+        return ENOMEM;
+    if (!mym_unwind_start())
+        return ENOSYS;
+    mym_mutex_lock(&start_lock, MYM_RANK_INIT); /* no fork meanwhile */
+    if (mym_watch.on)
+        error = EBUSY;
+    else if (!mym_arena_sampled())
+        error = ENOMEM;
+    if (error == 0) {
+        mym_watch_start(every);
+        set_limits_of_malloc(false);
+    }
+    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
+    return error;
+}
+
+int mym_profile_stop(void)
+{
+    bool was_on;
+
+    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
+    was_on = mym_watch.on;
+    if (was_on) {
+        mym_watch_stop();
+        set_limits_of_malloc(true);
+    }
+    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
+    return was_on ? 0 : EBUSY;
 }
 
 /*
@@ -67,12 +117,14 @@ MYM_UNFOLLOWED static void before_fork(void)
     mym_pools_fork(true);
     mym_mapping_fork(true);
     mym_pages_fork(true);
+    mym_profile_fork(true);
     mym_meta_fork(true);
 }
 
 MYM_UNFOLLOWED static void after_fork_parent(void)
 {
     mym_meta_fork(false);
+    mym_profile_fork(false);
     mym_pages_fork(false);
     mym_mapping_fork(false);
     mym_pools_fork(false);
@@ -87,6 +139,7 @@ MYM_UNFOLLOWED static void after_fork_parent(void)
 MYM_UNFOLLOWED static void after_fork_child(void)
 {
     mym_meta_fork_child();
+    mym_profile_fork_child();
     mym_pages_fork_child();
     mym_mapping_fork_child();
     mym_pools_fork_child();
@@ -177,6 +230,19 @@ static void set_huge(const struct mym_config *config)
     mym_chunk_set_huge(config->huge);
 }
 
+/* Last, for what unwinding needs is loaded by the program's loader. */
+static void start_profile(const struct mym_config *config)
+{
+    int error = mym_profile_at_exit(config->profile.path, config->profile.length,
+                                    config->profile.text ? MYM_PROFILE_TEXT
+                                                         : MYM_PROFILE_PROTO);
+
+    if (error == 0)
+        error = mym_profile_start(config->profile.every);
+    if (error != 0)
+        mym_profile_complain("MYMALLOC_PROFILE", error);
+}
+
 __attribute__((constructor(101))) static void start_front_end(void)
 {
     struct mym_config config;
@@ -191,6 +257,8 @@ __attribute__((constructor(101))) static void start_front_end(void)
     /* Before the front end: the handlers must know every lock that a child could find. */
     mym_fork_register();
     mym_cache_start(config.front_end);
+    if (config.profile.path != NULL)
+        start_profile(&config);
     if (config.verbose)
         mym_warn(mym_mode_name(), mym_mode_reason);
 }

@@ -108,7 +108,7 @@ static void add_quiet(struct mym_pool *pool, void *set)
 {
     struct mym_class_set *quiet = set;
 
-    if (mym_pool_is_quiet(pool))
+    if (pool->arena != MYM_SAMPLED && mym_pool_is_quiet(pool))
         quiet->in[pool->class / 64] |= (uint64_t)1 << pool->class % 64;
 }
 

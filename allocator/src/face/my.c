@@ -5,6 +5,9 @@
 
 #include "alloc/info.h"
 #include "face/family.h"
+#include "profile/profile.h"
+
+#include <errno.h>
 
 MYM_FAST void *MyMalloc(size_t size)
 {
@@ -104,6 +107,33 @@ void MyStats(void)
 int MyMallocInfo(int options, FILE *stream)
 {
     return mym_face_malloc_info(options, stream);
+}
+
+/* The result of a function that tells by errno. */
+static int result(int error)
+{
+    if (error == 0)
+        return 0;
+    errno = error;
+    return -1;
+}
+
+int MyProfileStart(size_t every)
+{
+    return result(mym_profile_start(every == 0 ? MYM_PROFILE_EVERY : every));
+}
+
+int MyProfileStop(void)
+{
+    return result(mym_profile_stop());
+}
+
+int MyProfileWrite(int file, int form)
+{
+    if (form != MY_PROFILE_PROTO && form != MY_PROFILE_TEXT)
+        return result(EINVAL);
+    return result(mym_profile_write(file, form == MY_PROFILE_TEXT ? MYM_PROFILE_TEXT
+                                                                  : MYM_PROFILE_PROTO));
 }
 
 const char *MyFrontend(const char **why)

@@ -77,7 +77,8 @@ struct mym_unit {
     bool cached;      /* large: free, in a cache */
     bool holes;       /* window: has set bits in freed */
     uint8_t has_bits; /* its bitmaps may be resident: MYM_IN_BITS, MYM_IN_FREED */
-    uint8_t spare[2];
+    bool sampled;     /* large: in use, and known to the profile */
+    uint8_t spare;
 };
 _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
 
@@ -85,6 +86,12 @@ _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
 #define MYM_REAPED (MYM_CLASSES - 1)
 
 #define MYM_BIT_WORDS 64 /* 64 KiB / 16 bytes / 64 bits */
+
+/*
+ * Behind the arenas: slabs of sampled objects (profile/profile.h). In the class table they
+ * are no slabs, so that a free falls to the cold half.
+ */
+#define MYM_SAMPLED MYM_MAX_ARENAS
 
 struct mym_heap {
     uintptr_t base;

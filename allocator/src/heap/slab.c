@@ -49,7 +49,7 @@ MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool populate)
     if (c->objects % 64 != 0)
         bits[words - 1] = ((uint64_t)1 << c->objects % 64) - 1;
     for (unsigned i = 0; i < c->units; i++)
-        mym_heap.class[slab + i] = (uint8_t) class;
+        mym_heap.class[slab + i] = (uint8_t)(arena == MYM_SAMPLED ? 0 : class);
     return slab;
 }
 

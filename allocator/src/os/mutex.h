@@ -24,9 +24,10 @@ enum mym_rank {
     MYM_RANK_REAPS, /* the list of all reaps */
     MYM_RANK_REAP,
     MYM_RANK_POOL,
-    MYM_RANK_HUGE,  /* registry of own mappings */
-    MYM_RANK_PAGES, /* page heap */
-    MYM_RANK_META,  /* metadata arena: innermost */
+    MYM_RANK_HUGE,    /* registry of own mappings */
+    MYM_RANK_PAGES,   /* page heap */
+    MYM_RANK_PROFILE, /* sampled objects and their stacks */
+    MYM_RANK_META,    /* metadata arena: innermost */
 };
 
 /*

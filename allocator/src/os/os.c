@@ -157,6 +157,19 @@ uint64_t mym_os_coarse_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t mym_os_wall_ns(void)
+{
+    struct timespec now = {0, 0};
+
+    mym_syscall(SYS_clock_gettime, CLOCK_REALTIME, (long)&now, 0, 0, 0, 0);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+int mym_os_process(void)
+{
+    return (int)mym_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
 /* ---- files: at start, or where the user asked for it ---- */
 
 int mym_os_open(const char *path)
@@ -170,6 +183,30 @@ size_t mym_os_read(int file, char *out, size_t room)
     long got = mym_syscall(SYS_read, file, (long)out, (long)room, 0, 0, 0);
 
     return got < 0 ? 0 : (size_t)got;
+}
+
+size_t mym_os_read_at(int file, char *out, size_t room, uint64_t offset)
+{
+    long got =
+        mym_syscall(SYS_pread64, file, (long)out, (long)room, (long)offset, 0, 0);
+
+    return got < 0 ? 0 : (size_t)got;
+}
+
+int mym_os_create(const char *path)
+{
+    return (int)mym_syscall(SYS_openat, AT_FDCWD, (long)path,
+                            O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666, 0, 0);
+}
+
+long mym_os_write(int file, const char *bytes, size_t length)
+{
+    long wrote;
+
+    do
+        wrote = mym_syscall(SYS_write, file, (long)bytes, (long)length, 0, 0, 0);
+    while (wrote == -EINTR);
+    return wrote;
 }
 
 void mym_os_close(int file)

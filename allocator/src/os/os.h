@@ -71,10 +71,18 @@ void mym_os_futex_wake(_Atomic uint32_t *word);
 
 /* A clock of a few milliseconds' grain: a system call, for the vDSO is libc's to find. */
 uint64_t mym_os_coarse_ms(void);
+uint64_t mym_os_wall_ns(void); /* since 1970 */
+
+int mym_os_process(void); /* its id */
 
 /* A file for reading: negative when there is none; bytes read, 0 at the end. */
 int mym_os_open(const char *path);
 size_t mym_os_read(int file, char *out, size_t room);
+size_t mym_os_read_at(int file, char *out, size_t room, uint64_t offset);
+
+/* A file to be written, from its start: negative is an error number, negated. */
+int mym_os_create(const char *path);
+long mym_os_write(int file, const char *bytes, size_t length); /* the same, or bytes */
 void mym_os_close(int file);
 
 /* Read a small text file; bytes read (terminated by 0), or 0. */

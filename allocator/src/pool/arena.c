@@ -16,7 +16,7 @@ static struct mym_arena first_arena;
 static uint8_t arena_of[MYM_MAX_CPUS];
 
 unsigned mym_arena_count = 1;
-struct mym_arena *mym_arenas[MYM_MAX_ARENAS] = {&first_arena};
+struct mym_arena *mym_arenas[MYM_MAX_ARENAS + 1] = {&first_arena};
 
 static void init_arena(struct mym_arena *arena, unsigned index)
 {
@@ -53,6 +53,20 @@ void mym_arenas_start(unsigned together)
     mym_arena_count = count;
 }
 
+bool mym_arena_sampled(void)
+{
+    struct mym_arena *arena = mym_arenas[MYM_SAMPLED];
+
+    if (arena != NULL)
+        return true;
+    arena = mym_meta_take(sizeof *arena, 128);
+    if (arena == NULL)
+        return false;
+    init_arena(arena, MYM_SAMPLED);
+    __atomic_store_n(&mym_arenas[MYM_SAMPLED], arena, __ATOMIC_RELEASE);
+    return true;
+}
+
 struct mym_pool *mym_pool_of(unsigned cpu, unsigned class)
 {
     return &mym_arenas[arena_of[cpu % MYM_MAX_CPUS]]->pool[class];
@@ -69,11 +83,22 @@ struct mym_pool *mym_pool_owner(unsigned class, const void *object)
     return &mym_arenas[arena]->pool[class];
 }
 
+static void each_in(struct mym_arena *arena,
+                    void (*visit)(struct mym_pool *pool, void *context), void *context)
+{
+    for (unsigned class = 1; class < mym_class_count; class ++)
+        visit(&arena->pool[class], context);
+}
+
 void mym_pools_each(void (*visit)(struct mym_pool *pool, void *context), void *context)
 {
+    struct mym_arena *sampled =
+        __atomic_load_n(&mym_arenas[MYM_SAMPLED], __ATOMIC_ACQUIRE);
+
     for (unsigned i = 0; i < mym_arena_count; i++)
-        for (unsigned class = 1; class < mym_class_count; class ++)
-            visit(&mym_arenas[i]->pool[class], context);
+        each_in(mym_arenas[i], visit, context);
+    if (sampled != NULL)
+        each_in(sampled, visit, context);
 }
 
 MYM_UNFOLLOWED static void lock_visit(struct mym_pool *pool, void *prepare)

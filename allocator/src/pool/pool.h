@@ -62,7 +62,11 @@ struct mym_arena {
 
 /* All of them are made at start: from then on there are as many, each of them whole. */
 extern MYM_HIDDEN unsigned mym_arena_count;
-extern MYM_HIDDEN struct mym_arena *mym_arenas[MYM_MAX_ARENAS];
+/* The last one, behind the others, is that of sampled objects; NULL: no profile was taken. */
+extern MYM_HIDDEN struct mym_arena *mym_arenas[MYM_MAX_ARENAS + 1];
+
+/* Make that one. No process forks meanwhile. False: no memory. */
+bool mym_arena_sampled(void);
 
 /* The first arena, before the heap serves its first object. */
 void mym_arenas_init(void);
@@ -118,7 +122,7 @@ size_t mym_pools_verify_idle(void); /* the ledger has what they hold */
 void mym_pools_fork(bool prepare);
 void mym_pools_fork_child(void);
 
-/* Run a function on every pool of every arena. */
+/* Run a function on every pool of every arena, that of sampled objects too. */
 void mym_pools_each(void (*visit)(struct mym_pool *pool, void *context), void *context);
 
 #endif

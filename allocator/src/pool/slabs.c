@@ -223,6 +223,7 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
 static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
                         struct misuse *misuse)
 {
+    unsigned mark = pool->arena == MYM_SAMPLED ? 0 : pool->class;
     unsigned left = 0;
 
     for (unsigned i = 0; i < count && misuse->what == NULL;) {
@@ -231,7 +232,7 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
         struct mym_unit *u = &mym_heap.units[slab];
         unsigned put;
 
-        if (MYM_UNLIKELY(mym_heap.class[unit] != pool->class)) {
+        if (MYM_UNLIKELY(mym_heap.class[unit] != mark)) {
             *misuse = (struct misuse){"double free", objects[i]}; /* its slab is gone */
             break;
         }

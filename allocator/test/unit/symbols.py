@@ -15,11 +15,13 @@ import sys
 ALLOWED = {
     name: ("any", "the compiler calls it by itself, and so does ld.so: whoever replaces it cannot allocate")
     for name in ("memcpy", "memset", "memcmp", "memmove", "strlen", "strcmp", "strncmp", "strstr", "strchr", "memchr",
-                 "strcpy", "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_")
+                 "strcpy", "strcspn", "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_")
 } | {
     "__popcountdi2": ("heap pool", "libgcc, arithmetic"),
     "abort": ("base", "the program's end; no lock is held"),
-    "getauxval": ("os cache alloc", "reads a table"),
+    "getauxval": ("os cache profile alloc", "reads a table"),
+    "backtrace": ("profile", "walks a stack, no lock held; what it allocates at the start of a profile is no sample"),
+    "__ehdr_start": ("profile", "an address"),
     "environ": ("alloc", "a variable"),
     "strtoul": ("alloc", "digits to a number, at start, no lock held"),
     "__errno_location": ("alloc face", "the address of errno, set where a request failed"),

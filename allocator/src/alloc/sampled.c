@@ -1,0 +1,133 @@
+/*
+ * sampled.c - the cold halves while a heap profile is taken, and sampled objects.
+ *
+ * The limits that malloc tests are 0 then: each request comes here, is counted, and goes on
+ * to the same caches. What is sampled goes another way:
+ *
+ *   of a class   into a slab of the arena MYM_SAMPLED, one lock; a free finds class byte 0
+ *   a span       as ever; its record says `sampled`
+ *   a mapping    as ever; each free of one asks the profile
+ *
+ * An object is known to the profile from before its address is returned until before its
+ * memory can be another's.
+ */
+#include "alloc/alloc.h"
+
+#include "base/check.h"
+#include "pool/pool.h"
+#include "profile/profile.h"
+
+/* ---- small objects ---- */
+
+/* The slab of sampled objects that the pointer is in, or 0. */
+static uint32_t slab_of(const void *ptr)
+{
+    uint32_t unit, slab;
+    const struct mym_unit *u;
+
+    if (!mym_in_heap(ptr) || mym_arenas[MYM_SAMPLED] == NULL)
+        return 0;
+    unit = mym_unit_of(ptr);
+    slab = mym_heap.units[unit].first; /* of whatever was there last */
+    u = &mym_heap.units[slab];
+    return mym_heap.class[unit] == 0 && u->kind == MYM_SLAB && u->first == slab &&
+                   u->arena == MYM_SAMPLED && unit - slab < u->length
+               ? slab
+               : 0;
+}
+
+size_t mym_sampled_bytes(const void *ptr)
+{
+    uint32_t slab = slab_of(ptr);
+    const struct mym_class *c = &mym_classes[mym_heap.units[slab].class];
+    uintptr_t start = (uintptr_t)mym_unit_address(slab);
+
+    if (slab == 0)
+        return 0;
+    if (mym_slab_index(c, (uintptr_t)ptr - start) >= c->objects)
+        mym_fatal("free of a pointer into the middle of an object", ptr);
+    return c->size;
+}
+
+bool mym_sampled_put(void *ptr)
+{
+    uint32_t slab = slab_of(ptr);
+
+    if (slab == 0)
+        return false;
+    if (!mym_profile_drop(ptr)) {
+        mym_sampled_bytes(ptr); /* the middle of one, or: */
+        mym_fatal("double free", ptr);
+    }
+    mym_pool_put(&mym_arenas[MYM_SAMPLED]->pool[mym_heap.units[slab].class], ptr);
+    return true;
+}
+
+/* Where there is no memory to remember it, it is an object like others. */
+static MYM_SLOW void *take_known(unsigned class)
+{
+    struct mym_pool *pool = &mym_arenas[MYM_SAMPLED]->pool[class];
+    struct mym_trace trace;
+    void *object;
+
+    mym_trace_begin(&trace);
+    object = mym_pool_take(pool);
+    /* Without a slab of its own the pool takes from other arenas. */
+    if (object != NULL && mym_heap.class[mym_unit_of(object)] == 0 &&
+        !mym_profile_keep(object, mym_classes[class].size, &trace)) {
+        mym_pool_put(pool, object);
+        object = NULL;
+    }
+    mym_trace_end();
+    return object;
+}
+
+void *mym_watched_take(unsigned class)
+{
+    void *object = MYM_UNLIKELY(mym_sample_due(mym_classes[class].size))
+                       ? take_known(class)
+                       : mym_rseq_pop(class);
+
+    return MYM_LIKELY(object != NULL) ? object : mym_small_take(class);
+}
+
+/* ---- large objects ---- */
+
+static MYM_SLOW void know(void *object, size_t bytes)
+{
+    struct mym_trace trace;
+
+    mym_trace_begin(&trace);
+    if (mym_profile_keep(object, bytes, &trace))
+        mym_large_mark(object, true);
+    mym_trace_end();
+}
+
+void mym_sampled_large(void *object)
+{
+    size_t bytes = mym_large_bytes(object);
+
+    if (mym_sample_due(bytes))
+        know(object, bytes);
+}
+
+void *mym_sampled_resize(void *ptr, size_t size)
+{
+    struct mym_sample sample;
+    size_t bytes = mym_large_bytes(ptr);
+    bool known = mym_profile_lift(ptr, &sample);
+    void *object;
+
+    if (known)
+        mym_large_mark(ptr, false);
+    object = mym_large_resize(ptr, size);
+    if (known && object != NULL && mym_large_bytes(object) != bytes) {
+        mym_profile_settle(NULL);
+    } else if (known) {
+        mym_large_mark(ptr, true);
+        mym_profile_settle(&sample);
+    }
+    if (object != NULL && MYM_RACY(mym_watch.on) && mym_large_bytes(object) != bytes)
+        mym_sampled_large(object);
+    return object;
+}

@@ -1,0 +1,156 @@
+/*
+ * maps.c - which file's code is mapped where, and the files' build ids.
+ *
+ * From /proc/self/maps and the files, not from the loader's list: that has a lock, and
+ * what it names may be unmapped while it is read.
+ */
+#include "profile/profile.h"
+
+#include "os/os.h"
+
+#include <elf.h>
+#include <link.h>
+#include <string.h>
+
+#define ROOM_FIRST ((size_t)256 << 10)
+#define ROOM_MOST  ((size_t)256 << 20)
+
+/* The text of the file, as long as it is; false: there is none. */
+static bool read_text(struct mym_maps *maps)
+{
+    for (maps->text_room = ROOM_FIRST; maps->text_room <= ROOM_MOST;
+         maps->text_room *= 4) {
+        int file = mym_os_open("/proc/self/maps");
+        size_t got = 1;
+
+        maps->text = file < 0 ? NULL : mym_os_map(maps->text_room);
+        for (maps->length = 0;
+             maps->text != NULL && got > 0 && maps->length < maps->text_room;
+             maps->length += got)
+            got = mym_os_read(file, maps->text + maps->length,
+                              maps->text_room - maps->length);
+        if (file >= 0)
+            mym_os_close(file);
+        if (maps->text == NULL || got == 0)
+            return maps->text != NULL;
+        mym_os_unmap(maps->text, maps->text_room);
+    }
+    return false;
+}
+
+static uint64_t hexadecimal(const char **at)
+{
+    uint64_t value = 0;
+
+    for (;; ++*at) {
+        if (**at >= '0' && **at <= '9')
+            value = value << 4 | (unsigned)(**at - '0');
+        else if (**at >= 'a' && **at <= 'f')
+            value = value << 4 | (unsigned)(**at - 'a' + 10);
+        else
+            return value;
+    }
+}
+
+/* The build id among the notes of a file. */
+static bool find_build_id(const char *notes, size_t length, char *out)
+{
+    ElfW(Nhdr) note;
+
+    for (size_t at = 0; at + sizeof note <= length;) {
+        size_t name = at + sizeof note, id;
+
+        memcpy(&note, notes + at, sizeof note);
+        id = name + ((note.n_namesz + 3u) & ~3u);
+        at = id + ((note.n_descsz + 3u) & ~3u);
+        if (note.n_type != NT_GNU_BUILD_ID || note.n_namesz != 4 || at > length ||
+            note.n_descsz > MYM_BUILD_ID_MOST || memcmp(notes + name, "GNU", 4) != 0)
+            continue;
+        for (size_t i = 0; i < note.n_descsz; i++) {
+            *out++ = "0123456789abcdef"[(unsigned char)notes[id + i] >> 4];
+            *out++ = "0123456789abcdef"[notes[id + i] & 15];
+        }
+        *out = '\0';
+        return true;
+    }
+    return false;
+}
+
+static void read_build_id(const char *path, char *out)
+{
+    ElfW(Ehdr) header;
+    ElfW(Phdr) part;
+    char notes[1024];
+    int file = mym_os_open(path);
+
+    out[0] = '\0';
+    if (file < 0)
+        return;
+    if (mym_os_read_at(file, (char *)&header, sizeof header, 0) == sizeof header &&
+        memcmp(header.e_ident, ELFMAG, SELFMAG) == 0 &&
+        header.e_phentsize == sizeof part)
+        for (unsigned i = 0; i < header.e_phnum && out[0] == '\0'; i++) {
+            size_t length = 0;
+
+            if (mym_os_read_at(file, (char *)&part, sizeof part,
+                               header.e_phoff + i * sizeof part) != sizeof part)
+                break;
+            if (part.p_type == PT_NOTE)
+                length = mym_os_read_at(file, notes,
+                                        part.p_filesz < sizeof notes ? part.p_filesz
+                                                                     : sizeof notes,
+                                        part.p_offset);
+            find_build_id(notes, length, out);
+        }
+    mym_os_close(file);
+}
+
+/* "start-end rwxp offset device inode   path"; false: it is no code of a file. */
+static bool parse_line(const char *line, const char *end, struct mym_map *map)
+{
+    const char *path = memchr(line, '/', (size_t)(end - line));
+    char name[4096];
+
+    if (path == NULL || (size_t)(end - path) >= sizeof name)
+        return false;
+    map->start = hexadecimal(&line);
+    line++;
+    map->end = hexadecimal(&line);
+    if (line[3] != 'x')
+        return false;
+    line += 6;
+    map->offset = hexadecimal(&line);
+    map->path = path;
+    map->path_length = (size_t)(end - path);
+    memcpy(name, path, map->path_length);
+    name[map->path_length] = '\0';
+    read_build_id(name, map->build_id);
+    return true;
+}
+
+void mym_maps_read(struct mym_maps *maps)
+{
+    size_t lines = 0;
+
+    *maps = (struct mym_maps){.count = 0};
+    if (!read_text(maps))
+        return;
+    for (size_t i = 0; i < maps->length; i++)
+        lines += maps->text[i] == '\n';
+    maps->map_room = (lines + 1) * sizeof *maps->map;
+    maps->map = mym_os_map(maps->map_room);
+    for (const char *line = maps->text, *end; maps->map != NULL; line = end + 1) {
+        end = memchr(line, '\n', (size_t)(maps->text + maps->length - line));
+        if (end == NULL)
+            break;
+        maps->count += parse_line(line, end, &maps->map[maps->count]);
+    }
+}
+
+void mym_maps_drop(struct mym_maps *maps)
+{
+    if (maps->text != NULL)
+        mym_os_unmap(maps->text, maps->text_room);
+    if (maps->map != NULL)
+        mym_os_unmap(maps->map, maps->map_room);
+}

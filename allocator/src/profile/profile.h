@@ -1,0 +1,164 @@
+/*
+ * profile.h - the sampled heap profile: which stacks took the memory that is in use, and
+ * all that was ever taken.
+ *
+ * Every byte that is taken is a sample point with probability 1 / every, whatever object it
+ * is part of; an object with a sample point in it is sampled, with the stack that took it.
+ * So one of `bytes` bytes is sampled with p = 1 - exp(-bytes / every) and stands for 1 / p
+ * of its size (a Poisson process; unbiased for every stack by itself). Bytes are those that
+ * an object occupies (malloc_usable_size), not those asked for.
+ *
+ * While a profile is taken the limits that malloc tests are 0, so each call falls to
+ * the cold half, which counts (alloc/sampled.c). Without one nothing here is reached.
+ * Sampled small objects lie in slabs of their own, whose class byte is 0, so that a free of
+ * any other object costs nothing.
+ *
+ * Locking: the table's lock (MYM_RANK_PROFILE) guards stacks and samples. Stacks are
+ * walked with no lock held: the walk may wait for the loader's.
+ */
+#ifndef MYM_PROFILE_PROFILE_H
+#define MYM_PROFILE_PROFILE_H
+
+#include "base/config.h"
+
+#define MYM_PROFILE_EVERY \
+    ((size_t)512 << 10)                    /* bytes between sample points, by default */
+#define MYM_PROFILE_MOST ((size_t)1 << 40) /* and at most */
+#define MYM_STACK_DEPTH  64u               /* frames of a stack that are kept */
+
+/* ---- sample.c: whether an object is sampled ---- */
+
+/* Each start is an epoch of its own: a countdown of another one is drawn again. */
+struct mym_watch {
+    size_t every;   /* mean bytes between sample points; 1: each object is sampled */
+    uint32_t epoch; /* 0: no profile was ever taken */
+    bool on;
+};
+extern MYM_HIDDEN struct mym_watch mym_watch;
+
+struct mym_countdown {
+    int64_t left; /* bytes before the next sample point */
+    uint64_t random;
+    uint32_t epoch;
+    bool busy; /* in the midst of a sample: what it takes is not sampled */
+};
+extern MYM_HIDDEN __thread struct mym_countdown mym_countdown
+    __attribute__((tls_model("initial-exec")));
+
+bool mym_sample_reached(size_t bytes);
+
+/* So many bytes are taken: are they a sample? */
+MYM_INLINE bool mym_sample_due(size_t bytes)
+{
+    struct mym_countdown *countdown = &mym_countdown;
+
+    if (MYM_LIKELY(countdown->epoch == MYM_RACY(mym_watch.epoch)) &&
+        MYM_LIKELY((countdown->left -= (int64_t)bytes) >= 0))
+        return false;
+    return mym_sample_reached(bytes);
+}
+
+/* every: 1 to MYM_PROFILE_MOST. Called with no profile on. */
+void mym_watch_start(size_t every);
+void mym_watch_stop(void);
+
+/* How many objects of this size a sampled one stands for, at this rate. */
+double mym_sample_weight(size_t bytes, size_t every);
+
+/* ---- unwind.c: the stack ---- */
+
+struct mym_trace {
+    unsigned depth;
+    void *pc[MYM_STACK_DEPTH]; /* return addresses, innermost first */
+};
+
+/*
+ * Load what unwinding needs; false: there is nothing to unwind with. Allocates, and opens
+ * files: no lock is held, and no profile is on yet.
+ */
+bool mym_unwind_start(void);
+
+/* Who called the allocator. Between the two nothing that this thread takes is sampled. */
+void mym_trace_begin(struct mym_trace *trace);
+void mym_trace_end(void);
+
+/* ---- table.c: stacks, and the sampled objects that are in use ---- */
+
+struct mym_sums {
+    uint64_t objects; /* in 65536ths */
+    uint64_t bytes;
+};
+
+struct mym_stack {
+    struct mym_stack *chain; /* in its bucket */
+    struct mym_stack *older;
+    uint64_t hash;
+    struct mym_sums taken, in_use; /* under the lock */
+    unsigned depth;
+    void *pc[];
+};
+
+struct mym_sample {
+    uintptr_t ptr; /* 0: free place */
+    struct mym_stack *stack;
+    struct mym_sums weight;
+};
+
+/* An object was taken here; false: no memory to remember it. */
+bool mym_profile_keep(const void *ptr, size_t bytes, const struct mym_trace *trace);
+
+/* It ends, before its memory can be another's. False: it is not a sampled one. */
+bool mym_profile_drop(const void *ptr);
+
+/* The same for one that may stay after all: it is put back, or given up (NULL). */
+bool mym_profile_lift(const void *ptr, struct mym_sample *sample);
+void mym_profile_settle(const struct mym_sample *sample);
+
+/* All stacks, newest first, by `older`; and the sums of one, at one moment. */
+struct mym_stack *mym_profile_stacks(void);
+void mym_profile_sums(const struct mym_stack *stack, struct mym_sums *taken,
+                      struct mym_sums *in_use);
+
+void mym_profile_fork(bool prepare);
+void mym_profile_fork_child(void);
+
+/* ---- maps.c: which file's code is mapped where ---- */
+
+#define MYM_BUILD_ID_MOST 32u /* bytes; in use are 8, 16 and 20 */
+
+struct mym_map {
+    uintptr_t start, end;
+    uint64_t offset; /* in the file */
+    const char *path;
+    size_t path_length;
+    char build_id[2 * MYM_BUILD_ID_MOST + 1]; /* hexadecimal; "": none */
+};
+
+struct mym_maps {
+    struct mym_map *map; /* `count` mappings of code, ascending */
+    unsigned count;
+    char *text; /* /proc/self/maps as it is */
+    size_t length;
+    size_t text_room, map_room;
+};
+
+/* Opens files; without /proc there are none, and without memory as many as fit. */
+void mym_maps_read(struct mym_maps *maps);
+void mym_maps_drop(struct mym_maps *maps);
+
+/* ---- write.c ---- */
+
+/* profile.proto of pprof, or its older text; 0, or an error number. No lock is held. */
+enum mym_profile_form { MYM_PROFILE_PROTO, MYM_PROFILE_TEXT };
+int mym_profile_write(int file, enum mym_profile_form form);
+
+/* ---- exit.c: the same when the process ends ---- */
+
+#define MYM_PROFILE_PATH 4096 /* bytes of a path, at most */
+
+/* Make the file, for the process's end; 0, or an error number. */
+int mym_profile_at_exit(const char *path, size_t length, enum mym_profile_form form);
+/* One line on standard error that says why there is no profile. */
+void mym_profile_complain(const char *path, int error);
+
+#endif

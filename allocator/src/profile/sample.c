@@ -1,0 +1,108 @@
+/*
+ * sample.c - which objects are sampled: a countdown of bytes per thread, to points that lie
+ * an exponentially distributed distance apart.
+ *
+ * The process has no memory: wherever a countdown starts again (behind a sampled object, in
+ * a new thread, at another rate) nothing is biased by it. Counting in each call is what
+ * keeps it so for every stack: points that lay in what a magazine's refill brings would
+ * all fall on whoever causes refills.
+ *
+ * Logarithm and exponential are made here: libm is not linked for them.
+ */
+#include "profile/profile.h"
+
+#include "os/os.h"
+
+#define LN2 0.6931471805599453
+
+struct mym_watch mym_watch;
+__thread struct mym_countdown mym_countdown __attribute__((tls_model("initial-exec")));
+
+/* splitmix64 (Steele, Lea, Flood, 2014). */
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* -ln of a number that is even over (0, 1]: bits / 2^64. */
+static double exponential(uint64_t bits)
+{
+    unsigned zeros = bits == 0 ? 63 : (unsigned)__builtin_clzll(bits);
+    double m = (double)(bits << zeros | 1) / 9223372036854775808.0; /* [1, 2) */
+    double s = (m - 1) / (m + 1), square = s * s, term = s, sum = 0;
+
+    for (int i = 1; i <= 19; i += 2, term *= square) /* ln m = 2 artanh s, s < 1/3 */
+        sum += term / i;
+    return (zeros + 1) * LN2 - 2 * sum;
+}
+
+/* e^-x for x >= 0. */
+static double decay(double x)
+{
+    double part = 1, sum = 1;
+    unsigned halvings = 0;
+
+    if (x > 40) /* less than what a double can take from 1 */
+        return 0;
+    for (; x > 0.5; halvings++)
+        x /= 2;
+    for (int i = 1; i <= 14; i++)
+        sum += part *= -x / i;
+    for (; halvings > 0; halvings--)
+        sum *= sum;
+    return sum;
+}
+
+double mym_sample_weight(size_t bytes, size_t every)
+{
+    double x = (double)bytes / (double)every;
+
+    if (every == 1)
+        return 1;
+    /* Where 1 - e^-x would lose digits its series does not. */
+    return x < 1e-4 ? 1 / (x - x * x / 2) : 1 / (1 - decay(x));
+}
+
+static int64_t draw(struct mym_countdown *countdown)
+{
+    size_t every = MYM_RACY(mym_watch.every);
+
+    return every == 1 ? 0
+                      : (int64_t)(exponential(next_random(&countdown->random)) *
+                                  (double)every);
+}
+
+MYM_SLOW bool mym_sample_reached(size_t bytes)
+{
+    struct mym_countdown *countdown = &mym_countdown;
+
+    if (countdown->busy)
+        return false;
+    if (countdown->epoch != MYM_RACY(mym_watch.epoch)) {
+        if (countdown->random ==
+            0) /* the address tells threads apart, the clock runs */
+            countdown->random = (uintptr_t)countdown ^ mym_os_coarse_ms() << 32;
+        countdown->epoch = MYM_RACY(mym_watch.epoch);
+        countdown->left = draw(countdown) - (int64_t)bytes;
+        if (countdown->left >= 0)
+            return false;
+    }
+    countdown->left = draw(countdown);
+    return true;
+}
+
+void mym_watch_start(size_t every)
+{
+    __atomic_store_n(&mym_watch.every, every, __ATOMIC_RELAXED);
+    __atomic_store_n(&mym_watch.on, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&mym_watch.epoch, mym_watch.epoch + 1, __ATOMIC_RELEASE);
+}
+
+void mym_watch_stop(void)
+{
+    __atomic_store_n(&mym_watch.on, false, __ATOMIC_RELAXED);
+}

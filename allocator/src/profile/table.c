@@ -1,0 +1,243 @@
+/*
+ * table.c - the stacks that were seen, with what they took; and the sampled objects.
+ *
+ * Stacks are never given up: there are as many as the program has ways to malloc. Objects
+ * are in an open hash table by address, at most half full, which grows and does not shrink.
+ *
+ * Locking: table.lock guards everything here; a stack's pc, depth and `older` are never
+ * changed once others can find it.
+ */
+#include "profile/profile.h"
+
+#include "heap/meta.h"
+#include "os/mutex.h"
+#include "os/os.h"
+
+#include <string.h>
+
+#define BUCKETS    4096u
+#define ROOM_FIRST 4096u /* places for objects */
+
+static struct {
+    struct mym_mutex lock;
+    struct mym_stack **bucket; /* BUCKETS of them, made with the first sample */
+    struct mym_stack *newest;
+    struct mym_sample *sample;
+    size_t room, count; /* count: those that were lifted keep a place */
+} table;
+
+#define LOCK()   mym_mutex_lock(&table.lock, MYM_RANK_PROFILE)
+#define UNLOCK() mym_mutex_unlock(&table.lock, MYM_RANK_PROFILE)
+
+/* ---- stacks ---- */
+
+static uint64_t hash_of(const struct mym_trace *trace)
+{
+    uint64_t hash = trace->depth;
+
+    for (unsigned i = 0; i < trace->depth; i++) {
+        hash = (hash ^ (uintptr_t)trace->pc[i]) * 0x9E3779B97F4A7C15u;
+        hash ^= hash >> 29;
+    }
+    return hash;
+}
+
+static struct mym_stack *make_stack(const struct mym_trace *trace, uint64_t hash)
+{
+    size_t bytes = trace->depth * sizeof *trace->pc;
+    struct mym_stack *stack = mym_meta_take(sizeof *stack + bytes, sizeof(void *));
+
+    if (stack == NULL)
+        return NULL;
+    stack->hash = hash;
+    stack->depth = trace->depth;
+    memcpy(stack->pc, trace->pc, bytes);
+    stack->older = table.newest;
+    stack->chain = table.bucket[hash % BUCKETS];
+    table.bucket[hash % BUCKETS] = stack;
+    return table.newest = stack;
+}
+
+static struct mym_stack *find_stack(const struct mym_trace *trace, uint64_t hash)
+{
+    if (table.bucket == NULL)
+        table.bucket = mym_os_map(BUCKETS * sizeof *table.bucket);
+    if (table.bucket == NULL)
+        return NULL;
+    for (struct mym_stack *stack = table.bucket[hash % BUCKETS]; stack != NULL;
+         stack = stack->chain)
+        if (stack->hash == hash && stack->depth == trace->depth &&
+            memcmp(stack->pc, trace->pc, trace->depth * sizeof *trace->pc) == 0)
+            return stack;
+    return make_stack(trace, hash);
+}
+
+/* ---- objects ---- */
+
+static size_t home(uintptr_t ptr)
+{
+    return (size_t)((ptr >> 4) * 0x9E3779B97F4A7C15u >> 20) & (table.room - 1);
+}
+
+static size_t place_of(uintptr_t ptr)
+{
+    size_t i = home(ptr);
+
+    while (table.sample[i].ptr != 0 && table.sample[i].ptr != ptr)
+        i = (i + 1) & (table.room - 1);
+    return i;
+}
+
+static bool make_room(void)
+{
+    struct mym_sample *old = table.sample;
+    size_t old_room = table.room;
+    size_t room = old_room == 0 ? ROOM_FIRST : 2 * old_room;
+    struct mym_sample *fresh;
+
+    if (2 * (table.count + 1) <= old_room)
+        return true;
+    fresh = mym_os_map(room * sizeof *fresh);
+    if (fresh == NULL)
+        return false;
+    table.sample = fresh;
+    table.room = room;
+    for (size_t i = 0; i < old_room; i++)
+        if (old[i].ptr != 0)
+            fresh[place_of(old[i].ptr)] = old[i];
+    if (old != NULL)
+        mym_os_unmap(old, old_room * sizeof *old);
+    return true;
+}
+
+/* Entries behind one that was removed move up to their homes. */
+static void close_gap(size_t hole)
+{
+    for (size_t i = hole;;) {
+        size_t want;
+
+        i = (i + 1) & (table.room - 1);
+        if (table.sample[i].ptr == 0)
+            break;
+        want = home(table.sample[i].ptr);
+        if (((i - want) & (table.room - 1)) >= ((i - hole) & (table.room - 1))) {
+            table.sample[hole] = table.sample[i];
+            hole = i;
+        }
+    }
+    table.sample[hole].ptr = 0;
+}
+
+static void add(struct mym_sums *to, struct mym_sums what)
+{
+    to->objects += what.objects;
+    to->bytes += what.bytes;
+}
+
+static void subtract(struct mym_sums *from, struct mym_sums what)
+{
+    from->objects -= what.objects;
+    from->bytes -= what.bytes;
+}
+
+static void place(struct mym_sample sample)
+{
+    table.sample[place_of(sample.ptr)] = sample;
+    add(&sample.stack->in_use, sample.weight);
+}
+
+bool mym_profile_keep(const void *ptr, size_t bytes, const struct mym_trace *trace)
+{
+    uint64_t hash = hash_of(trace);
+    double weight = mym_sample_weight(bytes, MYM_RACY(mym_watch.every));
+    struct mym_sample sample = {
+        .ptr = (uintptr_t)ptr,
+        .weight = {(uint64_t)(weight * 65536 + 0.5),
+                   (uint64_t)(weight * (double)bytes + 0.5)},
+    };
+    bool done;
+
+    LOCK();
+    sample.stack = find_stack(trace, hash);
+    done = sample.stack != NULL && make_room();
+    if (done) {
+        place(sample);
+        table.count++;
+        add(&sample.stack->taken, sample.weight);
+    }
+    UNLOCK();
+    return done;
+}
+
+bool mym_profile_lift(const void *ptr, struct mym_sample *sample)
+{
+    bool found = false;
+
+    LOCK();
+    if (table.room != 0) {
+        size_t at = place_of((uintptr_t)ptr);
+
+        found = table.sample[at].ptr != 0;
+        if (found) {
+            *sample = table.sample[at];
+            subtract(&sample->stack->in_use, sample->weight);
+            close_gap(at);
+        }
+    }
+    UNLOCK();
+    return found;
+}
+
+void mym_profile_settle(const struct mym_sample *sample)
+{
+    LOCK();
+    if (sample != NULL)
+        place(*sample);
+    else
+        table.count--;
+    UNLOCK();
+}
+
+bool mym_profile_drop(const void *ptr)
+{
+    struct mym_sample sample;
+    bool found = mym_profile_lift(ptr, &sample);
+
+    if (found)
+        mym_profile_settle(NULL);
+    return found;
+}
+
+/* ---- looking ---- */
+
+struct mym_stack *mym_profile_stacks(void)
+{
+    struct mym_stack *newest;
+
+    LOCK();
+    newest = table.newest;
+    UNLOCK();
+    return newest;
+}
+
+void mym_profile_sums(const struct mym_stack *stack, struct mym_sums *taken,
+                      struct mym_sums *in_use)
+{
+    LOCK();
+    *taken = stack->taken;
+    *in_use = stack->in_use;
+    UNLOCK();
+}
+
+MYM_UNFOLLOWED void mym_profile_fork(bool prepare)
+{
+    if (prepare)
+        LOCK();
+    else
+        UNLOCK();
+}
+
+void mym_profile_fork_child(void)
+{
+    mym_mutex_reset(&table.lock, MYM_RANK_PROFILE);
+}

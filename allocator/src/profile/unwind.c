@@ -1,0 +1,71 @@
+/*
+ * unwind.c - the stack of whoever calls the allocator, as return addresses.
+ *
+ * By unwind tables, for most programs are built without frame pointers: glibc's backtrace(3)
+ * runs libgcc's unwinder over _dl_find_object (glibc 2.35, gcc 12), which takes no lock, so
+ * threads that load and unload libraries meanwhile are neither waited for nor in the way: the
+ * code of a frame that is running stays loaded. Its first call loads libgcc_s and
+ * allocates: made at the start of the profile.
+ */
+#include "profile/profile.h"
+
+#include <elf.h>
+#include <link.h>
+#include <sys/auxv.h>
+
+#define INNER 16u /* frames of the allocator itself, at most */
+
+extern int backtrace(void **pc, int room) __attribute__((weak));
+/* Where the linker put the file's header; its program headers tell what is ours. */
+extern const ElfW(Ehdr) __ehdr_start __attribute__((weak, visibility("hidden")));
+
+/* The allocator's own code, if it is a library. */
+static struct {
+    uintptr_t start, end;
+} own;
+
+static void find_own_code(void)
+{
+    uintptr_t base = (uintptr_t)&__ehdr_start;
+    const ElfW(Phdr) * header;
+
+    /* In a program the allocator is not apart from the rest. */
+    if (base == 0 || getauxval(AT_PHDR) - base < sizeof(ElfW(Ehdr)) + 4096)
+        return;
+    header = (const ElfW(Phdr) *)(base + __ehdr_start.e_phoff); /* NOLINT */
+    for (unsigned i = 0; i < __ehdr_start.e_phnum; i++)
+        if (header[i].p_type == PT_LOAD && (header[i].p_flags & PF_X)) {
+            own.start = base + header[i].p_vaddr;
+            own.end = own.start + header[i].p_memsz;
+        }
+}
+
+bool mym_unwind_start(void)
+{
+    void *pc[4];
+
+    if (backtrace == NULL)
+        return false;
+    find_own_code();
+    backtrace(pc, 4);
+    return true;
+}
+
+void mym_trace_begin(struct mym_trace *trace)
+{
+    void *pc[MYM_STACK_DEPTH + INNER];
+    unsigned depth, skip = 0;
+
+    mym_countdown.busy = true;
+    depth = (unsigned)backtrace(pc, MYM_STACK_DEPTH + INNER);
+    while (skip < depth && (uintptr_t)pc[skip] - own.start < own.end - own.start)
+        skip++;
+    trace->depth = depth - skip < MYM_STACK_DEPTH ? depth - skip : MYM_STACK_DEPTH;
+    for (unsigned i = 0; i < trace->depth; i++)
+        trace->pc[i] = pc[skip + i];
+}
+
+void mym_trace_end(void)
+{
+    mym_countdown.busy = false;
+}

@@ -1,0 +1,379 @@
+/*
+ * write.c - the profile for people's tools: pprof's profile.proto, or the text that came
+ * before it, which gperftools' pprof reads too.
+ *
+ * Nothing is taken from the heap, so it can be written whatever state that is in. Stacks
+ * are written in the order in which they are found, the sums of each at one moment.
+ *
+ * proto: https://github.com/google/pprof/blob/main/proto/profile.proto. An address stands
+ * for its location's id. What was returned to is not what called: addresses are
+ * one less, as pprof's own readers have it.
+ */
+#include "profile/profile.h"
+
+#include "os/os.h"
+
+#include <errno.h> /* numbers only */
+#include <string.h>
+
+struct out {
+    int file, error;
+    size_t used;
+    char bytes[4096];
+};
+
+static void flush(struct out *out)
+{
+    size_t done = 0;
+
+    while (out->error == 0 && done < out->used) {
+        long wrote = mym_os_write(out->file, out->bytes + done, out->used - done);
+
+        if (wrote <= 0)
+            out->error = wrote == 0 ? EIO : (int)-wrote;
+        else
+            done += (size_t)wrote;
+    }
+    out->used = 0;
+}
+
+static void put(struct out *out, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        size_t part = sizeof out->bytes - out->used;
+
+        part = part < length ? part : length;
+        memcpy(out->bytes + out->used, bytes, part);
+        out->used += part;
+        bytes += part;
+        length -= part;
+        if (out->used == sizeof out->bytes)
+            flush(out);
+    }
+}
+
+static uint64_t objects_of(struct mym_sums sums)
+{
+    return (sums.objects + 32768) >> 16;
+}
+
+static uintptr_t caller(void *pc)
+{
+    return (uintptr_t)pc - 1;
+}
+
+/* ---- profile.proto ---- */
+
+/* A message inside of another, whose length goes before it. */
+#define MESSAGE_ROOM ((MYM_STACK_DEPTH + 4) * 10 + 32)
+struct message {
+    size_t used;
+    char bytes[MESSAGE_ROOM];
+};
+
+static size_t varint(char *out, uint64_t value)
+{
+    size_t used = 0;
+
+    for (; value >= 128; value >>= 7)
+        out[used++] = (char)(value | 128);
+    out[used++] = (char)value;
+    return used;
+}
+
+static void add_varint(struct message *message, uint64_t value)
+{
+    message->used += varint(message->bytes + message->used, value);
+}
+
+static void add_number(struct message *message, unsigned field, uint64_t value)
+{
+    add_varint(message, field << 3);
+    add_varint(message, value);
+}
+
+static void put_bytes(struct out *out, unsigned field, const char *bytes, size_t length)
+{
+    char head[20];
+    size_t used = varint(head, field << 3 | 2);
+
+    used += varint(head + used, length);
+    put(out, head, used);
+    put(out, bytes, length);
+}
+
+static void put_message(struct out *out, unsigned field, const struct message *message)
+{
+    put_bytes(out, field, message->bytes, message->used);
+}
+
+static void put_number(struct out *out, unsigned field, uint64_t value)
+{
+    struct message message = {.used = 0};
+
+    add_number(&message, field, value);
+    put(out, message.bytes, message.used);
+}
+
+static void add_packed(struct message *message, unsigned field,
+                       const struct message *values)
+{
+    add_varint(message, field << 3 | 2);
+    add_varint(message, values->used);
+    memcpy(message->bytes + message->used, values->bytes, values->used);
+    message->used += values->used;
+}
+
+enum field {
+    SAMPLE_TYPE = 1,
+    SAMPLE,
+    MAPPING,
+    LOCATION,
+    STRING = 6,
+    DROP_FRAMES,
+    TIME = 9,
+    PERIOD_TYPE = 11,
+    PERIOD,
+    DEFAULT_TYPE = 14,
+};
+
+enum string {
+    NONE,
+    ALLOC_OBJECTS,
+    ALLOC_SPACE,
+    INUSE_OBJECTS,
+    INUSE_SPACE,
+    COUNT,
+    BYTES,
+    SPACE,
+    OURS,
+    STRINGS,
+};
+/*
+ * The last one: functions of the allocator where it is a part of the program. pprof leaves
+ * them out, with what they call.
+ */
+static const char *const strings[STRINGS] = {
+    [NONE] = "",
+    [ALLOC_OBJECTS] = "alloc_objects",
+    [ALLOC_SPACE] = "alloc_space",
+    [INUSE_OBJECTS] = "inuse_objects",
+    [INUSE_SPACE] = "inuse_space",
+    [COUNT] = "count",
+    [BYTES] = "bytes",
+    [SPACE] = "space",
+    [OURS] =
+        "mym_.*|(malloc|aligned)_colder|malloc|calloc|realloc|reallocarray|"
+        "(posix_)?memalign|aligned_alloc|p?valloc|operator new.*|_Zn[wa]m.*|"
+        "My(Malloc|Calloc|Realloc|ReallocArray|AlignedAlloc|PosixMemalign|Memalign|"
+        "P?[Vv]alloc)",
+};
+
+static void put_type(struct out *out, unsigned field, enum string type,
+                     enum string unit)
+{
+    struct message message = {.used = 0};
+
+    add_number(&message, 1, type);
+    add_number(&message, 2, unit);
+    put_message(out, field, &message);
+}
+
+static void put_head(struct out *out)
+{
+    for (unsigned i = 0; i < STRINGS; i++)
+        put_bytes(out, STRING, strings[i], strlen(strings[i]));
+    put_type(out, SAMPLE_TYPE, ALLOC_OBJECTS, COUNT);
+    put_type(out, SAMPLE_TYPE, ALLOC_SPACE, BYTES);
+    put_type(out, SAMPLE_TYPE, INUSE_OBJECTS, COUNT);
+    put_type(out, SAMPLE_TYPE, INUSE_SPACE, BYTES);
+    put_type(out, PERIOD_TYPE, SPACE, BYTES);
+    put_number(out, PERIOD, MYM_RACY(mym_watch.every));
+    put_number(out, TIME, mym_os_wall_ns());
+    put_number(out, DROP_FRAMES, OURS);
+    put_number(out, DEFAULT_TYPE, INUSE_SPACE);
+}
+
+static void put_mappings(struct out *out, const struct mym_maps *maps)
+{
+    for (unsigned i = 0; i < maps->count; i++) {
+        const struct mym_map *map = &maps->map[i];
+        struct message message = {.used = 0};
+
+        add_number(&message, 1, i + 1);
+        add_number(&message, 2, map->start);
+        add_number(&message, 3, map->end);
+        add_number(&message, 4, map->offset);
+        add_number(&message, 5, STRINGS + 2 * i);
+        add_number(&message, 6, STRINGS + 2 * i + 1);
+        put_message(out, MAPPING, &message);
+        put_bytes(out, STRING, map->path, map->path_length);
+        put_bytes(out, STRING, map->build_id, strlen(map->build_id));
+    }
+}
+
+static void put_stack(struct out *out, const struct mym_stack *stack)
+{
+    struct message message = {.used = 0}, part = {.used = 0};
+    struct mym_sums taken, in_use;
+
+    mym_profile_sums(stack, &taken, &in_use);
+    for (unsigned i = 0; i < stack->depth; i++)
+        add_varint(&part, caller(stack->pc[i]));
+    add_packed(&message, 1, &part);
+    part.used = 0;
+    add_varint(&part, objects_of(taken));
+    add_varint(&part, taken.bytes);
+    add_varint(&part, objects_of(in_use));
+    add_varint(&part, in_use.bytes);
+    add_packed(&message, 2, &part);
+    put_message(out, SAMPLE, &message);
+}
+
+/* The addresses that were written: each is a location, once. */
+struct seen {
+    uintptr_t *pc;
+    size_t room;
+};
+
+static bool is_new(struct seen *seen, uintptr_t pc)
+{
+    size_t i = pc * 0x9E3779B97F4A7C15u >> 20;
+
+    for (;; i++) {
+        uintptr_t *place = &seen->pc[i & (seen->room - 1)];
+
+        if (*place == pc)
+            return false;
+        if (*place == 0) {
+            *place = pc;
+            return true;
+        }
+    }
+}
+
+static unsigned mapping_of(const struct mym_maps *maps, uintptr_t pc)
+{
+    unsigned low = 0, high = maps->count;
+
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+
+        if (pc < maps->map[middle].start)
+            high = middle;
+        else if (pc >= maps->map[middle].end)
+            low = middle + 1;
+        else
+            return middle + 1;
+    }
+    return 0; /* of a library that is gone, or made at run time */
+}
+
+static void put_location(struct out *out, const struct mym_maps *maps, uintptr_t pc)
+{
+    struct message message = {.used = 0};
+
+    add_number(&message, 1, pc);
+    add_number(&message, 2, mapping_of(maps, pc));
+    add_number(&message, 3, pc);
+    put_message(out, LOCATION, &message);
+}
+
+static void write_proto(struct out *out, const struct mym_maps *maps)
+{
+    struct mym_stack *newest = mym_profile_stacks();
+    struct seen seen = {NULL, 1024};
+    size_t frames = 0;
+
+    for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older)
+        frames += stack->depth;
+    while (seen.room < 2 * frames)
+        seen.room *= 2;
+    seen.pc = mym_os_map(seen.room * sizeof *seen.pc);
+    if (seen.pc == NULL) {
+        out->error = ENOMEM;
+        return;
+    }
+    put_head(out);
+    put_mappings(out, maps);
+    for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
+        put_stack(out, stack);
+        for (unsigned i = 0; i < stack->depth; i++)
+            if (is_new(&seen, caller(stack->pc[i])))
+                put_location(out, maps, caller(stack->pc[i]));
+    }
+    mym_os_unmap(seen.pc, seen.room * sizeof *seen.pc);
+}
+
+/* ---- the text: what is in use and, in brackets, was ever taken ---- */
+
+static void put_text(struct out *out, const char *text)
+{
+    put(out, text, strlen(text));
+}
+
+static void put_digits(struct out *out, uint64_t value, unsigned base)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+
+    do
+        digits[--at] = "0123456789abcdef"[value % base];
+    while ((value /= base) != 0);
+    put(out, digits + at, sizeof digits - at);
+}
+
+static void put_sums(struct out *out, struct mym_sums taken, struct mym_sums in_use)
+{
+    put_digits(out, objects_of(in_use), 10);
+    put_text(out, ": ");
+    put_digits(out, in_use.bytes, 10);
+    put_text(out, " [");
+    put_digits(out, objects_of(taken), 10);
+    put_text(out, ": ");
+    put_digits(out, taken.bytes, 10);
+    put_text(out, "] @");
+}
+
+static void write_text(struct out *out, const struct mym_maps *maps)
+{
+    struct mym_stack *newest = mym_profile_stacks();
+    struct mym_sums taken = {0, 0}, in_use = {0, 0}, now, ever;
+
+    for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
+        mym_profile_sums(stack, &ever, &now);
+        taken.objects += ever.objects;
+        taken.bytes += ever.bytes;
+        in_use.objects += now.objects;
+        in_use.bytes += now.bytes;
+    }
+    put_text(out, "heap profile: ");
+    put_sums(out, taken, in_use);
+    put_text(out, " heapprofile\n"); /* estimates already: readers are not to scale */
+    for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
+        mym_profile_sums(stack, &ever, &now);
+        put_sums(out, ever, now);
+        for (unsigned i = 0; i < stack->depth; i++) {
+            put_text(out, " 0x");
+            put_digits(out, (uintptr_t)stack->pc[i], 16);
+        }
+        put_text(out, "\n");
+    }
+    put_text(out, "\nMAPPED_LIBRARIES:\n");
+    put(out, maps->text, maps->length);
+}
+
+int mym_profile_write(int file, enum mym_profile_form form)
+{
+    struct out out = {.file = file};
+    struct mym_maps maps;
+
+    mym_maps_read(&maps);
+    if (form == MYM_PROFILE_TEXT)
+        write_text(&out, &maps);
+    else
+        write_proto(&out, &maps);
+    flush(&out);
+    mym_maps_drop(&maps);
+    return out.error;
+}

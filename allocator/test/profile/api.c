@@ -1,0 +1,169 @@
+/*
+ * api.c - MyProfileStart, MyProfileStop, MyProfileWrite: what they refuse, and a profile that
+ * is started and stopped while threads allocate.
+ */
+#include "check.h"
+#include "family.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* The sums of the text's first line: in use, and taken. */
+struct sums {
+    long objects, bytes, taken_objects, taken_bytes;
+};
+
+static struct sums read_sums(void)
+{
+    int file = memfd_create("profile", 0);
+    char line[256] = "";
+    struct sums sums;
+
+    CHECK(file >= 0);
+    CHECK(MyProfileWrite(file, MY_PROFILE_TEXT) == 0);
+    CHECK(pread(file, line, sizeof line - 1, 0) > 0);
+    CHECKF(sscanf(line, "heap profile: %ld: %ld [%ld: %ld] @ heapprofile",
+                  &sums.objects, &sums.bytes, &sums.taken_objects,
+                  &sums.taken_bytes) == 4,
+           "the first line is %s", line);
+    close(file);
+    return sums;
+}
+
+static void bad_requests(void)
+{
+    int full = open("/dev/full", O_WRONLY), read_only = open("/dev/null", O_RDONLY);
+
+    errno = 0;
+    CHECK(MyProfileStop() == -1 && errno == EBUSY);
+    CHECK(MyProfileStart((size_t)2 << 40) == -1 && errno == EINVAL);
+    CHECK(MyProfileStart(0) == 0);
+    CHECK(MyProfileStart(0) == -1 && errno == EBUSY);
+    CHECK(MyProfileStart(4096) == -1 && errno == EBUSY);
+    CHECK(MyProfileWrite(full, MY_PROFILE_PROTO) == -1 && errno == ENOSPC);
+    CHECK(MyProfileWrite(full, MY_PROFILE_TEXT) == -1 && errno == ENOSPC);
+    CHECK(MyProfileWrite(read_only, MY_PROFILE_PROTO) == -1 && errno == EBADF);
+    CHECK(MyProfileWrite(full, 2) == -1 && errno == EINVAL);
+    CHECK(MyProfileStop() == 0);
+    CHECK(MyProfileStop() == -1 && errno == EBUSY);
+    close(full);
+    close(read_only);
+}
+
+/* What is freed after the end is known; what is taken after it is not. */
+static void known_beyond_the_end(void)
+{
+    struct sums before = read_sums(), after;
+    void *small[100], *span, *mapping, *later;
+
+    CHECK(MyProfileStart(1) == 0);
+    for (int i = 0; i < 100; i++)
+        small[i] = malloc(opaque(100));
+    span = malloc(opaque(1 << 20));
+    mapping = malloc(opaque((size_t)40 << 20));
+    CHECK(MyProfileStop() == 0);
+    after = read_sums();
+    CHECKF(after.objects - before.objects == 102, "%ld",
+           after.objects - before.objects);
+    CHECK(after.bytes - before.bytes == 100 * 112 + (1 << 20) + (40 << 20));
+    CHECK(after.taken_bytes - before.taken_bytes == after.bytes - before.bytes);
+    later = malloc(opaque(100));
+    for (int i = 0; i < 100; i++)
+        free(small[i]);
+    free(span);
+    free(mapping);
+    free(later);
+    after = read_sums();
+    CHECKF(after.objects == before.objects && after.bytes == before.bytes,
+           "%ld objects, %ld bytes", after.objects - before.objects,
+           after.bytes - before.bytes);
+}
+
+/* In slabs of their own: all that can be asked or done is as with others. */
+static void sampled_objects_are_objects(void)
+{
+    char *object, *fresh;
+
+    CHECK(MyProfileStart(1) == 0);
+    for (size_t size = 1; size < 200000; size += size / 4 + 1) {
+        object = malloc(size);
+        CHECK(object && malloc_usable_size(object) == family.good_size(size));
+        memset(object, 7, size);
+        fresh = realloc(object, size * 3);
+        CHECK(fresh && fresh[0] == 7 && fresh[size - 1] == 7);
+        family.free_sized(fresh, size * 3);
+        object = aligned_alloc(64, size);
+        CHECK(object && (uintptr_t)object % 64 == 0);
+        family.free_aligned_sized(object, 64, size);
+        object = calloc(1, size);
+        CHECK(object && object[0] == 0 && object[size - 1] == 0);
+        free(object);
+    }
+    CHECK(MyProfileStop() == 0);
+}
+
+static atomic_int running;
+
+static void *allocate(void *unused)
+{
+    uint64_t state = (uintptr_t)&state;
+    static __thread struct {
+        void *object;
+        size_t size;
+    } place[200];
+
+    while (running) {
+        unsigned i = next_random(&state) % 200;
+        size_t size = next_random(&state) % (i == 0 ? 3000000 : 2000) + 1;
+
+        if (place[i].object && i % 2)
+            family.free_sized(place[i].object, place[i].size);
+        else
+            free(place[i].object);
+        place[i].object = malloc(size);
+        place[i].size = size;
+        CHECK(place[i].object);
+        memset(place[i].object, (int)i, size < 64 ? size : 64);
+    }
+    for (int i = 0; i < 200; i++)
+        free(place[i].object);
+    return unused;
+}
+
+static void on_and_off_beside_threads(void)
+{
+    struct sums before = read_sums(), after;
+    pthread_t thread[4];
+
+    running = 1;
+    for (int i = 0; i < 4; i++)
+        CHECK(!pthread_create(&thread[i], NULL, allocate, NULL));
+    for (int i = 0; i < (is_slow() ? 30 : 150); i++) {
+        CHECK(MyProfileStart((size_t)1 << i % 20) == 0);
+        usleep(1000);
+        if (i % 10 == 0)
+            read_sums();
+        CHECK(MyProfileStop() == 0);
+    }
+    running = 0;
+    for (int i = 0; i < 4; i++)
+        pthread_join(thread[i], NULL);
+    after = read_sums();
+    CHECK(after.taken_objects > before.taken_objects);
+    /* A thread's own memory, of the C library, may have been sampled. */
+    CHECKF(after.bytes - before.bytes < 100000, "%ld bytes",
+           after.bytes - before.bytes);
+}
+
+const struct test tests[] = {
+    {"bad_requests", bad_requests},
+    {"known_beyond_the_end", known_beyond_the_end},
+    {"sampled_objects_are_objects", sampled_objects_are_objects},
+    {"on_and_off_beside_threads", on_and_off_beside_threads},
+    {NULL, NULL},
+};

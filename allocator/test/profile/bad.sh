@@ -1,0 +1,61 @@
+#!/bin/bash
+# A profile that cannot be taken or written: one line that says why, and the program goes on.
+#
+#   bad.sh LIBRARY      the preload library
+set -euo pipefail
+library=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+faults=0
+# Not a shell, which ends by _exit, nor of the coreutils, which close standard error before.
+program=(perl -e 'print "done\n"')
+
+# said PROFILE COMMAND...: what it says on standard error; its output is to be "done".
+said() {
+    local profile=$1 out
+    shift
+    out=$(MYMALLOC_PROFILE=$profile LD_PRELOAD=$library "$@" 2>"$work/said") || out+=", status $?"
+    [ "$out" = "done" ] || echo "the program did not go on: '$out'"
+    cat "$work/said"
+}
+expect() { # "TEXT" PROFILE [COMMAND...]
+    local wanted=$1 profile=$2 got
+    shift 2
+    (($# > 0)) || set -- "${program[@]}"
+    got=$(said "$profile" "$@")
+    [ "$got" = "$wanted" ] && return
+    printf 'MYMALLOC_PROFILE=%s\nsaid: %s\nnot:  %s\n' "$profile" "$got" "$wanted"
+    faults=1
+}
+refused() { # PROFILE
+    expect "mymalloc: MYMALLOC_PROFILE=$1: ignored, the value is not understood
+mymalloc:   accepted: an absolute path, then if need be ,every=BYTES ,form=proto or ,form=text" "$1"
+}
+
+refused out.pb
+refused "$work/out,every=0"
+refused "$work/out,every=2048G"
+refused "$work/out,every=12x"
+refused "$work/out,every="
+refused "$work/out,form=svg"
+refused "$work/out,form=textual"
+refused "$work/out,stacks=9"
+refused "$work/out,"
+[ ! -e "$work/out" ] || { echo "a refused profile made a file"; faults=1; }
+expect "mymalloc: MYMALLOC_PROFILE: no heap profile: no such folder" "$work/none/out"
+expect "mymalloc: MYMALLOC_PROFILE: no heap profile: it is a folder" "$work"
+expect "mymalloc: /dev/full: no heap profile: no space left" /dev/full
+expect "mymalloc: /dev/full: no heap profile: no space left" /dev/full,form=text
+if [ "$(id -u)" -ne 0 ]; then
+    expect "mymalloc: MYMALLOC_PROFILE: no heap profile: permission denied" /out
+fi
+# The folder goes while the program runs; and the file can be written over and over.
+mkdir "$work/gone"
+# shellcheck disable=SC2016  # of perl's
+expect "mymalloc: $work/gone/out: no heap profile: no such folder" "$work/gone/out" \
+    perl -e 'unlink "$ARGV[0]/out"; rmdir $ARGV[0]; print "done\n"' "$work/gone"
+for i in 1 2; do
+    expect "" "$work/fine,every=1" "${program[@]}"
+    [ "$(stat -c %s "$work/fine")" -gt 1000 ] || { echo "no profile the $i. time"; faults=1; }
+done
+exit $faults
