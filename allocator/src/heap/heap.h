@@ -227,6 +227,7 @@ void mym_pages_fork_child(void);
  */
 bool mym_idle_grant(enum mym_holder holder, uint32_t units, uint32_t part);
 void mym_idle_return(enum mym_holder holder, uint32_t units);
+void mym_idle_recount(enum mym_holder holder, uint32_t units); /* in a child of fork */
 bool mym_idle_is_overdrawn(void); /* more is granted than there is for this */
 
 uint32_t mym_idle_held(enum mym_holder holder); /* units */

@@ -170,6 +170,11 @@ void mym_idle_return(enum mym_holder holder, uint32_t units)
     atomic_fetch_sub(&mym_pages.held[holder], units);
 }
 
+void mym_idle_recount(enum mym_holder holder, uint32_t units)
+{
+    atomic_store(&mym_pages.held[holder], units);
+}
+
 uint32_t mym_idle_hollow(int32_t units)
 {
     return atomic_fetch_add(&mym_pages.hollow, (uint32_t)units) + (uint32_t)units;

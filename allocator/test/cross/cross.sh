@@ -16,7 +16,7 @@ case ${1:-} in
 disasm)
     "${prefix}gcc" -O2 -std=gnu11 -D_GNU_SOURCE -fPIC -shared -fvisibility=hidden -fno-builtin \
         -fexceptions -ftls-model=initial-exec -I "$root/src" -I "$root/include" -Wl,-z,defs \
-        -o "$work/lib.so" "$root"/src/{base,os,heap,pool,cache,alloc}/*.c \
+        -o "$work/lib.so" "$root"/src/{base,os,heap,pool,cache,profile,alloc}/*.c \
         "$root"/src/face/{my,family,override}.c
     "$here/../disasm/disasm.py" --prefix "$prefix" --source "$root/src" "$work/lib.so"
     ;;

@@ -416,7 +416,7 @@ static void take_and_free(unsigned count, size_t size)
     void *object[8];
 
     for (unsigned i = 0; i < count; i++)
-        CHECK((object[i] = mym_malloc(size)));
+        CHECK((object[i] = mym_malloc(opaque(size))));
     for (unsigned i = 0; i < count; i++)
         mym_free(object[i]);
 }
@@ -439,7 +439,7 @@ static void words_are_for_sizes_in_turn(void)
     }
     CHECKF(in_words() == mib + 5 * unit, "%zu bytes", in_words());
     for (int i = 0; i < 2; i++) /* in vain */
-        CHECK((others[i] = mym_malloc((6 + (unsigned)i) * unit)));
+        CHECK((others[i] = mym_malloc(opaque((6 + (unsigned)i) * unit))));
     CHECKF(in_words() == 0, "%zu bytes", in_words());
     for (int i = 0; i < 2; i++)
         mym_free(others[i]);
