@@ -16,6 +16,7 @@
 static const char *const names[] = {"malloc",        "calloc",         "realloc",
                                     "aligned_alloc", "posix_memalign", "memalign"};
 enum { NAMES = sizeof names / sizeof *names };
+static void *libc[NAMES]; /* where libc has them; written at start */
 
 /* What of an object's dynamic section is looked at. */
 struct dynamic {
@@ -56,8 +57,7 @@ static struct dynamic read_dynamic(const struct dl_phdr_info *object,
 }
 
 /* A word of the object that was to be set to a function of the family is set to libc's. */
-static bool calls_libc(const struct dl_phdr_info *object, const struct dynamic *d,
-                       void *const *libc)
+static bool calls_libc(const struct dl_phdr_info *object, const struct dynamic *d)
 {
     for (int table = 0; table < 2; table++)
         for (size_t i = 0; i < d->bytes[table] / sizeof(ElfW(Rela)); i++) {
@@ -73,9 +73,10 @@ static bool calls_libc(const struct dl_phdr_info *object, const struct dynamic *
 }
 
 /* Of every loaded object; called with the loader's lock held. */
-static int look(struct dl_phdr_info *object, size_t size, void *libc)
+static int look(struct dl_phdr_info *object, size_t size, void *unused)
 {
     (void)size;
+    (void)unused;
     for (int i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &object->dlpi_phdr[i];
         struct dynamic d;
@@ -83,7 +84,7 @@ static int look(struct dl_phdr_info *object, size_t size, void *libc)
         if (part->p_type != PT_DYNAMIC)
             continue;
         d = read_dynamic(object, (const void *)(object->dlpi_addr + part->p_vaddr));
-        if (d.symbols != NULL && d.strings != NULL && calls_libc(object, &d, libc))
+        if (d.symbols != NULL && d.strings != NULL && calls_libc(object, &d))
             mym_warn("a library calls libc's malloc, as RTLD_DEEPBIND has it, see "
                      "docs/embedding.md",
                      object->dlpi_name);
@@ -93,14 +94,13 @@ static int look(struct dl_phdr_info *object, size_t size, void *libc)
 
 static void explain(void)
 {
-    void *libc[NAMES];
-
-    for (int n = 0; n < NAMES; n++)
-        libc[n] = dlsym(RTLD_NEXT, names[n]);
-    dl_iterate_phdr(look, libc);
+    dl_iterate_phdr(look, NULL);
 }
 
+/* Looked up now: dlsym waits for a dlopen, which may wait for a thread that comes here. */
 __attribute__((constructor)) static void offer(void)
 {
+    for (int n = 0; n < NAMES; n++)
+        libc[n] = dlsym(RTLD_NEXT, names[n]);
     mym_explain_foreign = explain;
 }

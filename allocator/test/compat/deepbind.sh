@@ -62,5 +62,24 @@ grep "RTLD_DEEPBIND.*docs/embedding.md: $work/plugin.so$" "$work/said" >/dev/nul
 # Nobody is blamed where nobody was opened so.
 dies "never allocated" "$work/host" "$work/plugin.so" plain neither
 (($(grep -c "^mymalloc: " "$work/said") == 1)) || fail "more than one line: $(cat "$work/said")"
+# Nor does the end wait for a dlopen that waits for the thread that ends it.
+cat >"$work/waits.c" <<'CODE'
+#include <pthread.h>
+#include <stdlib.h>
+static char nobodys[64];
+static void *misuse(void *object)
+{
+    free(object);
+    return NULL;
+}
+__attribute__((constructor)) static void begin(void)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, misuse, nobodys + 16);
+    pthread_join(thread, NULL);
+}
+CODE
+gcc -Wno-free-nonheap-object -shared -fPIC -o "$work/waits.so" "$work/waits.c" -pthread
+dies "never allocated" timeout --foreground 60 "$work/host" "$work/waits.so" plain neither
 # The other way round it is libc that sees a pointer of another.
 dies "invalid pointer" "$work/host" "$work/plugin.so" deep take
