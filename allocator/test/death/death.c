@@ -468,12 +468,12 @@ static void wrong_classes_are_told(void)
 
         free(p);
         sized_wrongly.size = size;
-        for (int i = 0; i < 4; i++) {
-            sized_wrongly.aligned = i % 2;
-            sized_wrongly.claimed = i < 2 ? usable + 1 : usable / 2 - 1;
-            if (i < 2 || usable >= 64)
-                failed += check_death(&death);
-        }
+        sized_wrongly.aligned = !sized_wrongly.aligned; /* from class to class */
+        sized_wrongly.claimed = usable + 1;
+        failed += check_death(&death);
+        sized_wrongly.claimed = usable / 2 - 1;
+        if (usable >= 64)
+            failed += check_death(&death);
         size = usable + 1;
     }
     CHECKF(!failed, "%d were not as they should be", failed);
