@@ -35,6 +35,8 @@ other forms:
   ci/bench report DIR                   make the reports of a results folder again
   ci/bench keep DIR                     make a finished run small, for git, and add its
                                         summary to results/history.csv
+  ci/bench judge DIR NAME               status by tolerance, a Markdown summary and a badge
+  ci/bench doctor                       is this machine fit to measure on? status 1: not quite
 
 examples:
   ci/bench --quick                      the three named workloads in under 3 minutes
@@ -262,7 +264,7 @@ def main(argv=None):
     try:
         opt.readable(argv)
         find_scratch()
-        if argv and argv[0] in ("compare", "compare-builds", "report", "keep"):
+        if argv and argv[0] in ("compare", "compare-builds", "report", "keep", "judge", "doctor"):
             return other_form(argv)
         own, command = opt.split(argv)
         return bench(parser().parse_args(own), command)

@@ -2,7 +2,7 @@
 import argparse
 import sys
 
-from . import Problem, allocators, options as opt, prepare, units
+from . import REFERENCE, Problem, allocators, doctor, options as opt, prepare, units
 from .store import Folder
 
 
@@ -19,6 +19,17 @@ def parser():
         for folder in folders:
             form.add_argument(folder.lower(), metavar=folder)
         form.add_argument("--no-build", action="store_true", help=argparse.SUPPRESS)
+    gate = forms.add_parser("judge", help="one allocator of a run, by a tolerance", description="Status 1 when an allocator of "
+                            "a results folder is slower, or takes more memory, than the reference by more than the tolerance "
+                            "with 95 %% confidence, or failed. Writes judgement.md and badge.svg into the folder.")
+    gate.add_argument("dir", metavar="DIR")
+    gate.add_argument("name", metavar="NAME")
+    gate.add_argument("--reference", metavar="NAME", default=REFERENCE, help="default %(default)s")
+    gate.add_argument("--tolerance", type=float, default=0.05, metavar="SHARE", help="a loss that is accepted (default %(default)s)")
+    gate.add_argument("--no-build", action="store_true", help=argparse.SUPPRESS)
+    look = forms.add_parser("doctor", help="is this machine fit to measure on?", description="Look at governor, turbo, "
+                            "load, steal, huge pages, cgroup limits and free memory. Status 1 with warnings.")
+    look.add_argument("--no-build", action="store_true", help=argparse.SUPPRESS)
     builds_form(forms)
     return parse
 
@@ -48,10 +59,14 @@ def builds_form(forms):
     builds.add_argument("--no-build", action="store_true", help="build nothing")
 
 
-def check_builds(options):
-    """As cli.check(): before anything is installed or built."""
+def check_tolerance(options):
     if not 0 <= options.tolerance < 1:
         raise Problem(f"--tolerance {options.tolerance:g}: from 0 to below 1, such as 0.05 for 5 %")
+
+
+def check_builds(options):
+    """As cli.check(): before anything is installed or built."""
+    check_tolerance(options)
     opt.check_numbers(options)
     opt.words("--workloads", options.workloads, "larson,xmalloc/64B/*")
     opt.words("--threads", options.threads, "1,2,8")
@@ -69,11 +84,18 @@ def main(argv):
             prepare.build(options.build)
         from . import builds  # numpy with it
         return builds.compare_builds(options)
+    if options.form == "judge":
+        check_tolerance(options)
+    if options.form == "doctor":
+        return doctor.main()
     if not options.no_build:
         prepare.install("bench")
     if options.form == "compare":
         from . import compare
         return compare.compare_folders(options)
+    if options.form == "judge":
+        from . import judge
+        return judge.judge(Folder(options.dir), options.name, options.reference, options.tolerance)
     if options.form == "keep":
         from . import history
         return history.keep(Folder(options.dir))

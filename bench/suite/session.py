@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from . import FORMAT, ROOT, Problem, allocators, cells, environment, options, programs, units
+from . import FORMAT, ROOT, Problem, allocators, cells, doctor, environment, options, programs, units
 from .progress import Progress
 from .store import Folder, fresh
 
@@ -78,7 +78,8 @@ def folder_of(plan):
 def start(plan, record, out, link="latest"):
     """A new run of the plan."""
     plan.folder = place(out, record["scope"], link)
-    plan.folder.write("environment.json", {"format": FORMAT} | environment.describe(ROOT))
+    plan.folder.write("environment.json",
+                      {"format": FORMAT} | environment.describe(ROOT) | {"warnings": doctor.warnings()})
     plan.folder.write("run.json", record)
 
 
