@@ -11,15 +11,9 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
 
-from . import HARNESS, REFERENCE, ROOT, Problem, process
+from . import HARNESS, REFERENCE, ROOT, Problem, process, rivals
+from .rivals import ADVISED, GROUPS, KNOWN, MORE, OURS
 
-# Library names to look for, best first. Debian's tcmalloc is gperftools'.
-KNOWN = {
-    "mimalloc": (r"libmimalloc\.so\.\d+(\.\d+)*",),
-    "tcmalloc": (r"libtcmalloc_minimal\.so\.\d+", r"libtcmalloc\.so\.\d+"),
-    "jemalloc": (r"libjemalloc\.so\.\d+",),
-}
-OURS = "mymalloc"
 OURS_FILE = "allocator/libmymalloc_preload.so"
 DEFAULT = (REFERENCE, *KNOWN, OURS)
 AGAIN = "-again"  # suffix of the control column: the same library under a second name
@@ -79,12 +73,7 @@ def library_paths():
 
 
 def find_known(name):
-    paths = list(library_paths())
-    for pattern in KNOWN[name]:
-        found = [path for path in paths if re.fullmatch(pattern, os.path.basename(path))]
-        if found:
-            return max(found, key=lambda path: [int(n) for n in re.findall(r"\d+", path)])
-    return None
+    return rivals.pick(rivals.patterns_of(name), list(library_paths()))
 
 
 def stamp_of(path):
@@ -157,29 +146,40 @@ def resolve(names, own, build):
     taken = {column.name: column for column in mine}
     if len(taken) != len(mine):
         raise Problem("--allocator: a name is given twice")
+    names, by_group = rivals.spread(names, DEFAULT)
     columns = [reference()]
     for name in list(dict.fromkeys(names)) + [name for name in taken if name not in names]:
         if name == REFERENCE:
             continue
-        columns.append(taken.get(name) or find(name, build, taken))
+        try:
+            columns.append(taken.get(name) or find(name, build, taken))
+        except Problem as problem:
+            if name not in by_group:
+                raise
+            print(f"left out: {problem}", file=sys.stderr)
     return columns
 
 
 def find(name, build, taken=()):
-    accepted = ", ".join([*DEFAULT, *(n for n in taken if n not in DEFAULT)])
+    if name in ADVISED:
+        of, environment, _ = ADVISED[name]
+        column = reference() if of == REFERENCE else find(of, build, taken)
+        column.name, column.environment = name, environment
+        return column
+    accepted = ", ".join([*DEFAULT, *MORE, *ADVISED, *(n for n in taken if n not in DEFAULT), *GROUPS])
     if name == OURS:
         path = pathlib.Path(build) / OURS_FILE
         if not path.exists():
             raise Problem(f"allocator '{name}': {path} is not built; accepted: {accepted}, "
                           "or --allocator name=/path/lib.so")
         return library(name, str(path))
-    if name not in KNOWN:
+    if name not in KNOWN and name not in MORE:
         raise Problem(f"unknown allocator '{name}'; accepted: {accepted}, "
                       "or --allocator name=/path/lib.so")
     path = find_known(name)
     if not path:
         raise Problem(f"allocator '{name}': no library of that name is installed "
-                      f"(ci/setup bench installs it); accepted: {accepted}, "
+                      f"(ci/setup {'more' if name in MORE else 'bench'} installs it); accepted: {accepted}, "
                       "or --allocator name=/path/lib.so")
     return library(name, path)
 
@@ -210,7 +210,7 @@ def probe(column):
         return
     with tempfile.TemporaryFile() as told:
         outcome = process.run([sys.executable, "-I", "-S", "-X", "utf8", "-c", ASK],
-                              process.clean_environment() | column.variables(), 10, output=told)
+                              process.clean_environment() | column.variables(), 60, output=told)
         told.seek(0)
         answered = told.read().decode(errors="replace").strip()
     if outcome.failure:

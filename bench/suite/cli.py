@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from . import Problem, allocators, cells, options as opt, prepare, programs, session, units
+from . import Problem, allocators, cells, options as opt, prepare, programs, rivals, session, units
 
 BUDGET = {"quick": 110, "default": 20 * 60, "full": None}
 ROUNDS = {"quick": None, "default": None, "full": 6}
@@ -43,6 +43,7 @@ examples:
   ci/bench --full                       everything, with the A/A control
   ci/bench --resume                     go on with the run in results/latest
   ci/bench --workloads larson,xmalloc/64B --threads 2,8
+  ci/bench --allocators +more,+advised  also tbbmalloc, scudo, and settings that authors advise
   ci/bench --allocator snmalloc=/opt/libsnmallocshim.so
   ci/bench --allocator thp=/opt/libmimalloc.so,MIMALLOC_ALLOW_LARGE_OS_PAGES=1
   ci/bench --programs redis,python3     ready programs: {programs}
@@ -66,8 +67,9 @@ def parser():
                        help=f"every workload at the settings of published runs: {ROUNDS['full']} rounds, "
                        f"scale {SCALE['full']:g}, and one library under two names as a control")
     parse.add_argument("--allocators", metavar="LIST", help="columns, of: "
-                       f"{','.join(allocators.DEFAULT)} (default: all); glibc always runs, "
-                       "ratios are relative to it")
+                       f"{','.join(allocators.DEFAULT)} (default: all); opt-in: "
+                       f"{rivals.describe()}; "
+                       "glibc always runs, ratios are relative to it")
     parse.add_argument("--allocator", metavar="NAME=/PATH.so[,ENV=VALUE…]", action="append",
                        help="one more column: any library that takes malloc over by "
                        "LD_PRELOAD; NAME=glibc,ENV=VALUE for glibc in another setting")
@@ -114,7 +116,9 @@ def check(options, command):
     if options.program + (options.programs is not None) + (options.workloads is not None) > 1:
         raise Problem("choose one of --workloads, --programs and --program")
     opt.check_numbers(options)
-    opt.words("--allocators", options.allocators, "glibc,mymalloc")
+    wanted = opt.words("--allocators", options.allocators, "glibc,mymalloc") or []
+    if unknown := [word for word in wanted if word.startswith("+") and word not in rivals.GROUPS]:
+        raise Problem(f"--allocators: no group '{unknown[0]}'; groups: {', '.join(rivals.GROUPS)}")
     opt.words("--workloads", options.workloads, "larson,xmalloc/64B/*")
     opt.words("--programs", options.programs, "redis,lua")
     opt.words("--threads", options.threads, "1,2,8")
@@ -178,7 +182,8 @@ def bench(options, command):
     check(options, command)
     build = options.build or opt.BUILD
     if not (options.no_build or options.resume):  # a run goes on with what it began with
-        prepare.install("build", "bench", *(["ready"] if options.programs else []))
+        prepare.install("build", "bench", *(["ready"] if options.programs else []),
+                        *rivals.packages(opt.words("--allocators", options.allocators, "") or []))
         prepare.build(build, with_programs=options.programs is not None)
     if options.list:
         print("\n".join(cell.name for cell in cells.available(f"{build}/bench/mymalloc-bench")))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 # What would change an allocator behind the column's back; columns set their own.
 PREFIXES = ("LD_PRELOAD", "LD_AUDIT", "LD_DEBUG", "LD_BIND", "MALLOC_", "MYMALLOC_", "MIMALLOC_",
-            "TCMALLOC_", "GLIBC_TUNABLES")
+            "TCMALLOC_", "TBB_MALLOC_", "SCUDO_", "GLIBC_TUNABLES")
 STDERR_KEPT = 2000
 
 

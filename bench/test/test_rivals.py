@@ -1,0 +1,74 @@
+"""Columns beyond the default ones: groups, settings that authors advise, what is not installed."""
+import contextlib
+import io
+import os
+import pathlib
+import unittest
+import unittest.mock
+
+from support import SuiteCase, library
+
+from suite import Problem, allocators, process, rivals
+
+
+def resolved(names, known, build="/nonexistent"):
+    """Names of the columns, and what was said, where only these libraries are installed."""
+    found = {name: str(library("a")) for name in known}
+    with unittest.mock.patch.object(allocators, "find_known", found.get), \
+            contextlib.redirect_stderr(io.StringIO()) as said:
+        return allocators.resolve(names, [], build), said.getvalue()
+
+
+class Groups(unittest.TestCase):
+    def test_a_group_is_added_to_the_default_set(self):
+        names, by_group = rivals.spread(["+more"], ["glibc", "jemalloc"])
+        self.assertEqual(names, ["glibc", "jemalloc", "tbbmalloc", "scudo"])
+        self.assertEqual(by_group, ["tbbmalloc", "scudo"])
+        self.assertEqual(rivals.spread(["glibc", "+more"], ["jemalloc"])[0], ["glibc", "tbbmalloc", "scudo"])
+
+    def test_what_a_group_lacks_is_left_out_with_a_word(self):
+        columns, said = resolved(["glibc", "+more"], ["scudo"])
+        self.assertEqual([column.name for column in columns], ["glibc", "scudo"])
+        self.assertIn("left out: allocator 'tbbmalloc': no library of that name is installed (ci/setup more", said)
+
+    def test_what_is_named_must_be_there(self):
+        with self.assertRaisesRegex(Problem, "'tbbmalloc': no library of that name"):
+            resolved(["tbbmalloc"], ["scudo"])
+
+    def test_a_setting_is_its_library_under_another_name(self):
+        columns, _ = resolved(["glibc-arena1", "jemalloc-background"], ["jemalloc"])
+        glibc, arena, background = columns
+        self.assertEqual((arena.path, arena.preloads), (glibc.path, False))
+        self.assertEqual(arena.variables(), {"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"})
+        self.assertEqual(background.path, os.path.realpath(library("a")))
+        self.assertEqual(set(background.variables()), {"LD_PRELOAD", "MALLOC_CONF"})
+
+    def test_no_setting_reaches_another_column(self):
+        for _, environment, said in rivals.ADVISED.values():
+            self.assertTrue(said)
+            for key in environment:
+                self.assertTrue(key.startswith(process.PREFIXES), key)
+
+    def test_what_is_installed_for_it(self):
+        self.assertEqual(rivals.packages(["+advised"]), [])
+        self.assertEqual(rivals.packages(["glibc", "scudo"]), ["more"])
+
+
+class Files(unittest.TestCase):
+    def test_the_newest_of_the_first_pattern(self):
+        paths = ["/lib/libtcmalloc.so.9", "/lib/libtcmalloc_minimal.so.4", "/lib/libtcmalloc_minimal.so.10"]
+        self.assertEqual(rivals.pick(rivals.KNOWN["tcmalloc"], paths), "/lib/libtcmalloc_minimal.so.10")
+        self.assertIsNone(rivals.pick(rivals.KNOWN["jemalloc"], paths))
+
+
+class Input(SuiteCase):
+    def test_a_group_that_is_none(self):
+        self.refused(["--allocators", "+most"], "no group '+most'", "+more, +advised")
+
+    def test_the_setup_knows_the_group(self):
+        setup = (pathlib.Path(rivals.__file__).parents[2] / "ci/setup").read_text()
+        self.assertIn("    more) echo libtbbmalloc2 ", setup)
+
+
+if __name__ == "__main__":
+    unittest.main()
