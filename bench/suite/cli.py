@@ -47,7 +47,9 @@ examples:
   ci/bench --allocator snmalloc=/opt/libsnmallocshim.so
   ci/bench --allocator thp=/opt/libmimalloc.so,MIMALLOC_ALLOW_LARGE_OS_PAGES=1
   ci/bench --programs redis,python3     ready programs: {programs}
-  ci/bench --program -- ./server --selftest
+  ci/bench --program -- ./tool --selftest
+  ci/bench --server 'redis-server --port 7777' --ready 'redis-cli -p 7777 ping' \
+           --load 'redis-benchmark -p 7777 -q -n 100000 -t set,get'
 
 exit status: 0 done; 1 a cell failed (crash, refused identity, timeout), was not reached,
 or regressed; 2 bad input; 130 interrupted. What was finished is kept in each case.
@@ -101,6 +103,11 @@ def parser():
                        help="run ready programs instead of workloads (default: all of them)")
     parse.add_argument("--program", action="store_true",
                        help="run the command after -- instead of workloads")
+    parse.add_argument("--server", metavar="CMD", help="run this server under each allocator: one command, for the shell")
+    parse.add_argument("--ready", metavar="CMD", help="ends with status 0 once the server answers")
+    parse.add_argument("--load", metavar="CMD", help="what drives it, without the allocator: redis-benchmark -q, ab, wrk, "
+                       "pgbench, or a script that prints 'throughput N' and 'p99 1.2ms'")
+    parse.add_argument("--stop", metavar="CMD", help="ends it (default: SIGTERM)")
     parse.add_argument("--list", action="store_true", help="show every cell and stop")
     parse.add_argument("--build", metavar="DIR", help="build folder (default build/release)")
     parse.add_argument("--no-build", action="store_true",
@@ -113,8 +120,12 @@ def check(options, command):
     if options.program != bool(command):
         raise Problem("--program needs a command after --" if options.program
                       else f"'-- {command[0]}…' needs --program in front")
-    if options.program + (options.programs is not None) + (options.workloads is not None) > 1:
-        raise Problem("choose one of --workloads, --programs and --program")
+    if options.program + sum(each is not None for each in (options.programs, options.workloads, options.server)) > 1:
+        raise Problem("choose one of --workloads, --programs, --program and --server")
+    parts = {name: getattr(options, name) for name in ("server", "ready", "load")}
+    if any([*parts.values(), options.stop]) and not all(parts.values()):
+        raise Problem(f"--{next(name for name, given in parts.items() if not given)} is missing: a server needs --server, "
+                      "--ready and --load")
     opt.check_numbers(options)
     wanted = opt.words("--allocators", options.allocators, "glibc,mymalloc") or []
     if unknown := [word for word in wanted if word.startswith("+") and word not in rivals.GROUPS]:
@@ -136,6 +147,8 @@ def scope_of(options):
     """What the run is called, in its folder's name too."""
     if options.program:
         return "program"
+    if options.server:
+        return "server"
     if options.programs:
         return "programs"
     if options.workloads:
@@ -147,6 +160,9 @@ def chosen_cells(options, command, binary):
     """(cells to run, names of those that a short run leaves out)"""
     if options.program:
         program = programs.custom(command)
+        return [cells.Cell(program.name, program=program)], []
+    if options.server:
+        program = programs.custom_server(options.server, options.ready, options.load, options.stop)
         return [cells.Cell(program.name, program=program)], []
     if options.programs:
         wanted = None if options.programs == "all" else opt.words("--programs", options.programs, "")

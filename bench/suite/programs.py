@@ -9,13 +9,16 @@ import glob
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from . import ROOT, Problem, process
+from .server import Commands
+from .server import measured as measured_server
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(os.path.dirname(HERE), "programs")
@@ -30,6 +33,7 @@ class Program:
     argv: tuple
     binds: str = ""  # file name of the program whose malloc is judged; "": all that it starts
     cwd: str | None = None  # None: a scratch folder, made for each run
+    server: Commands | None = None  # how it is driven, if it is one
 
 
 # name: (commands it needs, Debian packages that hold them, program judged). A command that is
@@ -43,6 +47,15 @@ READY = {
     "git": (("git",), "git", "git"),
     "lua": (("lua5.4",), "lua5.4", "lua5.4"),
     "c++": (("g++",), "g++", "cc1plus"),
+    "nginx": (("nginx", "ab"), "nginx-light apache2-utils", "nginx"),
+    "postgres": (("/usr/lib/postgresql", "pgbench"), "postgresql", "postgres"),
+    "memcached": (("memcached", "/usr/bin/python3"), "memcached python3", "memcached"),
+    "node": (("node",), "nodejs", "node"),
+    "ruby": (("ruby",), "ruby", "ruby"),
+    "clang++": (("clang++",), "clang", "clang++"),
+    "z3": (("z3",), "z3", "z3"),
+    "ghostscript": (("gs",), "ghostscript", "gs"),
+    "imagemagick": (("/usr/bin/convert",), "imagemagick", "convert"),
     "maps": (("mymalloc-program-maps",), "g++", ""),
     "strings": (("mymalloc-program-strings",), "rustc", ""),
     "objects": (("/usr/bin/python3",), "python3", "python3"),
@@ -96,14 +109,16 @@ def as_dict(program):
     def shown(word):
         return word and word.replace(ROOT, CHECKOUT)
     return {"name": program.name, "argv": [shown(word) for word in program.argv],
-            "binds": program.binds, "cwd": shown(program.cwd)}
+            "binds": program.binds, "cwd": shown(program.cwd),
+            "server": program.server and {key: shown(word) for key, word in asdict(program.server).items()}}
 
 
 def from_dict(saved):
     def real(word):
         return word and word.replace(CHECKOUT, ROOT)
     return Program(saved["name"], tuple(real(word) for word in saved["argv"]), saved["binds"],
-                   real(saved["cwd"]))
+                   real(saved["cwd"]), saved.get("server") and Commands(
+                       **{key: real(word) for key, word in saved["server"].items()}))
 
 
 def custom(command):
@@ -115,6 +130,16 @@ def custom(command):
         raise Problem(f"--program: '{command[0]}' is not an executable file or command")
     name = re.sub(r"[^A-Za-z0-9._+-]", "_", os.path.basename(command[0]))
     return Program(f"program/{name}", (os.path.abspath(found), *command[1:]), cwd=os.getcwd())
+
+
+def custom_server(command, ready_when, load, stop):
+    """--server CMD --ready CMD --load CMD [--stop CMD]"""
+    words = shlex.split(command)
+    if not words or not shutil.which(words[0]):
+        raise Problem(f"--server '{command}': does not begin with an executable file or command")
+    name = re.sub(r"[^A-Za-z0-9._+-]", "_", os.path.basename(words[0]))
+    return Program(f"server/{name}", ("/bin/sh", "-c", f"exec {command}"), cwd=os.getcwd(),
+                   server=Commands(ready_when, load, stop or ""))
 
 
 def bindings(directory):
@@ -175,6 +200,8 @@ def measured(program, column, plan, directory, more=None, watch=None):
     measure = os.path.join(build, "mymalloc-measure")
     if not os.access(measure, os.X_OK):
         raise Problem(f"no {measure}: build first (leave out --no-build)")
+    if program.server:
+        return measured_server(measure, variables, program, plan.timeout, program.cwd or directory)
     outcome = process.run(
         [measure, report, *(f"{key}={value}" for key, value in variables.items()), "--",
          *program.argv], process.clean_environment(), plan.timeout, program.cwd or directory, watch)
@@ -223,16 +250,22 @@ def sample(program, column, plan, scratch, proven):
     if not failure and len(seen) > 5 and not any(seen):
         failure = "refused: the preload was not mapped in this process"
     if failure:
+        if failure.startswith("did not end") and program.cwd and not program.server:
+            failure += " (a server? --server, --ready and --load drive one)"
         return {"suite": {"seconds": round(outcome.seconds, 4), "failure": failure}}
+    more = {key: value for key, value in figures.items() if key.startswith(("load_p", "requests_", "rss_after", "base_rss"))}
+    # A server's speed is what its load reports, or how soon the load was served.
+    speed = figures.get("requests_per_second") or 1 / figures.get("load_seconds", figures["seconds"])
+    timeline = {"timeline": figures["timeline"]} if "timeline" in figures else {}
     return {"context": {"allocator_path": column.path, "proof": "LD_DEBUG=bindings"},
             "benchmarks": [{
                 "name": program.name, "run_type": "iteration", "iterations": 1,
                 "real_time": figures["seconds"] * 1e3, "cpu_time": figures["cpu_seconds"] * 1e3,
-                "time_unit": "ms", "ops": 1, "ops_per_second": 1 / figures["seconds"],
+                "time_unit": "ms", "ops": 1, "ops_per_second": speed,
                 "peak_rss_bytes": figures["peak_rss_bytes"],
-                "minor_faults": figures["minor_faults"]}],
+                "minor_faults": figures["minor_faults"]} | more],
             "suite": {"seconds": round(outcome.seconds, 4),
-                      "cpu_seconds": round(figures["cpu_seconds"], 4)}}
+                      "cpu_seconds": round(figures["cpu_seconds"], 4)} | timeline}
 
 
 def describe():

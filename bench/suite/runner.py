@@ -5,6 +5,7 @@ goes on with the orders it would have had. A (cell, column) pair that failed onc
 run again: its row says how it failed, and no time of it is shown.
 """
 import json
+import os
 import pathlib
 import random
 import tempfile
@@ -84,6 +85,7 @@ class Runner:
         least = plan.rounds or stats.FEWEST
         self.progress.begin(len(plan.cells) * least, plan.budget and start + plan.budget)
         with tempfile.TemporaryDirectory(prefix="mymalloc-bench-") as self.scratch:
+            os.chmod(self.scratch, 0o711)  # postgres, started by root, becomes another user
             for number in range(plan.rounds or MOST_ROUNDS):
                 shuffled = list(plan.cells)
                 random.Random(f"{plan.seed}/{number}").shuffle(shuffled)

@@ -2,6 +2,8 @@
 import contextlib
 import io
 import os
+import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
@@ -58,7 +60,7 @@ class Program(SuiteCase):
 
     def test_a_program_that_never_ends(self):
         self.program("sleep", "60", more=("--timeout", "1s"))
-        self.assertIn("did not end within 1 s", self.failure("sleep", "other"))
+        self.assertIn("did not end within 1 s (a server? --server", self.failure("sleep", "other"))
 
     def test_a_static_program_is_refused(self):
         self.program("/sbin/ldconfig", "-p")
@@ -90,6 +92,16 @@ class Ready(unittest.TestCase):
             with open(script, encoding="utf-8") as file:
                 self.assertTrue(file.readline().startswith("#!"), script)
             self.assertTrue(os.access(script, os.X_OK), script)
+
+    def test_setup_installs_and_the_image_has_what_they_need(self):
+        root = pathlib.Path(programs.ROOT)
+        setup = (root / "ci/setup").read_text().replace("\\\n", " ")
+        installed = set(re.search(r"ready\) echo (.*) ;;", setup)[1].split())
+        for name, (commands, packages, _) in programs.READY.items():
+            if name not in programs.OPTIONAL:
+                self.assertLessEqual(set(packages.split()) - {"python3-numpy"}, installed, name)  # group bench has numpy
+            if commands[0].startswith("mymalloc-"):
+                self.assertIn("/bench/mymalloc-* ", (root / "docker/Dockerfile").read_text())
 
     def test_digits_at_the_end_of_a_name_are_an_argument(self):
         script, argument = programs.command_of("arrays48")[1:]

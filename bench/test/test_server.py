@@ -1,0 +1,104 @@
+"""A server under each allocator, and the load that drives it without."""
+import os
+import socket
+import unittest
+
+from support import BUILD, SuiteCase
+from test_programs import LIBRARY
+
+from suite import server
+
+# Serves lines over a socket whose path it is given; holds 8 MiB; ends by SIGTERM.
+SERVER = """
+import os, socketserver, sys
+held = [bytes(1000) for _ in range(8000)]
+class Line(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+socketserver.UnixStreamServer(sys.argv[1], Line).serve_forever()
+"""
+LOAD = """
+import os, socket, sys
+assert "LD_PRELOAD" not in os.environ
+link = socket.socket(socket.AF_UNIX)
+link.connect(sys.argv[1])
+with link.makefile("rwb") as file:
+    for _ in range(200):
+        file.write(b"x\\n")
+        file.flush()
+        assert file.readline() == b"X\\n"
+print("throughput 4000\\np50 0.5 ms\\np99: 2 ms\\np99.9=7.5 ms")
+"""
+
+
+@unittest.skipUnless(LIBRARY, "neither mimalloc nor tcmalloc nor jemalloc is installed")
+class Server(SuiteCase):
+    def setUp(self):
+        super().setUp()
+        (self.folder / "server.py").write_text(SERVER)
+        (self.folder / "load.py").write_text(LOAD)
+
+    def command(self, script):
+        return f"/usr/bin/python3 -S {self.folder}/{script}.py $PROGRAM_SCRATCH/socket"
+
+    def serve(self, more=(), **commands):
+        commands = {"server": f"env PYTHONMALLOC=malloc {self.command('server')}", "ready": "test -S $PROGRAM_SCRATCH/socket",
+                    "load": self.command("load")} | commands
+        words = [word for name, command in commands.items() for word in (f"--{name}", command)]
+        return self.bench(*words, *more, "--rounds", "2", "--allocator", f"other={LIBRARY}", build=BUILD, columns=())
+
+    def test_throughput_percentiles_and_memory_over_its_life(self):
+        status, out, err = self.serve()
+        self.assertEqual(status, 0, err)
+        for column in ("glibc", "other"):
+            row = self.row("server/env", column)
+            self.assertEqual((row["runs"], row["speed"]), (2, 4000))
+            self.assertEqual([row["more"][f"load_{point}_ns"] for point in ("p50", "p99", "p999")], [5e5, 2e6, 7.5e6])
+            self.assertGreater(row["more"]["rss_after_1s_bytes"], 8 * 2**20)
+            self.assertGreater(len(row["timeline"]), 5)
+        self.assertIn("p99.9", out)
+        self.assertIn("Servers (1 program)", out)
+
+    def failure(self, **commands):
+        status, _, _ = self.serve(more=("--timeout", "5s"), **commands)
+        self.assertEqual(status, 1)
+        return self.row("server/env", "other")["failure"]
+
+    def test_a_server_that_ends_at_once(self):
+        self.assertIn("ended before it was ready", self.failure(server="env false"))
+
+    def test_a_load_that_fails(self):
+        self.assertIn("the load: exit status 3", self.failure(load="exit 3"))
+
+    def test_a_server_that_is_never_ready(self):
+        self.assertIn("was not ready within 5 s", self.failure(ready="exit 1"))
+
+    def test_a_part_that_is_missing_is_named(self):
+        self.refused(["--server", "x", "--load", "y"], "--ready is missing")
+        self.refused(["--stop", "x"], "--server is missing")
+        self.refused(["--server", "x", "--ready", "y", "--load", "z", "--programs", "lua"], "choose one of")
+        self.refused(self.arguments("--server", "no-such-command", "--ready", "y", "--load", "z"), "'no-such-command'")
+
+
+class Told(unittest.TestCase):
+    def test_what_load_generators_print(self):
+        redis = "SET: 100000.00 requests per second, p50=0.103 msec\nGET: 300000.00 requests per second, p50=0.095 msec\n"
+        self.assertEqual(server.told(redis), {"requests_per_second": 200000, "load_p50_ns": 103000})
+        ab = ("Requests per second:    5000.50 [#/sec] (mean)\nPercentage of the requests\n"
+              "  50%      1\n  66%      1\n  99%      4\n 100%     12 (longest request)\n")
+        self.assertEqual(server.told(ab), {"requests_per_second": 5000.5, "load_p50_ns": 1e6, "load_p99_ns": 4e6})
+        wrk = "  Latency Distribution\n     50%  635.00us\n     99%    1.20ms\nRequests/sec:  72000.12\n"
+        self.assertEqual(server.told(wrk), {"requests_per_second": 72000.12, "load_p50_ns": 635000, "load_p99_ns": 1.2e6})
+        self.assertEqual(server.told("latency average = 1.5 ms\ntps = 800.25 (without initial connection time)\n"),
+                         {"requests_per_second": 800.25})
+        self.assertEqual(server.told("nothing of the kind\n"), {})
+
+    def test_resident_memory_is_of_all_below(self):
+        self.assertEqual(server.resident(os.getpid()), 0)
+        with socket.socket():
+            self.assertEqual(server.children(2**22 + 1), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
