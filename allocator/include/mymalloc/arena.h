@@ -40,7 +40,7 @@
 #ifndef MYMALLOC_ARENA_H
 #define MYMALLOC_ARENA_H
 
-#include "mymalloc/mymalloc.h"
+#include "mymalloc.h"
 
 #ifdef __cplusplus
 extern "C" {
