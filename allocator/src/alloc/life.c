@@ -222,12 +222,12 @@ static void set_limits(const struct mym_config *config)
 static void set_huge(const struct mym_config *config)
 {
     char mode[64];
+    bool known = mym_os_read_file("/sys/kernel/mm/transparent_hugepage/enabled", mode,
+                                  sizeof mode) > 0;
+    bool makes = known && strstr(mode, "[never]") == NULL;
 
-    if (mym_os_read_file("/sys/kernel/mm/transparent_hugepage/enabled", mode,
-                         sizeof mode) == 0 ||
-        strstr(mode, "[never]") != NULL)
-        return;
-    mym_chunk_set_huge(config->huge);
+    mym_chunk_set_huge(makes ? config->huge : MYM_HUGE_NEVER,
+                       !known || strstr(mode, "[always]") != NULL);
 }
 
 /* Last, for what unwinding needs is loaded by the program's loader. */

@@ -22,6 +22,7 @@
 #define HUGE_FROM (32 * MYM_CHUNK_UNITS)
 
 static enum mym_huge huge_mode = MYM_HUGE_NEVER; /* until configured */
+static bool huge_by_default = true;              /* the same */
 static uint32_t huge_chunks;
 
 /*
@@ -33,9 +34,10 @@ static uint32_t huge_chunks;
 
 static uint32_t edges;
 
-void mym_chunk_set_huge(enum mym_huge mode)
+void mym_chunk_set_huge(enum mym_huge mode, bool by_default)
 {
     huge_mode = mode;
+    huge_by_default = by_default;
 }
 
 /* The mark of a chunk is in the record of its first unit. */
@@ -110,9 +112,12 @@ static bool is_worth_it(void)
            (huge_mode == MYM_HUGE_ALWAYS || now >= HUGE_FROM) && now < mym_pages.near;
 }
 
-bool mym_chunk_may_be_huge(bool dense)
+void mym_chunk_advise(void *object, size_t bytes, bool dense)
 {
-    return huge_mode == MYM_HUGE_ALWAYS || (dense && huge_mode == MYM_HUGE_AUTO);
+    bool huge = huge_mode == MYM_HUGE_ALWAYS || (dense && huge_mode == MYM_HUGE_AUTO);
+
+    if (huge || huge_by_default)
+        mym_os_huge_pages(object, bytes, huge);
 }
 
 uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense)

@@ -264,15 +264,16 @@ void mym_mapping_fork_child(void);
 /* ---- huge pages (chunk.c) ---- */
 
 enum mym_huge { MYM_HUGE_NEVER, MYM_HUGE_AUTO, MYM_HUGE_ALWAYS };
-void mym_chunk_set_huge(enum mym_huge mode);
+/* by_default: the kernel makes them where nothing was asked for. */
+void mym_chunk_set_huge(enum mym_huge mode, bool by_default);
 
 /* Whether objects of so many bytes were written all over, as far as was seen. */
 bool mym_chunk_is_dense(size_t bytes);
 /* An object of so many bytes ends: was it written all over? Reads a few of its words. */
 void mym_chunk_learn(const void *object, size_t bytes);
 
-/* Fresh memory of an own mapping may lie in huge pages. */
-bool mym_chunk_may_be_huge(bool dense);
+/* Ask for what pages the fresh memory of an own mapping is to have. */
+void mym_chunk_advise(void *object, size_t bytes, bool dense);
 
 /* Pages of the chunk that the span is in are given back one by one: small from now on. */
 void mym_chunk_split(uint32_t unit);

@@ -259,7 +259,7 @@ void *mym_mapping_take(size_t size, bool *zeroed)
     if (object == NULL) {
         object = mym_os_map(bytes);
         if (object != NULL)
-            mym_os_huge_pages(object, bytes, mym_chunk_may_be_huge(dense));
+            mym_chunk_advise(object, bytes, dense);
     }
     if (object != NULL && !add(object, bytes)) {
         mym_os_unmap(object, bytes);
