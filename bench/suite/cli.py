@@ -33,6 +33,7 @@ other forms:
   ci/bench compare-builds BASE.so HEAD.so
                                         two builds, paired; fails on a sure regression
   ci/bench report DIR                   make the reports of a results folder again
+  ci/bench report A B --out DIR         one report of several, programs first
   ci/bench keep DIR                     make a finished run small, for git, and add its
                                         summary to results/history.csv
   ci/bench judge DIR NAME               status by tolerance, a Markdown summary and a badge

@@ -11,7 +11,6 @@ def parser():
     forms = parse.add_subparsers(dest="form", required=True)
     for name, text, folders in (
             ("compare", "what changed between two results folders", "AB"),
-            ("report", "make the reports of a results folder again", ("DIR",)),
             ("keep", "make a finished run small, for git: its samples in one compressed file, its reports "
              "but report.md removed (ci/bench report makes them again), and its summary added to "
              "history.csv beside it", ("DIR",))):
@@ -19,6 +18,11 @@ def parser():
         for folder in folders:
             form.add_argument(folder.lower(), metavar=folder)
         form.add_argument("--no-build", action="store_true", help=argparse.SUPPRESS)
+    again = forms.add_parser("report", help="make the reports of a results folder again", description="Make the reports of a "
+                             "results folder again; of several, one report: the same libraries on one machine.")
+    again.add_argument("dir", metavar="DIR", nargs="+")
+    again.add_argument("--out", metavar="DIR", help="where the report of several folders goes")
+    again.add_argument("--no-build", action="store_true", help=argparse.SUPPRESS)
     gate = forms.add_parser("judge", help="one allocator of a run, by a tolerance", description="Status 1 when an allocator of "
                             "a results folder is slower, or takes more memory, than the reference by more than the tolerance "
                             "with 95 %% confidence, or failed. Writes judgement.md and badge.svg into the folder.")
@@ -99,7 +103,9 @@ def main(argv):
     if options.form == "keep":
         from . import history
         return history.keep(Folder(options.dir))
-    from . import report
-    folder = Folder(options.dir)
+    from . import joined, report
+    if (len(options.dir) > 1) != bool(options.out):
+        raise Problem("report: --out names where the report of several folders goes; one folder's stays in it")
+    folder = joined.Joined(options.dir, options.out) if options.out else Folder(options.dir[0])
     sys.stdout.write(report.terminal(report.write(folder), opt.terminal_width()))
     return 0
