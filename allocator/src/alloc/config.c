@@ -157,6 +157,12 @@ static bool read_profile(struct mym_config *config, const char *value)
     return true;
 }
 
+static bool read_background(struct mym_config *config, const char *value)
+{
+    config->background = strcmp(value, "on") == 0;
+    return config->background || strcmp(value, "off") == 0;
+}
+
 static bool read_verbose(struct mym_config *config, const char *value)
 {
     config->verbose = strcmp(value, "1") == 0;
@@ -190,6 +196,10 @@ static const struct variable {
      "an absolute path, then if need be ,every=BYTES ,form=proto or ,form=text",
      "write a heap profile to this file when the process ends; every: bytes between "
      "samples, 512K by default, 1 for all; form: for pprof, or the text of before it"},
+    {"MYMALLOC_BACKGROUND", read_background, "on or off",
+     "a helper thread, while there is idle memory, gives it back down to 4 MiB; "
+     "default: "
+     "off"},
     {"MYMALLOC_VERBOSE", read_verbose, "0 or 1",
      "say at start which front end runs and why"},
     {"MYMALLOC_HELP", read_help, "0 or 1", "print this list"},

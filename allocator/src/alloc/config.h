@@ -20,6 +20,7 @@ struct mym_config {
         size_t every; /* bytes between samples */
         bool text;
     } profile;
+    bool background; /* a helper thread gives idle memory back */
     bool verbose;
 };
 

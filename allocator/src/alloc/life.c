@@ -7,6 +7,7 @@
  * in place; until then the closed cache sends every request to the pools.
  */
 #include "alloc/alloc.h"
+#include "alloc/background.h"
 #include "alloc/config.h"
 #include "alloc/info.h"
 #include "alloc/reap.h"
@@ -146,6 +147,7 @@ MYM_UNFOLLOWED static void after_fork_child(void)
     mym_reaps_fork_child();
     mym_purge_fork_child();
     mym_cache_fork_child();
+    mym_background_fork_child();
     mym_mutex_reset(&start_lock, MYM_RANK_INIT);
     if (&_IO_list_resetlock != NULL) /* glibc does so when there were other threads */
         _IO_list_resetlock();
@@ -259,6 +261,9 @@ __attribute__((constructor(101))) static void start_front_end(void)
     mym_cache_start(config.front_end);
     if (config.profile.path != NULL)
         start_profile(&config);
+    if (config.background && !mym_background_enable())
+        mym_warn("MYMALLOC_BACKGROUND=on",
+                 "ignored, the program is linked without threads");
     if (config.verbose)
         mym_warn(mym_mode_name(), mym_mode_reason);
 }

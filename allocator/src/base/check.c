@@ -5,6 +5,9 @@
 
 #include "base/syscall.h"
 
+#include <errno.h> /* error numbers only */
+#include <fcntl.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,8 +43,17 @@ static void add_pointer(struct line *line, const void *ptr)
 
 void mym_say(const char *text, size_t length)
 {
-    /* Refused: nobody is left to tell. */
-    mym_syscall(SYS_write, 2, (long)text, (long)length, 0, 0, 0);
+    long file = 2;
+
+    if (mym_syscall(SYS_write, file, (long)text, (long)length, 0, 0, 0) != -EBADF)
+        return;
+    /* The helper's files are not the program's; else nobody is left to tell. */
+    file = mym_syscall(SYS_openat, AT_FDCWD, (long)"/proc/self/fd/2",
+                       O_WRONLY | O_APPEND | O_CLOEXEC, 0, 0, 0);
+    if (mym_syscall_done(file)) {
+        mym_syscall(SYS_write, file, (long)text, (long)length, 0, 0, 0);
+        mym_syscall(SYS_close, file, 0, 0, 0, 0, 0);
+    }
 }
 
 static void say(struct line *line)

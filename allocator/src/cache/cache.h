@@ -134,6 +134,9 @@ void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some);
 /* Objects and slabs that nobody needed lately go back; looks whether it is time to. */
 void mym_cache_upkeep(void);
 
+/* The same by the helper thread, once a second; quiet caches and unused pages go too. */
+void mym_cache_cool(void);
+
 /* Exchanges of a cache between two looks at the clock, less one: a mask. */
 uint32_t mym_upkeep_pace(void);
 

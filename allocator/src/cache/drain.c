@@ -136,7 +136,7 @@ static void drain_quiet(void)
  * A few cached objects of a class that is no longer in use can pin a slab each. A second is
  * too long for a program that grows: it looks before it takes more than it ever had.
  */
-MYM_SLOW void mym_cache_upkeep(void)
+static void upkeep(bool by_helper)
 {
     static _Atomic uint64_t next;
     uint64_t now = mym_os_coarse_ms();
@@ -151,7 +151,7 @@ MYM_SLOW void mym_cache_upkeep(void)
     if (!due.second && !due.grew)
         return;
     mym_thread_collect();
-    if (due.grew) {
+    if (due.grew || by_helper) {
         mym_spans_close_here();
         drain_quiet();
     }
@@ -160,4 +160,15 @@ MYM_SLOW void mym_cache_upkeep(void)
         mym_cache_each_second();
     if (due.second)
         mym_idle_age();
+}
+
+MYM_SLOW void mym_cache_upkeep(void)
+{
+    upkeep(false);
+}
+
+void mym_cache_cool(void)
+{
+    upkeep(true);
+    mym_idle_cool();
 }

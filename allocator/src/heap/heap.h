@@ -239,6 +239,22 @@ void mym_idle_look(void); /* after such a change */
 /* Bytes that may stay whatever the program did before (ledger.h). */
 void mym_idle_set_keep(size_t bytes);
 
+/*
+ * More than this is idle, with what pools and caches hold: a helper thread is worth while.
+ * mym_idle_tell calls whoever wants to know (set at start, NULL: nobody): no lock is held,
+ * and so many dirty units are there beside what is held.
+ */
+#define MYM_IDLE_LITTLE 64u /* units: 4 MiB */
+extern MYM_HIDDEN void (*mym_idle_when_much)(void);
+void mym_idle_tell(uint32_t dirty);
+bool mym_idle_is_much(void);
+
+/* The helper is there: it gives back what a swing would leave, however much. */
+void mym_idle_set_helped(bool helped);
+
+/* By the helper, each second: half of what nobody took since the last time goes. */
+void mym_idle_cool(void);
+
 /* More may stay for the moment: mym_idle_age is to be called. */
 bool mym_idle_is_swinging(void);
 void mym_idle_age(void); /* once a second, when there is a call at all */

@@ -67,7 +67,9 @@ uint32_t mym_ledger_allowance(const struct mym_ledger *ledger)
 
     if (keep == 0)
         return 0;
-    if (ledger->high / 4 > 3 * keep)
+    if (ledger->helped)
+        most = UINT32_MAX;
+    else if (ledger->high / 4 > 3 * keep)
         most = ledger->high / 4 - keep;
     return keep + least(least(swing_of(ledger), ledger->high - ledger->use), most);
 }
@@ -122,6 +124,7 @@ uint32_t mym_idle_room(void)
 void mym_idle_watch(void)
 {
     mym_ledger_see(&mym_pages.ledger, in_use());
+    mym_pages.unused = least(mym_pages.unused, mym_pages_dirty());
 }
 
 bool mym_idle_is_swinging(void)
@@ -186,6 +189,45 @@ void mym_idle_look(void)
     mym_idle_watch();
     mym_idle_room();
     UNLOCK();
+}
+
+/* ---- the helper ---- */
+
+void (*mym_idle_when_much)(void);
+
+void mym_idle_tell(uint32_t dirty)
+{
+    if (mym_idle_when_much != NULL && dirty + held() > MYM_IDLE_LITTLE)
+        mym_idle_when_much();
+}
+
+bool mym_idle_is_much(void)
+{
+    uint32_t dirty;
+
+    LOCK();
+    dirty = mym_pages_dirty();
+    UNLOCK();
+    return dirty + held() > MYM_IDLE_LITTLE;
+}
+
+void mym_idle_set_helped(bool helped)
+{
+    LOCK();
+    mym_pages.ledger.helped = helped;
+    UNLOCK();
+}
+
+void mym_idle_cool(void)
+{
+    uint32_t dirty, unused;
+
+    LOCK();
+    dirty = mym_pages_dirty();
+    unused = least(mym_pages.unused, dirty);
+    mym_pages.unused = dirty - unused / 2;
+    UNLOCK();
+    mym_pages_purge((size_t)(dirty - unused / 2) * MYM_UNIT);
 }
 
 /* ---- limits ---- */

@@ -5,7 +5,8 @@
  *
  * `keep` stays whatever happens. A program that was seen to come back for what it had given
  * up may keep what it swings by as well: no more than brings it back to its recent peak,
- * and all in all no more than three times `keep` or, in a large heap, a quarter of the peak.
+ * and, without a helper, all in all no more than three times `keep` or, in a large heap, a
+ * quarter of the peak.
  *
  *   high  ----.        .--- use: back again, swing = high - low
  *              \      /
@@ -23,6 +24,8 @@
 /* low <= use <= high */
 struct mym_ledger {
     uint32_t keep;
+    bool
+        helped; /* a helper thread gives back what is left: swings are kept as a whole */
     uint32_t use;  /* units that hold objects */
     uint32_t high; /* the most lately */
     uint32_t low;  /* the least since */

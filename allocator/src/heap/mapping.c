@@ -207,6 +207,7 @@ static void *take_idle(size_t bytes)
         for (mym_pages.idle_count--; at < mym_pages.idle_count; at++)
             mym_pages.idles[at] = mym_pages.idles[at + 1];
         mym_pages.idle -= idle.dirty;
+        mym_idle_watch();
     }
     UNLOCK_PAGES();
     if (idle.addr == NULL || idle.bytes == bytes)
@@ -240,6 +241,7 @@ static void put_idle(struct mapping mapping)
     if (last.addr != NULL)
         mym_os_unmap(last.addr, last.bytes);
     mym_purge_excess();
+    mym_idle_tell(units);
 }
 
 /* ---- objects ---- */

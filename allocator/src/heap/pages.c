@@ -147,7 +147,7 @@ out:
 
 void mym_pages_put(uint32_t first)
 {
-    uint32_t length;
+    uint32_t length, dirty;
     bool excess;
 
     LOCK();
@@ -159,9 +159,11 @@ void mym_pages_put(uint32_t first)
     mym_runs_put(first, length, MYM_DIRTY);
     mym_idle_watch();
     excess = mym_idle_has_excess();
+    dirty = mym_pages_dirty();
     UNLOCK();
     if (excess)
         mym_purge_excess();
+    mym_idle_tell(dirty);
 }
 
 /* ---- resizing in place ---- */
@@ -195,8 +197,10 @@ bool mym_pages_resize(uint32_t first, uint32_t length, bool dense)
         mym_idle_watch();
     }
     UNLOCK();
-    if (length < old)
+    if (length < old) {
         mym_purge_excess();
+        mym_idle_tell(old - length);
+    }
     return done;
 }
 

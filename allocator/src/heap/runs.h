@@ -38,6 +38,7 @@ struct mym_pages {
     uint32_t slabs;                     /* units in slabs */
     struct mym_ledger ledger;           /* how much idle memory may stay */
     _Atomic uint32_t held[MYM_HOLDERS]; /* units of it that pools and caches hold, */
+    uint32_t unused;                    /* the fewest dirty units since mym_idle_cool */
     _Atomic uint32_t grants;            /* and how many they may be granted */
     _Atomic uint32_t hollow; /* units of slabs whose free pages were given back */
     uint32_t high;           /* units in use or dirty at which growth is told */

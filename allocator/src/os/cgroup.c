@@ -128,6 +128,26 @@ static size_t least_upwards(char *path, size_t root, size_t room, const char *le
     }
 }
 
+bool mym_os_group_file(const char *groups, const char *mount, const char *leaf,
+                       char *path, size_t room)
+{
+    size_t root = strlen(mount), length;
+    int file;
+
+    if (root + strlen(leaf) >= room ||
+        find_group(groups, path + root, room - root - strlen(leaf)) != VERSION_2)
+        return false;
+    memcpy(path, mount, root);
+    length = strlen(path);
+    strcpy(path + length, leaf);
+    file = mym_os_open(path);
+    if (file >= 0)
+        mym_os_close(file);
+    else
+        strcpy(path + root, leaf);
+    return true;
+}
+
 size_t mym_os_memory_limit(const char *groups, const char *mount)
 {
     static const char memory[] = "/memory"; /* where version 1 is mounted */

@@ -3,7 +3,8 @@
  * (base/check.c).
  *
  * No function here calls libc or changes errno: the faces alone set it. After start
- * only mmap, munmap, mremap, madvise, futex and clock_gettime are made.
+ * only mmap, munmap, mremap, madvise, futex and clock_gettime are made, but for what a
+ * helper thread needs (pressure.c).
  */
 #ifndef MYM_OS_OS_H
 #define MYM_OS_OS_H
@@ -61,6 +62,13 @@ uintptr_t mym_os_find_window(size_t bytes);
  */
 size_t mym_os_memory_limit(const char *groups, const char *mount);
 
+/*
+ * The path of a file of the process's cgroup, version 2; false: there is no such group. A
+ * group whose files are elsewhere (in a container) is the root of the mount.
+ */
+bool mym_os_group_file(const char *groups, const char *mount, const char *leaf,
+                       char *path, size_t room);
+
 /* The kernel keeps the promise of restartable sequences (kernel.c). */
 bool mym_os_can_restart(void);
 /* Of an arm64 kernel, by /proc/version (or uname's release) and /proc/version_signature. */
@@ -68,6 +76,22 @@ bool mym_os_is_unsafe_arm64(const char *version, const char *signature);
 
 void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected);
 void mym_os_futex_wake(_Atomic uint32_t *word);
+
+/* ---- a thread of the allocator's own (pressure.c) ---- */
+
+/* Signals that a program may send, blocked for the calling thread; the mask before. */
+uint64_t mym_os_block_signals(void);
+void mym_os_restore_signals(uint64_t before);
+void mym_os_name_thread(const char *name);
+
+struct mym_os_pressure {
+    int trigger, events; /* files; negative: none */
+};
+
+/* The calling thread's table of files becomes its own, and empty but for these. */
+void mym_os_watch_pressure(struct mym_os_pressure *pressure);
+/* Wait so long; true: memory is short. */
+bool mym_os_wait_pressure(const struct mym_os_pressure *pressure, unsigned ms);
 
 /* A clock of a few milliseconds' grain: a system call, for the vDSO is libc's to find. */
 uint64_t mym_os_coarse_ms(void);

@@ -334,6 +334,7 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
         UNLOCK(pool);
         if (leaving)
             release_slabs(pool);
+        mym_idle_tell(0);
         if (MYM_UNLIKELY(misuse.what != NULL))
             mym_fatal(misuse.what, misuse.object);
         if (count > 0) {

@@ -5,7 +5,10 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -75,6 +78,74 @@ static void version_2(void)
     set_up("0::/\n"); /* as a container sees itself */
     put_limit("", "memory.max", "52428800\n");
     CHECK(limit() == 50 * MIB);
+}
+
+/* A file of the group, where it is; in a container, whose path is the host's, the root's. */
+static void files_of_the_group(void)
+{
+    char groups[80], path[PATH_MAX], expected[PATH_MAX], command[100];
+
+    set_up("0::/app/worker\n");
+    put_limit("/app/worker", "memory.events", "high 0\n");
+    snprintf(groups, sizeof groups, "%s/groups", mount);
+    CHECK(mym_os_group_file(groups, mount, "/memory.events", path, sizeof path));
+    snprintf(expected, sizeof expected, "%s/app/worker/memory.events", mount);
+    CHECKF(strcmp(path, expected) == 0, "%s", path);
+    CHECK(mym_os_group_file(groups, mount, "/memory.pressure", path, sizeof path));
+    snprintf(expected, sizeof expected, "%s/memory.pressure", mount);
+    CHECKF(strcmp(path, expected) == 0, "%s", path);
+    CHECK(!mym_os_group_file(groups, mount, "/memory.events", path, 20));
+    write_file(groups, "4:memory:/x\n0::/y\n"); /* version 1 has the memory */
+    CHECK(!mym_os_group_file(groups, mount, "/memory.events", path, sizeof path));
+    CHECK(!mym_os_group_file("/nowhere", mount, "/memory.events", path, sizeof path));
+    snprintf(command, sizeof command, "rm -rf '%s'", mount);
+    CHECK(system(command) == 0);
+}
+
+/* What a trigger tells is urgent data, as a socket's is. */
+static void pressure_wakes(void)
+{
+    int pair[2];
+    struct mym_os_pressure none = {-1, -1}, some;
+
+    CHECK(!mym_os_wait_pressure(&none, 20));
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    some = (struct mym_os_pressure){pair[0], -1};
+    CHECK(!mym_os_wait_pressure(&some, 20));
+    if (send(pair[1], "!", 1, MSG_OOB) != 1)
+        return; /* before Linux 5.15 */
+    CHECK(mym_os_wait_pressure(&some, 60000));
+    close(pair[0]);
+    close(pair[1]);
+}
+
+/* The files are the thread's alone, and its own are not the program's. */
+static void *watch(void *seen)
+{
+    struct mym_os_pressure pressure;
+    bool may_watch = access("/proc/pressure/memory", W_OK) == 0;
+
+    mym_os_watch_pressure(&pressure);
+    CHECK(fcntl(0, F_GETFD) == -1 || pressure.trigger == 0 || pressure.events == 0);
+    CHECK(!may_watch || pressure.trigger >= 0);
+    *(int *)seen = pressure.trigger;
+    CHECK(!mym_os_wait_pressure(&pressure, 20));
+    return NULL;
+}
+
+static void files_are_the_helpers_own(void)
+{
+    int before = open("/dev/null", O_RDONLY), trigger, after;
+    pthread_t thread;
+
+    CHECK(before >= 0);
+    CHECK(pthread_create(&thread, NULL, watch, &trigger) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(fcntl(before, F_GETFD) >= 0 && fcntl(2, F_GETFD) >= 0);
+    after = open("/dev/null", O_RDONLY);
+    CHECK(after == before + 1);
+    close(after);
+    close(before);
 }
 
 /* The least of all groups above counts. */
@@ -154,8 +225,15 @@ static void nothing_known(void)
 }
 
 const struct test tests[] = {
-    {"version_2", version_2},         {"parents_count", parents_count},
-    {"version_1", version_1},         {"hybrid", hybrid},
-    {"foreign_paths", foreign_paths}, {"long_paths", long_paths},
-    {"nothing_known", nothing_known}, {NULL, NULL},
+    {"version_2", version_2},
+    {"parents_count", parents_count},
+    {"version_1", version_1},
+    {"hybrid", hybrid},
+    {"foreign_paths", foreign_paths},
+    {"long_paths", long_paths},
+    {"nothing_known", nothing_known},
+    {"files_of_the_group", files_of_the_group},
+    {"pressure_wakes", pressure_wakes},
+    {"files_are_the_helpers_own", files_are_the_helpers_own},
+    {NULL, NULL},
 };

@@ -41,6 +41,7 @@ misspelt MYMALLOC_VEROBSE=1 MYMALLOC_VERBOSE
 wrong MYMALLOC_KEEP=12Q "bytes, with K, M or G"
 wrong MYMALLOC_KEEP=20000000000G "bytes, with K, M or G"
 wrong MYMALLOC_LIMIT=0 "bytes above 0, with K, M or G"
+wrong MYMALLOC_BACKGROUND=1 "on or off"
 wrong MYMALLOC_FRONTEND=rsec "rseq, mm_cid, cpu_id or tls"
 expect "" MYMALLOC_KEEP= MYMALLOC_LIMIT=1G
 expect "" MYMALLOC_RESULTS=/results MYMALLOC_COMMIT=unknown MYMALLOC_=1 MYMALLOC_A_NAME_LONGER_THAN_ANY_OF_OURS=1

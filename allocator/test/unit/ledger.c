@@ -172,6 +172,8 @@ static void swings_are_kept_in_proportion(void)
     CHECK(swing(&whole, 4096, 4000) > 0 && whole.idle == 1024 * MIB);
     whole = (struct heap){.ledger.keep = KEEP};
     CHECK(swing(&whole, 500, 500) > 0 && whole.idle == 3 * KEEP);
+    whole = (struct heap){.ledger = {.keep = KEEP, .helped = true}};
+    CHECK(swing(&whole, 4096, 4000) == 0); /* it will be given back */
 }
 
 const struct test tests[] = {

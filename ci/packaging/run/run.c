@@ -18,7 +18,7 @@
 enum status { REFUSED = 125, NOT_STARTED = 126, NOT_FOUND = 127 }; /* as env(1) */
 
 static const char usage_text[] =
-    "usage: mymalloc-run [--anyway] PROGRAM [ARGUMENT]...\n"
+    "usage: mymalloc-run [--anyway] [--background] PROGRAM [ARGUMENT]...\n"
     "       mymalloc-run --doctor [PROGRAM]\n"
     "\n"
     "Run PROGRAM with mymalloc in place of its malloc, by LD_PRELOAD. When the "
@@ -27,6 +27,9 @@ static const char usage_text[] =
     "not start it.\n"
     "\n"
     "  --anyway    start it all the same, with its own malloc\n"
+    "  --background\n"
+    "              with a thread that gives idle memory back "
+    "(MYMALLOC_BACKGROUND=on)\n"
     "  --doctor    show what mymalloc finds here: front end, kernel, limits, "
     "conflicts;\n"
     "              and in PROGRAM's file: would the preload take, has it another "
@@ -71,6 +74,7 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"anyway", no_argument, NULL, 'a'},
+        {"background", no_argument, NULL, 'b'},
         {"doctor", no_argument, NULL, 'd'},
         {"library", no_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},
@@ -87,6 +91,8 @@ int main(int argc, char **argv)
             return 2;
         if (option == 'a')
             anyway = true;
+        else if (option == 'b')
+            setenv("MYMALLOC_BACKGROUND", "on", 1);
         else
             mode = option;
     }

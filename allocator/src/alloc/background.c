@@ -1,0 +1,123 @@
+/*
+ * background.c - the helper, MYMALLOC_BACKGROUND=on: a thread that gives idle memory back
+ * while the program makes no call.
+ *
+ * It is started when more than a few MiB lie idle, from within the free that makes it so,
+ * and ends when they no longer do: a program with nothing to give back has no thread more
+ * than its own, and ends with its last one. A child of fork starts another when it needs one.
+ *
+ * Locking: none; whatever is called takes its own locks. None is held when it is started:
+ * pthread_create allocates.
+ */
+#include "alloc/background.h"
+
+#include "alloc/info.h"
+#include "cache/cache.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#define TICK_MS 1000u
+
+/* Deep enough for a handler of SIGABRT; it need not be small, for it is not touched. */
+#define STACK_BYTES ((size_t)256 << 10)
+
+/* A static program that has no threads is linked without them. */
+extern __typeof__(pthread_create) pthread_create __attribute__((weak));
+extern __typeof__(pthread_attr_init) pthread_attr_init __attribute__((weak));
+extern __typeof__(pthread_attr_destroy) pthread_attr_destroy __attribute__((weak));
+extern __typeof__(pthread_attr_setdetachstate) pthread_attr_setdetachstate
+    __attribute__((weak));
+extern __typeof__(pthread_attr_setstacksize) pthread_attr_setstacksize
+    __attribute__((weak));
+
+static _Atomic bool running;        /* or about to: by whoever set it */
+static _Atomic uint64_t not_before; /* in ms: the last try was refused */
+
+bool mym_background_is_running(void)
+{
+    return atomic_load_explicit(&running, memory_order_relaxed);
+}
+
+/*
+ * It says that it ends before it looks a last time: what becomes idle after that look is
+ * seen by who makes it so, as one that is not running.
+ */
+static bool may_end(void)
+{
+    if (mym_idle_is_much())
+        return false;
+    mym_idle_set_helped(false);
+    atomic_store(&running, false);
+    return !mym_idle_is_much() || atomic_exchange(&running, true);
+}
+
+static void *help(void *unused)
+{
+    struct mym_os_pressure pressure;
+
+    mym_os_name_thread("mymalloc");
+    mym_os_watch_pressure(&pressure);
+    do {
+        mym_idle_set_helped(true);
+        if (mym_os_wait_pressure(&pressure, TICK_MS))
+            mym_trim(0);
+        else
+            mym_cache_cool();
+    } while (!may_end());
+    return unused;
+}
+
+static bool create(void)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    bool done;
+
+    if (pthread_attr_init(&attributes) != 0)
+        return false;
+    done = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
+           pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0 &&
+           pthread_create(&thread, &attributes, help, NULL) == 0;
+    pthread_attr_destroy(&attributes);
+    return done;
+}
+
+/* Much is idle; no lock is held. */
+static MYM_COLD void start(void)
+{
+    int saved = errno;
+    uint64_t signals;
+
+    if (mym_background_is_running() || atomic_exchange(&running, true))
+        return;
+    if (not_before == 0 || mym_os_coarse_ms() >= not_before) {
+        signals = mym_os_block_signals(); /* the thread inherits what is blocked */
+        if (!create()) {
+            not_before = mym_os_coarse_ms() + TICK_MS;
+            atomic_store(&running, false);
+        }
+        mym_os_restore_signals(signals);
+    } else {
+        atomic_store(&running, false);
+    }
+    errno = saved;
+}
+
+bool mym_background_enable(void)
+{
+    if (&pthread_create == NULL || &pthread_attr_init == NULL ||
+        &pthread_attr_destroy == NULL || &pthread_attr_setdetachstate == NULL ||
+        &pthread_attr_setstacksize == NULL)
+        return false;
+    mym_idle_when_much = start;
+    return true;
+}
+
+void mym_background_fork_child(void)
+{
+    mym_idle_set_helped(false);
+    atomic_store(&running, false);
+    not_before = 0;
+}

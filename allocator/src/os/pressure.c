@@ -1,0 +1,101 @@
+/*
+ * pressure.c - waiting, until a time has passed or memory is short: for a helper thread.
+ *
+ * The kernel tells by files: a trigger for the time that tasks lose while they wait for
+ * memory (psi: of the cgroup, else of the machine), and memory.events of the cgroup, which
+ * changes when memory.high is exceeded. Version 2 of cgroups only.
+ *
+ * They are open in a table of files that is the helper's alone: the program never sees a
+ * number that it did not open, and may close all of its own.
+ */
+#include "os/os.h"
+
+#include "base/syscall.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
+#endif
+
+/* A fifth of a second lost in two; users may ask for multiples of two (Linux 6.5). */
+static const char trigger[] = "some 200000 2000000";
+
+void mym_os_name_thread(const char *name)
+{
+    mym_syscall(SYS_prctl, PR_SET_NAME, (long)name, 0, 0, 0, 0);
+}
+
+static int open_trigger(const char *path)
+{
+    int file = (int)mym_syscall(SYS_openat, AT_FDCWD, (long)path,
+                                O_RDWR | O_NONBLOCK | O_CLOEXEC, 0, 0, 0);
+
+    if (file >= 0 && !mym_syscall_done(mym_syscall(SYS_write, file, (long)trigger,
+                                                   sizeof trigger, 0, 0, 0))) {
+        mym_os_close(file);
+        file = -1;
+    }
+    return file;
+}
+
+void mym_os_watch_pressure(struct mym_os_pressure *pressure)
+{
+    char path[512];
+
+    pressure->trigger = pressure->events = -1;
+    if (!mym_syscall_done(
+            mym_syscall(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE, 0, 0, 0)))
+        return; /* before Linux 5.9: the files would be seen */
+    if (mym_os_group_file("/proc/self/cgroup", "/sys/fs/cgroup", "/memory.pressure",
+                          path, sizeof path))
+        pressure->trigger = open_trigger(path);
+    if (pressure->trigger < 0)
+        pressure->trigger = open_trigger("/proc/pressure/memory");
+    if (mym_os_group_file("/proc/self/cgroup", "/sys/fs/cgroup", "/memory.events", path,
+                          sizeof path))
+        pressure->events = mym_os_open(path);
+}
+
+bool mym_os_wait_pressure(const struct mym_os_pressure *pressure, unsigned ms)
+{
+    struct pollfd files[2] = {{pressure->trigger, POLLPRI, 0},
+                              {pressure->events, POLLPRI, 0}};
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000L};
+    _Atomic uint32_t never = 0;
+    char text[256];
+    long ready;
+
+    /* What was read once is told again only when it changes. */
+    if (pressure->events >= 0)
+        mym_syscall(SYS_pread64, pressure->events, (long)text, sizeof text, 0, 0, 0);
+    ready = mym_syscall(SYS_ppoll, (long)files, 2, (long)&time, 0, 0, 0);
+    if (ready < 0) /* a sandbox */
+        mym_syscall(SYS_futex, (long)&never, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0,
+                    (long)&time, 0, 0);
+    return ready > 0;
+}
+
+uint64_t mym_os_block_signals(void)
+{
+    /* Not the C library's own, 32 to 34: setuid in one thread asks all others by one. */
+    uint64_t all = ~((uint64_t)7 << 31), before = 0;
+
+    mym_syscall(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&all, (long)&before,
+                sizeof all, 0, 0);
+    return before;
+}
+
+void mym_os_restore_signals(uint64_t before)
+{
+    mym_syscall(SYS_rt_sigprocmask, 2, (long)&before, 0, sizeof before, 0, 0);
+}

@@ -1,0 +1,352 @@
+/*
+ * background.c - the helper thread of MYMALLOC_BACKGROUND=on: what it gives back, when it is
+ * there and when not, and what a program that forks, closes files or counts threads sees.
+ *
+ * TEST_HELPER=0: it was not asked for, and is never there.
+ */
+#include "check.h"
+#include "family.h"
+#include "proc.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MIB ((size_t)1 << 20)
+
+/* What may be resident beyond what was before, in the end. */
+#define REST (8 * MIB)
+
+static bool wanted(void)
+{
+    return env_number("TEST_HELPER", 1) != 0;
+}
+
+static void pause_ms(long ms)
+{
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+
+    nanosleep(&time, NULL);
+}
+
+/* Until it holds, for a minute at most: a busy machine is slow. */
+#define AWAIT(condition)                               \
+    do {                                               \
+        for (int tries_ = 0; tries_ < 600; tries_++) { \
+            if (condition)                             \
+                break;                                 \
+            pause_ms(100);                             \
+        }                                              \
+        CHECK(condition);                              \
+    } while (0)
+
+/* Threads of the process; of them the helper's id, 0: none. Nothing is allocated. */
+static int threads(pid_t *helper)
+{
+    static char buffer[4096];
+    int folder = open("/proc/self/task", O_RDONLY | O_DIRECTORY), count = 0;
+    DIR *list = fdopendir(folder);
+
+    CHECK(list);
+    *helper = 0;
+    for (struct dirent *entry; (entry = readdir(list)) != NULL;) {
+        int file;
+        ssize_t got;
+
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(buffer, sizeof buffer, "/proc/self/task/%s/comm", entry->d_name);
+        file = open(buffer, O_RDONLY);
+        if (file < 0)
+            continue; /* it is gone */
+        got = read(file, buffer, sizeof buffer - 1);
+        close(file);
+        buffer[got < 0 ? 0 : got] = '\0';
+        if (strcmp(buffer, "mymalloc\n") == 0)
+            *helper = (pid_t)atoi(entry->d_name);
+        count++;
+    }
+    closedir(list);
+    return count;
+}
+
+static bool is_there(void)
+{
+    pid_t helper;
+
+    threads(&helper);
+    return helper != 0;
+}
+
+static void *objects[100000];
+
+/* 40 MiB of small, middling and large objects are written and freed. */
+static void rise_and_fall(void)
+{
+    uint64_t random = test_seed();
+    size_t count = 0;
+
+    for (size_t bytes = 0; bytes < 40 * MIB; count++) {
+        size_t size = 16 + next_random(&random) % (count % 100 == 0 ? MIB : 3000);
+
+        CHECK(count < sizeof objects / sizeof *objects);
+        objects[count] = malloc(size);
+        CHECK(objects[count]);
+        memset(objects[count], 1, size);
+        bytes += size;
+    }
+    while (count-- > 0)
+        free(objects[count]);
+}
+
+static void never_without_being_asked(void)
+{
+    pid_t helper;
+
+    if (wanted())
+        return;
+    for (int i = 0; i < 3; i++) {
+        rise_and_fall();
+        CHECK(threads(&helper) == 1);
+        pause_ms(500);
+    }
+    CHECK(threads(&helper) == 1);
+}
+
+static void idle_memory_goes(void)
+{
+    size_t before;
+    pid_t helper;
+
+    if (!wanted())
+        return;
+    CHECK(threads(&helper) == 1); /* nothing was idle yet */
+    before = resident_bytes();
+    rise_and_fall();
+    AWAIT(is_there());
+    CHECK(threads(&helper) == 2);
+    AWAIT(resident_bytes() <= before + REST);
+    AWAIT(threads(&helper) == 1);
+    CHECKF(resident_bytes() <= before + REST, "%zu MiB more",
+           (resident_bytes() - before) / MIB);
+}
+
+/* A mapping of its own that is kept for the next one. */
+static void idle_mappings_go(void)
+{
+    size_t before = resident_bytes();
+    pid_t helper;
+
+    if (!wanted())
+        return;
+    for (int i = 0; i < 8; i++)
+        free(memset(malloc(32 * MIB), 1, 32 * MIB));
+    AWAIT(resident_bytes() <= before + REST);
+    AWAIT(threads(&helper) == 1);
+}
+
+/* No handler of the program runs on it, but for setuid's, which is the C library's. */
+static void signals_are_blocked(void)
+{
+    char path[64], line[256];
+    unsigned long long blocked = 0;
+    pid_t helper;
+    FILE *file;
+
+    if (!wanted())
+        return;
+    rise_and_fall();
+    AWAIT(is_there());
+    threads(&helper);
+    snprintf(path, sizeof path, "/proc/self/task/%d/status", helper);
+    file = fopen(path, "r");
+    CHECK(file);
+    while (fgets(line, sizeof line, file))
+        if (strncmp(line, "SigBlk:", 7) == 0)
+            blocked = strtoull(line + 7, NULL, 16);
+    fclose(file);
+    CHECKF((blocked | 7ull << 31 | 1ull << 8 | 1ull << 18) == ~0ull, "%llx", blocked);
+    CHECK(setuid(getuid()) == 0); /* would wait for a thread that blocks its signal */
+}
+
+/* ---- processes that come of it ---- */
+
+static void in_child(void (*work)(void))
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        work();
+        _exit(0);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECKF(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status 0x%x", status);
+}
+
+static void work_of_child(void)
+{
+    pid_t helper;
+
+    CHECK(threads(&helper) == 1); /* the parent's is the parent's */
+    idle_memory_goes();
+}
+
+static void child_has_its_own(void)
+{
+    if (!wanted())
+        return;
+    rise_and_fall();
+    AWAIT(is_there());
+    in_child(work_of_child);
+}
+
+/* Every file closed, one of them opened again: no number is taken, nothing else is shut. */
+static void become_daemon(void)
+{
+    int status = 0;
+    pid_t pid, helper;
+
+    rise_and_fall();
+    AWAIT(is_there());
+    for (int file = 0; file < 256; file++)
+        close(file);
+    for (int file = 0; file < 3; file++)
+        CHECK(open("/dev/null", O_RDWR) == file);
+    pid = fork();
+    if (pid == 0) {
+        CHECK(setsid() > 0);
+        rise_and_fall();
+        AWAIT(is_there());
+        CHECK(open("/dev/null", O_RDWR) == 3);
+        AWAIT(threads(&helper) == 1);
+        CHECK(open("/dev/null", O_RDWR) == 4);
+        _exit(7);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 7);
+}
+
+static void daemons_are_served(void)
+{
+    if (wanted())
+        in_child(become_daemon);
+}
+
+/* What unshare says to a child that has done `work` before. */
+static int unshare_after(void (*work)(void))
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        if (work)
+            work();
+        _exit(unshare(CLONE_NEWUSER) == 0 ? 0 : errno);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void until_it_is_there(void)
+{
+    rise_and_fall();
+    AWAIT(is_there());
+}
+
+static void until_it_was_there(void)
+{
+    until_it_is_there();
+    AWAIT(!is_there());
+}
+
+/* The kernel refuses it to a process that has threads: so while the helper is there. */
+static void unshare_is_refused_meanwhile(void)
+{
+    int alone;
+
+    if (!wanted())
+        return;
+    alone = unshare_after(NULL);
+    CHECKF(unshare_after(until_it_was_there) == alone, "%d when alone", alone);
+    if (alone == 0)
+        CHECK(unshare_after(until_it_is_there) == EINVAL);
+}
+
+/* A process ends with the last of its threads: the helper must not be that for ever. */
+static void end_main(void)
+{
+    until_it_is_there();
+    pthread_exit(NULL);
+}
+
+static void main_may_end(void)
+{
+    if (wanted())
+        in_child(end_main);
+}
+
+/* Freed twice, found where the helper empties caches: told where the program's errors go. */
+static void free_twice(void)
+{
+    cpu_set_t here;
+    void *held;
+
+    CPU_ZERO(&here);
+    CPU_SET(sched_getcpu(), &here);
+    CHECK(sched_setaffinity(0, sizeof here, &here) == 0);
+    for (int i = 0; i < 4000; i++)
+        CHECK((objects[i] = malloc(64)));
+    for (int i = 0; i < 4000; i++)
+        free(objects[i]);
+    held = malloc(64);
+    free(held);
+    free(objects[0] == held ? objects[1] : objects[0]);
+    free(held);
+    free(memset(malloc(20 * MIB), 1, 20 * MIB));
+    pause_ms(60000);
+}
+
+static void misuse_is_told(void)
+{
+    char text[256] = {0};
+    int ends[2], status = 0;
+    pid_t pid;
+
+    if (!wanted())
+        return;
+    CHECK(pipe(ends) == 0);
+    pid = fork();
+    if (pid == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[1]);
+        free_twice();
+        _exit(0);
+    }
+    close(ends[1]);
+    CHECK(pid > 0 && read(ends[0], text, sizeof text - 1) > 0);
+    CHECKF(strncmp(text, "mymalloc: double free: 0x", 25) == 0, "%s", text);
+    close(ends[0]);
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status 0x%x", status);
+}
+
+const struct test tests[] = {
+    {"never_without_being_asked", never_without_being_asked},
+    {"idle_memory_goes", idle_memory_goes},
+    {"idle_mappings_go", idle_mappings_go},
+    {"signals_are_blocked", signals_are_blocked},
+    {"child_has_its_own", child_has_its_own},
+    {"daemons_are_served", daemons_are_served},
+    {"unshare_is_refused_meanwhile", unshare_is_refused_meanwhile},
+    {"main_may_end", main_may_end},
+    {"misuse_is_told", misuse_is_told},
+    {NULL, NULL},
+};
