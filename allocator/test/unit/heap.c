@@ -487,11 +487,23 @@ static void free_all(void **kept)
 /* The sums are held against what pools and caches have. */
 static void sums_are_verified(void)
 {
-    for (unsigned holder = 0; holder < MYM_HOLDERS; holder++) {
+    uint32_t open;
+
+    for (unsigned holder = 0; holder < MYM_HOLDS_SPANS; holder++) {
         mym_idle_grant(holder, 1, 0);
         CHECK(mym_verify() == 1);
         mym_idle_return(holder, 1);
     }
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    for (int i = 0; i < 3; i++)
+        mym_free(mym_malloc(1 << 20));
+    open = mym_idle_held(MYM_HOLDS_SPANS);
+    CHECK(open > 0 && mym_verify() == 0);
+    mym_idle_return(MYM_HOLDS_SPANS, open);
+    CHECK(mym_verify() == 1);
+    mym_idle_grant(MYM_HOLDS_SPANS, open, 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
     mym_idle_hollow(1);
     CHECK(mym_verify() == 1);
     mym_idle_hollow(-1);
