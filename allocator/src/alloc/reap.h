@@ -92,10 +92,12 @@ void *mym_reap_move(struct mym_reap *reap, void *ptr, size_t size);
 /* Move the pointer of the own window. NULL: this thread is not the owner, or no room. */
 MYM_INLINE void *mym_reap_bump(struct mym_reap *reap, size_t bytes)
 {
-    uintptr_t at = reap->own.at;
+    uintptr_t at;
 
-    if (MYM_RACY(reap->owner) != (uintptr_t)__builtin_thread_pointer() ||
-        bytes > reap->own.end - at)
+    if (MYM_RACY(reap->owner) != (uintptr_t)__builtin_thread_pointer())
+        return NULL;
+    at = reap->own.at; /* his alone */
+    if (bytes > reap->own.end - at)
         return NULL;
     mym_window_mark(at);
     /* release: who reads `at`, under the lock, sees every start below it */
