@@ -130,7 +130,8 @@ MYM_API int MyMallocInfo(int options, FILE *stream) MYM_NOEXCEPT;
  * call takes the allocator's slow path. A later start goes on with the same profile.
  *
  * Estimates are unbiased for each stack by itself. Bytes are those that objects occupy
- * (MyUsableSize). Resizing in place counts as a free and an allocation.
+ * (MyUsableSize). Resizing in place counts as a free and an allocation. Objects of arenas
+ * (mymalloc/arena.h) are not sampled.
  *
  * Returns 0, or -1 with errno: EBUSY (one is being taken, by MYMALLOC_PROFILE perhaps),
  * EINVAL, ENOMEM, ENOSYS (a static program without backtrace(3)). Not to be called from
