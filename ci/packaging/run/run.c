@@ -18,7 +18,8 @@
 enum status { REFUSED = 125, NOT_STARTED = 126, NOT_FOUND = 127 }; /* as env(1) */
 
 static const char usage_text[] =
-    "usage: mymalloc-run [--anyway] [--background] PROGRAM [ARGUMENT]...\n"
+    "usage: mymalloc-run [--anyway] [--background] [--profile FILE[,OPTION]...]\n"
+    "                    PROGRAM [ARGUMENT]...\n"
     "       mymalloc-run --doctor [PROGRAM]\n"
     "\n"
     "Run PROGRAM with mymalloc in place of its malloc, by LD_PRELOAD. When the "
@@ -30,6 +31,10 @@ static const char usage_text[] =
     "  --background\n"
     "              with a thread that gives idle memory back "
     "(MYMALLOC_BACKGROUND=on)\n"
+    "  --profile   write a heap profile to FILE when it ends, for `go tool pprof "
+    "FILE`\n"
+    "              (MYMALLOC_PROFILE; ,form=text is for google-pprof PROGRAM FILE;\n"
+    "              ,every=BYTES samples more or less often than each 512K)\n"
     "  --doctor    show what mymalloc finds here: front end, kernel, limits, "
     "conflicts;\n"
     "              and in PROGRAM's file: would the preload take, has it another "
@@ -70,11 +75,34 @@ static int start(char **arguments, const char *library, bool anyway)
     return NOT_STARTED;
 }
 
+/* MYMALLOC_PROFILE takes an absolute path, for programs change their folder. */
+static bool set_profile(const char *value)
+{
+    char folder[PATH_MAX], *absolute = NULL;
+    bool done;
+
+    if (*value == '/')
+        return setenv("MYMALLOC_PROFILE", value, 1) == 0;
+    if (*value == '\0' || *value == ',') {
+        fprintf(stderr, "mymalloc-run: --profile needs the name of a file\n");
+        return false;
+    }
+    if (getcwd(folder, sizeof folder) == NULL ||
+        asprintf(&absolute, "%s/%s", folder, value) < 0) {
+        fprintf(stderr, "mymalloc-run: --profile %s: %s\n", value, strerror(errno));
+        return false;
+    }
+    done = setenv("MYMALLOC_PROFILE", absolute, 1) == 0;
+    free(absolute);
+    return done;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"anyway", no_argument, NULL, 'a'},
         {"background", no_argument, NULL, 'b'},
+        {"profile", required_argument, NULL, 'p'},
         {"doctor", no_argument, NULL, 'd'},
         {"library", no_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},
@@ -93,7 +121,9 @@ int main(int argc, char **argv)
             anyway = true;
         else if (option == 'b')
             setenv("MYMALLOC_BACKGROUND", "on", 1);
-        else
+        else if (option == 'p' && !set_profile(optarg))
+            return 2;
+        else if (option != 'p')
             mode = option;
     }
     if (mode == 'h')
