@@ -376,7 +376,7 @@ static size_t swing(unsigned size, unsigned times)
 
     while (times-- > 0) {
         for (unsigned i = 0; i < 1000; i++)
-            CHECK((objects[i] = mym_malloc(size)));
+            CHECK((objects[i] = mym_malloc(opaque(size))));
         for (unsigned i = 0; i < 1000; i++)
             mym_free(objects[i]);
     }
