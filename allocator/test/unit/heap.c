@@ -465,7 +465,7 @@ static void make_sparse(void **kept)
     unsigned keep = 0;
 
     for (unsigned i = 0; i < count; i++)
-        CHECK((objects[i] = mym_malloc(1024)));
+        CHECK((objects[i] = mym_malloc(opaque(1024))));
     for (unsigned i = 0; i < count; i++)
         if ((uintptr_t)objects[i] % MYM_UNIT < 1024 && keep < SPARSE_SLABS)
             kept[keep++] = objects[i];
@@ -496,7 +496,7 @@ static void sums_are_verified(void)
     }
     mym_idle_set_keep(1024 * MYM_UNIT);
     for (int i = 0; i < 3; i++)
-        mym_free(mym_malloc(1 << 20));
+        mym_free(mym_malloc(opaque(1 << 20)));
     open = mym_idle_held(MYM_HOLDS_SPANS);
     CHECK(open > 0 && mym_verify() == 0);
     mym_idle_return(MYM_HOLDS_SPANS, open);
@@ -535,7 +535,7 @@ static void sparse_slabs_are_part_of_keep(void)
            mym_idle_held(MYM_HOLDS_SLABS));
     CHECK(!mym_idle_is_swinging());
     for (unsigned i = 0; i < SPARSE_SLABS * 32; i++) /* their pages are wanted again */
-        CHECK((again[i] = mym_malloc(1024)));
+        CHECK((again[i] = mym_malloc(opaque(1024))));
     CHECK(mym_idle_is_swinging());
     for (unsigned i = 0; i < SPARSE_SLABS * 32; i++)
         mym_free(again[i]);
