@@ -73,7 +73,7 @@ static void interrupt(int)
 int main(int argc, char **argv)
 {
     struct itimerval often = {{0, 500}, {0, 500}};
-    int status, runs = argc > 2 ? std::atoi(argv[2]) : 50;
+    int status, runs = argc > 2 ? std::atoi(argv[2]) : 25;
 
     if (argc < 2)
         return 2;
