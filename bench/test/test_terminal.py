@@ -32,7 +32,7 @@ class Wide(SuiteCase):
                 break
             received += piece
         os.close(ours)
-        return child.wait(timeout=60), received
+        return child.wait(timeout=600), received
 
     def test_lines_fit_80_and_100_columns(self):
         for columns in (80, 100):
@@ -57,11 +57,11 @@ class Wide(SuiteCase):
     def test_an_ascii_pipe(self):
         """However Python was told of it."""
         done = subprocess.run([*SUITE, *self.arguments("--workloads", "good", "--rounds", "6")],
-                              capture_output=True, env=self.environment(LC_ALL="C"), timeout=100)
+                              capture_output=True, env=self.environment(LC_ALL="C"), timeout=600)
         self.assertEqual(done.returncode, 0, done.stderr)
         done.stdout.decode("ascii")
         bad = subprocess.run([*SUITE, "--workloads", "ünbekannt", "--no-build"], capture_output=True,
-                             env=self.environment(LC_ALL="C"), timeout=100)
+                             env=self.environment(LC_ALL="C"), timeout=600)
         self.assertNotIn(b"Traceback", bad.stderr)
 
 
