@@ -22,13 +22,27 @@
 #ifndef MYMALLOC_H
 #define MYMALLOC_H
 
-#include <malloc.h> /* struct mallinfo, struct mallinfo2 */
+#include <malloc.h> /* struct mallinfo, struct mallinfo2, M_* of mallopt */
 #include <stddef.h>
 #include <stdio.h>
 
 #define MYMALLOC_VERSION_MAJOR 0
 #define MYMALLOC_VERSION_MINOR 1
 #define MYMALLOC_VERSION_PATCH 0
+
+/* What is glibc's <malloc.h>'s (mallinfo(3), mallopt(3)), where libc is musl. */
+#ifndef __GLIBC__
+struct mallinfo {
+    int arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks,
+        keepcost;
+};
+struct mallinfo2 {
+    size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks,
+        keepcost;
+};
+#define M_TRIM_THRESHOLD (-1)
+#define M_ARENA_MAX      (-8)
+#endif
 
 #ifdef __cplusplus
 extern "C" {

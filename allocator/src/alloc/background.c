@@ -24,13 +24,11 @@
 #define STACK_BYTES ((size_t)256 << 10)
 
 /* A static program that has no threads is linked without them. */
-extern __typeof__(pthread_create) pthread_create __attribute__((weak));
-extern __typeof__(pthread_attr_init) pthread_attr_init __attribute__((weak));
-extern __typeof__(pthread_attr_destroy) pthread_attr_destroy __attribute__((weak));
-extern __typeof__(pthread_attr_setdetachstate) pthread_attr_setdetachstate
-    __attribute__((weak));
-extern __typeof__(pthread_attr_setstacksize) pthread_attr_setstacksize
-    __attribute__((weak));
+extern __typeof__(pthread_create) pthread_create MYM_MAYBE;
+extern __typeof__(pthread_attr_init) pthread_attr_init MYM_MAYBE;
+extern __typeof__(pthread_attr_destroy) pthread_attr_destroy MYM_MAYBE;
+extern __typeof__(pthread_attr_setdetachstate) pthread_attr_setdetachstate MYM_MAYBE;
+extern __typeof__(pthread_attr_setstacksize) pthread_attr_setstacksize MYM_MAYBE;
 
 static _Atomic bool running;        /* or about to: by whoever set it */
 static _Atomic uint64_t not_before; /* in ms: the last try was refused */

@@ -13,6 +13,11 @@
 
 #include <sys/syscall.h> /* numbers only */
 
+/* Of <linux/futex.h>: the kernel's headers are a package of their own beside musl. */
+#define FUTEX_WAIT         0
+#define FUTEX_WAKE         1
+#define FUTEX_PRIVATE_FLAG 128
+
 #if defined(__x86_64__)
 
 MYM_INLINE long mym_syscall(long number, long a, long b, long c, long d, long e, long f)

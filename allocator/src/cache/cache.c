@@ -168,7 +168,10 @@ static struct door enter(void)
 
     if (mym_mode >= MYM_MODE_CPU_ID) {
         door.id = mym_rseq_id();
-        door.open = mym_cache_of(door.id) != &mym_front.closed || open_cache(door.id);
+        if (door.id == MYM_NO_ID && mym_area_register())
+            door.id = mym_rseq_id();
+        door.open = door.id != MYM_NO_ID &&
+                    (mym_cache_of(door.id) != &mym_front.closed || open_cache(door.id));
     } else if (mym_mode == MYM_MODE_TLS) {
         door.own = mym_thread_enter();
         door.open = door.own != NULL;
@@ -351,8 +354,8 @@ void mym_cache_init(void)
         mym_front.closed.slot[MYM_SLOTS + i] = MYM_SPAN_SHUT;
     for (size_t size = 0; size <= MYM_SMALL_MAX; size++)
         mym_front.class_of[size] = (uint8_t)mym_class_of(size);
-    mym_hot.rseq_cs = mym_thread_stand_in() + RSEQ_CS;
-    mym_hot.rseq_id = mym_thread_stand_in() + RSEQ_CPU_ID;
+    mym_hot.rseq_cs = mym_area_offset() + RSEQ_CS;
+    mym_hot.rseq_id = mym_area_offset() + RSEQ_CPU_ID;
 }
 
 const char *mym_mode_name(void)
@@ -368,33 +371,43 @@ static bool wants(const char *wish, const char *name)
     return wish != NULL && strcmp(wish, name) == 0;
 }
 
+static bool libc_has_areas(void)
+{
+    return &__rseq_offset != NULL;
+}
+
 /* Why restartable sequences cannot be used here, or NULL. */
-static const char *rseq_refusal(void)
+static const char *rseq_refusal(bool may_register)
 {
 #ifdef MYM_SANITIZED
     return "built with a sanitizer, which cannot see into the sequences";
 #else
-    if (&__rseq_offset == NULL)
-        return "the C library does not register rseq (glibc 2.35 does)";
+    if (!mym_os_can_restart())
+        return "arm64 kernels from 6.19 to 7.0.13 do not restart sequences";
+    if (!libc_has_areas())
+        return may_register && mym_area_start()
+                   ? NULL
+                   : "rseq is registered neither by the C library nor by mymalloc";
     if (__rseq_size == 0)
         return "rseq is not registered (old kernel, valgrind, or glibc.pthread.rseq=0)";
     if (*(int32_t *)((char *)__builtin_thread_pointer() + __rseq_offset + RSEQ_CPU_ID) <
         0)
         return "the kernel refused to register rseq";
-    if (!mym_os_can_restart())
-        return "arm64 kernels from 6.19 to 7.0.13 do not restart sequences";
     return NULL;
 #endif
 }
 
 void mym_cache_start(const char *wish)
 {
-    const char *refusal =
-        wants(wish, "tls") ? "asked for by MYMALLOC_FRONTEND" : rseq_refusal();
+    bool tls = wants(wish, "tls");
+    const char *refusal = rseq_refusal(!tls);
+    ptrdiff_t area = libc_has_areas() ? __rseq_offset : mym_area_offset();
     bool cid = getauxval(AT_RSEQ_FEATURE_SIZE) >= RSEQ_CID_SIZE;
 
-    if (rseq_refusal() == NULL)
-        cpu_id = __rseq_offset + RSEQ_CPU_ID;
+    if (refusal == NULL)
+        cpu_id = area + RSEQ_CPU_ID;
+    if (tls)
+        refusal = "asked for by MYMALLOC_FRONTEND";
     if (refusal != NULL) {
         mym_mode_reason = refusal;
         if (mym_thread_init())
@@ -404,12 +417,14 @@ void mym_cache_start(const char *wish)
     if (wants(wish, "mm_cid") && !cid)
         mym_warn("MYMALLOC_FRONTEND=mm_cid needs Linux 6.3", "cpu_id is used");
     cid = cid && !wants(wish, "cpu_id");
-    mym_hot.rseq_cs = __rseq_offset + RSEQ_CS;
-    mym_hot.rseq_id = __rseq_offset + (cid ? RSEQ_MM_CID : RSEQ_CPU_ID);
+    mym_hot.rseq_cs = area + RSEQ_CS;
+    mym_hot.rseq_id = area + (cid ? RSEQ_MM_CID : RSEQ_CPU_ID);
     mym_mode = cid ? MYM_MODE_MM_CID : MYM_MODE_CPU_ID;
     mym_mode_reason =
         cid ? "rseq with mm_cid: ids are dense, one cache per thread that runs"
             : "rseq with cpu_id: one cache per CPU";
+    if (!libc_has_areas())
+        mym_mode_reason = "rseq, registered by mymalloc, as the C library does not";
 }
 
 /* ---- looking ---- */
@@ -475,6 +490,7 @@ size_t mym_cache_verify(void)
         bad += mym_front.closed.slot[i] != MYM_CLOSED;
     for (unsigned i = 0; i < MYM_SPAN_CLASSES; i++)
         bad += mym_front.closed.slot[MYM_SLOTS + i] != (void **)MYM_SPAN_SHUT;
+    bad += mym_front.delta[MYM_NO_ID] != 0;
     bad += mym_closed_magazine.floor != MYM_FLOOR(&mym_closed_magazine) ||
            mym_closed_magazine.ceiling != MYM_CEILING;
     bad += mym_none_magazine.floor != MYM_FLOOR(&mym_none_magazine) ||

@@ -21,6 +21,7 @@
 #ifndef MYM_CACHE_CACHE_H
 #define MYM_CACHE_CACHE_H
 
+#include "base/check.h"
 #include "heap/heap.h"
 #include "pool/magazine.h"
 
@@ -56,10 +57,13 @@ struct mym_cache {
     struct mym_cache *spare; /* in the list of those without a thread */
 };
 
+/* The id of a thread that no rseq area tells one: its cache stays closed. */
+#define MYM_NO_ID MYM_MAX_CPUS
+
 struct mym_front {
     struct mym_cache closed;
     uint8_t class_of[MYM_SMALL_MAX + 1]; /* by size: next to what is read after it */
-    intptr_t delta[MYM_MAX_CPUS];
+    intptr_t delta[MYM_MAX_CPUS + 1];    /* with MYM_NO_ID */
 };
 
 extern MYM_HIDDEN struct mym_front mym_front;
@@ -284,7 +288,15 @@ void mym_thread_fork_child(void);
 void mym_thread_flush(struct mym_cache *cache);
 struct mym_cache *mym_cache_make(void);
 
-/* A thread's stand-in for the kernel's rseq area: id 0, which stays closed. */
-intptr_t mym_thread_stand_in(void);
+/* ---- area.c: an rseq area of our own, where the C library has none ---- */
+
+/* A thread's own area, from its thread pointer. Its id is MYM_NO_ID unless it is registered. */
+intptr_t mym_area_offset(void);
+
+/* From now on threads register their own areas, this one now. False: not possible. */
+bool mym_area_start(void);
+
+/* The running thread has no id: whether it has one now. */
+bool mym_area_register(void);
 
 #endif

@@ -20,7 +20,7 @@
 
 #include <stdint.h>
 
-#define MYM_RSEQ_SIGNATURE "0xd428bc00" /* brk #0x45e0, what glibc registers here */
+#define MYM_RSEQ_SIGNATURE 0xd428bc00 /* brk #0x45e0, what glibc registers here */
 
 #define MYM_RSEQ_BEGIN                             \
     ".pushsection __rseq_cs, \"aw\"\n\t"           \
@@ -41,10 +41,10 @@
 #define MYM_RSEQ_END                                \
     "2:\n\t"                                        \
     ".pushsection .text.mym_rseq_abort, \"ax\"\n\t" \
-    ".inst " MYM_RSEQ_SIGNATURE "\n"                \
-    "4:\n\t"                                        \
-    "b 0b\n\t"                                      \
-    ".popsection\n\t"
+    ".inst " MYM_STR(MYM_RSEQ_SIGNATURE) "\n"       \
+                                         "4:\n\t"   \
+                                         "b 0b\n\t" \
+                                         ".popsection\n\t"
 
 #define MYM_RSEQ_NEXT "ldr %[tmp], [%[tmp], #-8]\n\tprfm pstl1keep, [%[tmp]]\n\t"
 

@@ -26,7 +26,7 @@
 
 #include <stdint.h>
 
-#define MYM_RSEQ_SIGNATURE "0x53053053" /* what glibc registers on x86-64 */
+#define MYM_RSEQ_SIGNATURE 0x53053053 /* what glibc registers on x86-64 */
 
 /* The descriptor, then the store that arms it. */
 #define MYM_RSEQ_BEGIN                   \
@@ -45,14 +45,14 @@
     "addq %c[delta](%[cache], %[tmp], 8), %[cache]\n\t"
 
 /* After the commit; the abort entry is preceded by the signature, inside a ud1. */
-#define MYM_RSEQ_END                                \
-    "2:\n\t"                                        \
-    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t" \
-    ".byte 0x0f, 0xb9, 0x3d\n\t"                    \
-    ".long " MYM_RSEQ_SIGNATURE "\n"                \
-    "4:\n\t"                                        \
-    "jmp 0b\n\t"                                    \
-    ".popsection\n\t"
+#define MYM_RSEQ_END                                  \
+    "2:\n\t"                                          \
+    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t"   \
+    ".byte 0x0f, 0xb9, 0x3d\n\t"                      \
+    ".long " MYM_STR(MYM_RSEQ_SIGNATURE) "\n"         \
+                                         "4:\n\t"     \
+                                         "jmp 0b\n\t" \
+                                         ".popsection\n\t"
 
 /* The caller will write to the object of the next pop too: its line is asked for now.
    The magazine may be another's by now; any address can be prefetched. The floor's own

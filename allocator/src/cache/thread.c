@@ -24,8 +24,6 @@ enum state { NEW, OPENING, OPEN, ENDED };
 
 TLS struct mym_cache *mym_thread_own;
 static TLS enum state state;
-/* Laid out as struct rseq up to rseq_cs; cpu_id stays 0, the id that is closed here. */
-static TLS uint64_t stand_in[2];
 
 static TLS struct mym_cache *mine; /* also while mym_thread_own is NULL */
 
@@ -34,15 +32,6 @@ struct mym_cache *mym_thread_caches;
 static struct mym_cache *spares; /* without a thread, empty */
 static uint32_t process = 1; /* 1, in its child 2, ...: what `user` is compared with */
 static bool orphaned;        /* there are caches of threads that fork left behind */
-
-intptr_t mym_thread_stand_in(void)
-{
-    char *place = (char *)stand_in;
-
-    /* Else gcc folds the subtraction into an access that ld cannot relax (-flto). */
-    __asm__("" : "+r"(place));
-    return place - (char *)__builtin_thread_pointer();
-}
 
 MYM_REQUIRES(mym_front_lock) static void retire_locked(struct mym_cache *cache)
 {

@@ -5,10 +5,9 @@
 #ifndef MYM_FACE_FAMILY_H
 #define MYM_FACE_FAMILY_H
 
-#include "alloc/alloc.h"
+#include "mymalloc/mymalloc.h"
 
-#include <malloc.h>
-#include <stdio.h>
+#include "alloc/alloc.h"
 
 void *mym_face_reallocarray(void *ptr, size_t count, size_t size);
 

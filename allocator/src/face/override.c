@@ -55,11 +55,6 @@ EXPORT void *valloc(size_t size)
     return mym_face_valloc(size);
 }
 
-EXPORT void *pvalloc(size_t size)
-{
-    return mym_face_pvalloc(size);
-}
-
 EXPORT size_t malloc_usable_size(void *ptr)
 {
     return mym_usable(ptr);
@@ -81,6 +76,14 @@ size_t malloc_good_size(size_t size);
 EXPORT size_t malloc_good_size(size_t size)
 {
     return mym_good_size(size);
+}
+
+/* ---- what glibc alone has ---- */
+
+#ifdef __GLIBC__
+EXPORT void *pvalloc(size_t size)
+{
+    return mym_face_pvalloc(size);
 }
 
 EXPORT int malloc_trim(size_t pad)
@@ -124,19 +127,27 @@ ALIAS(memalign) void *__libc_memalign(size_t, size_t);
 ALIAS(valloc) void *__libc_valloc(size_t);
 ALIAS(pvalloc) void *__libc_pvalloc(size_t);
 ALIAS(posix_memalign) int __posix_memalign(void **, size_t, size_t);
+#endif
 
 /* ---- fork: our handlers are registered before all others (life.c) ---- */
 
 #ifdef MYM_ARCHIVE
-/* Before any constructor. Programs only: a shared library cannot have such a section. */
+/*
+ * Before any constructor. Programs only: a shared library cannot have such a section. musl
+ * ignores it; our constructor, one of the first, does it there.
+ */
 __attribute__((used, section(".preinit_array"))) static void (*const first)(void) =
     mym_fork_register;
 #else
 /*
- * What pthread_atfork calls. Libraries that were initialised before this one register
- * through here, so that theirs come after ours all the same.
+ * Libraries that were initialised before this one register through here, so that theirs
+ * come after ours all the same. In glibc pthread_atfork calls __register_atfork.
  */
 typedef void (*fork_handler)(void);
+#undef pthread_atfork
+int pthread_atfork(fork_handler prepare, fork_handler parent, fork_handler child);
+
+#ifdef __GLIBC__
 int __register_atfork(fork_handler prepare, fork_handler parent, fork_handler child,
                       void *library);
 EXPORT int __register_atfork(fork_handler prepare, fork_handler parent,
@@ -154,10 +165,22 @@ EXPORT int __register_atfork(fork_handler prepare, fork_handler parent,
 }
 
 /* What libraries of before glibc 2.34 call: theirs cannot be unloaded. */
-#undef pthread_atfork
-int pthread_atfork(fork_handler prepare, fork_handler parent, fork_handler child);
 EXPORT int pthread_atfork(fork_handler prepare, fork_handler parent, fork_handler child)
 {
     return __register_atfork(prepare, parent, child, NULL);
 }
+#else
+EXPORT int pthread_atfork(fork_handler prepare, fork_handler parent, fork_handler child)
+{
+    static int (*next)(fork_handler, fork_handler, fork_handler);
+
+    if (next == NULL)
+        next = (int (*)(fork_handler, fork_handler, fork_handler))dlsym(
+            RTLD_NEXT, "pthread_atfork");
+    if (next == NULL)
+        return ENOSYS;
+    mym_fork_register(); /* comes here again, once */
+    return next(prepare, parent, child);
+}
+#endif
 #endif

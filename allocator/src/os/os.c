@@ -7,10 +7,13 @@
 
 #include <errno.h> /* error numbers only: errno itself is not touched */
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <time.h>
+
+/* Of <linux/rseq.h>. */
+#define RSEQ_BYTES           32
+#define RSEQ_FLAG_UNREGISTER 1
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -168,6 +171,14 @@ uint64_t mym_os_wall_ns(void)
 int mym_os_process(void)
 {
     return (int)mym_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+/* ---- restartable sequences ---- */
+
+bool mym_os_rseq(void *area, bool leave, uint32_t signature)
+{
+    return mym_syscall(SYS_rseq, (long)area, RSEQ_BYTES,
+                       leave ? RSEQ_FLAG_UNREGISTER : 0, signature, 0, 0) == 0;
 }
 
 /* ---- files: at start, or where the user asked for it ---- */

@@ -69,6 +69,12 @@ size_t mym_os_memory_limit(const char *groups, const char *mount);
 bool mym_os_group_file(const char *groups, const char *mount, const char *leaf,
                        char *path, size_t room);
 
+/*
+ * Register an rseq area of 32 bytes for this thread, or take it back; false: refused (older
+ * kernel, sandbox, valgrind), or the thread has another one.
+ */
+bool mym_os_rseq(void *area, bool leave, uint32_t signature);
+
 /* The kernel keeps the promise of restartable sequences (kernel.c). */
 bool mym_os_can_restart(void);
 /* Of an arm64 kernel, by /proc/version (or uname's release) and /proc/version_signature. */

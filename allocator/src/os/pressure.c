@@ -13,7 +13,6 @@
 #include "base/syscall.h"
 
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <string.h>

@@ -15,7 +15,7 @@
 
 #define INNER 16u /* frames of the allocator itself, at most */
 
-extern int backtrace(void **pc, int room) __attribute__((weak));
+extern int backtrace(void **pc, int room) MYM_MAYBE;
 /* Where the linker put the file's header; its program headers tell what is ours. */
 extern const ElfW(Ehdr) __ehdr_start __attribute__((weak, visibility("hidden")));
 

@@ -19,7 +19,7 @@ fail() {
 cd "$work"
 said=$("${cc[@]}" -O2 -c mymalloc.c 2>&1) || fail "mymalloc.c does not compile: $said"
 [[ -z $said ]] || fail "mymalloc.c does not compile in silence: $said"
-"${cc[@]}" -O2 -Wall -Wextra -Wshadow -Wundef -Werror -DMYMALLOC_OVERRIDE -c -o override.o mymalloc.c
+"${cc[@]}" -O2 -Wall -Wextra -Wundef -Werror -DMYMALLOC_OVERRIDE -c -o override.o mymalloc.c
 "${cc[@]}" -O1 -DMYM_DEBUG=1 -Wall -Wextra -Werror -c -o debug.o mymalloc.c
 
 # What others may see of it; tags and statics are its own.

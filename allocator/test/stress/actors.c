@@ -13,6 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef sigev_notify_thread_id /* glibc has no name for it */
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
 struct counts counts;
 atomic_bool stress_over;
 atomic_int worker_ids[1024];
@@ -74,7 +78,7 @@ void storm_begin(void)
     sigset_t set;
 
     storm_random = (uint64_t)syscall(SYS_gettid);
-    event._sigev_un._tid = (pid_t)storm_random;
+    event.sigev_notify_thread_id = (pid_t)storm_random;
     CHECK(sigaction(SIGRTMIN, &action, NULL) == 0);
     CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
     CHECK(timer_settime(timer, 0, &each, NULL) == 0);

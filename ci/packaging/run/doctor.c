@@ -12,7 +12,6 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
-#include <gnu/libc-version.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -32,7 +31,8 @@
 #define AT_RSEQ_FEATURE_SIZE 27
 #endif
 
-extern const unsigned int __rseq_size __attribute__((weak)); /* glibc >= 2.35 */
+extern const unsigned int __rseq_size __attribute__((weak));  /* glibc >= 2.35 */
+const char *gnu_get_libc_version(void) __attribute__((weak)); /* not in musl */
 
 #define UNLIMITED (1ull << 60)
 
@@ -112,9 +112,9 @@ static void kernel(void)
 
     if (uname(&system) == 0)
         say("kernel", "%s %s", system.release, system.machine);
-    say("glibc", "%s", gnu_get_libc_version());
+    say("glibc", "%s", &gnu_get_libc_version ? gnu_get_libc_version() : "none");
     if (!&__rseq_size)
-        say("rseq", "this glibc does not know it");
+        say("rseq", "the C library does not know it");
     else
         say("rseq", "%s; kernel offers %lu bytes",
             __rseq_size ? "registered by glibc" : "not registered by glibc",

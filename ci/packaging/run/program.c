@@ -227,8 +227,13 @@ const char *program_refuses(const struct program *program, const char *library)
         return reason;
     if (program->own_malloc)
         return "has a malloc of its own, which comes before any preloaded one";
+#ifdef __GLIBC__
     if (strstr(program->loader, "ld-musl"))
         return "is linked with musl, and the library needs glibc";
+#else
+    if (!strstr(program->loader, "ld-musl"))
+        return "is not linked with musl, which the library needs";
+#endif
     if (!loader_takes(program, library)) {
         snprintf(clause, sizeof clause,
                  "has a loader, %.80s, that does not take the library",
