@@ -226,13 +226,20 @@ def mapped_below(pid, path):
     return None
 
 
+def hinted(failure, program):
+    """A command of the user's that does not end may be a server."""
+    if failure.startswith("did not end") and program.cwd and not program.server:
+        return failure + " (a server? --server, --ready and --load drive one)"
+    return failure
+
+
 def sample(program, column, plan, scratch, proven):
     """One run, in the shape of a Google Benchmark report."""
     key = (program.name, column.name)
     if key not in proven:
         failure = prove(program, column, plan, scratch)
         if failure:
-            return {"suite": {"failure": failure}}
+            return {"suite": {"failure": hinted(failure, program)}}
         proven.add(key)
     seen = []
 
@@ -250,9 +257,7 @@ def sample(program, column, plan, scratch, proven):
     if not failure and len(seen) > 5 and not any(seen):
         failure = "refused: the preload was not mapped in this process"
     if failure:
-        if failure.startswith("did not end") and program.cwd and not program.server:
-            failure += " (a server? --server, --ready and --load drive one)"
-        return {"suite": {"seconds": round(outcome.seconds, 4), "failure": failure}}
+        return {"suite": {"seconds": round(outcome.seconds, 4), "failure": hinted(failure, program)}}
     more = {key: value for key, value in figures.items() if key.startswith(("load_p", "requests_", "rss_after", "base_rss"))}
     # A server's speed is what its load reports, or how soon the load was served.
     speed = figures.get("requests_per_second") or 1 / figures.get("load_seconds", figures["seconds"])
