@@ -380,6 +380,7 @@ static bool libc_has_areas(void)
 static const char *rseq_refusal(bool may_register)
 {
 #ifdef MYM_SANITIZED
+    (void)may_register;
     return "built with a sanitizer, which cannot see into the sequences";
 #else
     if (!mym_os_can_restart())
