@@ -9,7 +9,12 @@
 
 static uint64_t starts(size_t word)
 {
-    return __atomic_load_n(&mym_heap.bits[0][word], __ATOMIC_RELAXED);
+    return __atomic_load_n(mym_window_word(word), __ATOMIC_RELAXED);
+}
+
+static uint64_t *freed_word(size_t word)
+{
+    return &mym_heap.freed[word / MYM_BIT_WORDS][word % MYM_BIT_WORDS];
 }
 
 uintptr_t mym_window_after(uintptr_t at, uintptr_t used)
@@ -34,7 +39,7 @@ bool mym_window_is_freed(const struct mym_unit *window, uintptr_t at)
 {
     size_t bit = mym_window_bit(at);
 
-    return window->holes && (mym_heap.freed[0][bit / 64] >> bit % 64 & 1);
+    return window->holes && (*freed_word(bit / 64) >> bit % 64 & 1);
 }
 
 /* For when the window is purged. */
@@ -54,7 +59,7 @@ bool mym_window_set_freed(struct mym_unit *window, uintptr_t at)
         window->holes = true;
         note_bits(window, MYM_IN_FREED);
     }
-    mym_heap.freed[0][bit / 64] |= (uint64_t)1 << bit % 64;
+    *freed_word(bit / 64) |= (uint64_t)1 << bit % 64;
     return true;
 }
 
@@ -62,7 +67,7 @@ void mym_window_clear_freed(uintptr_t at)
 {
     size_t bit = mym_window_bit(at);
 
-    mym_heap.freed[0][bit / 64] &= ~((uint64_t)1 << bit % 64);
+    *freed_word(bit / 64) &= ~((uint64_t)1 << bit % 64);
 }
 
 uint32_t mym_window_make(uint32_t units, struct mym_reap *reap)
@@ -118,7 +123,7 @@ size_t mym_window_count(uint32_t first, uintptr_t used)
     size_t count = 0;
 
     for (; word < end; word++) {
-        uint64_t set = starts(word) & ~(holes ? mym_heap.freed[0][word] : 0);
+        uint64_t set = starts(word) & ~(holes ? *freed_word(word) : 0);
 
         /* What is being taken meanwhile may be marked behind `used` already. */
         if ((word + 1) * 64 > mym_window_bit(used))

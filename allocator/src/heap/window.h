@@ -26,11 +26,17 @@ MYM_INLINE size_t mym_window_bit(uintptr_t at)
     return (at - mym_heap.base) / MYM_ALIGNMENT;
 }
 
+/* The same word, whichever unit it is of. */
+MYM_INLINE uint64_t *mym_window_word(size_t word)
+{
+    return &mym_heap.bits[word / MYM_BIT_WORDS][word % MYM_BIT_WORDS];
+}
+
 /* Relaxed: what makes an object known to others makes its start known to them. */
 MYM_INLINE void mym_window_mark(uintptr_t at)
 {
     size_t bit = mym_window_bit(at);
-    uint64_t *word = &mym_heap.bits[0][bit / 64];
+    uint64_t *word = mym_window_word(bit / 64);
     uint64_t old = __atomic_load_n(word, __ATOMIC_RELAXED);
 
     __atomic_store_n(word, old | (uint64_t)1 << bit % 64, __ATOMIC_RELAXED);
@@ -41,7 +47,7 @@ MYM_INLINE bool mym_window_is_start(uintptr_t at)
     size_t bit = mym_window_bit(at);
 
     return at % MYM_ALIGNMENT == 0 &&
-           (__atomic_load_n(&mym_heap.bits[0][bit / 64], __ATOMIC_RELAXED) >> bit % 64 &
+           (__atomic_load_n(mym_window_word(bit / 64), __ATOMIC_RELAXED) >> bit % 64 &
             1);
 }
 
