@@ -15,7 +15,7 @@ mkdir -p "$grown"
 # end under the allocator. The shadow model does its work.
 if ! clang -g -O1 -std=gnu11 -D_GNU_SOURCE -DTEST_MY -fsanitize=fuzzer,undefined \
     -fno-sanitize-recover=undefined -fno-builtin -fexceptions -I "$root/src" -I "$root/include" \
-    -I "$here/../lib" -o "$work/fuzz" "$root"/src/{base,os,heap,pool,cache,alloc}/*.c \
+    -I "$here/../lib" -o "$work/fuzz" "$root"/src/{base,os,heap,pool,cache,profile,alloc}/*.c \
     "$root"/src/face/{my,family}.c "$here/calls.c" "$here"/../lib/{check,family}.c 2>"$work/log"; then
     grep -q 'clang_rt.fuzzer' "$work/log" && { echo "SKIP: no libFuzzer (libclang-rt-14-dev)"; exit 77; }
     cat "$work/log"

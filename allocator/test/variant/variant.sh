@@ -33,7 +33,7 @@ common=(-g -std=gnu11 -D_GNU_SOURCE -DTEST_MY -pthread -I "$root/src" -I "$root/
     -I "$here/../lib" -Wall -Wextra -Wno-psabi)
 library=(-fvisibility=hidden -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc
     -fno-builtin-free -fexceptions -ftls-model=initial-exec)
-sources=("$root"/src/{base,os,heap,pool,cache,alloc}/*.c "$root"/src/face/my.c "$root"/src/face/family.c)
+sources=("$root"/src/{base,os,heap,pool,cache,profile,alloc}/*.c "$root"/src/face/my.c "$root"/src/face/family.c)
 tests=("$here"/../lib/{check,family}.c)
 if [[ $program == stress ]]; then
     tests+=("$here"/../stress/{stress,actors,object,shadow}.c)
