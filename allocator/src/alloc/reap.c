@@ -89,8 +89,11 @@ size_t mym_reap_extent(const struct mym_reap *reap, const void *object)
 /* The longest class that fits. */
 static unsigned class_within(size_t bytes)
 {
-    unsigned class = mym_class_of(bytes);
+    unsigned class;
 
+    if (bytes >= MYM_CLASS_MAX)
+        return mym_class_count - 1;
+    class = mym_class_of(bytes);
     return mym_classes[class].size > bytes ? class - 1 : class;
 }
 

@@ -363,6 +363,23 @@ static void reset_keeps_what_fits(void)
     destroy(arena);
 }
 
+/* What an alignment skips, or a window's end leaves, may be longer than any size class. */
+static void long_holes_are_holes(void)
+{
+    MyArena *arena = create(0);
+
+    for (size_t alignment = 64 * KIB; alignment <= 512 * KIB; alignment *= 2)
+        for (int i = 0; i < 24; i++) {
+            CHECK(MyArenaAlloc(arena, 20 * KIB));
+            CHECK(MyArenaAllocAligned(arena, alignment, 100));
+            CHECK(MyVerify() == 0);
+        }
+    for (int i = 0; i < 2000; i++)
+        CHECK(MyArenaAlloc(arena, 1000 + (size_t)i));
+    CHECK(MyVerify() == 0);
+    destroy(arena);
+}
+
 static size_t rss_mib(void)
 {
     return resident_bytes() / MIB;
@@ -566,6 +583,7 @@ const struct test tests[] = {
     {"last_object_grows_in_place", last_object_grows_in_place},
     {"reset_serves_again", reset_serves_again},
     {"reset_keeps_what_fits", reset_keeps_what_fits},
+    {"long_holes_are_holes", long_holes_are_holes},
     {"arenas_come_and_go", arenas_come_and_go},
     {"limit_is_kept", limit_is_kept},
     {"other_threads", other_threads},
