@@ -83,6 +83,8 @@ def stamp_of(path):
 
 def package_of(path):
     """The Debian package and version that owns the file, or None."""
+    if not os.path.realpath(path).startswith(("/usr/", "/lib")):
+        return None  # asking takes half a second
     for name in (path, os.path.realpath(path), path.removeprefix("/usr"), "/usr" + path):
         owner = subprocess.run(["dpkg-query", "-S", name], capture_output=True, text=True) \
             if os.path.exists("/usr/bin/dpkg-query") else None
