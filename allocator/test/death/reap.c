@@ -221,7 +221,9 @@ static void misaligned(void)
 
 static void interior_to_arena(void)
 {
-    MyArenaFree(arena, wrong(from_among(30000) + 4096));
+    char *object = from_among(30000); /* makes the arena */
+
+    MyArenaFree(arena, wrong(object + 4096));
 }
 
 static void interior_large(void)

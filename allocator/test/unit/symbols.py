@@ -14,7 +14,7 @@ import sys
 # symbol: (layers, why it is harmless). "any": every layer.
 ALLOWED = {
     name: ("any", "the compiler calls it by itself, and so does ld.so: whoever replaces it cannot allocate")
-    for name in ("memcpy", "memset", "memcmp", "memmove", "strlen", "strcmp", "strncmp", "strstr", "strchr", "memchr",
+    for name in ("memcpy", "memset", "memcmp", "bcmp", "memmove", "strlen", "strcmp", "strncmp", "strstr", "strchr", "memchr",
                  "strcpy", "strcspn", "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_")
 } | {
     "__popcountdi2": ("heap pool", "libgcc, arithmetic"),
