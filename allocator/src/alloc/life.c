@@ -258,7 +258,7 @@ __attribute__((constructor(101))) static void start_front_end(void)
     set_huge(&config);
     /* Before the front end: the handlers must know every lock that a child could find. */
     mym_fork_register();
-    mym_cache_start(config.front_end);
+    mym_mode_start(config.front_end);
     if (config.profile.path != NULL)
         start_profile(&config);
     if (config.background && !mym_background_enable())

@@ -110,11 +110,15 @@ extern MYM_HIDDEN enum mym_mode mym_mode;
 extern MYM_HIDDEN const char *mym_mode_reason;
 const char *mym_mode_name(void);
 
+/* mode.c: before the heap serves its first object, sequences meet an area of nobody's. */
+void mym_mode_init(void);
+/* Choose the front end. wish: "rseq", "cpu_id", "mm_cid", "tls", or NULL for the best. */
+void mym_mode_start(const char *wish);
+/* The CPU that runs, as the thread's area has it; `otherwise` where nobody tells. */
+unsigned mym_mode_cpu(unsigned otherwise);
+
 /* Before the heap serves its first object: every id closed, every thread on it. */
 void mym_cache_init(void);
-
-/* Choose the front end. wish: "rseq", "cpu_id", "mm_cid", "tls", or NULL for the best. */
-void mym_cache_start(const char *wish);
 
 /* Open the cache of this CPU or thread if there is none yet; false: not possible. */
 bool mym_cache_open_here(void);
