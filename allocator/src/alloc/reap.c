@@ -21,8 +21,6 @@ static const char never[] = "free of a pointer that was never allocated";
 /* What there was no memory for: the reap's limit, or the heap's or the kernel's. */
 enum lack { NOTHING, ROOM, MEMORY };
 
-static void add_hole(struct mym_reap *reap, uintptr_t at) MYM_REQUIRES(reap->lock);
-static void *take_hole(struct mym_reap *reap, unsigned class) MYM_REQUIRES(reap->lock);
 static void close_window(struct mym_reap *reap, struct mym_bump *bump)
     MYM_REQUIRES(reap->lock);
 static enum lack open_window(struct mym_reap *reap, struct mym_bump *bump)
@@ -39,16 +37,6 @@ static bool grow_last(struct mym_reap *reap, void *ptr, size_t size)
     MYM_REQUIRES(reap->lock);
 static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
     MYM_REQUIRES(reap->lock);
-
-static struct mym_unit *record_of(const void *ptr)
-{
-    return &mym_heap.units[mym_heap.units[mym_unit_of(ptr)].first];
-}
-
-static bool is_owner(const struct mym_reap *reap)
-{
-    return MYM_RACY(reap->owner) == (uintptr_t)__builtin_thread_pointer();
-}
 
 static void check_alive(const struct mym_reap *reap)
 {
@@ -68,107 +56,6 @@ static void hold(struct mym_reap *reap, uint32_t units)
         reap->peak = reap->held;
 }
 
-uintptr_t mym_reap_used(const struct mym_reap *reap, uint32_t window)
-{
-    if (window == reap->own.first)
-        return __atomic_load_n(&reap->own.at, __ATOMIC_ACQUIRE);
-    if (window == reap->shared.first)
-        return reap->shared.at;
-    return (uintptr_t)mym_unit_address(window) + mym_heap.units[window].used;
-}
-
-size_t mym_reap_extent(const struct mym_reap *reap, const void *object)
-{
-    uintptr_t used = mym_reap_used(reap, record_of(object)->first);
-
-    return mym_window_after((uintptr_t)object, used) - (uintptr_t)object;
-}
-
-/* ---- holes: objects that were freed ---- */
-
-/* The longest class that fits. */
-static unsigned class_within(size_t bytes)
-{
-    unsigned class;
-
-    if (bytes >= MYM_CLASS_MAX)
-        return mym_class_count - 1;
-    class = mym_class_of(bytes);
-    return mym_classes[class].size > bytes ? class - 1 : class;
-}
-
-/* Its bits are set. */
-static void add_hole(struct mym_reap *reap, uintptr_t at)
-{
-    void *object = (void *)at; /* NOLINT */
-    size_t bytes = mym_reap_extent(reap, object);
-    unsigned class = class_within(bytes);
-
-    memcpy(object, &reap->free[class], sizeof(void *));
-    reap->free[class] = object;
-    reap->filled[class / 64] |= (uint64_t)1 << class % 64;
-    reap->freed += bytes;
-}
-
-/* The links are in memory that the program could write to: nothing is believed. */
-bool mym_reap_is_hole(const struct mym_reap *reap, const void *object, unsigned class)
-{
-    return (uintptr_t)object % MYM_ALIGNMENT == 0 && mym_reap_of(object) == reap &&
-           record_of(object)->kind == MYM_WINDOW &&
-           (uintptr_t)object < mym_reap_used(reap, record_of(object)->first) &&
-           mym_window_is_start((uintptr_t)object) &&
-           mym_window_is_freed(record_of(object), (uintptr_t)object) &&
-           class_within(mym_reap_extent(reap, object)) == class;
-}
-
-/* The first class from `class` on of which there is a hole, or MYM_CLASSES. */
-static unsigned next_filled(const struct mym_reap *reap, unsigned class)
-{
-    for (; class < MYM_CLASSES; class = (class | 63) + 1) {
-        uint64_t rest = reap->filled[class / 64] >> class % 64;
-
-        if (rest != 0)
-            return class + (unsigned)__builtin_ctzll(rest);
-    }
-    return MYM_CLASSES;
-}
-
-/*
- * The rest of a longer one becomes a hole of its own. Not by others in the owner's open
- * window: he may be marking a start in the same word.
- */
-static void *take_hole(struct mym_reap *reap, unsigned class)
-{
-    size_t bytes = mym_classes[class].size;
-
-    for (; (class = next_filled(reap, class)) < MYM_CLASSES; class ++) {
-        void *object = reap->free[class];
-        size_t has;
-
-        if (MYM_UNLIKELY(!mym_reap_is_hole(reap, object, class))) {
-            UNLOCK(reap);
-            mym_fatal("an object of an arena was written to after it was freed",
-                      object);
-        }
-        has = mym_reap_extent(reap, object);
-        if (has > bytes && !is_owner(reap) &&
-            record_of(object)->first == reap->own.first)
-            continue;
-        memcpy(&reap->free[class], object, sizeof(void *));
-        if (reap->free[class] == NULL)
-            reap->filled[class / 64] &= ~((uint64_t)1 << class % 64);
-        reap->freed -= has;
-        mym_window_clear_freed((uintptr_t)object);
-        if (has > bytes) {
-            mym_window_mark((uintptr_t)object + bytes);
-            mym_window_set_freed(record_of(object), (uintptr_t)object + bytes);
-            add_hole(reap, (uintptr_t)object + bytes);
-        }
-        return object;
-    }
-    return NULL;
-}
-
 /* ---- windows ---- */
 
 /* What is left of it becomes a hole; where there is no memory for that, it is lost. */
@@ -185,7 +72,7 @@ static void close_window(struct mym_reap *reap, struct mym_bump *bump)
         return;
     mym_window_mark(at);
     window->used = (uint32_t)(window->length * MYM_UNIT);
-    add_hole(reap, at);
+    mym_reap_add_hole(reap, at);
 }
 
 /* As long as all there is, so that there are few; shorter where there is no room for it. */
@@ -228,7 +115,7 @@ static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
     mym_window_mark(object);
     __atomic_store_n(&bump->at, object + bytes, __ATOMIC_RELEASE);
     if (object > at)
-        add_hole(reap, at);
+        mym_reap_add_hole(reap, at);
     return (void *)object; /* NOLINT */
 }
 
@@ -237,12 +124,12 @@ static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
 static void *take_small(struct mym_reap *reap, size_t alignment, unsigned class,
                         enum lack *lack)
 {
-    struct mym_bump *bump = is_owner(reap) ? &reap->own : &reap->shared;
+    struct mym_bump *bump = mym_reap_is_owner(reap) ? &reap->own : &reap->shared;
     size_t bytes = mym_classes[class].size;
     void *object = bump_aligned(reap, bump, alignment, bytes);
 
     if (object == NULL && alignment <= MYM_ALIGNMENT)
-        object = take_hole(reap, class);
+        object = mym_reap_take_hole(reap, class);
     if (object != NULL)
         return object;
     *lack = open_window(reap, bump);
@@ -345,11 +232,11 @@ static const char *wrong_with(const struct mym_reap *reap, const void *ptr)
 {
     uintptr_t at = (uintptr_t)ptr;
 
-    if (at >= mym_reap_used(reap, record_of(ptr)->first))
+    if (at >= mym_reap_used(reap, mym_reap_record(ptr)->first))
         return never;
     if (!mym_window_is_start(at))
         return inside;
-    return mym_window_is_freed(record_of(ptr), at) ? "double free" : NULL;
+    return mym_window_is_freed(mym_reap_record(ptr), at) ? "double free" : NULL;
 }
 
 static const char *put_small(struct mym_reap *reap, void *ptr)
@@ -357,8 +244,8 @@ static const char *put_small(struct mym_reap *reap, void *ptr)
     const char *wrong = wrong_with(reap, ptr);
 
     /* No memory for the bit: it stays where it is until all go. */
-    if (wrong == NULL && mym_window_set_freed(record_of(ptr), (uintptr_t)ptr))
-        add_hole(reap, (uintptr_t)ptr);
+    if (wrong == NULL && mym_window_set_freed(mym_reap_record(ptr), (uintptr_t)ptr))
+        mym_reap_add_hole(reap, (uintptr_t)ptr);
     return wrong;
 }
 
@@ -382,7 +269,7 @@ static bool put_large(struct mym_reap *reap, uint32_t unit)
 void mym_reap_put(struct mym_reap *reap, void *ptr)
 {
     uint32_t unit = mym_unit_of(ptr);
-    bool small = record_of(ptr)->kind == MYM_WINDOW;
+    bool small = mym_reap_record(ptr)->kind == MYM_WINDOW;
     const char *wrong = NULL;
 
     LOCK(reap);
@@ -424,8 +311,8 @@ size_t mym_reap_bytes(struct mym_reap *reap, const void *ptr)
     const char *wrong;
     size_t bytes = 0;
 
-    if (record_of(ptr)->kind == MYM_LARGE)
-        return record_of(ptr)->length * MYM_UNIT;
+    if (mym_reap_record(ptr)->kind == MYM_LARGE)
+        return mym_reap_record(ptr)->length * MYM_UNIT;
     LOCK(reap);
     wrong = wrong_with(reap, ptr);
     if (wrong == NULL)
@@ -439,10 +326,10 @@ size_t mym_reap_bytes(struct mym_reap *reap, const void *ptr)
 /* The last object of a window that this thread may take from ends further on. */
 static bool grow_last(struct mym_reap *reap, void *ptr, size_t size)
 {
-    struct mym_bump *bump = is_owner(reap) ? &reap->own : &reap->shared;
+    struct mym_bump *bump = mym_reap_is_owner(reap) ? &reap->own : &reap->shared;
     uintptr_t end;
 
-    if (record_of(ptr)->first != bump->first || size > MYM_SLOT_MAX)
+    if (mym_reap_record(ptr)->first != bump->first || size > MYM_SLOT_MAX)
         return false;
     end = (uintptr_t)ptr + mym_classes[mym_class_of(size)].size;
     if (end > bump->end || (uintptr_t)ptr + mym_reap_extent(reap, ptr) != bump->at)
@@ -473,7 +360,7 @@ static bool resize(struct mym_reap *reap, void *ptr, size_t size)
     bool done;
 
     LOCK(reap);
-    done = record_of(ptr)->kind == MYM_LARGE
+    done = mym_reap_record(ptr)->kind == MYM_LARGE
                ? resize_large(reap, mym_unit_of(ptr), size)
                : grow_last(reap, ptr, size);
     UNLOCK(reap);

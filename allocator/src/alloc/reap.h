@@ -89,12 +89,17 @@ size_t mym_reap_bytes(struct mym_reap *reap, const void *ptr);
 void mym_reap_put(struct mym_reap *reap, void *ptr);
 void *mym_reap_move(struct mym_reap *reap, void *ptr, size_t size);
 
+MYM_INLINE bool mym_reap_is_owner(const struct mym_reap *reap)
+{
+    return MYM_RACY(reap->owner) == (uintptr_t)__builtin_thread_pointer();
+}
+
 /* Move the pointer of the own window. NULL: this thread is not the owner, or no room. */
 MYM_INLINE void *mym_reap_bump(struct mym_reap *reap, size_t bytes)
 {
     uintptr_t at;
 
-    if (MYM_RACY(reap->owner) != (uintptr_t)__builtin_thread_pointer())
+    if (!mym_reap_is_owner(reap))
         return NULL;
     at = reap->own.at; /* his alone */
     if (bytes > reap->own.end - at)
@@ -123,9 +128,15 @@ size_t mym_reaps_verify(void);
 void mym_reaps_fork(bool prepare);
 void mym_reaps_fork_child(void);
 
-/* ---- shared by the two files ---- */
+/* ---- shared by these files ---- */
 
-/* How far a window of it is in use. */
+/* The record of the span that a pointer into a reap is in. */
+MYM_INLINE struct mym_unit *mym_reap_record(const void *ptr)
+{
+    return &mym_heap.units[mym_heap.units[mym_unit_of(ptr)].first];
+}
+
+/* holes.c: how far a window of it is in use. */
 uintptr_t mym_reap_used(const struct mym_reap *reap, uint32_t window);
 
 /* Bytes from where an object starts, freed or not, to the next one. */
@@ -133,6 +144,13 @@ size_t mym_reap_extent(const struct mym_reap *reap, const void *object);
 
 /* For a link to an object of a class that was freed: it leads to one. */
 bool mym_reap_is_hole(const struct mym_reap *reap, const void *object, unsigned class);
+
+/* What starts here is one; its bits are set. */
+void mym_reap_add_hole(struct mym_reap *reap, uintptr_t at) MYM_REQUIRES(reap->lock);
+
+/* An object of a class from the holes that there are; NULL: none fits. */
+void *mym_reap_take_hole(struct mym_reap *reap, unsigned class)
+    MYM_REQUIRES(reap->lock);
 
 /* Units of the window for one that holds so many. */
 MYM_INLINE uint32_t mym_reap_length(uint32_t units)
