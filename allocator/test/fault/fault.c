@@ -3,11 +3,10 @@
  */
 #include "check.h"
 #include "family.h"
-#include "gate.h"
+#include "refuse.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -159,71 +158,17 @@ static void expect_recovery(size_t used_before)
     }
 }
 
-static bool is_gated(void)
-{
-    static int installed = -1;
+static const struct refused refused = {
+    play, expect_recovery, &failures, false, 4000, 1500, 40};
 
-    if (installed < 0)
-        installed = gate_install();
-    if (!installed)
-        printf("SKIP: seccomp filters are not allowed here\n");
-    return installed;
-}
-
-static void refuse_every(size_t every)
-{
-    size_t used = mallinfo2().uordblks;
-    unsigned calls;
-
-    gate_refuse((unsigned)every, 0);
-    play(test_seed() + every, 4000);
-    calls = gate_allow();
-    printf("every %2zu: %u calls, %u refused, %lu requests without memory\n", every,
-           calls, gate_refused(), failures);
-    CHECK(gate_refused() > 0);
-    expect_recovery(used);
-}
-
-/* Every k-th system call for memory fails. */
 static void every_kth_call_fails(void)
 {
-    static const size_t every[] = {1, 2, 3, 5, 7, 13};
-
-    if (!is_gated())
-        return;
-    for (size_t i = 0; i < sizeof(every) / sizeof(*every); i++)
-        run_in_child(refuse_every, every[i]);
+    refuse_every_kth(&refused, (const size_t[]){1, 2, 3, 5, 7, 13, 0});
 }
 
-static unsigned *calls_in_run; /* shared with the children */
-
-static void refuse_one(size_t n)
-{
-    size_t used = mallinfo2().uordblks;
-
-    gate_refuse(0, (unsigned)n);
-    play(test_seed(), 1500);
-    *calls_in_run = gate_allow();
-    CHECK(n == 0 || n > *calls_in_run || gate_refused() == 1);
-    expect_recovery(used);
-}
-
-/* The n-th call fails, for each n of one run, the later the sparser. */
 static void each_call_fails_once(void)
 {
-    unsigned calls, thinned = is_slow() ? 4 : 40;
-
-    if (!is_gated())
-        return;
-    calls_in_run =
-        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(calls_in_run != MAP_FAILED);
-    run_in_child(refuse_one, 0);
-    calls = *calls_in_run;
-    CHECK(calls > 5);
-    for (unsigned n = 1; n <= calls; n += 1 + n / thinned)
-        run_in_child(refuse_one, n);
-    printf("%u calls in a run, refused one at a time\n", calls);
+    refuse_each_once(&refused);
 }
 
 /* ---- address-space limits ---- */
