@@ -8,7 +8,7 @@
 /*
  * What a full magazine holds: as many bytes for all classes, which bounds the memory
  * cached per CPU (76 classes, two magazines each: 1.70 MiB), and more for those that are
- * found to be busy, out of a common budget (pool.c).
+ * found to be busy, out of a common budget (pool.c): 2 MiB at most in two magazines each.
  */
 #define MAGAZINE_BYTES   (8u << 10)
 #define MAGAZINE_BUSY    (128u << 10)
