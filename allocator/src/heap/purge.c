@@ -74,21 +74,27 @@ static void purge_bits(uint64_t (*table)[MYM_BIT_WORDS], uint8_t mark, uint32_t 
 
 /*
  * The stretch of a dirty run to give back: its topmost units, so that what stays is at low
- * addresses. Where chunks are huge, or will be, whole ones if it has any.
+ * addresses; a step at least, and from the start of one where there are bitmaps. Where
+ * chunks are huge, or will be, whole ones if it has any. Else the less of a chunk the
+ * better: with all of it the kernel frees its page table too (Linux 6.14), and the next
+ * touch pays for another, 1.9 instead of 1.2 us.
  */
 static void choose(uint32_t run, uint32_t excess, uint32_t *from, uint32_t *end)
 {
     uint32_t length = mym_heap.units[run].length, first = run, last = run + length;
     uint32_t low = (first + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
     uint32_t high = last / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
-    uint32_t step = STEP;
+    uint32_t step = 1;
 
+    excess = excess > STEP ? excess : STEP;
     if (low < high &&
         (mym_chunk_is_dense((size_t)length * MYM_UNIT) || mym_chunk_is_huge(last - 1) ||
          mym_chunk_is_huge(length > excess ? last - excess : first))) {
         first = low;
         last = high;
         step = MYM_CHUNK_UNITS;
+    } else if (length > excess && mym_heap.units[last - excess].has_bits != 0) {
+        step = STEP;
     }
     *end = last;
     *from = last - first > excess ? (last - excess) / step * step : first;
