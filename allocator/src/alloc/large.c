@@ -196,6 +196,6 @@ void *mym_large_resize(void *ptr, size_t size)
         return size < MYM_HUGE_MIN / 2 ? NULL : mym_mapping_resize(ptr, size);
     unit = mym_unit_of(ptr);
     if (size >= MYM_HUGE_MIN && (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
-        return NULL; /* it grows out of the page heap, where mremap will serve it */
+        return mym_mapping_adopt(unit, size);
     return mym_pages_resize(unit, units_for(size), dense) ? ptr : NULL;
 }

@@ -273,6 +273,12 @@ bool mym_mapping_has(const void *ptr);     /* the pointer is inside of one */
 /* Resized by the kernel's page tables, moved if need be; NULL: it is as it was. */
 void *mym_mapping_resize(void *ptr, size_t size);
 
+/*
+ * A large span outgrows the page heap and takes its pages along, without a copy; what it leaves
+ * is address space without a mapping. NULL: it is as it was.
+ */
+void *mym_mapping_adopt(uint32_t span, size_t size);
+
 size_t mym_mapping_total(size_t *count);
 void mym_mapping_fork(bool prepare);
 void mym_mapping_fork_child(void);

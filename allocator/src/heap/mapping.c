@@ -144,11 +144,25 @@ static struct mapping take_out(const void *ptr, bool moving)
     return mapping;
 }
 
+/* A place for an entry that comes; false: no memory. */
+static bool hold_place(void)
+{
+    bool done;
+
+    LOCK();
+    done = make_room();
+    table.moving += done;
+    UNLOCK();
+    return done;
+}
+
+/* What a place was kept for comes, or (bytes 0) does not. */
 static void put_back(struct mapping mapping)
 {
     LOCK();
     table.moving--;
-    insert(mapping);
+    if (mapping.bytes != 0)
+        insert(mapping);
     UNLOCK();
 }
 
@@ -345,6 +359,74 @@ void *mym_mapping_resize(void *ptr, size_t size)
         mapping = (struct mapping){(uintptr_t)moved, bytes};
     put_back(mapping);
     return moved;
+}
+
+/* Something of ours is mapped there. */
+static bool is_mapped(uint32_t unit)
+{
+    if (unit == mym_pages.end)
+        mym_region_grow(1);
+    return unit < mym_pages.end && mym_heap.units[unit].kind > MYM_GONE;
+}
+
+/*
+ * Where a freed mapping lies idle a copy is better: its pages are there already. The kernel
+ * moves what is one mapping to it only: chunks of both kinds become small ones. And it would not
+ * move what it can make longer where it is.
+ */
+static bool begin_adoption(uint32_t span, uint32_t had, uint32_t more)
+{
+    bool may;
+
+    LOCK_PAGES();
+    may = mym_pages.idle_count == 0 && mym_pages_in_use() + more <= mym_pages.most &&
+          is_mapped(span + had);
+    if (may) {
+        mym_pages.outside += more;
+        for (uint32_t unit = span; unit < span + had; unit += MYM_CHUNK_UNITS)
+            mym_chunk_split(unit);
+        mym_chunk_split(span + had - 1);
+        mym_idle_watch();
+    }
+    UNLOCK_PAGES();
+    return may;
+}
+
+/* The span, longer and elsewhere; NULL: it is as it was. */
+static void *move_out(uint32_t span, size_t had, size_t bytes)
+{
+    char *object = mym_os_remap(mym_unit_address(span), had, bytes);
+
+    if (object == NULL || !mym_in_heap(object))
+        return object;
+    mym_os_unmap(object + had, bytes - had); /* what was behind it is gone meanwhile */
+    return NULL;
+}
+
+void *mym_mapping_adopt(uint32_t span, size_t size)
+{
+    size_t bytes = round_up(size, mym_os_page());
+    uint32_t had = mym_heap.units[span].length, more = units_of(bytes) - had;
+    void *object = NULL;
+
+    if (!hold_place())
+        return NULL;
+    mym_chunk_learn(mym_unit_address(span), (size_t)had * MYM_UNIT);
+    if (begin_adoption(span, had, more)) {
+        object = move_out(span, (size_t)had * MYM_UNIT, bytes);
+        if (object == NULL) {
+            uncharge(more);
+        } else {
+            mym_chunk_advise(object, bytes, mym_chunk_is_dense((size_t)had * MYM_UNIT));
+            LOCK_PAGES();
+            mym_pages.mapped -= had;
+            mym_pages.outside += had;
+            mym_runs_put(span, had, MYM_GONE);
+            UNLOCK_PAGES();
+        }
+    }
+    put_back((struct mapping){(uintptr_t)object, object == NULL ? 0 : bytes});
+    return object;
 }
 
 size_t mym_mapping_total(size_t *count)

@@ -168,11 +168,25 @@ void mym_pages_put(uint32_t first)
 
 /* ---- resizing in place ---- */
 
+/*
+ * Free units from `at` on. The last span of the heap grows with it, where a copy of so many
+ * units would take fresh memory too.
+ */
+static uint32_t room_at(uint32_t at, uint32_t more, uint32_t length)
+{
+    uint32_t room = mym_runs_room(at, more), run;
+
+    if (room < more && at + room == mym_pages.end &&
+        mym_runs_find(MYM_DIRTY, length, 1, &run) == 0 && mym_region_grow(more - room))
+        room = mym_runs_room(at, more);
+    return room;
+}
+
 static bool grow_locked(uint32_t first, uint32_t old, uint32_t length, bool dense)
 {
     uint32_t at = first + old, more = length - old;
 
-    if (mym_pages_in_use() + more > mym_pages.most || mym_runs_room(at, more) < more)
+    if (mym_pages_in_use() + more > mym_pages.most || room_at(at, more, length) < more)
         return false;
     cut_all(at, at, more, dense);
     set_span(first, length, MYM_LARGE);

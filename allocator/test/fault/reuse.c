@@ -1,13 +1,15 @@
 /*
  * reuse.c - what is freed and taken again lies where it lay: a program that does the same
  * again and again has no more pages resident than after the first time, and what it does
- * not need is given back by one call of the kernel.
+ * not need is given back by one call of the kernel. What grows is not copied where it need
+ * not be.
  */
 #include "check.h"
 #include "family.h"
 #include "gate.h"
 #include "proc.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -122,7 +124,106 @@ static void an_object_goes_by_one_call(void)
            advices, 4 * LARGE);
 }
 
+/* ---- what grows ---- */
+
+static unsigned char *written(size_t size)
+{
+    unsigned char *object = malloc(size);
+
+    CHECK(object);
+    for (size_t i = 0; i < size; i += 4 * KIB)
+        object[i] = (unsigned char)(i >> 12 | 1);
+    return object;
+}
+
+static void is_as_written(const unsigned char *object, size_t size)
+{
+    for (size_t i = 0; i < size; i += 4 * KIB)
+        CHECKF(object[i] == (unsigned char)(i >> 12 | 1), "page %zu", i >> 12);
+}
+
+/* From the page heap to a mapping of its own, objects on both sides. */
+static void pages_come_along(void)
+{
+    enum { SPANS = 12 };
+    unsigned char *object[SPANS], *last;
+    size_t peak, mappings;
+
+    for (unsigned i = 0; i < SPANS; i++)
+        object[i] = written(16 * MIB);
+    last = written(16 * MIB); /* at the end of the heap it may be copied */
+    mappings = mapping_count();
+    peak = status_kib("VmHWM");
+    for (unsigned i = 0; i < SPANS; i++) {
+        CHECK((object[i] = realloc(object[i], 40 * MIB)));
+        is_as_written(object[i], 16 * MIB);
+    }
+    CHECKF(status_kib("VmHWM") <= peak + 2048, "%zu KiB at most, %zu before it grew",
+           status_kib("VmHWM"), peak);
+    CHECKF(mapping_count() <= mappings + 2 * SPANS + 4, "%zu mappings, %zu before",
+           mapping_count(), mappings);
+    CHECK(family.verify == NULL || family.verify() == 0);
+    for (unsigned i = 0; i < SPANS; i++)
+        free(object[i]);
+    for (unsigned i = 0; i < SPANS; i++) /* what they left is used again */
+        object[i] = written(16 * MIB);
+    for (unsigned i = 0; i < SPANS; i++)
+        free(object[i]);
+    free(last);
+    malloc_trim(0);
+    CHECKF(mapping_count() <= mappings + 8, "%zu mappings in the end, %zu before",
+           mapping_count(), mappings);
+    CHECK(family.verify == NULL || family.verify() == 0);
+}
+
+static unsigned refused;
+
+static long refuse_moves(long number, const long arguments[6])
+{
+    refused += number == SYS_mremap;
+    return number == SYS_mremap ? -ENOMEM : gate_call(number, arguments);
+}
+
+static void pages_are_copied_where_they_may_not_move(void)
+{
+    unsigned char *object = written(16 * MIB), *wall = written(16 * MIB);
+
+    if (!gate_install_rule(refuse_moves, 0, 0)) {
+        printf("no seccomp here: nothing is refused\n");
+        return;
+    }
+    CHECK((object = realloc(object, 40 * MIB)));
+    is_as_written(object, 16 * MIB);
+    CHECK((object = realloc(object, 80 * MIB)));
+    is_as_written(object, 16 * MIB);
+    CHECK(refused >= 2);
+    CHECK(family.verify == NULL || family.verify() == 0);
+    free(object);
+    free(wall);
+}
+
+/* Alone at the end of the heap it grows where it is. */
+static void the_last_object_is_not_copied(void)
+{
+    size_t peak = status_kib("VmHWM"), size = MIB;
+    unsigned char *object = written(size);
+
+    for (; size < 16 * MIB; size *= 2) {
+        CHECK((object = realloc(object, 2 * size)));
+        is_as_written(object, size);
+        for (size_t i = size; i < 2 * size; i += 4 * KIB)
+            object[i] = (unsigned char)(i >> 12 | 1);
+    }
+    CHECKF(status_kib("VmHWM") <= peak + 18 * 1024, "%zu KiB at most, %zu before it",
+           status_kib("VmHWM"), peak);
+    free(object);
+}
+
 const struct test tests[] = {
+    {"pages_come_along", pages_come_along},
+    {"pages_are_copied_where_they_may_not_move",
+     pages_are_copied_where_they_may_not_move},
+    {"the_last_object_is_not_copied", the_last_object_is_not_copied},
     {"an_object_goes_by_one_call", an_object_goes_by_one_call},
     {"vectors_do_not_spread", vectors_do_not_spread},
     {"batches_do_not_spread", batches_do_not_spread},
