@@ -28,6 +28,7 @@ class Cell:
     name: str
     benchmark: str = ""  # as Google Benchmark calls it
     program: object = None  # a programs.Program instead of a benchmark
+    trace: object = None  # or a traces.Trace
 
     @property
     def workload(self):

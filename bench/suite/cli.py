@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from . import Problem, allocators, cells, options as opt, prepare, programs, rivals, session, units
+from . import Problem, allocators, cells, options as opt, prepare, programs, rivals, session, timeline, traces, units
 
 BUDGET = {"quick": 110, "default": 20 * 60, "full": None}
 ROUNDS = {"quick": None, "default": None, "full": 6}
@@ -48,6 +48,7 @@ examples:
   ci/bench --allocator snmalloc=/opt/libsnmallocshim.so
   ci/bench --allocator thp=/opt/libmimalloc.so,MIMALLOC_ALLOW_LARGE_OS_PAGES=1
   ci/bench --programs redis,python3     ready programs: {programs}
+  ci/bench --trace bench/corpus          recorded programs, replayed; or files of mymalloc-trace record
   ci/bench --program -- ./tool --selftest
   ci/bench --server 'redis-server --port 7777' --ready 'redis-cli -p 7777 ping' \
            --load 'redis-benchmark -p 7777 -q -n 100000 -t set,get'
@@ -104,11 +105,15 @@ def parser():
                        help="run ready programs instead of workloads (default: all of them)")
     parse.add_argument("--program", action="store_true",
                        help="run the command after -- instead of workloads")
+    parse.add_argument("--trace", metavar="FILE", nargs="+", help="replay recordings of mymalloc-trace, plain or "
+                       "compressed by xz; of a folder all that lie in it")
     parse.add_argument("--server", metavar="CMD", help="run this server under each allocator: one command, for the shell")
     parse.add_argument("--ready", metavar="CMD", help="ends with status 0 once the server answers")
     parse.add_argument("--load", metavar="CMD", help="what drives it, without the allocator: redis-benchmark -q, ab, wrk, "
                        "pgbench, or a script that prints 'throughput N' and 'p99 1.2ms'")
     parse.add_argument("--stop", metavar="CMD", help="ends it (default: SIGTERM)")
+    parse.add_argument("--rest", metavar="TIME", help="how long a server or a replay stays without a call at the end, while "
+                       f"RSS is read; up to 60s (default {timeline.REST:g}s)")
     parse.add_argument("--list", action="store_true", help="show every cell and stop")
     parse.add_argument("--build", metavar="DIR", help="build folder (default build/release)")
     parse.add_argument("--no-build", action="store_true",
@@ -121,8 +126,12 @@ def check(options, command):
     if options.program != bool(command):
         raise Problem("--program needs a command after --" if options.program
                       else f"'-- {command[0]}…' needs --program in front")
-    if options.program + sum(each is not None for each in (options.programs, options.workloads, options.server)) > 1:
-        raise Problem("choose one of --workloads, --programs, --program and --server")
+    if options.program + sum(each is not None for each in (
+            options.programs, options.workloads, options.server, options.trace)) > 1:
+        raise Problem("choose one of --workloads, --programs, --program, --server and --trace")
+    if options.rest and not (options.server or options.trace):
+        raise Problem("--rest: servers and replays rest, with --server or --trace")
+    opt.within("--rest", rest_of(options), 0, timeline.MOMENTS[-1], "at most 60s")
     parts = {name: getattr(options, name) for name in ("server", "ready", "load")}
     if any([*parts.values(), options.stop]) and not all(parts.values()):
         raise Problem(f"--{next(name for name, given in parts.items() if not given)} is missing: a server needs --server, "
@@ -144,8 +153,14 @@ def check(options, command):
                           "options it began with; --out says which run, --budget how much longer")
 
 
+def rest_of(options):
+    return opt.seconds("--rest", options.rest) if options.rest else timeline.REST
+
+
 def scope_of(options):
     """What the run is called, in its folder's name too."""
+    if options.trace:
+        return "traces"
     if options.program:
         return "program"
     if options.server:
@@ -165,6 +180,8 @@ def chosen_cells(options, command, binary):
     if options.server:
         program = programs.custom_server(options.server, options.ready, options.load, options.stop)
         return [cells.Cell(program.name, program=program)], []
+    if options.trace:
+        return [cells.Cell(trace.name, trace=trace) for trace in traces.chosen(options.trace)], []
     if options.programs:
         wanted = None if options.programs == "all" else opt.words("--programs", options.programs, "")
         return [cells.Cell(program.name, program=program)
@@ -243,7 +260,8 @@ def new_run(options, command, build):
         print(f"{name}: left out, about memory and never scaled", file=sys.stderr)
     plan = session.Plan(chosen, columns, None, binary, seed=session.draw_seed(options.seed),
                 scale=options.scale or SCALE[scope], rounds=rounds, budget=budget,
-                timeout=opt.seconds("--timeout", options.timeout or "120s"), baseline=not options.quick)
+                timeout=opt.seconds("--timeout", options.timeout or "120s"), baseline=not options.quick,
+                rest=rest_of(options))
     return plan, session.record_of(plan, scope_of(options), left_out)
 
 

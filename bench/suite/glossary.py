@@ -6,8 +6,8 @@ program's is the comment at the head of bench/programs/NAME.sh.
 import pathlib
 import re
 
-from . import ROOT
-from .programs import command_of
+from . import ROOT, traces
+from .programs import READY, command_of
 
 TEXT = r'((?:\s*"(?:[^"\\]|\\.)*")+)'  # one C string, in as many parts as it has lines
 
@@ -52,6 +52,12 @@ def of_program(name):
     return text.replace("$1", re.sub(r"^\D*", "", name)) or None
 
 
+def of_ready(name):
+    """A sentence on the ready program that a trace of the corpus was recorded from, or None."""
+    said = name in READY and of_program(name)
+    return said and sentence(said)
+
+
 def entries(cells):
     """[(name, sentence, more)] for the workloads and programs among the cells, in their order."""
     for workload in dict.fromkeys(cell["workload"] for cell in cells):
@@ -60,6 +66,8 @@ def entries(cells):
                 if cell["workload"] == "program":
                     said = of_program(cell["name"].partition("/")[2])
                     yield cell["name"], sentence(said or "a command given with --program"), ""
+        elif workload == "trace":
+            yield workload, "The allocator calls of a recorded program, made again by as many threads.", traces.NOTE
         elif found := of_workload(workload):
             yield workload, sentence(found[0]), f"One operation: {found[2]}. Source: {found[1]}."
         else:
@@ -71,6 +79,9 @@ def of_cell(name):
     workload, _, rest = name.partition("/")
     if workload == "program":
         return sentence(of_program(rest) or "a command given with --program")
+    if workload == "trace":
+        return " ".join(filter(None, (
+            "The calls of a recorded program, made again.", of_ready(rest), traces.NOTE)))
     if not (found := of_workload(workload)):
         return ""
     variant = found[3].get(rest.split("/")[0])

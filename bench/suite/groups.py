@@ -7,7 +7,7 @@ from . import measures, stats
 from .measures import SPEED, log_ratios, values
 
 # In which order groups are shown: what people run first, one size or one call last.
-NAMED = ("server", "program", "larson", "xmalloc", "prodcons", "requests")
+NAMED = ("server", "program", "trace", "larson", "xmalloc", "prodcons", "requests")
 MICRO = ("order", "regrow", "aligned", "zeroed", "sharing", "sweep")
 
 

@@ -30,19 +30,29 @@ def rows_of(name, result):
 
 def add(path, name, result):
     """The run's lines, in place of those that it had."""
-    old = []
-    if path.exists():
-        with open(path, encoding="utf-8", newline="") as file:
-            head, *old = list(csv.reader(file))
-        if head != FIELDS:
-            raise Problem(f"{path} has other columns than this version writes: {', '.join(head)}")
+    old = read(path) if path.exists() else []
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(FIELDS)
-    writer.writerows(sorted([*(row for row in old if row[0] != name),
-                             *map(list, (map(str, row) for row in rows_of(name, result)))],
-                            key=lambda row: (row[1], row[0])))
+    writer = csv.DictWriter(out, FIELDS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted([*(row for row in old if row["run"] != name),
+                             *(dict(zip(FIELDS, row)) for row in rows_of(name, result))],
+                            key=lambda row: (row["started"], row["run"])))
     write_whole(path, out.getvalue())
+
+
+def read(path):
+    """[{field: text}]; a file that was written before there was a measure lacks its fields."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            head, rows = rows.fieldnames or [], list(rows)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise Problem(f"{path}: cannot be read: {error}") from None
+    unknown = [field for field in head if field not in FIELDS]
+    lacking = [field for field in FIELDS[:FIELDS.index("version") + 1] if field not in head]
+    if unknown or lacking:
+        raise Problem(f"{path} has other columns than this version writes: {', '.join(unknown or lacking)}")
+    return rows
 
 
 def keep(folder):

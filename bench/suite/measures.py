@@ -50,6 +50,13 @@ def kept(entry):
     return max(PAGE, stays - entry["base_rss_bytes"])
 
 
+def integral(entry):
+    """RSS over time, MiB seconds: above the start, of a program from its start to its end."""
+    if entry.get("live_bytes", HOLDS) < HOLDS or "rss_integral_bytes_s" not in entry:
+        return None
+    return max(PAGE, entry["rss_integral_bytes_s"]) / 2**20
+
+
 def cpu(entry):
     """User and system time of the whole process, its start included, per operation (programs: per run)."""
     return entry["process_cpu_seconds"] / entry["ops"] if entry.get("ops") and entry["process_cpu_seconds"] else None
@@ -60,9 +67,10 @@ PEAK = Measure("peak", "Peak RSS of the process", "peak RSS", peak)
 ABOVE = Measure("above", "Memory: peak RSS above the process's start", "above start", above, holds=HOLDS)
 KEPT = Measure("kept", "Memory beside survivors or after all was freed, above the process's start", "kept",
                kept, holds=HOLDS)
+INTEGRAL = Measure("integral", "Memory over time: RSS times the seconds it was held", "RSS × time", integral)
 CPU = Measure("cpu", "CPU time of the process, per operation", "CPU", cpu)
-ALL = (SPEED, ABOVE, KEPT, PEAK)
-EXPLORED = (SPEED, PEAK, ABOVE, KEPT, CPU)  # what the page lets one choose
+ALL = (SPEED, ABOVE, KEPT, PEAK, INTEGRAL)
+EXPLORED = (SPEED, PEAK, ABOVE, KEPT, INTEGRAL, CPU)  # what the page lets one choose
 
 
 def good(samples, column):

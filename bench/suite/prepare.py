@@ -15,7 +15,7 @@ def install(*groups):
 
 
 def build(folder, with_programs=False):
-    targets = ["mymalloc-bench", "mymalloc-measure", "mymalloc_preload"]
+    targets = ["mymalloc-bench", "mymalloc-measure", "mymalloc-trace", "mymalloc_preload"]
     if with_programs:  # those of --programs that are built; one where there is a compiler for it
         targets += ["mymalloc-program-maps"]
         targets += ["mymalloc-programs-rust"] if shutil.which("rustc") else []

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 
-from . import ROOT, Problem, process
+from . import ROOT, Problem, process, timeline
 from .server import Commands
 from .server import measured as measured_server
 
@@ -201,7 +201,7 @@ def measured(program, column, plan, directory, more=None, watch=None):
     if not os.access(measure, os.X_OK):
         raise Problem(f"no {measure}: build first (leave out --no-build)")
     if program.server:
-        return measured_server(measure, variables, program, plan.timeout, program.cwd or directory)
+        return measured_server(measure, variables, program, plan, program.cwd or directory)
     outcome = process.run(
         [measure, report, *(f"{key}={value}" for key, value in variables.items()), "--",
          *program.argv], process.clean_environment(), plan.timeout, program.cwd or directory, watch)
@@ -261,16 +261,16 @@ def sample(program, column, plan, scratch, proven):
     more = {key: value for key, value in figures.items() if key.startswith(("load_p", "requests_", "rss_after", "base_rss"))}
     # A server's speed is what its load reports, or how soon the load was served.
     speed = figures.get("requests_per_second") or 1 / figures.get("load_seconds", figures["seconds"])
-    timeline = {"timeline": figures["timeline"]} if "timeline" in figures else {}
     return {"context": {"allocator_path": column.path, "proof": "LD_DEBUG=bindings"},
             "benchmarks": [{
                 "name": program.name, "run_type": "iteration", "iterations": 1,
                 "real_time": figures["seconds"] * 1e3, "cpu_time": figures["cpu_seconds"] * 1e3,
                 "time_unit": "ms", "ops": 1, "ops_per_second": speed,
                 "peak_rss_bytes": figures["peak_rss_bytes"],
+                "rss_integral_bytes_s": timeline.integral(figures["timeline"]),
                 "minor_faults": figures["minor_faults"]} | more],
-            "suite": {"seconds": round(outcome.seconds, 4),
-                      "cpu_seconds": round(figures["cpu_seconds"], 4)} | timeline}
+            "suite": {"seconds": round(outcome.seconds, 4), "cpu_seconds": round(figures["cpu_seconds"], 4),
+                      "timeline": timeline.kept(figures["timeline"])}}
 
 
 def describe():

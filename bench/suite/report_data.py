@@ -5,8 +5,8 @@ import re
 from . import analysis, glossary, groups, measures, palette, stats, text
 from .store import failure_of
 
-SHORT = {"speed": "speed", "peak": "peak RSS", "above": "above start", "kept": "kept", "cpu": "CPU"}
-UNITS = {"speed": "rate", "cpu": "seconds"}  # the others are bytes
+SHORT = {"speed": "speed", "peak": "peak RSS", "above": "above start", "kept": "kept", "integral": "RSS × time", "cpu": "CPU"}
+UNITS = {"speed": "rate", "cpu": "seconds", "integral": "held"}  # the others are bytes
 
 
 def rounded(value):

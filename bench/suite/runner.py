@@ -11,7 +11,7 @@ import random
 import tempfile
 import time
 
-from . import HARNESS, ROOT, Problem, allocators, cells, process, programs, stats, units
+from . import HARNESS, ROOT, Problem, allocators, cells, process, programs, stats, timeline, traces, units
 from .store import slug
 
 HARNESS_ROUNDS = 3  # each such process repeats its work, and tells its own interval
@@ -68,7 +68,7 @@ class Runner:
         """The block's columns in their random order, the baseline among them."""
         columns = list(self.plan.columns)
         if self.plan.baseline and number < HARNESS_ROUNDS \
-                and not (cell.program or cell.is_own_work):
+                and not (cell.program or cell.trace or cell.is_own_work):
             columns.append(allocators.Column(HARNESS, environment={"MYMALLOC_BENCH_NULL": "1"}))
         random.Random(f"{self.plan.seed}/{number}/{cell.name}").shuffle(columns)
         return columns
@@ -126,33 +126,43 @@ class Runner:
             document = programs.sample(cell.program, column, self.plan, self.scratch, self.proven)
             strip_paths(document)
             return document
+        if cell.trace:
+            return prove(column, *traces.sample(cell.trace, column, self.plan, self.scratch))
+        return self.benchmark(cell, column)
+
+    def benchmark(self, cell, column):
         report = pathlib.Path(self.scratch) / (slug(cell.name) + ".json")
         report.unlink(missing_ok=True)
-        timeline = report.with_suffix(".timeline")
-        timeline.unlink(missing_ok=True)
+        memory = report.with_suffix(".timeline")
+        memory.unlink(missing_ok=True)
         environment = process.clean_environment() | column.variables() | {
             "MYMALLOC_BENCH_SCALE": repr(self.plan.scale_of(cell)),
-            "MYMALLOC_BENCH_TIMELINE": str(timeline)}
+            "MYMALLOC_BENCH_TIMELINE": str(memory)}
         outcome = process.run(
             [self.plan.binary, f"--benchmark_filter={cells.exact(cell.benchmark)}",
              f"--benchmark_out={report}", "--benchmark_out_format=json",
              "--benchmark_format=json"], environment, self.plan.timeout)
         document, failure = read_report(report, cell, outcome)
-        if not failure and column.name != HARNESS:
-            failure = allocators.refusal(column, document["context"])
-            if failure:
-                failure = "refused: " + failure
-            else:
-                column.version = document["context"].get("allocator_version")
-                column.frontend = document["context"].get("allocator_frontend")
-        strip_paths(document)
         document["suite"] = {"seconds": round(outcome.seconds, 4),
                              "cpu_seconds": round(outcome.cpu_seconds, 4)}
-        if failure:
-            document["suite"]["failure"] = failure.replace(ROOT + "/", "")
-        elif timeline.exists() and is_about_memory(document["benchmarks"][0]):
-            document["suite"]["timeline"] = read_timeline(timeline)
-        return document
+        if not failure and memory.exists() and is_about_memory(document["benchmarks"][0]):
+            document["suite"]["timeline"] = read_timeline(memory)
+        return prove(column, document, failure)
+
+
+def prove(column, document, failure):
+    """The document, with what speaks against it: its failure, or another allocator than the column's."""
+    if not failure and column.name != HARNESS:
+        if refused := allocators.refusal(column, document["context"]):
+            failure = "refused: " + refused
+        else:
+            column.version = document["context"].get("allocator_version")
+            column.frontend = document["context"].get("allocator_frontend")
+    strip_paths(document)
+    if failure:
+        document["suite"]["failure"] = failure.replace(ROOT + "/", "")
+        document["suite"].pop("timeline", None)
+    return document
 
 
 def read_report(path, cell, outcome):
@@ -185,14 +195,13 @@ def is_about_memory(entry):
 
 
 def read_timeline(path):
-    """[[seconds, live bytes, RSS bytes]] as the harness sampled them, 200 at most."""
+    """[[seconds, live bytes, RSS bytes]] as the harness sampled them."""
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         fields = line.split(",")
         if len(fields) == 3 and fields[0][:1].isdigit():
             rows.append([round(float(fields[0]), 3), int(fields[1]), int(fields[2])])
-    step = -(-len(rows) // 200) or 1
-    return rows[::step] + (rows[-1:] if (len(rows) - 1) % step else [])
+    return timeline.thinned(rows)
 
 
 def strip_paths(document):

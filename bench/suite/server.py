@@ -12,10 +12,9 @@ import time
 from dataclasses import dataclass
 
 from . import process
+from .timeline import moments
 
-REST = 1.0  # seconds without a request, after which RSS is read once more
 STOPPING = 15  # seconds a server may take to end once it was asked to
-EVERY = 0.05  # seconds between two looks at RSS
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 # redis-benchmark -q, ab, wrk, pgbench; "throughput 123" is for scripts.
@@ -66,39 +65,15 @@ def resident(pid):
     return total
 
 
-class Life:
-    """What one server's processes held over time."""
-
-    def __init__(self, pid):
-        self.pid, self.began, self.points, self.next = pid, time.monotonic(), [], 0.0
-
-    def look(self, _=None):
-        now = time.monotonic() - self.began
-        if now >= self.next:
-            self.next = now + EVERY
-            self.points.append([round(now, 3), 0, resident(self.pid)])
-        return False
-
-    def wait(self, seconds):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.look()
-            time.sleep(0.02)
-
-    def kept(self):
-        """200 points at most."""
-        return self.points[::-(-len(self.points) // 200) or 1]
-
-
-def shell(command, environment, cwd, timeout, watch=None):
+def shell(command, environment, cwd, timeout):
     """(Outcome, what it printed)"""
     with tempfile.TemporaryFile() as output:
-        outcome = process.run(["/bin/sh", "-c", command], environment, timeout, cwd, watch, output)
+        outcome = process.run(["/bin/sh", "-c", command], environment, timeout, cwd, output=output)
         output.seek(0)
         return outcome, output.read().decode(errors="replace")
 
 
-def measured(measure, variables, program, timeout, cwd):
+def measured(measure, variables, program, plan, cwd):
     """(Outcome, figures as mymalloc-measure reports them and what the load told) of one life."""
     outside = process.clean_environment() | {key: value for key, value in variables.items()
                                              if key.startswith("PROGRAM_")}
@@ -109,7 +84,7 @@ def measured(measure, variables, program, timeout, cwd):
             env=process.clean_environment(), cwd=cwd, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
             start_new_session=True)
         try:
-            outcome, figures = drive(server, program.server, outside, timeout, cwd)
+            outcome, figures = drive(server, program.server, outside, plan, cwd)
         finally:
             process.end_group(server.pid)
             server.wait()
@@ -124,23 +99,25 @@ def measured(measure, variables, program, timeout, cwd):
     return outcome, usage | figures | {"status": 0}
 
 
-def drive(server, commands, outside, timeout, cwd):
+def drive(server, commands, outside, plan, cwd):
     """(Outcome of the load or of what kept it from running, figures)"""
-    life, deadline = Life(server.pid), time.monotonic() + timeout
+    timeout, deadline = plan.timeout, time.monotonic() + plan.timeout
     while (outcome := shell(commands.ready, outside, cwd, 10)[0]).failure:
         if server.poll() is not None:
             return process.Outcome("the server ended before it was ready", 0, 0, ""), {}
         if time.monotonic() > deadline:
             return process.Outcome(f"the server was not ready within {timeout:g} s: {outcome.failure}", timeout, 0, ""), {}
-        life.wait(0.05)
-    at_start = resident(server.pid)
-    outcome, printed = shell(commands.load, outside, cwd, timeout, life.look)
+        time.sleep(0.05)
+    figures = {"base_rss_bytes": resident(server.pid)}
+    outcome, printed = shell(commands.load, outside, cwd, timeout)
     if outcome.failure:
         outcome.failure = "the load: " + outcome.failure
         return outcome, {}
-    life.wait(REST)
-    figures = told(printed) | {"base_rss_bytes": at_start, "rss_after_1s_bytes": resident(server.pid),
-                               "load_seconds": outcome.seconds, "timeline": life.kept()}
+    ended = time.monotonic()
+    for moment in moments(plan.rest):
+        time.sleep(max(0, ended + moment - time.monotonic()))
+        figures[f"rss_after_{moment:g}s_bytes"] = resident(server.pid)
+    figures |= told(printed) | {"load_seconds": outcome.seconds}
     stop(server, commands.stop, outside, cwd)
     try:
         server.wait(STOPPING)

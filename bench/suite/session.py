@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from . import FORMAT, ROOT, Problem, allocators, cells, doctor, environment, options, programs, units
+from . import FORMAT, ROOT, Problem, allocators, cells, doctor, environment, options, programs, timeline, traces, units
 from .progress import Progress
 from .store import Folder, fresh
 
@@ -28,6 +28,7 @@ class Plan:
     budget: float | None = None  # seconds; no block starts after it
     timeout: float = 120.0  # seconds a process may take
     baseline: bool = True
+    rest: float = timeline.REST  # seconds that servers and replays stay idle at the end
 
     def scale_of(self, cell):
         return 1.0 if cell.is_memory else self.scale
@@ -42,11 +43,12 @@ def record_of(plan, scope, left_out=()):
         column.package = allocators.package_of(column.path)
     return {"format": FORMAT, "pid": os.getpid(), "seed": plan.seed, "scale": plan.scale,
             "rounds": plan.rounds, "budget": plan.budget, "timeout": plan.timeout,
-            "baseline": plan.baseline, "binary": plan.binary.removeprefix(ROOT + "/"),
+            "baseline": plan.baseline, "rest": plan.rest, "binary": plan.binary.removeprefix(ROOT + "/"),
             "started": time.strftime("%Y-%m-%d %H:%M:%S %z"), "finished": False, "stopped": None,
             "usable_cpus": environment.usable_cpus(), "scope": scope, "left_out": list(left_out),
             "cells": [cell.name for cell in plan.cells],
             "programs": [programs.as_dict(cell.program) for cell in plan.cells if cell.program],
+            "traces": [traces.as_dict(cell.trace) for cell in plan.cells if cell.trace],
             "columns": [column.as_dict() for column in plan.columns]}
 
 
@@ -103,6 +105,9 @@ def same_cells(record, binary):
     if record.get("programs"):
         known = {program.name: program for program in map(programs.from_dict, record["programs"])}
         return [cells.Cell(name, program=known[name]) for name in record["cells"]]
+    if record.get("traces"):
+        known = {trace.name: trace for trace in map(traces.from_dict, record["traces"])}
+        return [cells.Cell(name, trace=known[name]) for name in record["cells"]]
     known = {cell.name: cell for cell in cells.available(binary)}
     gone = [name for name in record["cells"] if name not in known]
     if gone:
@@ -128,7 +133,7 @@ def resume(out, budget):
     plan = Plan(same_cells(record, binary), [same_column(saved) for saved in record["columns"]],
                 folder, binary, seed=record["seed"], scale=record["scale"], rounds=record["rounds"],
                 budget=budget or record["budget"], timeout=record["timeout"],
-                baseline=record["baseline"])
+                baseline=record["baseline"], rest=record.get("rest", timeline.REST))
     record |= {"stopped": None, "finished": False, "pid": os.getpid(), "budget": plan.budget}
     folder.write("run.json", record)
     return plan, record

@@ -248,12 +248,12 @@ def cell_table(cell, base):
                    if any(f"{call}_{point}_ns" in row["more"] for row in rows_with)]
     percentiles += [(f"load_{point}_ns", shown) for point, shown in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9"))
                     if any(f"load_{point}_ns" in row["more"] for row in rows_with)]
-    after = after_columns(cell)
+    after, over = after_columns(cell), ["RSS × time", f"vs {base} [95 %]"] if "integral" in has else []
     head = ["allocator", "time" if program else "speed", f"vs {base} [95 %]"]
     head += ["CPU time"] if program else []
     head += ["peak RSS"] + ([f"vs {base} [95 %]"] if "above" not in has else [])
     head += ["above start", f"vs {base} [95 %]"] if "above" in has else []
-    head += [title for _, title in after] + (["kept vs " + base] if "kept" in has else [])
+    head += [title for _, title in after] + (["kept vs " + base] if "kept" in has else []) + over
     head += ["faults"] + [title for _, title in percentiles]
     rows = []
     for row in cell["rows"]:
@@ -272,6 +272,7 @@ def cell_table(cell, base):
         line += [units.size(row["above"]), ratio("above")] if "above" in has else []
         line += [units.size(row["more"].get(key)) for key, _ in after]
         line += [ratio("kept")] if "kept" in has else []
+        line += [units.held(row["integral"]), ratio("integral")] if over else []
         line += [units.count(row["more"].get("minor_faults"))]
         line += [units.seconds(row["more"][key] / 1e9) if key in row["more"] else "–" for key, _ in percentiles]
         rows.append(line)

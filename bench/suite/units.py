@@ -36,6 +36,11 @@ def size(value):
     return f"{three_digits(value)} {step}"
 
 
+def held(value):
+    """Memory times time."""
+    return "–" if value is None else f"{three_digits(value)} MiB·s"
+
+
 def rate(value):
     return "–" if value is None else count(value) + "/s"
 

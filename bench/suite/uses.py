@@ -1,7 +1,7 @@
 """What people use an allocator for, and which cells answer for it.
 
-Real programs answer where the run has any that belong to a use; named workloads stand in where
-it has none. One rule says which allocator to take: of those that no difference to the best is
+Real programs answer where the run has any that belong to a use, else their recorded traces; named
+workloads stand in where it has neither. One rule says which allocator to take: of those that no difference to the best is
 shown of, the one that is best in the other respect; speed is asked first, memory in a small container.
 """
 from dataclasses import dataclass
@@ -36,17 +36,22 @@ USES = (
 )
 
 
+PROGRAMS = ("program", "server")
+
+
 def belongs(cell, use):
     workload, _, rest = cell["name"].partition("/")
     if workload == "server":  # of --server
         return use.title in ("Servers", "Small containers")
-    names = use.programs if workload == "program" else use.workloads
-    return "*" in names or (rest if workload == "program" else workload) in names
+    recorded = workload in ("program", "trace")
+    names = use.programs if recorded else use.workloads
+    return "*" in names or (rest if recorded else workload) in names
 
 
 def cells_of(cells, use):
     mine = [cell for cell in cells if belongs(cell, use) and not groups.is_latency(cell["name"])]
-    programs = [cell for cell in mine if cell["workload"] in ("program", "server")]
+    programs = [cell for cell in mine if cell["workload"] in PROGRAMS] or \
+        [cell for cell in mine if cell["workload"] == "trace"]
     if use.title == "Many threads":  # one thread says nothing of many
         mine = [cell for cell in mine if Cell(cell["name"]).count != 1]
     return programs or mine
@@ -60,7 +65,7 @@ def answers(cells, loaded, columns, rng):
         if mine:
             group = groups.analyse_group(use.title, mine, loaded, columns, rng, (SPEED, PEAK))
             found.append(group | {"about": use.about, "by": use.first.key,
-                                  "programs": mine[0]["workload"] in ("program", "server"), "take": take(group, use)})
+                                  "programs": mine[0]["workload"] in PROGRAMS, "take": take(group, use)})
     return found
 
 

@@ -60,6 +60,24 @@ class Keep(SuiteCase):
         self.assertEqual((rows[1]["rounds"], rows[1]["cells"], rows[1]["version"]),
                          ("6", "4", "suite_test_a 1.0"))
 
+    def test_a_history_without_a_measure_of_today_is_gone_on_with(self):
+        self.keep()
+        path = self.out.parent / "history.csv"
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        fields = [field for field in rows[0] if not field.startswith("integral")]
+        self.assertLess(len(fields), len(rows[0]))
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, fields, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(row | {"run": "older"} for row in rows)
+        self.keep()
+        with open(path, encoding="utf-8", newline="") as file:
+            found = list(csv.DictReader(file))
+        self.assertEqual(sorted(row["run"] for row in found), sorted(["older"] * 2 + [self.name] * 2))
+        path.write_text("run,nonsense\n")
+        self.refused(["keep", str(self.out)], "history.csv has other columns", "nonsense")
+
     def test_an_unfinished_run_is_refused(self):
         run = json.loads((self.out / "run.json").read_text())
         (self.out / "run.json").write_text(json.dumps(run | {"finished": False, "stopped": "interrupted"}))

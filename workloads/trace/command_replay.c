@@ -24,6 +24,10 @@ static const char help[] =
     "  -r, --repeat N  passes over the trace, 1 to 1000; default 1\n"
     "  -t, --touch     write every cache line of every object, and check the contents\n"
     "                  when it is resized or freed\n"
+    "  -s, --settle S  after the last call stay S seconds without one, 0 to 60, and "
+    "read "
+    "RSS\n"
+    "                  at 0.1, 1, 5, 10 and 60 s; default 0\n"
     "  -j, --json      the result as JSON\n"
     "  -h, --help      this text\n"
     "\n"
@@ -44,6 +48,7 @@ struct report {
     char command[sizeof(((struct trace_header *)0)->command)];
     bool touch, json;
     long passes;
+    double settle;
     uint32_t threads;
     const struct plan *plan;
     struct identity allocator;
@@ -171,6 +176,11 @@ static void print_json(const struct report *rep)
                (unsigned long)r->faults, i + 1 < rep->passes ? "," : "");
     }
     puts("  ],");
+    printf("  \"began\": %.6f,\n  \"settled_seconds\": %g,\n", rep->results[0].began,
+           rep->results[0].settled ? settle_moment[rep->results[0].settled - 1] : 0);
+    for (int i = 0; i < rep->results[0].settled; i++)
+        printf("  \"rss_after_%gs_bytes\": %lu,\n", settle_moment[i],
+               (unsigned long)rep->results[0].settled_rss[i]);
     printf("  \"base_rss_bytes\": %lu,\n  \"peak_rss_bytes\": %lu,\n"
            "  \"rss_end_bytes\": %lu,\n  \"minor_faults\": %lu\n}\n",
            (unsigned long)rep->results[0].base_rss,
@@ -216,6 +226,10 @@ static void print_table(const struct report *rep)
     if (rep->passes > 1)
         printf("%5s %10.4f %10.2f\n", "mid", median.seconds,
                per_second(rep, &median) / 1e6);
+    for (int i = 0; i < rep->results[0].settled; i++)
+        printf("%s%g s after the last call %.1f MiB *%s", i ? ", " : "\n",
+               settle_moment[i], mib_over(rep->results[0].settled_rss[i], base),
+               i + 1 < rep->results[0].settled ? "" : "\n");
     printf("\n* above the %.1f MiB that this process held before the first pass\n",
            mib(base));
     if (!rep->touch)
@@ -228,17 +242,15 @@ static void print_table(const struct report *rep)
 static void parse_options(struct report *rep, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"repeat", required_argument, NULL, 'r'},
-        {"touch", no_argument, NULL, 't'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"repeat", required_argument, NULL, 'r'}, {"touch", no_argument, NULL, 't'},
+        {"settle", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     int option;
     char *end;
 
     rep->passes = 1;
-    while ((option = getopt_long(argc, argv, "r:tjh", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "r:ts:jh", options, NULL)) != -1) {
         switch (option) {
         case 'r':
             errno = 0;
@@ -250,6 +262,12 @@ static void parse_options(struct report *rep, int argc, char **argv)
             break;
         case 't':
             rep->touch = true;
+            break;
+        case 's':
+            rep->settle = strtod(optarg, &end);
+            if (*end || end == optarg || !(rep->settle >= 0 && rep->settle <= 60))
+                die(EXIT_USAGE, "--settle takes seconds from 0 to 60, not '%s'",
+                    optarg);
             break;
         case 'j':
             rep->json = true;
@@ -294,7 +312,7 @@ int command_replay(int argc, char **argv)
     rep.results = space_take((size_t)rep.passes * sizeof(*rep.results));
     r = replay_make(&plan, rep.touch);
     for (long i = 0; i < rep.passes; i++) {
-        replay_run(r, &rep.results[i]);
+        replay_run(r, rep.settle, &rep.results[i]);
         failed += rep.results[i].failed;
         corrupt += rep.results[i].corrupt;
     }

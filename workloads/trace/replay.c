@@ -393,21 +393,35 @@ static void run_lanes(struct replay *r, struct replay_result *result)
 {
     const struct plan *p = r->plan;
     uint32_t left;
-    double start;
 
     for (uint32_t i = 1; i < p->lane_count; i++)
         start_thread(r, p->lanes[i]);
-    start = now();
+    result->began = now();
     atomic_store(&r->go, 1);
     futex_wake(&r->go);
     run_steps(r, p->lanes[0]);
     end_thread(r, p->lanes[0]);
     while ((left = atomic_load(&r->running)) != 0)
         futex_wait(&r->running, left);
-    result->seconds = now() - start;
+    result->seconds = now() - result->began;
 }
 
-void replay_run(struct replay *r, struct replay_result *result)
+const double settle_moment[SETTLE_MOMENTS] = {0.1, 1, 5, 10, 60};
+
+/* What the program left live stays live; the recorded threads have ended. */
+static void settle(double seconds, struct replay_result *result)
+{
+    double from = now();
+
+    for (int i = 0; i < SETTLE_MOMENTS && settle_moment[i] <= seconds; i++) {
+        while (now() - from < settle_moment[i])
+            usleep(10000);
+        result->settled_rss[i] = present_rss();
+        result->settled = i + 1;
+    }
+}
+
+void replay_run(struct replay *r, double settle_for, struct replay_result *result)
 {
     *result = (struct replay_result){0};
     if (r->plan->lane_count == 0)
@@ -430,6 +444,7 @@ void replay_run(struct replay *r, struct replay_result *result)
         result->failed += l->failed;
         result->corrupt += l->corrupt;
     }
+    settle(settle_for, result);
     for (uint32_t i = 0; i < r->plan->slots; i++)
         free(r->slots[i].p);
 }

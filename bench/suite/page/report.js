@@ -106,7 +106,7 @@ function figure(cell, column, key) {
 }
 
 function show(value, unit) {
-    return {rate: showRate, bytes: showSize, seconds: showSeconds}[unit](value);
+    return {rate: showRate, bytes: showSize, seconds: showSeconds, held: v => digits(v) + " MiB·s"}[unit](value);
 }
 
 function sign(found) {
