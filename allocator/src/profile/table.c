@@ -15,13 +15,18 @@
 
 #include <string.h>
 
-#define BUCKETS    4096u
-#define ROOM_FIRST 4096u /* places for objects */
+/*
+ * A page each: small programs have some dozens of either, and hashing touches every page
+ * there is.
+ */
+#define BUCKETS_FIRST 512u
+#define ROOM_FIRST    128u /* places for objects */
 
 static struct {
     struct mym_mutex lock;
-    struct mym_stack **bucket; /* BUCKETS of them, made with the first sample */
+    struct mym_stack **bucket; /* as many as there are stacks, or more */
     struct mym_stack *newest;
+    size_t buckets, stacks;
     struct mym_sample *sample;
     size_t room, count; /* count: those that were lifted keep a place */
 } table;
@@ -42,6 +47,34 @@ static uint64_t hash_of(const struct mym_trace *trace)
     return hash;
 }
 
+static void link_stack(struct mym_stack *stack)
+{
+    struct mym_stack **bucket = &table.bucket[stack->hash & (table.buckets - 1)];
+
+    stack->chain = *bucket;
+    *bucket = stack;
+}
+
+/* Where there is no memory for more the chains get longer. */
+static bool make_buckets(void)
+{
+    size_t old = table.buckets, more = old == 0 ? BUCKETS_FIRST : 2 * old;
+    struct mym_stack **fresh;
+
+    if (table.stacks < old)
+        return true;
+    fresh = mym_os_map(more * sizeof *fresh);
+    if (fresh == NULL)
+        return old != 0;
+    if (old != 0)
+        mym_os_unmap(table.bucket, old * sizeof *fresh);
+    table.bucket = fresh;
+    table.buckets = more;
+    for (struct mym_stack *stack = table.newest; stack != NULL; stack = stack->older)
+        link_stack(stack);
+    return true;
+}
+
 static struct mym_stack *make_stack(const struct mym_trace *trace, uint64_t hash)
 {
     size_t bytes = trace->depth * sizeof *trace->pc;
@@ -53,19 +86,17 @@ static struct mym_stack *make_stack(const struct mym_trace *trace, uint64_t hash
     stack->depth = trace->depth;
     memcpy(stack->pc, trace->pc, bytes);
     stack->older = table.newest;
-    stack->chain = table.bucket[hash % BUCKETS];
-    table.bucket[hash % BUCKETS] = stack;
+    link_stack(stack);
+    table.stacks++;
     return table.newest = stack;
 }
 
 static struct mym_stack *find_stack(const struct mym_trace *trace, uint64_t hash)
 {
-    if (table.bucket == NULL)
-        table.bucket = mym_os_map(BUCKETS * sizeof *table.bucket);
-    if (table.bucket == NULL)
+    if (!make_buckets())
         return NULL;
-    for (struct mym_stack *stack = table.bucket[hash % BUCKETS]; stack != NULL;
-         stack = stack->chain)
+    for (struct mym_stack *stack = table.bucket[hash & (table.buckets - 1)];
+         stack != NULL; stack = stack->chain)
         if (stack->hash == hash && stack->depth == trace->depth &&
             memcmp(stack->pc, trace->pc, trace->depth * sizeof *trace->pc) == 0)
             return stack;
