@@ -1,6 +1,6 @@
 # What `cmake --install` puts where, in three components that become three packages:
 # runtime (shared libraries), dev (headers, static library, CMake and pkg-config files,
-# Rust crate, mymalloc(3)) and tools (mymalloc-run, mymalloc-trace and their manual pages).
+# Rust crate, mymalloc(3)) and tools (mymalloc-run, mymalloc-trace, mymalloc-prof and their manual pages).
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/allocator/include/mymalloc
@@ -47,6 +47,10 @@ target_compile_definitions(mymalloc-run PRIVATE _GNU_SOURCE
 target_link_libraries(mymalloc-run PRIVATE mymalloc_warnings ${CMAKE_DL_LIBS})
 install(TARGETS mymalloc-run DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
 
+install(PROGRAMS ${CMAKE_CURRENT_LIST_DIR}/prof/mymalloc-prof DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
+install(DIRECTORY ${CMAKE_CURRENT_LIST_DIR}/prof/ DESTINATION ${CMAKE_INSTALL_DATADIR}/mymalloc/prof COMPONENT tools
+  FILES_MATCHING PATTERN "*.py")
+
 # mym_manual(NAME SECTION COMPONENT): compressed, as manual pages are installed.
 function(mym_manual name section component)
   set(source ${PROJECT_SOURCE_DIR}/docs/man/${name}.${section})
@@ -58,4 +62,5 @@ endfunction()
 mym_manual(mymalloc 3 dev)
 mym_manual(mymalloc_arena 3 dev)
 mym_manual(mymalloc-run 1 tools)
+mym_manual(mymalloc-prof 1 tools)
 mym_manual(mymalloc-trace 1 tools)

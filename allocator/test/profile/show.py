@@ -1,0 +1,151 @@
+#!/usr/bin/python3
+"""mymalloc-prof on profiles whose truth is known (patterns.c), with each object sampled.
+
+usage: show.py MYMALLOC-PROF PROGRAM
+
+What `top` says of each site must be exact; so it must of a program without symbols, whose
+functions are told apart by the unwind table. The drawing is read as XML: its boxes lie inside
+their callers. What cannot be read is told in one line.
+"""
+import collections
+import gzip
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree
+
+tool, program = sys.argv[1:]
+faults = []
+Row = collections.namedtuple("Row", "itself calls name")
+
+
+def expect(what, condition):
+    if not condition:
+        faults.append(what)
+
+
+def show(*options, status=0, env=None):
+    done = subprocess.run([tool, *map(str, options)], text=True, capture_output=True, env=env)
+    if done.returncode != status:
+        sys.exit(f"{options}: status {done.returncode}, said {done.stderr!r}")
+    return done.stderr if status else done.stdout
+
+
+def take(path, out, pattern, folder):
+    """{site: (objects taken, in use)} of a run."""
+    truth = collections.defaultdict(lambda: [0, 0])
+    env = dict(os.environ, MYMALLOC_PROFILE=f"{out},every=1", TEST_EXACT="1")
+    subprocess.run([path, pattern, folder / "truth"], env=env, check=True, capture_output=True)
+    for line in (folder / "truth").read_text().splitlines():
+        site, _, taken, in_use = line.split()
+        truth[site][0] += int(taken)
+        truth[site][1] += int(in_use)
+    return {site: tuple(pair) for site, pair in truth.items()}
+
+
+def top(by, file, command="top", *more):
+    out = {}
+    for line in show(command, "--by", by, "--lines", 9999, *more, file).splitlines():
+        found = re.match(r" *([+\-\d,]+) +(?:[\d.]+% +)?([+\-\d,]+) +(?:[\d.]+% +)?(\S.*?)(?:  \[.*\])?$", line)
+        if found:
+            name = re.sub(r"\.\w+\.\d+$", "", found[3])
+            out[name] = Row(*(int(found[i].replace(",", "")) for i in (1, 2)), name)
+    return out
+
+
+def check_top(file, truth):
+    for by, which in (("alloc_objects", 0), ("inuse_objects", 1)):
+        rows = top(by, file)
+        for site, pair in truth.items():
+            got = rows[site].calls if site in rows else 0
+            expect(f"top: {site} {by} {got}, in truth {pair[which]}", got == pair[which])
+        strange = [name for name in rows if name.startswith("site_") and name not in truth]
+        expect(f"top: sites that never ran: {strange}", not strange)
+        expect("top: the allocator's own functions are shown", not {"malloc", "MyMalloc", "mym_malloc_cold"} & set(rows))
+
+
+def check_stripped(folder, truth):
+    """The same numbers, each once, under the name of an address."""
+    path, out = folder / "stripped", folder / "stripped.pb"
+    shutil.copy(program, path)
+    subprocess.run(["strip", path], check=True)
+    take(path, out, "stays_behind", folder)
+    got = collections.Counter(row.calls for name, row in top("alloc_objects", out).items() if name.startswith("stripped+0x"))
+    missing = collections.Counter(pair[0] for pair in truth.values()) - got
+    expect(f"stripped: no function with these counts: {dict(missing)} among {dict(got)}", not missing)
+
+
+def check_tree(file):
+    text = show("tree", "--by", "alloc_objects", "--least", 0, file)
+    depth = {m[2].split(".")[0]: len(m[1]) for m in re.finditer(r"^.{19}([ │├└]*)(\w\S*)$", text, re.M)}
+    expect(f"tree: main is not shown:\n{text}", "main" in depth)
+    expect("tree: no site under main", any(name.startswith("site_") for name in depth))
+
+
+def check_svg(file, folder, *more):
+    out = folder / "out.svg"
+    show("svg", "--by", "alloc_objects", "-o", out, *more, file)
+    root = xml.etree.ElementTree.parse(out).getroot()
+    ns = {"s": "http://www.w3.org/2000/svg"}
+    boxes = [g for g in root.iterfind("s:g", ns)]
+    rows = collections.defaultdict(list)
+    for g in boxes:
+        rows[int(g.get("data-d"))].append((float(g.get("data-x")), float(g.get("data-w")), g.find("s:title", ns).text))
+    expect("svg: no boxes", len(boxes) > 3)
+    expect("svg: no site is named", any("site_" in title for row in rows.values() for _, _, title in row))
+    for depth, row in rows.items():
+        row.sort()
+        for (x, w, title), after in zip(row, row[1:]):
+            expect(f"svg: {title} lies over its neighbour", x + w <= after[0] + 1e-6)
+        for x, w, title in row if depth else ():
+            above = any(a - 1e-6 <= x and x + w <= a + b + 1e-6 for a, b, _ in rows[depth - 1])
+            expect(f"svg: {title} is outside of its caller", above)
+
+
+def check_bad(file, folder):
+    whole = file.read_bytes()
+    for name, data in (("empty", b""), ("cut", whole[:len(whole) // 2]), ("text", b"heap profile: 0: 0 [0: 0] @ x\n"),
+                       ("noise", bytes(range(256))), ("squeezed", gzip.compress(whole)[:-30])):
+        (folder / name).write_bytes(data)
+        said = show("top", folder / name, status=1)
+        expect(f"{name}: said {said!r}", said.startswith(f"mymalloc-prof: {folder / name}: ") and said.count("\n") == 1)
+    said = show("top", folder / "none", status=1)
+    expect(f"said {said!r}", said == f"mymalloc-prof: {folder / 'none'}: No such file or directory\n")
+    said = show("top", "--by", "objects", file, status=1)
+    expect(f"--by: said {said!r}", "alloc_objects, alloc_space, inuse_objects, inuse_space" in said)
+    said = show("svg", "-o", folder / "none" / "out", file, status=1)
+    expect(f"-o: said {said!r}", said.startswith(f"mymalloc-prof: {folder}/none/out: "))
+    (folder / "gz").write_bytes(gzip.compress(whole))
+    expect("compressed: another answer", show("top", folder / "gz") == show("top", file))
+    # Without binutils names are still there.
+    expect("without binutils: another answer", show("top", file, env={"PATH": "/nonexistent"}) != "")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        one, two = folder / "one.pb", folder / "two.pb"
+        truth = take(program, one, "stays_behind", folder)
+        check_top(one, truth)
+        check_stripped(folder, truth)
+        check_tree(one)
+        check_svg(one, folder)
+        other = take(program, two, "other_calls", folder)
+        check_top(two, other)
+        check_svg(two, folder, "--base", one)
+        changes = top("alloc_objects", two, "diff", one)
+        for site in set(truth) | set(other):
+            change = other.get(site, (0, 0))[0] - truth.get(site, (0, 0))[0]
+            got = changes[site].calls if site in changes else 0
+            expect(f"diff: {site} {got}, in truth {change}", got == change)
+        check_bad(one, folder)
+    print(f"{len(truth) + len(other)} sites are shown as they were")
+    if faults:
+        sys.exit("\n".join(faults))
+
+
+main()

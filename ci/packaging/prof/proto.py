@@ -1,0 +1,105 @@
+"""Reading profile.proto, pprof's form of a profile, compressed or not."""
+import gzip
+import pathlib
+import re
+import zlib
+
+
+class Fault(Exception):
+    """What is told to the user, in one line."""
+
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+
+
+def fields(data):
+    """(number, value) of a message's fields; bytes for those with a length."""
+    at = 0
+    while at < len(data):
+        key, at = varint(data, at)
+        if key & 7 == 0:
+            value, at = varint(data, at)
+        elif key & 7 == 2:
+            length, at = varint(data, at)
+            value, at = data[at:at + length], at + length
+            if at > len(data):
+                raise IndexError
+        elif key & 7 in (1, 5):
+            width = 8 if key & 7 == 1 else 4
+            value, at = int.from_bytes(data[at:at + width], "little"), at + width
+        else:
+            raise IndexError
+        yield key >> 3, value
+
+
+def numbers(value):
+    """A repeated number: packed, or one by itself."""
+    if isinstance(value, int):
+        return [value]
+    out, at = [], 0
+    while at < len(value):
+        number, at = varint(value, at)
+        out.append(number)
+    return out
+
+
+class Profile:
+    """types, period, samples [(addresses innermost first, values)], mappings {id: dict}."""
+
+    def __init__(self, data):
+        raw, self.samples, self.mappings, self.locations, strings = [], [], {}, {}, []
+        self.period = drop = 0
+        for number, value in fields(data):
+            if number == 1:
+                raw.append(dict(fields(value)))
+            elif number == 2:
+                ids, values = [], []
+                for part, inner in fields(value):
+                    if part in (1, 2):
+                        (ids if part == 1 else values).extend(numbers(inner))
+                self.samples.append((ids, [v - (1 << 64) if v >> 63 else v for v in values]))
+            elif number == 3:
+                mapping = dict(fields(value))
+                self.mappings[mapping[1]] = mapping
+            elif number == 4:
+                location = dict(fields(value))
+                self.locations[location[1]] = location
+            elif number == 6:
+                strings.append(value.decode(errors="replace"))
+            elif number == 7:
+                drop = value
+            elif number == 12:
+                self.period = value
+        self.types = [strings[t.get(1, 0)] for t in raw]
+        self.units = [strings[t.get(2, 0)] for t in raw]
+        self.drop = re.compile(strings[drop]) if drop else None
+        for mapping in self.mappings.values():
+            mapping["file"], mapping["build_id"] = strings[mapping.get(5, 0)], strings[mapping.get(6, 0)]
+
+
+def read_profile(path):
+    try:
+        data = pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise Fault(f"{path}: {error.strerror}") from None
+    try:
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        if data[:12] == b"heap profile":
+            raise Fault(f"{path}: the text form, which google-pprof PROGRAM {path} reads; this reads form=proto")
+        if not data:
+            raise Fault(f"{path}: empty: the program has not ended yet, or not by exit(3)")
+        profile = Profile(data)
+    except (IndexError, KeyError, TypeError, EOFError, OSError, zlib.error, re.error):
+        raise Fault(f"{path}: not a whole profile in pprof's form (profile.proto)") from None
+    if not profile.types:
+        raise Fault(f"{path}: not a profile in pprof's form (profile.proto): it names no sample types")
+    return profile

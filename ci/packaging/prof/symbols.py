@@ -1,0 +1,148 @@
+"""Which functions the addresses of a profile are in, by the files that were mapped.
+
+A file that is not the one that ran, by its build id, is told and names nothing. Debug information
+(the file's own, or a package's under /usr/lib/debug) gives inlined functions too; else the
+symbol table is read here; and where there is no symbol a function is called after its start, which
+the unwind table knows.
+"""
+import bisect
+import mmap
+import os
+import pathlib
+import re
+import struct
+import subprocess
+import sys
+from collections import defaultdict
+
+DEBUG_FOLDER = pathlib.Path("/usr/lib/debug/.build-id")
+
+
+def starts_of(table, address):
+    """The functions of .eh_frame_hdr: pairs of offsets of 4 bytes from its own address, sorted."""
+    if len(table) < 12 or table[0] != 1 or table[3] != 0x3b:
+        return []
+    count = min(struct.unpack_from("<I", table, 8)[0], (len(table) - 12) // 8)
+    return [address + struct.unpack_from("<i", table, 12 + 8 * i)[0] for i in range(count)]
+
+
+class Image:
+    """An ELF file: where its segments lie, and its functions."""
+
+    def __init__(self, path):
+        with open(path, "rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if data[:6] != b"\x7fELF\x02\x01":
+            raise OSError("not an ELF file of 64 bits")
+        head = struct.unpack_from("<16xHHIQQQIHHHHHH", data)
+        phoff, shoff, phsize, phnum, shsize, shnum, names = head[4], head[5], head[8], head[9], head[10], head[11], head[12]
+        parts = [struct.unpack_from("<IIQQQQQQ", data, phoff + i * phsize) for i in range(phnum)]
+        self.loads = [(offset, address, size) for kind, _, offset, address, _, size, _, _ in parts if kind == 1]
+        sections = [struct.unpack_from("<IIQQQQIIQQ", data, shoff + i * shsize) for i in range(shnum)]
+        self.build_id, self.has_lines, found = "", False, set()
+        for name, kind, _, _, offset, size, link, _, _, entry in sections:
+            start = sections[names][4] + name if names < shnum else 0
+            label = data[start:data.find(b"\0", start)]
+            self.has_lines |= label == b".debug_info"
+            if label == b".note.gnu.build-id":
+                self.build_id = data[offset + 16:offset + size].hex()
+            if kind in (2, 11) and entry:
+                text = sections[link][4]
+                for at in range(offset, offset + size, entry):
+                    string, info, _, index, value, length = struct.unpack_from("<IBBHQQ", data, at)
+                    if info & 15 in (2, 10) and index != 0:
+                        string += text
+                        found.add((value, length, data[string:data.find(b"\0", string)].decode(errors="replace")))
+        self.functions = sorted(found)
+        self.starts = [start for kind, _, offset, address, _, size, _, _ in parts if kind == 0x6474e550
+                       for start in starts_of(data[offset:offset + size], address)]
+
+    def address(self, offset):
+        for start, address, size in self.loads:
+            if start <= offset < start + size:
+                return offset - start + address
+        return None
+
+    def start(self, address):
+        """Where the function begins that has this address, or the address."""
+        i = bisect.bisect_right(self.starts, address) - 1
+        return self.starts[i] if i >= 0 else address
+
+    def name(self, address):
+        i = bisect.bisect_right(self.functions, (address, float("inf"), "")) - 1
+        if i >= 0 and address < self.functions[i][0] + max(self.functions[i][1], 1):
+            return self.functions[i][2]
+        return None
+
+
+def run(command, lines):
+    """What it prints, line by line; [] where it is not installed."""
+    try:
+        return subprocess.run(command, input="\n".join(lines) + "\n", text=True, capture_output=True,
+                              errors="replace").stdout.splitlines()
+    except OSError:
+        return []
+
+
+def by_lines(path, addresses):
+    """{address: [functions, innermost first]} from debug information, inlined ones too."""
+    found, current = {}, None
+    out = iter(run(["addr2line", "-afiC", "-e", str(path)], [hex(a) for a in addresses]))
+    for line in out:
+        if line.startswith("0x"):
+            current = found.setdefault(int(line, 16), [])
+            continue
+        next(out, None)  # file and line
+        if current is not None and line != "??":
+            current.append(line)
+    return {address: names for address, names in found.items() if names}
+
+
+def images_of(mapping):
+    """The mapped file and that of its debug information; none if it is another one by now."""
+    path = mapping["file"]
+    try:
+        image = Image(path)
+    except (OSError, ValueError, struct.error, IndexError) as error:
+        print(f"mymalloc-prof: {path}: {getattr(error, 'strerror', None) or error}; its frames are addresses",
+              file=sys.stderr)
+        return None, []
+    if mapping["build_id"] and mapping["build_id"] != image.build_id:
+        print(f"mymalloc-prof: {path}: not the file that ran (build id {mapping['build_id']}, now "
+              f"{image.build_id or 'none'}); its frames are addresses", file=sys.stderr)
+        return None, []
+    images = [(path, image)]
+    debug = DEBUG_FOLDER / image.build_id[:2] / f"{image.build_id[2:]}.debug"
+    if image.build_id and debug.exists():
+        images.insert(0, (debug, Image(debug)))
+    return image, images
+
+
+def demangle(names):
+    mangled = sorted({n for frames in names.values() for n, _ in frames if n.startswith(("_Z", "_R"))})
+    plain = dict(zip(mangled, run(["c++filt"], mangled))) if mangled else {}
+    return {key: [(plain.get(n, n), file) for n, file in frames] for key, frames in names.items()}
+
+
+def names_of(profile):
+    """{location: [(function, file), ...]}, innermost first."""
+    by_mapping, names = defaultdict(list), {}
+    for key, location in profile.locations.items():
+        by_mapping[location.get(2, 0)].append((key, location.get(3, 0)))
+    for number, entries in by_mapping.items():
+        mapping = profile.mappings.get(number)
+        if mapping is None:
+            names.update({key: [(f"0x{address:x}", "")] for key, address in entries})
+            continue
+        image, images = images_of(mapping)
+        short = os.path.basename(mapping["file"])
+        offsets = {key: address - mapping.get(2, 0) + mapping.get(4, 0) for key, address in entries}
+        places = {key: image.address(offset) if image else None for key, offset in offsets.items()}
+        lines = {}
+        for path, other in images:
+            if other.has_lines and not lines:
+                lines = by_lines(path, sorted({p for p in places.values() if p is not None}))
+        for key, place in places.items():
+            found = lines.get(place) or [n for _, other in images if place is not None and (n := other.name(place))][:1]
+            names[key] = [(name, short) for name in found or [f"{short}+0x{offsets[key] if place is None else image.start(place):x}"]]
+    return demangle(names)
