@@ -52,7 +52,40 @@ MYM_COLD bool mym_start(void)
     return started;
 }
 
-/* ---- heap profile ---- */
+/* ---- samples: for a heap profile, for who listens to the probes, or both ---- */
+
+static int watch(size_t every, bool profile)
+{
+    if (!mym_arena_sampled())
+        return ENOMEM;
+    mym_watch_start(every, profile);
+    set_limits_of_malloc(false);
+    return 0;
+}
+
+static void watch_no_more(void)
+{
+    mym_watch_stop();
+    set_limits_of_malloc(true);
+}
+
+static bool should_watch(void)
+{
+    return MYM_RACY(mym_watch.profile) || mym_probes_heard();
+}
+
+/* Once a second: a listener has come, or the last one has gone. */
+static void hear_probes(void)
+{
+    if (should_watch() == MYM_RACY(mym_watch.on))
+        return;
+    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
+    if (!should_watch())
+        watch_no_more();
+    else if (!mym_watch.on)
+        watch(MYM_PROFILE_EVERY, false);
+    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
+}
 
 int mym_profile_start(size_t every)
 {
@@ -65,14 +98,7 @@ int mym_profile_start(size_t every)
     if (!mym_unwind_start())
         return ENOSYS;
     mym_mutex_lock(&start_lock, MYM_RANK_INIT); /* no fork meanwhile */
-    if (mym_watch.on)
-        error = EBUSY;
-    else if (!mym_arena_sampled())
-        error = ENOMEM;
-    if (error == 0) {
-        mym_watch_start(every);
-        set_limits_of_malloc(false);
-    }
+    error = mym_watch.profile ? EBUSY : watch(every, true);
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
     return error;
 }
@@ -82,11 +108,9 @@ int mym_profile_stop(void)
     bool was_on;
 
     mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    was_on = mym_watch.on;
-    if (was_on) {
-        mym_watch_stop();
-        set_limits_of_malloc(true);
-    }
+    was_on = mym_watch.profile;
+    if (was_on)
+        watch_no_more(); /* a listener is heard again within a second */
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
     return was_on ? 0 : EBUSY;
 }
@@ -210,6 +234,15 @@ static void read_limits(void)
     mym_pages_set_limit(own_limit, (group < own_limit ? group : own_limit) / 8 * 7);
 }
 
+static bool follows_limits;
+
+static void each_second(void)
+{
+    hear_probes();
+    if (follows_limits)
+        read_limits();
+}
+
 static void set_limits(const struct mym_config *config)
 {
     own_limit = config->limit;
@@ -217,7 +250,7 @@ static void set_limits(const struct mym_config *config)
     if (config->cgroup != MYM_CGROUP_OFF)
         read_limits();
     if (config->cgroup == MYM_CGROUP_WATCH)
-        mym_cache_each_second = read_limits;
+        follows_limits = true;
 }
 
 /* Huge pages are asked for only where the kernel makes them. */
@@ -255,6 +288,7 @@ __attribute__((constructor(101))) static void start_front_end(void)
     mym_arenas_start(config.together);
     mym_idle_set_keep(config.keep);
     set_limits(&config);
+    mym_cache_each_second = each_second;
     set_huge(&config);
     /* Before the front end: the handlers must know every lock that a child could find. */
     mym_fork_register();

@@ -122,10 +122,10 @@ void *mym_sampled_resize(void *ptr, size_t size)
         mym_large_mark(ptr, false);
     object = mym_large_resize(ptr, size);
     if (known && object != NULL && mym_large_bytes(object) != bytes) {
-        mym_profile_settle(NULL);
+        mym_profile_settle(&sample, false);
     } else if (known) {
         mym_large_mark(ptr, true);
-        mym_profile_settle(&sample);
+        mym_profile_settle(&sample, true);
     }
     if (object != NULL && MYM_RACY(mym_watch.on) && mym_large_bytes(object) != bytes)
         mym_sampled_large(object);

@@ -31,8 +31,9 @@
 /* Each start is an epoch of its own: a countdown of another one is drawn again. */
 struct mym_watch {
     size_t every;   /* mean bytes between sample points; 1: each object is sampled */
-    uint32_t epoch; /* 0: no profile was ever taken */
-    bool on;
+    uint32_t epoch; /* 0: no object was ever sampled */
+    bool on;        /* for a profile, or for a listener (probes.c) */
+    bool profile;
 };
 extern MYM_HIDDEN struct mym_watch mym_watch;
 
@@ -58,8 +59,8 @@ MYM_INLINE bool mym_sample_due(size_t bytes)
     return mym_sample_reached(bytes);
 }
 
-/* every: 1 to MYM_PROFILE_MOST. Called with no profile on. */
-void mym_watch_start(size_t every);
+/* every: 1 to MYM_PROFILE_MOST. Also from one rate, or purpose, to another. */
+void mym_watch_start(size_t every, bool profile);
 void mym_watch_stop(void);
 
 /* How many objects of this size a sampled one stands for, at this rate. */
@@ -68,6 +69,7 @@ double mym_sample_weight(size_t bytes, size_t every);
 /* ---- unwind.c: the stack ---- */
 
 struct mym_trace {
+    bool known; /* false: no profile is taken, only a listener asks */
     unsigned depth;
     void *pc[MYM_STACK_DEPTH]; /* return addresses, innermost first */
 };
@@ -110,9 +112,9 @@ bool mym_profile_keep(const void *ptr, size_t bytes, const struct mym_trace *tra
 /* It ends, before its memory can be another's. False: it is not a sampled one. */
 bool mym_profile_drop(const void *ptr);
 
-/* The same for one that may stay after all: it is put back, or given up (NULL). */
+/* The same for one that may stay after all: it is put back, or given up. */
 bool mym_profile_lift(const void *ptr, struct mym_sample *sample);
-void mym_profile_settle(const struct mym_sample *sample);
+void mym_profile_settle(const struct mym_sample *sample, bool stays);
 
 /* All stacks, newest first, by `older`; and the sums of one, at one moment. */
 struct mym_stack *mym_profile_stacks(void);
@@ -121,6 +123,12 @@ void mym_profile_sums(const struct mym_stack *stack, struct mym_sums *taken,
 
 void mym_profile_fork(bool prepare);
 void mym_profile_fork_child(void);
+
+/* ---- probes.c: the samples for a listener outside of the process ---- */
+
+bool mym_probes_heard(void);
+void mym_probe_alloc(const void *ptr, size_t bytes, uint64_t weight);
+void mym_probe_free(const void *ptr);
 
 /* ---- maps.c: which file's code is mapped where ---- */
 

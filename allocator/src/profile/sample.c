@@ -95,8 +95,9 @@ MYM_SLOW bool mym_sample_reached(size_t bytes)
     return true;
 }
 
-void mym_watch_start(size_t every)
+void mym_watch_start(size_t every, bool profile)
 {
+    __atomic_store_n(&mym_watch.profile, profile, __ATOMIC_RELAXED);
     __atomic_store_n(&mym_watch.every, every, __ATOMIC_RELAXED);
     __atomic_store_n(&mym_watch.on, true, __ATOMIC_RELAXED);
     __atomic_store_n(&mym_watch.epoch, mym_watch.epoch + 1, __ATOMIC_RELEASE);
@@ -104,5 +105,6 @@ void mym_watch_start(size_t every)
 
 void mym_watch_stop(void)
 {
+    __atomic_store_n(&mym_watch.profile, false, __ATOMIC_RELAXED);
     __atomic_store_n(&mym_watch.on, false, __ATOMIC_RELAXED);
 }

@@ -31,6 +31,8 @@ static struct {
     size_t room, count; /* count: those that were lifted keep a place */
 } table;
 
+static struct mym_stack unknown; /* of samples that no profile wants; never written */
+
 #define LOCK()   mym_mutex_lock(&table.lock, MYM_RANK_PROFILE)
 #define UNLOCK() mym_mutex_unlock(&table.lock, MYM_RANK_PROFILE)
 
@@ -189,7 +191,7 @@ bool mym_profile_keep(const void *ptr, size_t bytes, const struct mym_trace *tra
     bool done;
 
     LOCK();
-    sample.stack = find_stack(trace, hash);
+    sample.stack = trace->known ? find_stack(trace, hash) : &unknown;
     done = sample.stack != NULL && make_room();
     if (done) {
         place(sample);
@@ -197,6 +199,8 @@ bool mym_profile_keep(const void *ptr, size_t bytes, const struct mym_trace *tra
         add(&sample.stack->taken, sample.weight);
     }
     UNLOCK();
+    if (done)
+        mym_probe_alloc(ptr, bytes, sample.weight.bytes);
     return done;
 }
 
@@ -219,14 +223,16 @@ bool mym_profile_lift(const void *ptr, struct mym_sample *sample)
     return found;
 }
 
-void mym_profile_settle(const struct mym_sample *sample)
+void mym_profile_settle(const struct mym_sample *sample, bool stays)
 {
     LOCK();
-    if (sample != NULL)
+    if (stays)
         place(*sample);
     else
         table.count--;
     UNLOCK();
+    if (!stays)
+        mym_probe_free((void *)sample->ptr); /* NOLINT */
 }
 
 bool mym_profile_drop(const void *ptr)
@@ -235,7 +241,7 @@ bool mym_profile_drop(const void *ptr)
     bool found = mym_profile_lift(ptr, &sample);
 
     if (found)
-        mym_profile_settle(NULL);
+        mym_profile_settle(&sample, false);
     return found;
 }
 

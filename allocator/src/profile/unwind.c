@@ -57,6 +57,10 @@ void mym_trace_begin(struct mym_trace *trace)
     unsigned depth, skip = 0;
 
     mym_countdown.busy = true;
+    trace->known = MYM_RACY(mym_watch.profile);
+    trace->depth = 0;
+    if (!trace->known)
+        return;
     depth = (unsigned)backtrace(pc, MYM_STACK_DEPTH + INNER);
     while (skip < depth && (uintptr_t)pc[skip] - own.start < own.end - own.start)
         skip++;
