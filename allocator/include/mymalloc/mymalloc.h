@@ -161,9 +161,11 @@ MYM_API int MyProfileStop(void) MYM_NOEXCEPT;
 
 /*
  * Write what was sampled so far, at any time, from any thread, to an open file: in the
- * form of pprof (profile.proto, not compressed: `go tool pprof FILE`), or as the text that
- * gperftools' pprof reads. Takes nothing from the heap; opens /proc/self/maps and the files
- * that it names. Returns 0, or -1 with the errno of write(2).
+ * form of pprof (profile.proto, not compressed: mymalloc-prof, `go tool pprof FILE`), or as
+ * the text that gperftools' pprof reads. The former has for each stack what was taken, what
+ * is in use, and what was in use when that was most in all. Takes nothing from the heap;
+ * opens /proc/self/maps and the files that it names. Returns 0, or -1 with the errno of
+ * write(2).
  */
 #define MY_PROFILE_PROTO 0
 #define MY_PROFILE_TEXT  1

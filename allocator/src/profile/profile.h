@@ -91,11 +91,16 @@ struct mym_sums {
     uint64_t bytes;
 };
 
+/* The three answers of a profile; the last when in all most was in use. */
+enum mym_when { MYM_EVER, MYM_NOW, MYM_PEAK, MYM_WHENS };
+
 struct mym_stack {
     struct mym_stack *chain; /* in its bucket */
     struct mym_stack *older;
     uint64_t hash;
-    struct mym_sums taken, in_use; /* under the lock */
+    /* Written under the lock. MYM_PEAK is what the stack had at the peak of number `saved`. */
+    struct mym_sums sums[MYM_WHENS];
+    uint64_t saved;
     unsigned depth;
     void *pc[];
 };
@@ -116,10 +121,12 @@ bool mym_profile_drop(const void *ptr);
 bool mym_profile_lift(const void *ptr, struct mym_sample *sample);
 void mym_profile_settle(const struct mym_sample *sample, bool stays);
 
-/* All stacks, newest first, by `older`; and the sums of one, at one moment. */
+/*
+ * All stacks, newest first, by `older`; and the sums of one. Without a lock, for a signal
+ * handler may ask: while others allocate, a sum may lack what is on its way.
+ */
 struct mym_stack *mym_profile_stacks(void);
-void mym_profile_sums(const struct mym_stack *stack, struct mym_sums *taken,
-                      struct mym_sums *in_use);
+void mym_profile_sums(const struct mym_stack *stack, struct mym_sums sums[MYM_WHENS]);
 
 void mym_profile_fork(bool prepare);
 void mym_profile_fork_child(void);

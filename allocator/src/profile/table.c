@@ -4,8 +4,12 @@
  * Stacks are never given up: there are as many as the program has ways to malloc. Objects
  * are in an open hash table by address, at most half full, which grows and does not shrink.
  *
+ * The peak costs nothing but a number for each: when the sum of all in use exceeds what it
+ * ever was, that number is counted up, and a stack whose own is less keeps what it has, before
+ * that changes (or never, if it does not). So all stacks have what they had at the peak.
+ *
  * Locking: table.lock guards everything here; a stack's pc, depth and `older` are never
- * changed once others can find it.
+ * changed once others can find it. Sums and `newest` are read without it.
  */
 #include "profile/profile.h"
 
@@ -28,7 +32,9 @@ static struct {
     struct mym_stack *newest;
     size_t buckets, stacks;
     struct mym_sample *sample;
-    size_t room, count; /* count: those that were lifted keep a place */
+    size_t room, count;    /* count: those that were lifted keep a place */
+    uint64_t in_use, most; /* bytes, of all stacks; and when that was most */
+    uint64_t peak;         /* the number of times that it was exceeded */
 } table;
 
 static struct mym_stack unknown; /* of samples that no profile wants; never written */
@@ -90,7 +96,9 @@ static struct mym_stack *make_stack(const struct mym_trace *trace, uint64_t hash
     stack->older = table.newest;
     link_stack(stack);
     table.stacks++;
-    return table.newest = stack;
+    stack->saved = table.peak;
+    __atomic_store_n(&table.newest, stack, __ATOMIC_RELEASE); /* mym_profile_stacks */
+    return stack;
 }
 
 static struct mym_stack *find_stack(const struct mym_trace *trace, uint64_t hash)
@@ -161,22 +169,39 @@ static void close_gap(size_t hole)
     table.sample[hole].ptr = 0;
 }
 
-static void add(struct mym_sums *to, struct mym_sums what)
+static void set(uint64_t *word, uint64_t value)
 {
-    to->objects += what.objects;
-    to->bytes += what.bytes;
+    __atomic_store_n(word, value, __ATOMIC_RELAXED); /* mym_profile_sums reads it */
 }
 
-static void subtract(struct mym_sums *from, struct mym_sums what)
+static void add(struct mym_sums *to, struct mym_sums what)
 {
-    from->objects -= what.objects;
-    from->bytes -= what.bytes;
+    set(&to->objects, to->objects + what.objects);
+    set(&to->bytes, to->bytes + what.bytes);
+}
+
+/* So much more is in use by a stack; the negative of a sum for less. */
+static void use(struct mym_stack *stack, struct mym_sums more)
+{
+    if (stack->saved != table.peak) {
+        set(&stack->sums[MYM_PEAK].objects, stack->sums[MYM_NOW].objects);
+        set(&stack->sums[MYM_PEAK].bytes, stack->sums[MYM_NOW].bytes);
+        set(&stack->saved, table.peak);
+    }
+    add(&stack->sums[MYM_NOW], more);
+    if (stack == &unknown)
+        return;
+    table.in_use += more.bytes;
+    if ((int64_t)(table.in_use - table.most) > 0) {
+        table.most = table.in_use;
+        set(&table.peak, table.peak + 1);
+    }
 }
 
 static void place(struct mym_sample sample)
 {
     table.sample[place_of(sample.ptr)] = sample;
-    add(&sample.stack->in_use, sample.weight);
+    use(sample.stack, sample.weight);
 }
 
 bool mym_profile_keep(const void *ptr, size_t bytes, const struct mym_trace *trace)
@@ -196,7 +221,7 @@ bool mym_profile_keep(const void *ptr, size_t bytes, const struct mym_trace *tra
     if (done) {
         place(sample);
         table.count++;
-        add(&sample.stack->taken, sample.weight);
+        add(&sample.stack->sums[MYM_EVER], sample.weight);
     }
     UNLOCK();
     if (done)
@@ -215,7 +240,8 @@ bool mym_profile_lift(const void *ptr, struct mym_sample *sample)
         found = table.sample[at].ptr != 0;
         if (found) {
             *sample = table.sample[at];
-            subtract(&sample->stack->in_use, sample->weight);
+            use(sample->stack,
+                (struct mym_sums){-sample->weight.objects, -sample->weight.bytes});
             close_gap(at);
         }
     }
@@ -249,21 +275,20 @@ bool mym_profile_drop(const void *ptr)
 
 struct mym_stack *mym_profile_stacks(void)
 {
-    struct mym_stack *newest;
-
-    LOCK();
-    newest = table.newest;
-    UNLOCK();
-    return newest;
+    return __atomic_load_n(&table.newest, __ATOMIC_ACQUIRE);
 }
 
-void mym_profile_sums(const struct mym_stack *stack, struct mym_sums *taken,
-                      struct mym_sums *in_use)
+void mym_profile_sums(const struct mym_stack *stack, struct mym_sums sums[MYM_WHENS])
 {
-    LOCK();
-    *taken = stack->taken;
-    *in_use = stack->in_use;
-    UNLOCK();
+    bool changed = MYM_RACY(stack->saved) == MYM_RACY(table.peak);
+
+    for (unsigned when = 0; when < MYM_WHENS; when++) {
+        const struct mym_sums *from =
+            &stack->sums[when == MYM_PEAK && !changed ? MYM_NOW : when];
+
+        sums[when].objects = MYM_RACY(from->objects);
+        sums[when].bytes = MYM_RACY(from->bytes);
+    }
 }
 
 MYM_UNFOLLOWED void mym_profile_fork(bool prepare)

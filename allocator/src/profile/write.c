@@ -139,10 +139,13 @@ enum field {
 
 enum string {
     NONE,
+    /* in the order of enum mym_when */
     ALLOC_OBJECTS,
     ALLOC_SPACE,
     INUSE_OBJECTS,
     INUSE_SPACE,
+    PEAK_OBJECTS,
+    PEAK_SPACE,
     COUNT,
     BYTES,
     SPACE,
@@ -159,6 +162,8 @@ static const char *const strings[STRINGS] = {
     [ALLOC_SPACE] = "alloc_space",
     [INUSE_OBJECTS] = "inuse_objects",
     [INUSE_SPACE] = "inuse_space",
+    [PEAK_OBJECTS] = "peak_objects",
+    [PEAK_SPACE] = "peak_space",
     [COUNT] = "count",
     [BYTES] = "bytes",
     [SPACE] = "space",
@@ -183,10 +188,10 @@ static void put_head(struct out *out)
 {
     for (unsigned i = 0; i < STRINGS; i++)
         put_bytes(out, STRING, strings[i], strlen(strings[i]));
-    put_type(out, SAMPLE_TYPE, ALLOC_OBJECTS, COUNT);
-    put_type(out, SAMPLE_TYPE, ALLOC_SPACE, BYTES);
-    put_type(out, SAMPLE_TYPE, INUSE_OBJECTS, COUNT);
-    put_type(out, SAMPLE_TYPE, INUSE_SPACE, BYTES);
+    for (unsigned when = 0; when < MYM_WHENS; when++) {
+        put_type(out, SAMPLE_TYPE, ALLOC_OBJECTS + 2 * when, COUNT);
+        put_type(out, SAMPLE_TYPE, ALLOC_SPACE + 2 * when, BYTES);
+    }
     put_type(out, PERIOD_TYPE, SPACE, BYTES);
     put_number(out, PERIOD, MYM_RACY(mym_watch.every));
     put_number(out, TIME, mym_os_wall_ns());
@@ -215,17 +220,17 @@ static void put_mappings(struct out *out, const struct mym_maps *maps)
 static void put_stack(struct out *out, const struct mym_stack *stack)
 {
     struct message message = {.used = 0}, part = {.used = 0};
-    struct mym_sums taken, in_use;
+    struct mym_sums sums[MYM_WHENS];
 
-    mym_profile_sums(stack, &taken, &in_use);
+    mym_profile_sums(stack, sums);
     for (unsigned i = 0; i < stack->depth; i++)
         add_varint(&part, caller(stack->pc[i]));
     add_packed(&message, 1, &part);
     part.used = 0;
-    add_varint(&part, objects_of(taken));
-    add_varint(&part, taken.bytes);
-    add_varint(&part, objects_of(in_use));
-    add_varint(&part, in_use.bytes);
+    for (unsigned when = 0; when < MYM_WHENS; when++) {
+        add_varint(&part, objects_of(sums[when]));
+        add_varint(&part, sums[when].bytes);
+    }
     add_packed(&message, 2, &part);
     put_message(out, SAMPLE, &message);
 }
@@ -323,36 +328,36 @@ static void put_digits(struct out *out, uint64_t value, unsigned base)
     put(out, digits + at, sizeof digits - at);
 }
 
-static void put_sums(struct out *out, struct mym_sums taken, struct mym_sums in_use)
+static void put_sums(struct out *out, const struct mym_sums *sums)
 {
-    put_digits(out, objects_of(in_use), 10);
+    put_digits(out, objects_of(sums[MYM_NOW]), 10);
     put_text(out, ": ");
-    put_digits(out, in_use.bytes, 10);
+    put_digits(out, sums[MYM_NOW].bytes, 10);
     put_text(out, " [");
-    put_digits(out, objects_of(taken), 10);
+    put_digits(out, objects_of(sums[MYM_EVER]), 10);
     put_text(out, ": ");
-    put_digits(out, taken.bytes, 10);
+    put_digits(out, sums[MYM_EVER].bytes, 10);
     put_text(out, "] @");
 }
 
 static void write_text(struct out *out, const struct mym_maps *maps)
 {
     struct mym_stack *newest = mym_profile_stacks();
-    struct mym_sums taken = {0, 0}, in_use = {0, 0}, now, ever;
+    struct mym_sums total[MYM_WHENS] = {{0, 0}}, sums[MYM_WHENS];
 
     for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
-        mym_profile_sums(stack, &ever, &now);
-        taken.objects += ever.objects;
-        taken.bytes += ever.bytes;
-        in_use.objects += now.objects;
-        in_use.bytes += now.bytes;
+        mym_profile_sums(stack, sums);
+        for (unsigned when = 0; when < MYM_WHENS; when++) {
+            total[when].objects += sums[when].objects;
+            total[when].bytes += sums[when].bytes;
+        }
     }
     put_text(out, "heap profile: ");
-    put_sums(out, taken, in_use);
+    put_sums(out, total);
     put_text(out, " heapprofile\n"); /* estimates already: readers are not to scale */
     for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
-        mym_profile_sums(stack, &ever, &now);
-        put_sums(out, ever, now);
+        mym_profile_sums(stack, sums);
+        put_sums(out, sums);
         for (unsigned i = 0; i < stack->depth; i++) {
             put_text(out, " 0x");
             put_digits(out, (uintptr_t)stack->pc[i], 16);

@@ -4,7 +4,8 @@
  *
  * Each place that allocates is a function whose name starts with site_. At the end of a case
  * the truth is printed, a line for each site and size: site, usable bytes, objects taken,
- * objects in use. It is kept in static memory: only sites allocate.
+ * objects in use, and in use when that was most bytes. It is kept in static memory: only
+ * sites allocate.
  */
 #include "check.h"
 #include "family.h"
@@ -19,11 +20,12 @@
 static struct truth {
     const char *site;
     size_t bytes;
-    long taken, in_use;
+    long taken, in_use, at_peak;
 } truths[4096];
+static long total, highest; /* bytes in use */
 static pthread_mutex_t truth_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void note(const char *site, const void *object, long taken, long in_use)
+static void note(const char *site, const void *object, long taken, long more)
 {
     size_t bytes = malloc_usable_size((void *)(uintptr_t)object), i = 0;
 
@@ -34,7 +36,13 @@ static void note(const char *site, const void *object, long taken, long in_use)
     truths[i].site = site;
     truths[i].bytes = bytes;
     truths[i].taken += taken;
-    truths[i].in_use += in_use;
+    truths[i].in_use += more;
+    total += more * (long)bytes;
+    if (total > highest) {
+        highest = total;
+        for (struct truth *truth = truths; truth->site; truth++)
+            truth->at_peak = truth->in_use;
+    }
     pthread_mutex_unlock(&truth_lock);
 }
 
@@ -253,6 +261,41 @@ static void across_threads(void)
     }
 }
 
+/* Most is in use in the middle, by other sites than at the end. */
+static NOINLINE void *site_early(size_t size)
+{
+    return TAKE(malloc(size));
+}
+
+static NOINLINE void *site_middle(size_t size)
+{
+    return TAKE(malloc(size));
+}
+
+static NOINLINE void *site_late(size_t size)
+{
+    return TAKE(malloc(size));
+}
+
+static void peaks(void)
+{
+    static void *early[10000], *middle[10000];
+    long count = times(10000);
+
+    for (long i = 0; i < count; i++)
+        early[i] = site_early((size_t)(i * 31 % 5000) + 1);
+    for (int round = 0; round < 2; round++) {
+        for (long i = 0; i < count; i++)
+            middle[i] = site_middle((size_t)(i * 53 % (round == 0 ? 9000 : 20000)) + 1);
+        for (long i = 0; i < count; i++)
+            gave("site_middle", middle[i]);
+    }
+    for (long i = 0; i < count; i += 2)
+        gave("site_early", early[i]);
+    for (long i = 0; i < count; i++)
+        site_late((size_t)(i * 31 % 5000) + 1);
+}
+
 static const struct pattern {
     const char *name;
     void (*run)(void);
@@ -264,13 +307,14 @@ static const struct pattern {
     {"grows", grows},
     {"grows_huge", grows_huge},
     {"across_threads", across_threads},
+    {"peaks", peaks},
 };
 
 static void tell(FILE *to)
 {
     for (const struct truth *truth = truths; truth->site; truth++)
-        fprintf(to, "%s %zu %ld %ld\n", truth->site, truth->bytes, truth->taken,
-                truth->in_use);
+        fprintf(to, "%s %zu %ld %ld %ld\n", truth->site, truth->bytes, truth->taken,
+                truth->in_use, truth->at_peak);
 }
 
 /* patterns NAME TRUTH [forked | threads]: the truth of the process that goes on last. */

@@ -49,9 +49,9 @@ def listen(program, folder, profile):
     text = run(["gdb", "-nx", "-batch", "-x", script, "--args", program, "stays_behind", truth], env=env)
     events = [line.split() for line in text.splitlines() if re.match(r"(alloc|free) \d", line)]
     known = [line.split()[1:] for line in truth.read_text().splitlines()]
-    taken = sum(int(t) for _, t, _ in known)
-    return ([[e[0], *map(int, e[1:])] for e in events], taken, sum(int(b) * int(t) for b, t, _ in known),
-            taken - sum(int(i) for _, _, i in known))
+    taken = sum(int(t) for _, t, _, _ in known)
+    return ([[e[0], *map(int, e[1:])] for e in events], taken, sum(int(b) * int(t) for b, t, _, _ in known),
+            taken - sum(int(i) for _, _, i, _ in known))
 
 
 def follow(events):

@@ -36,14 +36,13 @@ def show(*options, status=0, env=None):
 
 
 def take(path, out, pattern, folder):
-    """{site: (objects taken, in use)} of a run."""
-    truth = collections.defaultdict(lambda: [0, 0])
+    """{site: (objects taken, in use, in use at the peak)} of a run."""
+    truth = collections.defaultdict(lambda: [0, 0, 0])
     env = dict(os.environ, MYMALLOC_PROFILE=f"{out},every=1", TEST_EXACT="1")
     subprocess.run([path, pattern, folder / "truth"], env=env, check=True, capture_output=True)
     for line in (folder / "truth").read_text().splitlines():
-        site, _, taken, in_use = line.split()
-        truth[site][0] += int(taken)
-        truth[site][1] += int(in_use)
+        site, _, *counts = line.split()
+        truth[site] = [have + int(count) for have, count in zip(truth[site], counts)]
     return {site: tuple(pair) for site, pair in truth.items()}
 
 
@@ -58,7 +57,7 @@ def top(by, file, command="top", *more):
 
 
 def check_top(file, truth):
-    for by, which in (("alloc_objects", 0), ("inuse_objects", 1)):
+    for by, which in (("alloc_objects", 0), ("inuse_objects", 1), ("peak_objects", 2)):
         rows = top(by, file)
         for site, pair in truth.items():
             got = rows[site].calls if site in rows else 0
@@ -116,7 +115,7 @@ def check_bad(file, folder):
     said = show("top", folder / "none", status=1)
     expect(f"said {said!r}", said == f"mymalloc-prof: {folder / 'none'}: No such file or directory\n")
     said = show("top", "--by", "objects", file, status=1)
-    expect(f"--by: said {said!r}", "alloc_objects, alloc_space, inuse_objects, inuse_space" in said)
+    expect(f"--by: said {said!r}", "alloc_objects, alloc_space, inuse_objects, inuse_space, peak_objects, peak_space" in said)
     said = show("svg", "-o", folder / "none" / "out", file, status=1)
     expect(f"-o: said {said!r}", said.startswith(f"mymalloc-prof: {folder}/none/out: "))
     (folder / "gz").write_bytes(gzip.compress(whole))
@@ -134,12 +133,12 @@ def main():
         check_stripped(folder, truth)
         check_tree(one)
         check_svg(one, folder)
-        other = take(program, two, "other_calls", folder)
+        other = take(program, two, "peaks", folder)
         check_top(two, other)
         check_svg(two, folder, "--base", one)
         changes = top("alloc_objects", two, "diff", one)
         for site in set(truth) | set(other):
-            change = other.get(site, (0, 0))[0] - truth.get(site, (0, 0))[0]
+            change = other.get(site, (0, 0, 0))[0] - truth.get(site, (0, 0, 0))[0]
             got = changes[site].calls if site in changes else 0
             expect(f"diff: {site} {got}, in truth {change}", got == change)
         check_bad(one, folder)
