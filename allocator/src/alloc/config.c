@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "os/os.h"
+#include "os/out.h"
 #include "pool/topology.h"
 #include "profile/profile.h"
 
@@ -136,7 +137,7 @@ static bool read_profile(struct mym_config *config, const char *value)
     size_t length = strcspn(value, ","), every = MYM_PROFILE_EVERY;
     bool text = false;
 
-    if (value[0] != '/' || length >= MYM_PROFILE_PATH)
+    if (value[0] != '/' || length >= MYM_REPORT_PATH)
         return false;
     for (const char *at = strchr(value, ','); at != NULL; at = strchr(at, ',')) {
         at++;

@@ -169,8 +169,6 @@ int mym_profile_write(int file, enum mym_profile_form form);
 
 /* ---- exit.c: the same when the process ends ---- */
 
-#define MYM_PROFILE_PATH 4096 /* bytes of a path, at most */
-
 /* Make the file, for the process's end; 0, or an error number. */
 int mym_profile_at_exit(const char *path, size_t length, enum mym_profile_form form);
 /* One line on standard error that says why there is no profile. */

@@ -12,45 +12,10 @@
 #include "profile/profile.h"
 
 #include "os/os.h"
+#include "os/out.h"
 
 #include <errno.h> /* numbers only */
 #include <string.h>
-
-struct out {
-    int file, error;
-    size_t used;
-    char bytes[4096];
-};
-
-static void flush(struct out *out)
-{
-    size_t done = 0;
-
-    while (out->error == 0 && done < out->used) {
-        long wrote = mym_os_write(out->file, out->bytes + done, out->used - done);
-
-        if (wrote <= 0)
-            out->error = wrote == 0 ? EIO : (int)-wrote;
-        else
-            done += (size_t)wrote;
-    }
-    out->used = 0;
-}
-
-static void put(struct out *out, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        size_t part = sizeof out->bytes - out->used;
-
-        part = part < length ? part : length;
-        memcpy(out->bytes + out->used, bytes, part);
-        out->used += part;
-        bytes += part;
-        length -= part;
-        if (out->used == sizeof out->bytes)
-            flush(out);
-    }
-}
 
 static uint64_t objects_of(struct mym_sums sums)
 {
@@ -92,27 +57,29 @@ static void add_number(struct message *message, unsigned field, uint64_t value)
     add_varint(message, value);
 }
 
-static void put_bytes(struct out *out, unsigned field, const char *bytes, size_t length)
+static void put_bytes(struct mym_out *out, unsigned field, const char *bytes,
+                      size_t length)
 {
     char head[20];
     size_t used = varint(head, field << 3 | 2);
 
     used += varint(head + used, length);
-    put(out, head, used);
-    put(out, bytes, length);
+    mym_out_put(out, head, used);
+    mym_out_put(out, bytes, length);
 }
 
-static void put_message(struct out *out, unsigned field, const struct message *message)
+static void put_message(struct mym_out *out, unsigned field,
+                        const struct message *message)
 {
     put_bytes(out, field, message->bytes, message->used);
 }
 
-static void put_number(struct out *out, unsigned field, uint64_t value)
+static void put_number(struct mym_out *out, unsigned field, uint64_t value)
 {
     struct message message = {.used = 0};
 
     add_number(&message, field, value);
-    put(out, message.bytes, message.used);
+    mym_out_put(out, message.bytes, message.used);
 }
 
 static void add_packed(struct message *message, unsigned field,
@@ -174,7 +141,7 @@ static const char *const strings[STRINGS] = {
         "P?[Vv]alloc)",
 };
 
-static void put_type(struct out *out, unsigned field, enum string type,
+static void put_type(struct mym_out *out, unsigned field, enum string type,
                      enum string unit)
 {
     struct message message = {.used = 0};
@@ -184,7 +151,7 @@ static void put_type(struct out *out, unsigned field, enum string type,
     put_message(out, field, &message);
 }
 
-static void put_head(struct out *out)
+static void put_head(struct mym_out *out)
 {
     for (unsigned i = 0; i < STRINGS; i++)
         put_bytes(out, STRING, strings[i], strlen(strings[i]));
@@ -199,7 +166,7 @@ static void put_head(struct out *out)
     put_number(out, DEFAULT_TYPE, INUSE_SPACE);
 }
 
-static void put_mappings(struct out *out, const struct mym_maps *maps)
+static void put_mappings(struct mym_out *out, const struct mym_maps *maps)
 {
     for (unsigned i = 0; i < maps->count; i++) {
         const struct mym_map *map = &maps->map[i];
@@ -217,7 +184,7 @@ static void put_mappings(struct out *out, const struct mym_maps *maps)
     }
 }
 
-static void put_stack(struct out *out, const struct mym_stack *stack)
+static void put_stack(struct mym_out *out, const struct mym_stack *stack)
 {
     struct message message = {.used = 0}, part = {.used = 0};
     struct mym_sums sums[MYM_WHENS];
@@ -274,7 +241,7 @@ static unsigned mapping_of(const struct mym_maps *maps, uintptr_t pc)
     return 0; /* of a library that is gone, or made at run time */
 }
 
-static void put_location(struct out *out, const struct mym_maps *maps, uintptr_t pc)
+static void put_location(struct mym_out *out, const struct mym_maps *maps, uintptr_t pc)
 {
     struct message message = {.used = 0};
 
@@ -284,7 +251,7 @@ static void put_location(struct out *out, const struct mym_maps *maps, uintptr_t
     put_message(out, LOCATION, &message);
 }
 
-static void write_proto(struct out *out, const struct mym_maps *maps)
+static void write_proto(struct mym_out *out, const struct mym_maps *maps)
 {
     struct mym_stack *newest = mym_profile_stacks();
     struct seen seen = {NULL, 1024};
@@ -312,35 +279,19 @@ static void write_proto(struct out *out, const struct mym_maps *maps)
 
 /* ---- the text: what is in use and, in brackets, was ever taken ---- */
 
-static void put_text(struct out *out, const char *text)
+static void put_sums(struct mym_out *out, const struct mym_sums *sums)
 {
-    put(out, text, strlen(text));
+    mym_out_digits(out, objects_of(sums[MYM_NOW]), 10);
+    mym_out_text(out, ": ");
+    mym_out_digits(out, sums[MYM_NOW].bytes, 10);
+    mym_out_text(out, " [");
+    mym_out_digits(out, objects_of(sums[MYM_EVER]), 10);
+    mym_out_text(out, ": ");
+    mym_out_digits(out, sums[MYM_EVER].bytes, 10);
+    mym_out_text(out, "] @");
 }
 
-static void put_digits(struct out *out, uint64_t value, unsigned base)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-
-    do
-        digits[--at] = "0123456789abcdef"[value % base];
-    while ((value /= base) != 0);
-    put(out, digits + at, sizeof digits - at);
-}
-
-static void put_sums(struct out *out, const struct mym_sums *sums)
-{
-    put_digits(out, objects_of(sums[MYM_NOW]), 10);
-    put_text(out, ": ");
-    put_digits(out, sums[MYM_NOW].bytes, 10);
-    put_text(out, " [");
-    put_digits(out, objects_of(sums[MYM_EVER]), 10);
-    put_text(out, ": ");
-    put_digits(out, sums[MYM_EVER].bytes, 10);
-    put_text(out, "] @");
-}
-
-static void write_text(struct out *out, const struct mym_maps *maps)
+static void write_text(struct mym_out *out, const struct mym_maps *maps)
 {
     struct mym_stack *newest = mym_profile_stacks();
     struct mym_sums total[MYM_WHENS] = {{0, 0}}, sums[MYM_WHENS];
@@ -352,25 +303,26 @@ static void write_text(struct out *out, const struct mym_maps *maps)
             total[when].bytes += sums[when].bytes;
         }
     }
-    put_text(out, "heap profile: ");
+    mym_out_text(out, "heap profile: ");
     put_sums(out, total);
-    put_text(out, " heapprofile\n"); /* estimates already: readers are not to scale */
+    mym_out_text(out,
+                 " heapprofile\n"); /* estimates already: readers are not to scale */
     for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
         mym_profile_sums(stack, sums);
         put_sums(out, sums);
         for (unsigned i = 0; i < stack->depth; i++) {
-            put_text(out, " 0x");
-            put_digits(out, (uintptr_t)stack->pc[i], 16);
+            mym_out_text(out, " 0x");
+            mym_out_digits(out, (uintptr_t)stack->pc[i], 16);
         }
-        put_text(out, "\n");
+        mym_out_text(out, "\n");
     }
-    put_text(out, "\nMAPPED_LIBRARIES:\n");
-    put(out, maps->text, maps->length);
+    mym_out_text(out, "\nMAPPED_LIBRARIES:\n");
+    mym_out_put(out, maps->text, maps->length);
 }
 
 int mym_profile_write(int file, enum mym_profile_form form)
 {
-    struct out out = {.file = file};
+    struct mym_out out = {.file = file};
     struct mym_maps maps;
 
     mym_maps_read(&maps);
@@ -378,7 +330,7 @@ int mym_profile_write(int file, enum mym_profile_form form)
         write_text(&out, &maps);
     else
         write_proto(&out, &maps);
-    flush(&out);
+    mym_out_flush(&out);
     mym_maps_drop(&maps);
     return out.error;
 }

@@ -1,0 +1,84 @@
+/*
+ * report.c - a file whose name the user gave at start: made then, written later.
+ */
+#include "base/check.h"
+#include "os/os.h"
+#include "os/out.h"
+
+#include <errno.h> /* numbers only */
+#include <string.h>
+
+static const char *reason_of(int error)
+{
+    switch (error) {
+    case ENOENT:
+        return "no such folder";
+    case EACCES:
+    case EPERM:
+        return "permission denied";
+    case EISDIR:
+        return "it is a folder";
+    case EROFS:
+        return "the file system is read-only";
+    case ENOSPC:
+    case EDQUOT:
+        return "no space left";
+    case EMFILE:
+    case ENFILE:
+        return "too many open files";
+    case ENOMEM:
+        return "no memory";
+    case ENOSYS:
+        return "nothing here can walk a stack; link a static program with "
+               "-Wl,-u,backtrace";
+    case EBUSY:
+        return "another one is being taken";
+    default:
+        return "it cannot be written";
+    }
+}
+
+void mym_report_complain(const struct mym_report *report, const char *who, int error)
+{
+    const char *reason = reason_of(error);
+    size_t length = strlen(report->what);
+    char text[128];
+
+    memcpy(text, report->what, length);
+    strcpy(text + length, ": ");
+    strcpy(text + length + 2, reason);
+    mym_warn(who, text);
+}
+
+int mym_report_at(struct mym_report *report, const char *path, size_t length)
+{
+    int file;
+
+    memcpy(report->path, path, length);
+    report->path[length] = '\0';
+    file = mym_os_create(report->path);
+    if (file < 0)
+        return -file;
+    mym_os_close(file);
+    report->length = length;
+    report->process = mym_os_process();
+    return 0;
+}
+
+bool mym_report_own(struct mym_report *report)
+{
+    int process = report->process == 0 ? 0 : mym_os_process();
+    char digits[MYM_REPORT_PID];
+    size_t at = sizeof digits;
+
+    if (process == report->process)
+        return process != 0;
+    report->process = process;
+    digits[--at] = '\0';
+    do
+        digits[--at] = (char)('0' + process % 10);
+    while ((process /= 10) != 0);
+    digits[--at] = '.';
+    memcpy(report->path + report->length, digits + at, sizeof digits - at);
+    return true;
+}
