@@ -133,6 +133,15 @@ MYM_API struct mallinfo2 MyMallinfo2(void) MYM_NOEXCEPT;
 /* malloc_stats(3): a table on standard error. Allocates nothing. */
 MYM_API void MyStats(void) MYM_NOEXCEPT;
 
+/*
+ * Every number that there is, to an open file: a JSON object by the metrics' names, or the
+ * text format of Prometheus, version 0.0.4. Takes nothing from the heap. Returns 0, or -1
+ * with errno: that of write(2), EINVAL for another form.
+ */
+#define MY_STATS_JSON       0
+#define MY_STATS_PROMETHEUS 1
+MYM_API int MyStatsWrite(int file, int form) MYM_NOEXCEPT;
+
 /* malloc_info(3): XML on stream. Returns 0, or -1 with errno. options must be 0. */
 MYM_API int MyMallocInfo(int options, FILE *stream) MYM_NOEXCEPT;
 

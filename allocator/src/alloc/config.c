@@ -18,7 +18,8 @@
 #define PREFIX         "MYMALLOC_"
 #define PREFIX_LENGTH  (sizeof PREFIX - 1)
 #define NAME_LONGEST   24 /* without the prefix; anything longer is not one of ours */
-#define MISSPELT_EDITS 2  /* KEPT, FRONT_END; not RESULTS, which is the suite's */
+#define STATS_SELDOM   86400u /* seconds */
+#define MISSPELT_EDITS 2      /* KEPT, FRONT_END; not RESULTS, which is the suite's */
 
 /* A number with an optional K, M or G, up to `end`; false when it is anything else. */
 static bool parse_bytes_to(const char *text, char end, size_t *bytes)
@@ -158,6 +159,29 @@ static bool read_profile(struct mym_config *config, const char *value)
     return true;
 }
 
+/* PATH[,form=json|prometheus][,every=SECONDS] */
+static bool read_stats(struct mym_config *config, const char *value)
+{
+    struct mym_stats_config stats = {value, strcspn(value, ","), 0, MYM_METRICS_JSON};
+
+    if (value[0] != '/' || stats.length >= MYM_REPORT_PATH)
+        return false;
+    for (const char *at = strchr(value, ','); at != NULL; at = strchr(at, ',')) {
+        at++;
+        if (strncmp(at, "every=", 6) == 0) {
+            if (!parse_bytes_to(at + 6, ',', &stats.every) || stats.every == 0 ||
+                stats.every > STATS_SELDOM)
+                return false;
+        } else if (is_option(at, "form=json") || is_option(at, "form=prometheus")) {
+            stats.form = at[5] == 'p' ? MYM_METRICS_PROMETHEUS : MYM_METRICS_JSON;
+        } else {
+            return false;
+        }
+    }
+    config->stats = stats;
+    return true;
+}
+
 static bool read_background(struct mym_config *config, const char *value)
 {
     config->background = strcmp(value, "on") == 0;
@@ -197,6 +221,11 @@ static const struct variable {
      "an absolute path, then if need be ,every=BYTES ,form=proto or ,form=text",
      "write a heap profile to this file when the process ends; every: bytes between "
      "samples, 512K by default, 1 for all; form: for pprof, or the text of before it"},
+    {"MYMALLOC_STATS", read_stats,
+     "an absolute path, then if need be ,form=json or ,form=prometheus ,every=SECONDS",
+     "write statistics to this file when the process ends, and each so many seconds, "
+     "86400 "
+     "at most, in which it uses the heap's slow paths"},
     {"MYMALLOC_BACKGROUND", read_background, "on or off",
      "a helper thread, while there is idle memory, gives it back down to 4 MiB; "
      "default: "

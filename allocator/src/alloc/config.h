@@ -4,6 +4,7 @@
 #ifndef MYM_ALLOC_CONFIG_H
 #define MYM_ALLOC_CONFIG_H
 
+#include "alloc/metrics.h"
 #include "heap/heap.h"
 
 struct mym_config {
@@ -20,6 +21,7 @@ struct mym_config {
         size_t every; /* bytes between samples */
         bool text;
     } profile;
+    struct mym_stats_config stats;
     bool background; /* a helper thread gives idle memory back */
     bool verbose;
 };

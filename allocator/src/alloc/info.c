@@ -35,20 +35,24 @@ static void add_pool(struct mym_pool *pool, void *context)
 
 void mym_info_read(struct mym_info *info)
 {
-    size_t slabs = 0;
-    struct mym_class_info *class;
+    size_t slabs = 0, cached[MYM_CLASSES] = {0};
 
     memset(info, 0, sizeof *info);
     if (!mym_start())
         return;
     mym_pools_each(add_pool, info);
     info->pages = mym_pages_info();
+    info->spans = mym_cache_count(cached);
     for (unsigned i = 1; i < mym_class_count; i++) {
-        class = &info->class[i];
-        class->out = less(class->slots - class->free, class->depot);
+        struct mym_class_info *class = &info->class[i];
+        size_t size = mym_classes[i].size;
+
+        class->cached = cached[i];
+        class->used = less(class->slots - class->free, class->depot + cached[i]);
         slabs += class->slabs * mym_classes[i].units * MYM_UNIT;
+        info->caches += cached[i] * size;
+        info->rounding += class->used * (size - mym_classes[i - 1].size - 1);
     }
-    info->caches = mym_cache_bytes(&info->spans);
     info->cached = info->caches + info->depots;
     info->reaps = mym_reaps_bytes();
     info->large =

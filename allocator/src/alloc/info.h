@@ -8,9 +8,9 @@
 #include "pool/pool.h"
 
 struct mym_class_info {
-    size_t slabs, slots, free; /* free: in slabs */
-    size_t depot;              /* objects in depots */
-    size_t out;                /* handed out, or in a cache */
+    size_t slabs, slots;
+    /* slots == used + cached + depot + free; free: in slabs */
+    size_t used, cached, depot, free;
     uint64_t misses, overflows;
 };
 
@@ -25,6 +25,7 @@ struct mym_info {
     size_t reaps;                 /* bytes that reaps hold */
     size_t huge, huges;           /* bytes in own mappings, and how many */
     size_t meta;                  /* bytes of the allocator's own records */
+    size_t rounding; /* bytes that rounding up to classes costs in objects at most */
 };
 
 /*

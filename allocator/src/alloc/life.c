@@ -234,13 +234,14 @@ static void read_limits(void)
     mym_pages_set_limit(own_limit, (group < own_limit ? group : own_limit) / 8 * 7);
 }
 
-static bool follows_limits;
+static bool watches_group; /* MYMALLOC_CGROUP=watch */
 
 static void each_second(void)
 {
     hear_probes();
-    if (follows_limits)
+    if (watches_group)
         read_limits();
+    mym_stats_each_second();
 }
 
 static void set_limits(const struct mym_config *config)
@@ -249,8 +250,7 @@ static void set_limits(const struct mym_config *config)
     mym_pages_set_limit(own_limit, own_limit / 8 * 7);
     if (config->cgroup != MYM_CGROUP_OFF)
         read_limits();
-    if (config->cgroup == MYM_CGROUP_WATCH)
-        follows_limits = true;
+    watches_group = config->cgroup == MYM_CGROUP_WATCH;
 }
 
 /* Huge pages are asked for only where the kernel makes them. */
@@ -295,6 +295,8 @@ __attribute__((constructor(101))) static void start_front_end(void)
     mym_mode_start(config.front_end);
     if (config.profile.path != NULL)
         start_profile(&config);
+    if (config.stats.path != NULL)
+        mym_stats_start(&config.stats);
     if (config.background && !mym_background_enable())
         mym_warn("MYMALLOC_BACKGROUND=on",
                  "ignored, the program is linked without threads");

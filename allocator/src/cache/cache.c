@@ -331,40 +331,31 @@ void mym_cache_init(void)
 
 /* ---- looking ---- */
 
-static size_t bytes_in(const struct mym_cache *cache)
+static size_t count_in(const struct mym_cache *cache, size_t objects[MYM_CLASSES])
 {
-    size_t bytes = 0;
-
     for (unsigned i = 0; i < MYM_SLOTS; i++) {
         void **top = mym_slot_of(cache, i);
         unsigned class = i % MYM_CLASSES;
 
         if (top != MYM_NONE && top != MYM_CLOSED)
-            bytes += (size_t)(top - mym_magazine_of(class, top)->entry) *
-                     mym_classes[class].size;
+            objects[class] += (size_t)(top - mym_magazine_of(class, top)->entry);
     }
-    return bytes;
+    return mym_spans_in(cache);
 }
 
-size_t mym_cache_bytes(size_t *spans)
+size_t mym_cache_count(size_t objects[MYM_CLASSES])
 {
-    size_t bytes = 0;
+    size_t spans = 0;
 
-    *spans = 0;
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < mym_caches.top; id++) {
-        if (mym_cache_made(id) == NULL)
-            continue;
-        bytes += bytes_in(mym_cache_made(id));
-        *spans += mym_spans_in(mym_cache_made(id));
-    }
+    for (unsigned id = 0; id < mym_caches.top; id++)
+        if (mym_cache_made(id) != NULL)
+            spans += count_in(mym_cache_made(id), objects);
     for (const struct mym_cache *cache = mym_thread_caches; cache != NULL;
-         cache = cache->next) {
-        bytes += bytes_in(cache);
-        *spans += mym_spans_in(cache);
-    }
+         cache = cache->next)
+        spans += count_in(cache, objects);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-    return bytes;
+    return spans;
 }
 
 /* Units that the open span words of all caches stand for. */

@@ -151,8 +151,8 @@ uint32_t mym_upkeep_pace(void);
 /* Called by upkeep once a second, no lock held; set at start, NULL: nothing. */
 extern MYM_HIDDEN void (*mym_cache_each_second)(void);
 
-/* Bytes of objects in caches, and of spans, about. */
-size_t mym_cache_bytes(size_t *spans);
+/* Objects of each class that lie in caches are added to `objects`; bytes of spans. About. */
+size_t mym_cache_count(size_t objects[MYM_CLASSES]);
 size_t mym_cache_verify(void);
 void mym_cache_fork(bool prepare);
 void mym_cache_fork_child(void);

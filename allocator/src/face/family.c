@@ -167,7 +167,7 @@ void mym_face_stats(void)
     say("%-34s %12.2f MiB\n", "  large objects", (double)info.large / mib);
     say("%-34s %12.2f MiB\n", "  held by arenas (MyArenaCreate)",
         (double)info.reaps / mib);
-    say("%-34s %12.2f MiB in %u runs\n", "  free pages", (double)info.pages.free / mib,
+    say("%-34s %12.2f MiB in %zu runs\n", "  free pages", (double)info.pages.free / mib,
         info.pages.runs);
     say("%-34s %12.2f MiB in %zu mappings\n", "own mappings", (double)info.huge / mib,
         info.huges);
@@ -186,14 +186,14 @@ void mym_face_stats(void)
     say("%-34s %12.2f MiB\n", "  records", (double)info.meta / mib);
     say("%-34s %12.2f MiB\n", "given back since start",
         (double)info.pages.purged / mib);
-    say("%8s %8s %10s %10s %10s %10s %10s\n", "size", "slabs", "in use", "depot",
-        "free", "misses", "overflows");
+    say("%8s %8s %10s %10s %10s %10s %10s %10s\n", "size", "slabs", "in use", "cached",
+        "depot", "free", "misses", "overflows");
     for (unsigned i = 1; i < mym_class_count; i++) {
         const struct mym_class_info *class = &info.class[i];
 
         if (class->misses + class->overflows + class->slots > 0)
-            say("%8u %8zu %10zu %10zu %10zu %10llu %10llu\n", mym_classes[i].size,
-                class->slabs, class->out, class->depot, class->free,
+            say("%8u %8zu %10zu %10zu %10zu %10zu %10llu %10llu\n", mym_classes[i].size,
+                class->slabs, class->used, class->cached, class->depot, class->free,
                 (unsigned long long)class->misses,
                 (unsigned long long)class->overflows);
     }
@@ -217,7 +217,7 @@ int mym_face_malloc_info(int options, FILE *stream)
                     info.class[i].slots * mym_classes[i].size, info.class[i].slots);
     fprintf(stream, "</sizes>\n<total type=\"fast\" count=\"0\" size=\"%zu\"/>\n",
             info.cached);
-    fprintf(stream, "<total type=\"rest\" count=\"%u\" size=\"%zu\"/>\n",
+    fprintf(stream, "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n",
             info.pages.runs, info.small_free + info.pages.free);
     fprintf(stream, "<system type=\"current\" size=\"%zu\"/>\n", info.pages.mapped);
     fprintf(stream, "</heap>\n<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n",

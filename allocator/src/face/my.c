@@ -4,6 +4,7 @@
 #include "mymalloc/mymalloc.h"
 
 #include "alloc/info.h"
+#include "alloc/metrics.h"
 #include "face/family.h"
 #include "profile/profile.h"
 
@@ -134,6 +135,14 @@ int MyProfileWrite(int file, int form)
         return result(EINVAL);
     return result(mym_profile_write(file, form == MY_PROFILE_TEXT ? MYM_PROFILE_TEXT
                                                                   : MYM_PROFILE_PROTO));
+}
+
+int MyStatsWrite(int file, int form)
+{
+    if (form != MY_STATS_JSON && form != MY_STATS_PROMETHEUS)
+        return result(EINVAL);
+    return result(mym_metrics_write(
+        file, form == MY_STATS_JSON ? MYM_METRICS_JSON : MYM_METRICS_PROMETHEUS));
 }
 
 const char *MyFrontend(const char **why)

@@ -152,8 +152,8 @@ struct mym_pages_info {
     size_t allowance;         /* bytes of all these that may stay */
     size_t purged;            /* bytes given back since start */
     size_t huge;      /* bytes in chunks that the kernel was asked to make huge pages */
-    uint32_t runs;    /* free runs */
-    uint32_t longest; /* units in the longest */
+    size_t runs;      /* free runs */
+    size_t longest;   /* bytes in the longest */
 };
 
 bool mym_pages_init(void);

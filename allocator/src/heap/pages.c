@@ -247,14 +247,13 @@ struct mym_pages_info mym_pages_info(void)
     info.allowance = (size_t)mym_ledger_allowance(&mym_pages.ledger) * MYM_UNIT;
     info.purged = mym_pages.purged;
     info.huge = (size_t)mym_chunk_units() * MYM_UNIT;
-    for (unsigned kind = MYM_CLEAN; kind <= MYM_DIRTY; kind++)
-        for (unsigned bin = 0; bin < MYM_RUN_BINS; bin++)
-            for (uint32_t run = mym_runs(kind)->bins[bin]; run != 0;
-                 run = mym_heap.units[run].next) {
-                info.runs++;
-                if (mym_heap.units[run].length > info.longest)
-                    info.longest = mym_heap.units[run].length;
-            }
+    info.runs = mym_runs(MYM_CLEAN)->count + mym_runs(MYM_DIRTY)->count;
+    for (unsigned kind = MYM_CLEAN; kind <= MYM_DIRTY; kind++) {
+        uint32_t longest = mym_runs_longest(kind);
+
+        if (longest * MYM_UNIT > info.longest)
+            info.longest = longest * MYM_UNIT;
+    }
     UNLOCK();
     return info;
 }
@@ -287,7 +286,7 @@ static size_t expect(bool fact, const char *what)
 
 static size_t verify_index(unsigned kind, uint32_t units)
 {
-    uint32_t listed = 0;
+    uint32_t listed = 0, count = 0;
     size_t bad = 0;
 
     for (unsigned bin = 0; bin < MYM_RUN_BINS; bin++)
@@ -297,8 +296,10 @@ static size_t verify_index(unsigned kind, uint32_t units)
                           "run in a wrong bin");
             bad += expect(mym_heap.units[run].kind == kind, "run in a wrong index");
             listed += mym_heap.units[run].length;
+            count++;
         }
-    return bad + expect(units == mym_runs(kind)->units && listed == units,
+    return bad + expect(units == mym_runs(kind)->units && listed == units &&
+                            count == mym_runs(kind)->count,
                         "free units do not add up");
 }
 

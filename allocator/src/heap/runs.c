@@ -28,6 +28,21 @@ unsigned mym_runs_bin_of(uint32_t length)
     return EXACT_BINS + (log - 6) * 4 + (length >> (log - 2) & 3);
 }
 
+uint32_t mym_runs_longest(enum mym_kind kind)
+{
+    const struct mym_index *index = mym_runs(kind);
+    uint32_t longest = 0;
+    unsigned bin = MYM_RUN_BINS;
+
+    while (bin > 0 && index->bins[bin - 1] == 0)
+        bin--;
+    for (uint32_t run = bin == 0 ? 0 : index->bins[bin - 1]; run != 0;
+         run = mym_heap.units[run].next)
+        if (mym_heap.units[run].length > longest)
+            longest = mym_heap.units[run].length;
+    return longest;
+}
+
 void mym_runs_link(uint32_t first, uint32_t length, enum mym_kind kind)
 {
     struct mym_index *index = mym_runs(kind);
@@ -46,6 +61,7 @@ void mym_runs_link(uint32_t first, uint32_t length, enum mym_kind kind)
     index->bins[bin] = first;
     index->filled[bin / 64] |= (uint64_t)1 << bin % 64;
     index->units += length;
+    index->count++;
 }
 
 void mym_runs_unlink(uint32_t first)
@@ -64,6 +80,7 @@ void mym_runs_unlink(uint32_t first)
     if (index->bins[bin] == 0)
         index->filled[bin / 64] &= ~((uint64_t)1 << bin % 64);
     index->units -= unit->length;
+    index->count--;
 }
 
 void mym_runs_put(uint32_t first, uint32_t length, enum mym_kind kind)

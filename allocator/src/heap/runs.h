@@ -13,6 +13,7 @@
 /* The free runs of one kind, by length. */
 struct mym_index {
     uint32_t units;                     /* sum of their lengths */
+    uint32_t count;
     uint32_t bins[MYM_RUN_BINS];        /* lists, most recent first */
     uint64_t filled[MYM_RUN_BINS / 64]; /* bit set: the bin is not empty */
 };
@@ -91,6 +92,9 @@ void mym_purge_excess(void);
 /* ---- runs.c: the caller holds mym_pages.lock ---- */
 
 unsigned mym_runs_bin_of(uint32_t length);
+
+/* Units in the longest one. */
+uint32_t mym_runs_longest(enum mym_kind kind);
 
 /* Put a run into its bin; its neighbours are known not to be free and of its kind. */
 void mym_runs_link(uint32_t first, uint32_t length, enum mym_kind kind);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 
 /* Of <linux/rseq.h>. */
@@ -223,6 +224,26 @@ long mym_os_write(int file, const char *bytes, size_t length)
 void mym_os_close(int file)
 {
     mym_syscall(SYS_close, file, 0, 0, 0, 0, 0);
+}
+
+bool mym_os_is_file(const char *path)
+{
+    struct stat about;
+    long result = mym_syscall(SYS_newfstatat, AT_FDCWD, (long)path, (long)&about,
+                              AT_SYMLINK_NOFOLLOW, 0, 0);
+
+    return result != 0 || S_ISREG(about.st_mode);
+}
+
+int mym_os_rename(const char *from, const char *to)
+{
+    return -(int)mym_syscall(SYS_renameat2, AT_FDCWD, (long)from, AT_FDCWD, (long)to, 0,
+                             0);
+}
+
+void mym_os_unlink(const char *path)
+{
+    mym_syscall(SYS_unlinkat, AT_FDCWD, (long)path, 0, 0, 0, 0);
 }
 
 size_t mym_os_read_file(const char *path, char *out, size_t room)

@@ -229,7 +229,7 @@ static void spans_come_and_go(void)
     info = mym_pages_info();
     CHECK(info.dirty == 0);
     /* Coalesced: what this test freed is in a few long runs, not in hundreds. */
-    CHECKF(info.runs <= 12, "%u runs, the longest of %u units", info.runs,
+    CHECKF(info.runs <= 12, "%zu runs, the longest of %zu bytes", info.runs,
            info.longest);
 }
 
@@ -404,10 +404,9 @@ static void depots_follow_swings(void)
 
 static size_t in_words(void)
 {
-    size_t bytes;
+    size_t objects[MYM_CLASSES] = {0};
 
-    mym_cache_bytes(&bytes);
-    return bytes;
+    return mym_cache_count(objects);
 }
 
 /* So many of a size taken, then freed in the same order. */

@@ -1,0 +1,216 @@
+/*
+ * metrics.c - the table of metrics, and its two forms of writing.
+ */
+#include "alloc/metrics.h"
+
+#include "base/check.h"
+#include "cache/cache.h"
+#include "mymalloc/mymalloc.h"
+#include "os/out.h"
+
+const char mym_version[] = MYM_STR(MYMALLOC_VERSION_MAJOR) "." MYM_STR(
+    MYMALLOC_VERSION_MINOR) "." MYM_STR(MYMALLOC_VERSION_PATCH);
+
+#define INFO(field)       ((uint32_t)offsetof(struct mym_info, field))
+#define CLASS_INFO(field) ((uint32_t)offsetof(struct mym_class_info, field))
+
+/* clang-format off: a row is a line of text, or two */
+#define GAUGE(name, field, help)                               \
+    {                                                          \
+        "mymalloc_" name, help, NULL, NULL, INFO(field), false \
+    }
+#define COUNTER(name, field, help)                            \
+    {                                                         \
+        "mymalloc_" name, help, NULL, NULL, INFO(field), true \
+    }
+#define PART(name, label, value, field, help)                    \
+    {                                                            \
+        "mymalloc_" name, help, label, value, INFO(field), false \
+    }
+#define CLASSES(name, field, counter, help)                                           \
+    {                                                                                 \
+        "mymalloc_class_" name, help, "class", NULL, INFO(class) + CLASS_INFO(field), \
+            counter                                                                   \
+    }
+
+const struct mym_metric mym_metrics[] = {
+    PART("allocated_bytes", "kind", "small", small_used,
+         "Bytes in objects that the program holds, rounded up to their size class."),
+    PART("allocated_bytes", "kind", "large", large, NULL),
+    PART("allocated_bytes", "kind", "arena", reaps, NULL),
+    PART("allocated_bytes", "kind", "mapping", huge, NULL),
+    GAUGE("rounding_max_bytes", rounding,
+          "Bytes that rounding up to size classes costs at most in small objects."),
+    GAUGE("heap_mapped_bytes", pages.mapped,
+          "Address space of the heap, resident or not."),
+    GAUGE("free_slots_bytes", small_free, "Bytes of free places in slabs."),
+    GAUGE("free_pages_bytes", pages.free,
+          "Bytes of pages that nobody has, resident or not."),
+    GAUGE("free_runs", pages.runs, "Stretches of free pages."),
+    GAUGE("free_run_longest_bytes", pages.longest,
+          "Bytes of the longest stretch of free pages."),
+    PART("idle_bytes", "holder", "pages", pages.dirty,
+         "Bytes that may be resident and hold no object, by who has them."),
+    PART("idle_bytes", "holder", "mappings", pages.idle, NULL),
+    PART("idle_bytes", "holder", "slabs", pages.held[MYM_HOLDS_SLABS], NULL),
+    PART("idle_bytes", "holder", "depots", depots, NULL),
+    PART("idle_bytes", "holder", "caches", caches, NULL),
+    PART("idle_bytes", "holder", "cached_large", spans, NULL),
+    PART("idle_bytes", "holder", "records", meta, NULL),
+    GAUGE("idle_allowance_bytes", pages.allowance,
+          "Bytes of idle memory that may stay."),
+    GAUGE("huge_page_bytes", pages.huge, "Bytes for which huge pages were asked for."),
+    GAUGE("mappings", huges, "Objects that are mappings of their own."),
+    COUNTER("purged_bytes_total", pages.purged,
+            "Bytes that were given back to the kernel."),
+    CLASSES("slabs", slabs, false, "Slabs of a size class."),
+    CLASSES("used_objects", used, false,
+            "Objects of a size class that the program holds."),
+    CLASSES("cached_objects", cached, false, "Free objects of a size class in caches."),
+    CLASSES("depot_objects", depot, false, "Free objects of a size class in depots."),
+    CLASSES("free_objects", free, false, "Free places of a size class in slabs."),
+    CLASSES("misses_total", misses, true,
+            "Times that a cache had no object of a size class."),
+    CLASSES("overflows_total", overflows, true,
+            "Times that a cache had no room for an object of a size class."),
+};
+/* clang-format on */
+
+const unsigned mym_metric_count = sizeof mym_metrics / sizeof *mym_metrics;
+
+_Static_assert(sizeof(size_t) == sizeof(uint64_t), "a value is one word");
+
+static uint64_t value_at(const struct mym_info *info, size_t offset)
+{
+    return *(const uint64_t *)((const char *)info + offset);
+}
+
+static bool is_by_class(const struct mym_metric *metric)
+{
+    return metric->label != NULL && metric->value == NULL;
+}
+
+/* The next class that was ever used, after `class`; MYM_CLASSES: none. */
+static unsigned next_class(const struct mym_info *info, unsigned class)
+{
+    while (++class < mym_class_count)
+        if (info->class[class].slots + info->class[class].misses +
+                info->class[class].overflows >
+            0)
+            return class;
+    return MYM_CLASSES;
+}
+
+static uint64_t class_value(const struct mym_info *info,
+                            const struct mym_metric *metric, unsigned class)
+{
+    return value_at(info, metric->offset + class * sizeof info->class[0]);
+}
+
+/* ---- Prometheus ---- */
+
+static void put_all(struct mym_out *out, const char *const *texts)
+{
+    for (; *texts != NULL; texts++)
+        mym_out_text(out, *texts);
+}
+#define PUT(...) put_all(out, (const char *const[]){__VA_ARGS__, NULL})
+
+static void put_head(struct mym_out *out, const char *name, const char *help,
+                     bool counter)
+{
+    PUT("# HELP ", name, " ", help, "\n# TYPE ", name,
+        counter ? " counter\n" : " gauge\n");
+}
+
+static void put_value(struct mym_out *out, uint64_t value)
+{
+    mym_out_text(out, " ");
+    mym_out_digits(out, value, 10);
+    mym_out_text(out, "\n");
+}
+
+static void prometheus_classes(struct mym_out *out, const struct mym_info *info,
+                               const struct mym_metric *metric)
+{
+    for (unsigned c = 0; (c = next_class(info, c)) < MYM_CLASSES;) {
+        PUT(metric->name, "{class=\"");
+        mym_out_digits(out, mym_classes[c].size, 10);
+        mym_out_text(out, "\"}");
+        put_value(out, class_value(info, metric, c));
+    }
+}
+
+static void write_prometheus(struct mym_out *out, const struct mym_info *info)
+{
+    put_head(out, "mymalloc_info", "Which mymalloc serves the program, and how.",
+             false);
+    PUT("mymalloc_info{version=\"", mym_version, "\",front_end=\"", mym_mode_name(),
+        "\"} 1\n");
+    for (unsigned i = 0; i < mym_metric_count; i++) {
+        const struct mym_metric *metric = &mym_metrics[i];
+
+        if (metric->help != NULL)
+            put_head(out, metric->name, metric->help, metric->counter);
+        if (is_by_class(metric)) {
+            prometheus_classes(out, info, metric);
+            continue;
+        }
+        mym_out_text(out, metric->name);
+        if (metric->label != NULL)
+            PUT("{", metric->label, "=\"", metric->value, "\"}");
+        put_value(out, value_at(info, metric->offset));
+    }
+}
+
+/* ---- JSON: a number by name, or an object of numbers by label ---- */
+
+static void json_classes(struct mym_out *out, const struct mym_info *info,
+                         const struct mym_metric *metric)
+{
+    const char *before = "";
+
+    for (unsigned c = 0; (c = next_class(info, c)) < MYM_CLASSES; before = ", ") {
+        PUT(before, "\"");
+        mym_out_digits(out, mym_classes[c].size, 10);
+        mym_out_text(out, "\": ");
+        mym_out_digits(out, class_value(info, metric, c), 10);
+    }
+}
+
+static void write_json(struct mym_out *out, const struct mym_info *info)
+{
+    PUT("{\n  \"mymalloc_info\": {\"version\": \"", mym_version,
+        "\", \"front_end\": \"", mym_mode_name(), "\"}");
+    for (unsigned i = 0; i < mym_metric_count; i++) {
+        const struct mym_metric *metric = &mym_metrics[i];
+        bool last = i + 1 == mym_metric_count || metric[1].help != NULL;
+
+        if (metric->help != NULL)
+            PUT(",\n  \"", metric->name, metric->label != NULL ? "\": {" : "\": ");
+        if (is_by_class(metric)) {
+            json_classes(out, info, metric);
+        } else {
+            if (metric->label != NULL)
+                PUT(metric->help != NULL ? "\"" : ", \"", metric->value, "\": ");
+            mym_out_digits(out, value_at(info, metric->offset), 10);
+        }
+        if (last && metric->label != NULL)
+            mym_out_text(out, "}");
+    }
+    mym_out_text(out, "\n}\n");
+}
+
+int mym_metrics_write(int file, enum mym_metrics_form form)
+{
+    struct mym_out out = {.file = file};
+    struct mym_info info;
+
+    mym_info_read(&info);
+    if (form == MYM_METRICS_PROMETHEUS)
+        write_prometheus(&out, &info);
+    else
+        write_json(&out, &info);
+    mym_out_flush(&out);
+    return out.error;
+}

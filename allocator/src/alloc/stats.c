@@ -1,0 +1,109 @@
+/*
+ * stats.c - MYMALLOC_STATS: a file of metrics, written when the process ends, and by
+ * choice every so many seconds in which there is a slow path.
+ *
+ * A reader never sees half of a file: it is written beside and then renamed, but for what
+ * is no file of a folder (/dev/stderr), which is written to. A child of fork has a file of
+ * its own, PATH.PID.
+ *
+ * Locking: `writing` is the process one of whose threads is writing; nobody waits for it.
+ */
+#include "alloc/metrics.h"
+
+#include "os/os.h"
+#include "os/out.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+static struct mym_report report = {.what = "no statistics"};
+static enum mym_metrics_form form;
+static uint64_t every; /* milliseconds; 0: at the end alone */
+static _Atomic uint64_t next;
+static _Atomic int writing;
+static bool told; /* why there are none: once */
+
+static void complain(const char *who, int error)
+{
+    if (!told)
+        mym_report_complain(&report, who, error);
+    told = true;
+}
+
+void mym_stats_start(const struct mym_stats_config *config)
+{
+    int error;
+
+    form = config->form;
+    every = config->every * 1000;
+    error = mym_report_at(&report, config->path, config->length);
+    if (error != 0)
+        complain("MYMALLOC_STATS", error);
+}
+
+static int write_to(const char *path)
+{
+    int file = mym_os_create(path), error;
+
+    if (file < 0)
+        return -file;
+    error = mym_metrics_write(file, form);
+    mym_os_close(file);
+    return error;
+}
+
+static void write_report(void)
+{
+    static const char suffix[] = ".new";
+    char beside[sizeof report.path + sizeof suffix];
+    size_t length;
+    int error;
+
+    if (!mym_report_own(&report))
+        return;
+    length = strlen(report.path);
+    memcpy(beside, report.path, length);
+    memcpy(beside + length, suffix, sizeof suffix);
+    if (!mym_os_is_file(report.path)) {
+        error = write_to(report.path);
+    } else {
+        error = write_to(beside);
+        if (error == 0)
+            error = mym_os_rename(beside, report.path);
+        if (error != 0)
+            mym_os_unlink(beside);
+    }
+    if (error != 0)
+        complain(report.path, error);
+}
+
+/* False: another thread of this process is at it. One that fork left behind is not. */
+static bool begin(void)
+{
+    int process = mym_os_process(), other = atomic_load(&writing);
+
+    return other != process &&
+           atomic_compare_exchange_strong(&writing, &other, process);
+}
+
+void mym_stats_each_second(void)
+{
+    uint64_t now;
+
+    if (every == 0 || report.process == 0)
+        return;
+    now = mym_os_coarse_ms();
+    if (now < atomic_load(&next) || !begin())
+        return;
+    atomic_store(&next, now + every);
+    write_report();
+    atomic_store(&writing, 0);
+}
+
+__attribute__((destructor(101))) static void write_at_exit(void)
+{
+    if (report.process == 0 || !begin())
+        return;
+    write_report();
+    atomic_store(&writing, 0);
+}

@@ -1,0 +1,131 @@
+/*
+ * known.c - a heap of which everything is known: taken and freed here, told on standard
+ * output, for those who look at it from outside.
+ *
+ *   known [--fork] [--write JSON PROMETHEUS] [--churn FILE] [--wait | --abort]
+ *
+ * prints "object NAME ADDRESS SIZE STATE" a line, SIZE as it was asked for, and what a walk
+ * of the heap finds. --churn: takes and frees until the file is another one. --wait: "ready", then until standard input ends.
+ */
+#include "check.h"
+
+#include "mymalloc/arena.h"
+#include "mymalloc/mymalloc.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SMALLS = 1000, GONE = 5000 };
+
+static void *smalls[SMALLS], *gone[GONE];
+
+static void *take(size_t size)
+{
+    void *object = MyMalloc(size);
+
+    CHECK(object);
+    memset(object, 0x5a, size);
+    return object;
+}
+
+static void tell(const char *name, const void *object, size_t size, const char *state)
+{
+    printf("object %s %p %zu %s\n", name, object, size, state);
+}
+
+static void fill(void)
+{
+    void *large, *cached, *mapping, *dropped, *aligned, *first, *hole, *whole;
+    MyArena *arena = MyArenaCreate(0);
+
+    for (int i = 0; i < GONE; i++)
+        gone[i] = take(48);
+    for (int i = 0; i < SMALLS; i++)
+        smalls[i] = take(200);
+    large = take((size_t)1 << 20);
+    mapping = take((size_t)64 << 20);
+    aligned = MyAlignedAlloc(4096, 5000);
+    CHECK(arena && aligned);
+    first = MyArenaAlloc(arena, 100);
+    hole = MyArenaAlloc(arena, 300);
+    whole = MyArenaAlloc(arena, 200000);
+    CHECK(first && hole && whole);
+    MyArenaFree(arena, hole);
+    for (int i = 1; i < GONE; i++)
+        MyFree(gone[i]);
+    MyTrim(0); /* to the slabs, and whole slabs to the page heap */
+    MyFree(smalls[1]);
+    dropped = take(300000);
+    MyFree(dropped);
+    cached = take(300000);
+    MyFree(cached); /* the last that was asked for in vain: kept */
+    tell("small", smalls[0], 200, "live");
+    tell("last", smalls[SMALLS - 1], 200, "live");
+    tell("cached", smalls[1], 200, "cached");
+    tell("stays", gone[0], 48, "live");
+    tell("slot", gone[1], 48, "free");
+    tell("page", gone[GONE - 1], 48, "gone");
+    tell("large", large, (size_t)1 << 20, "live");
+    tell("span", cached, 300000, "cached");
+    tell("mapping", mapping, (size_t)64 << 20, "live");
+    tell("aligned", aligned, 5000, "live");
+    tell("in-arena", first, 100, "arena");
+    tell("hole", hole, 300, "hole");
+    tell("whole-in-arena", whole, 200000, "arena");
+    tell("foreign", &arena, 8, "foreign");
+}
+
+static void write_to(const char *path, int form)
+{
+    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+
+    CHECK(file >= 0 && MyStatsWrite(file, form) == 0);
+    CHECK(close(file) == 0);
+}
+
+/* Through slow paths, in which files are written. */
+static void churn(const char *path)
+{
+    struct stat before, now;
+
+    CHECK(stat(path, &before) == 0);
+    while (stat(path, &now) != 0 || now.st_ino == before.st_ino) {
+        for (int i = 1; i < GONE; i++)
+            gone[i] = take(48);
+        for (int i = 1; i < GONE; i++)
+            MyFree(gone[i]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+    fill();
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--write") == 0 && i + 2 < argc) {
+            write_to(argv[++i], MY_STATS_JSON);
+            write_to(argv[++i], MY_STATS_PROMETHEUS);
+        } else if (strcmp(argv[i], "--fork") == 0) {
+            pid_t child = fork();
+
+            if (child == 0)
+                exit(0);
+            CHECK(child > 0 && waitpid(child, NULL, 0) == child);
+        } else if (strcmp(argv[i], "--churn") == 0 && i + 1 < argc) {
+            churn(argv[++i]);
+        } else if (strcmp(argv[i], "--wait") == 0) {
+            puts("ready");
+            while (getchar() != EOF)
+                ;
+        } else if (strcmp(argv[i], "--abort") == 0) {
+            abort();
+        } else {
+            CHECKF(0, "%s", argv[i]);
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,148 @@
+#!/usr/bin/python3
+"""The statistics of a program of which everything is known, in both forms: as files, by
+MYMALLOC_STATS, of a child of fork; and what is said where they cannot be written."""
+import json
+import os
+import pathlib
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+
+SAMPLE = re.compile(r"([a-z_]+)(?:\{((?:[a-z_]+=\"[^\"\\\n]*\",?)+)\})? (\d+)$")
+LABEL = re.compile(r"([a-z_]+)=\"([^\"]*)\"")
+
+
+def read_prometheus(text):
+    """A strict reader of text format 0.0.4: the JSON form of the same, and the types."""
+    found, types, name = {}, {}, None
+    assert text.endswith("\n"), "no line end at the end"
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line.startswith("# HELP "):
+            name = line.split(" ", 3)[2]
+            assert name not in types, f"{name} comes twice"
+            kind = next(lines).split(" ")
+            assert kind[:3] == ["#", "TYPE", name] and kind[3] in ("gauge", "counter"), kind
+            assert (kind[3] == "counter") == name.endswith("_total"), line
+            types[name] = kind[3]
+            continue
+        match = SAMPLE.match(line)
+        assert match and match[1] == name, f"not a sample of {name}: {line}"
+        labels = LABEL.findall(match[2] or "")
+        if name == "mymalloc_info":
+            found[name] = dict(labels)
+        elif labels:
+            (_, label), = labels
+            assert label not in found.setdefault(name, {}), f"{line}: twice"
+            found[name][label] = int(match[3])
+        else:
+            assert name not in found, f"{line}: twice"
+            found[name] = int(match[3])
+    return found, types
+
+
+def expect(what, got, wanted):
+    if got != wanted:
+        sys.exit(f"{what}: {got}, not {wanted}")
+
+
+def check_values(stats):
+    """known.c says what it has."""
+    used = stats["mymalloc_class_used_objects"]
+    expect("objects of 208 bytes", used["208"], 999)
+    expect("objects of 48 bytes", used["48"], 1)
+    expect("cached objects of 208 bytes", stats["mymalloc_class_cached_objects"]["208"] > 0, True)
+    expect("objects of 5120 bytes and more", sum(used[c] for c in used if int(c) > 5000), 1)
+    kinds = stats["mymalloc_allocated_bytes"]
+    expect("large", kinds["large"], 1 << 20)
+    expect("mapping", kinds["mapping"], 64 << 20)
+    expect("mappings", stats["mymalloc_mappings"], 1)
+    expect("arena", 200000 < kinds["arena"] < 400000, True)
+    small = sum(used[c] * int(c) for c in used)
+    expect("small", kinds["small"], small)
+    expect("rounding", 0 < stats["mymalloc_rounding_max_bytes"] < small, True)
+    idle = stats["mymalloc_idle_bytes"]
+    expect("cached large", idle["cached_large"], 320 << 10)
+    cached = stats["mymalloc_class_cached_objects"]
+    expect("in caches", idle["caches"], sum(cached[c] * int(c) for c in cached))
+    expect("purged", stats["mymalloc_purged_bytes_total"] > 0, True)
+    mapped = stats["mymalloc_heap_mapped_bytes"]
+    slots = small + idle["caches"] + idle["depots"] + stats["mymalloc_free_slots_bytes"]
+    rest = kinds["large"] + kinds["arena"] + idle["cached_large"] + stats["mymalloc_free_pages_bytes"]
+    expect("what is mapped adds up", 0 <= mapped - slots - rest <= 0.1 * slots, True)
+
+
+def run(*command, stats=None):
+    environment = dict(os.environ)
+    environment.pop("MYMALLOC_STATS", None)
+    if stats is not None:
+        environment["MYMALLOC_STATS"] = str(stats)
+    done = subprocess.run(command, env=environment, text=True, capture_output=True)
+    expect(f"{command}, status", done.returncode, 0)
+    return done.stderr
+
+
+def check_files(program, work):
+    files = work / "json", work / "prometheus"
+    expect("said", run(program, "--write", *files), "")
+    by_json = json.loads(files[0].read_text())
+    by_text, types = read_prometheus(files[1].read_text())
+    expect("the two forms", by_text, by_json)
+    expect("counters", sorted(n for n in types if types[n] == "counter"),
+           ["mymalloc_class_misses_total", "mymalloc_class_overflows_total", "mymalloc_purged_bytes_total"])
+    check_values(by_json)
+
+
+def check_variable(program, work):
+    at_end = work / "end"
+    expect("said", run(program, stats=at_end), "")
+    check_values(json.loads(at_end.read_text()))
+    expect("said", run(program, "--fork", stats=f"{at_end},form=prometheus"), "")
+    for path in sorted(work.glob("end*")):
+        check_values(read_prometheus(path.read_text())[0])
+    expect("a file of the child's own", len(list(work.glob("end*"))), 2)
+    expect("no file is left over", list(work.glob("*.new")), [])
+    each = work / "each"
+    with subprocess.Popen([program, "--churn", each, "--wait"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          env={**os.environ, "MYMALLOC_STATS": f"{each},every=1"}) as running:
+        while running.stdout.readline() not in ("ready\n", ""):
+            pass
+        expect("while it runs", json.loads(each.read_text())["mymalloc_allocated_bytes"]["mapping"], 64 << 20)
+        running.communicate()
+    link = work / "link"
+    link.symlink_to("linked")
+    expect("said", run(program, stats=link), "")
+    expect("a link stays one", link.is_symlink() and json.loads((work / "linked").read_text()) != {}, True)
+
+
+def check_refusals(program, work):
+    def said(stats):
+        return run(program, stats=stats).removeprefix("mymalloc: ").rstrip("\n")
+
+    accepted = "an absolute path, then if need be ,form=json or ,form=prometheus ,every=SECONDS"
+    for value in ("out.json", f"{work}/x,every=0", f"{work}/x,every=86401", f"{work}/x,every=", f"{work}/x,every=1x",
+                  f"{work}/x,form=xml", f"{work}/x,form=jsonl", f"{work}/x,signal=USR1", f"{work}/x,"):
+        expect(value, said(value), f"MYMALLOC_STATS={value}: ignored, the value is not understood\n"
+               f"mymalloc:   accepted: {accepted}")
+    expect("a refused name makes a file", (work / "x").exists(), False)
+    expect("no folder", said(work / "none/x"), "MYMALLOC_STATS: no statistics: no such folder")
+    expect("a folder", said(work), "MYMALLOC_STATS: no statistics: it is a folder")
+    expect("a full disk", said("/dev/full"), "/dev/full: no statistics: no space left")
+    locked = work / "locked"
+    locked.mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
+    if os.geteuid() != 0:
+        expect("no permission", said(locked / "x"), "MYMALLOC_STATS: no statistics: permission denied")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        check_files(sys.argv[1], work)
+        check_variable(sys.argv[1], work)
+        check_refusals(sys.argv[1], work)
+
+
+if __name__ == "__main__":
+    main()
