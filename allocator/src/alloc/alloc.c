@@ -12,17 +12,6 @@
 #include <errno.h>
 #include <string.h>
 
-static bool is_started(void)
-{
-    return MYM_LIKELY(MYM_RACY(mym_hot.small_end) != 0) || mym_start();
-}
-
-static void *no_memory(void)
-{
-    errno = ENOMEM;
-    return NULL;
-}
-
 /* Started, and no heap profile is taken. */
 static bool is_unwatched(void)
 {
@@ -53,6 +42,11 @@ MYM_INLINE void *take(unsigned class)
     return is_unwatched() ? take_small(class) : mym_watched_take(class);
 }
 
+void *mym_alloc_class(unsigned class)
+{
+    return take(class);
+}
+
 /* Now and then: the clock costs as much as a take. */
 static bool is_time_to_look(void)
 {
@@ -63,7 +57,7 @@ static bool is_time_to_look(void)
     return (now & mym_upkeep_pace()) == 0;
 }
 
-static void *take_large(size_t size, size_t alignment, bool hard, bool *zeroed)
+void *mym_alloc_large(size_t size, size_t alignment, bool hard, bool *zeroed)
 {
     void *object;
 
@@ -77,6 +71,25 @@ static void *take_large(size_t size, size_t alignment, bool hard, bool *zeroed)
     return object;
 }
 
+void *mym_alloc_resize(void *ptr, size_t size)
+{
+    return MYM_UNLIKELY(MYM_RACY(mym_watch.epoch) != 0) ? mym_sampled_resize(ptr, size)
+                                                        : mym_large_resize(ptr, size);
+}
+
+#if !MYM_SECURE /* what follows is in secure.c there */
+
+static bool is_started(void)
+{
+    return MYM_LIKELY(MYM_RACY(mym_hot.small_end) != 0) || mym_start();
+}
+
+static void *no_memory(void)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
 static MYM_SLOW void *malloc_colder(size_t size)
 {
     void *object;
@@ -85,7 +98,7 @@ static MYM_SLOW void *malloc_colder(size_t size)
     if (!is_started())
         return no_memory();
     object = size <= MYM_CLASS_MAX ? take(mym_class_of(size))
-                                   : take_large(size, 1, true, &zeroed);
+                                   : mym_alloc_large(size, 1, true, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
@@ -129,7 +142,7 @@ void *mym_calloc(size_t count, size_t size)
         object = mym_malloc(bytes);
     } else {
         zeroed = true; /* as a wish */
-        object = is_started() ? take_large(bytes, 1, true, &zeroed) : NULL;
+        object = is_started() ? mym_alloc_large(bytes, 1, true, &zeroed) : NULL;
         if (object == NULL)
             return no_memory();
     }
@@ -198,16 +211,10 @@ static void *take_growing(size_t usable, size_t size)
             size >= room ? NULL : mym_malloc(room < MYM_SLOT_MAX ? room : MYM_SLOT_MAX);
         return object != NULL ? object : mym_malloc(size);
     }
-    object = size < room ? take_large(room, 1, false, &zeroed) : NULL;
+    object = size < room ? mym_alloc_large(room, 1, false, &zeroed) : NULL;
     if (object == NULL)
-        object = take_large(size, 1, true, &zeroed);
+        object = mym_alloc_large(size, 1, true, &zeroed);
     return object != NULL ? object : no_memory();
-}
-
-static void *resize(void *ptr, size_t size)
-{
-    return MYM_UNLIKELY(MYM_RACY(mym_watch.epoch) != 0) ? mym_sampled_resize(ptr, size)
-                                                        : mym_large_resize(ptr, size);
 }
 
 void *mym_realloc(void *ptr, size_t size)
@@ -232,7 +239,9 @@ void *mym_realloc(void *ptr, size_t size)
         usable = large_bytes(ptr);
         if (size <= usable && usable - size < MYM_UNIT && size > MYM_SLOT_MAX)
             return ptr;
-        fresh = size > MYM_SLOT_MAX && size <= MYM_SIZE_MAX ? resize(ptr, size) : NULL;
+        fresh = size > MYM_SLOT_MAX && size <= MYM_SIZE_MAX
+                    ? mym_alloc_resize(ptr, size)
+                    : NULL;
         if (fresh != NULL)
             return fresh;
     }
@@ -253,7 +262,7 @@ static MYM_SLOW void *aligned_colder(size_t alignment, size_t size)
     if (!is_started() || size > MYM_SIZE_MAX)
         return no_memory();
     class = mym_class_of_aligned(alignment, size);
-    object = class != 0 ? take(class) : take_large(size, alignment, true, &zeroed);
+    object = class != 0 ? take(class) : mym_alloc_large(size, alignment, true, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
@@ -303,3 +312,5 @@ MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
         mym_fatal("sized free with a wrong size", ptr);
     mym_free(ptr);
 }
+
+#endif

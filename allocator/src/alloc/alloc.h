@@ -11,13 +11,14 @@
 #ifndef MYM_ALLOC_ALLOC_H
 #define MYM_ALLOC_ALLOC_H
 
+#include "base/secure.h"
 #include "cache/cache.h"
 #include "heap/sizes.h"
 
 /* Sizes above are refused: PTRDIFF_MAX, less room for rounding up. */
 #define MYM_SIZE_MAX ((size_t)PTRDIFF_MAX - MYM_HUGE_MIN)
 
-/* Cold halves (alloc.c). Those that return an object set errno when there is none. */
+/* Cold halves (alloc.c; in the hardened build secure.c, all of it). Those that return an object set errno when there is none. */
 void *mym_malloc_slow(size_t size);
 void *mym_aligned_slow(size_t alignment, size_t size);
 void mym_free_slow(void *ptr);
@@ -52,24 +53,38 @@ MYM_INLINE bool mym_quick_class_aligned(size_t alignment, size_t size, unsigned 
     return true;
 }
 
-/* An object without the cold half, or NULL: for who has a cold half of his own. */
+/*
+ * An object without the cold half, or NULL: for who has a cold half of his own. In the
+ * hardened build nothing is quick.
+ */
 MYM_INLINE void *mym_malloc_quick(size_t size)
 {
     unsigned class;
 
-    return mym_quick_class(size, &class) ? mym_rseq_pop(class) : NULL;
+    return !MYM_SECURE && mym_quick_class(size, &class) ? mym_rseq_pop(class) : NULL;
 }
 
 MYM_INLINE void *mym_aligned_quick(size_t alignment, size_t size)
 {
     unsigned class;
 
-    return mym_quick_class_aligned(alignment, size, &class) ? mym_rseq_pop(class)
-                                                            : NULL;
+    return !MYM_SECURE && mym_quick_class_aligned(alignment, size, &class)
+               ? mym_rseq_pop(class)
+               : NULL;
 }
 
 /* Below them: an object of a class, where the fast paths have been tried, or NULL. */
 void *mym_small_take(unsigned class);
+
+/* The same while a heap profile is taken, too; it is sampled if it is its turn. */
+void *mym_alloc_class(unsigned class);
+/*
+ * A large object, or NULL; hard: everything is tried before. *zeroed: rather zeroed memory
+ * than resident; then: it reads 0.
+ */
+void *mym_alloc_large(size_t size, size_t alignment, bool hard, bool *zeroed);
+/* mym_large_resize, of an object that may be sampled. */
+void *mym_alloc_resize(void *ptr, size_t size);
 
 MYM_INLINE void *mym_malloc(size_t size)
 {
@@ -90,7 +105,7 @@ MYM_INLINE void mym_free(void *ptr)
 {
     uintptr_t offset = (uintptr_t)ptr - mym_hot.heap_base;
 
-    if (MYM_LIKELY(offset < MYM_RACY(mym_hot.heap_size)) &&
+    if (!MYM_SECURE && MYM_LIKELY(offset < MYM_RACY(mym_hot.heap_size)) &&
         MYM_LIKELY(mym_rseq_push(mym_hot.heap_class[offset >> MYM_UNIT_SHIFT], ptr)))
         return;
     mym_free_slow(ptr);
@@ -114,7 +129,8 @@ MYM_INLINE void mym_free_sized(void *ptr, size_t size)
 {
     unsigned class;
 
-    if (!MYM_LIKELY(mym_quick_class(size, &class)) || !mym_is_of_class(ptr, class))
+    if (MYM_SECURE || !MYM_LIKELY(mym_quick_class(size, &class)) ||
+        !mym_is_of_class(ptr, class))
         mym_free_sized_slow(ptr, size, MYM_ALIGNMENT);
     else if (!MYM_LIKELY(mym_rseq_push(class, ptr)))
         mym_free_slow(ptr);
@@ -124,7 +140,7 @@ MYM_INLINE void mym_free_aligned_sized(void *ptr, size_t alignment, size_t size)
 {
     unsigned class;
 
-    if (!MYM_LIKELY(mym_quick_class_aligned(alignment, size, &class)) ||
+    if (MYM_SECURE || !MYM_LIKELY(mym_quick_class_aligned(alignment, size, &class)) ||
         !mym_is_of_class(ptr, class))
         mym_free_sized_slow(ptr, size, alignment);
     else if (!MYM_LIKELY(mym_rseq_push(class, ptr)))
@@ -170,6 +186,11 @@ void *mym_sampled_resize(void *ptr, size_t size);
 size_t mym_sampled_bytes(const void *ptr);
 /* Free one; false: it is none. */
 bool mym_sampled_put(void *ptr);
+
+/* ---- secure.c: the hardened build ---- */
+
+/* What was freed and waits is free. */
+void mym_secure_flush(void);
 
 /* ---- life.c: start, configuration, fork ---- */
 

@@ -5,6 +5,7 @@
 
 #include "alloc/alloc.h"
 #include "alloc/reap.h"
+#include "alloc/secure.h"
 #include "heap/meta.h"
 
 #include <string.h>
@@ -54,6 +55,8 @@ void mym_info_read(struct mym_info *info)
         info->rounding += class->used * (size - mym_classes[i - 1].size - 1);
     }
     info->cached = info->caches + info->depots;
+    if (MYM_SECURE_QUARANTINE)
+        info->cached += mym_shelf_bytes();
     info->reaps = mym_reaps_bytes();
     info->large =
         less(info->pages.mapped, info->pages.free + slabs + info->spans + info->reaps);
@@ -101,6 +104,8 @@ bool mym_trim(size_t pad)
 
     if (!mym_start())
         return false;
+    if (MYM_SECURE)
+        mym_secure_flush();
     mym_cache_drain();
     mym_pools_each(trim_pool, NULL);
     purged = mym_pages_purge(pad);

@@ -41,6 +41,8 @@ MYM_COLD bool mym_start(void)
         return true;
     mym_mutex_lock(&start_lock, MYM_RANK_INIT);
     if (!started) {
+        if (MYM_SECURE)
+            mym_os_draw_secret();
         mym_sizes_init();
         mym_cache_init();
         if (mym_pages_init()) {

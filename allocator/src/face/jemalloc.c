@@ -98,7 +98,7 @@ EXPORT size_t nallocx(size_t size, int flags)
 
     if (!mym_start() || size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return 0;
-    if (alignment == MYM_ALIGNMENT)
+    if (alignment == MYM_ALIGNMENT || MYM_SECURE_SEAL)
         return mym_good_size(size);
     class = mym_class_of_aligned(alignment, size);
     if (class != 0)

@@ -15,7 +15,8 @@
  *   bits[u]    a slab's free slots (64 words), bit set = slot free; of a window: where its
  *              objects start, a bit for each 16 bytes
  *   freed[u]   a window's objects that were freed, as bits[u]; 0 for all else. Mapped when
- *              the first such object is freed
+ *              the first such object is freed. In the hardened build (base/secure.h) all
+ *              of it is there, and of slabs and large objects a bit says: in use
  */
 #ifndef MYM_HEAP_HEAP_H
 #define MYM_HEAP_HEAP_H
@@ -47,7 +48,8 @@ enum { MYM_IN_BITS = 1, MYM_IN_FREED = 2 };
 
 /*
  * Span record. next/prev link free runs in their bin, slabs in their pool and large spans
- * in their reap; 0 ends a list. Kept true are the records of the first and the last unit
+ * in their reap; 0 ends a list. In the hardened build next of malloc's large spans counts the
+ * pages before the guard. Kept true are the records of the first and the last unit
  * of spans and free runs (boundary tags), and `first` in every unit of a slab or a window.
  *   slab: free == number of set bits in bits[first ..]; no set bit below word `scan`
  */
@@ -78,7 +80,7 @@ struct mym_unit {
     bool holes;       /* window: has set bits in freed */
     uint8_t has_bits; /* its bitmaps may be resident: MYM_IN_BITS, MYM_IN_FREED */
     bool sampled;     /* large: in use, and known to the profile */
-    uint8_t spare;
+    bool guarded;     /* large, hardened build: a page without access is behind it */
 };
 _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
 

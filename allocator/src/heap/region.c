@@ -6,6 +6,7 @@
  */
 #include "heap/runs.h"
 
+#include "base/secure.h"
 #include "os/os.h"
 
 #define GROW_MIN MYM_CHUNK_UNITS /* 2 MiB */
@@ -64,7 +65,8 @@ static bool grow_table(struct table *table, uint32_t end)
 static bool grow_tables(uint32_t end)
 {
     return grow_table(&class_table, end) && grow_table(&unit_table, end) &&
-           grow_table(&bit_table, end);
+           grow_table(&bit_table, end) &&
+           (!MYM_SECURE_FREE_CHECK || grow_table(&freed_table, end));
 }
 
 bool mym_region_map_freed(uint32_t end)

@@ -10,7 +10,10 @@
 #include "heap/sizes.h"
 
 #include "base/check.h"
+#include "base/secure.h"
 #include "os/os.h"
+
+#include <string.h>
 
 #define COLOURED_MAX 512
 #define COLOURS      (MYM_PAGE / MYM_CACHELINE / 2)
@@ -38,12 +41,16 @@ MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool populate)
         return 0;
     if (populate && zeroed && !mym_chunk_is_huge(slab))
         mym_os_populate(mym_unit_address(slab), (size_t)c->units * MYM_UNIT);
+    /* What was freed by malloc's callers reads 0, other free memory may not. */
+    if (MYM_SECURE_WRITE_AFTER_FREE && !zeroed && c->size <= MYM_SLOT_MAX)
+        memset(mym_unit_address(slab), 0, (size_t)c->units * MYM_UNIT);
     unit->class = (uint8_t) class;
     unit->arena = (uint16_t)arena;
     unit->free = c->objects;
     unit->scan = 0;
     unit->purged = 0;
-    unit->has_bits |= MYM_IN_BITS;
+    for (unsigned i = 0; i < (MYM_SECURE_FREE_CHECK ? c->units : 1u); i++)
+        unit[i].has_bits |= MYM_IN_BITS | (MYM_SECURE_FREE_CHECK ? MYM_IN_FREED : 0);
     for (unsigned i = 0; i < words; i++)
         bits[i] = ~(uint64_t)0;
     if (c->objects % 64 != 0)

@@ -102,6 +102,12 @@ bool mym_os_purge(void *addr, size_t bytes)
            advise(addr, bytes, MADV_DONTNEED_LOCKED);
 }
 
+bool mym_os_protect(void *addr, size_t bytes, bool access)
+{
+    return mym_syscall(SYS_mprotect, (long)addr, (long)bytes,
+                       access ? PROT_READ | PROT_WRITE : PROT_NONE, 0, 0, 0) == 0;
+}
+
 bool mym_os_populate(void *addr, size_t bytes)
 {
     return advise(addr, bytes, MADV_POPULATE_WRITE);

@@ -38,6 +38,9 @@ void *mym_os_remap_to(void *old, size_t old_bytes, void *to, size_t bytes);
  */
 bool mym_os_purge(void *addr, size_t bytes);
 
+/* Forbid all access to pages, or grant it again; false: refused. The hardened build's. */
+bool mym_os_protect(void *addr, size_t bytes, bool access);
+
 /* Fault pages in with one call (Linux 5.14). False: not possible, or not all can be written. */
 bool mym_os_populate(void *addr, size_t bytes);
 
@@ -79,6 +82,9 @@ bool mym_os_rseq(void *area, bool leave, uint32_t signature);
 bool mym_os_can_restart(void);
 /* Of an arm64 kernel, by /proc/version (or uname's release) and /proc/version_signature. */
 bool mym_os_is_unsafe_arm64(const char *version, const char *signature);
+
+/* The hardened build: draw what base/secure.h has from the kernel's random bytes. */
+void mym_os_draw_secret(void);
 
 void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected);
 void mym_os_futex_wake(_Atomic uint32_t *word);

@@ -10,6 +10,7 @@
 #include "pool/pool.h"
 
 #include "base/check.h"
+#include "base/secure.h"
 #include "pool/slabs.h"
 
 /*
@@ -252,6 +253,20 @@ static struct mym_magazine *borrow(struct mym_pool *pool)
     return NULL;
 }
 
+/* An order that nobody can tell (Fisher and Yates). */
+static void shuffle(void **objects, unsigned count)
+{
+    static uint64_t state;
+
+    for (unsigned i = count; i > 1; i--) {
+        unsigned other = (unsigned)((uint64_t)mym_random(&state) * i >> 32);
+        void *swap = objects[other];
+
+        objects[other] = objects[i - 1];
+        objects[i - 1] = swap;
+    }
+}
+
 /* Fill an empty magazine so that the lowest address is popped first. */
 static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool fresh)
 {
@@ -260,6 +275,8 @@ static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool 
 
     mym_magazine_set_capacity(magazine, want);
     got = mym_slabs_carve(pool, magazine->entry, want, fresh);
+    if (MYM_SECURE_RANDOM)
+        shuffle(magazine->entry, got);
     for (unsigned i = 0; i < got / 2; i++) {
         void *swap = magazine->entry[i];
 

@@ -1,0 +1,40 @@
+/*
+ * secure.h - the hardened build's large objects and what waits before it is free again.
+ */
+#ifndef MYM_ALLOC_SECURE_H
+#define MYM_ALLOC_SECURE_H
+
+#include "base/secure.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* An object that is not live, or is no object: told, then abort. */
+_Noreturn void mym_secure_die(const void *ptr);
+
+/* ---- shelf.c: freed objects wait here for a random time ---- */
+
+/* What is to be freed in its stead, of the same class; NULL: nothing yet. */
+void *mym_shelf_swap(unsigned class, void *object);
+/* A large object that was given up; what is to be freed in its stead, or NULL. */
+void *mym_shelf_swap_large(void *object);
+/* Everything, by these. */
+void mym_shelf_clear(void (*put)(unsigned class, void *object),
+                     void (*put_large)(void *object));
+
+/* Of objects of classes that wait. */
+size_t mym_shelf_bytes(void);
+
+/* ---- guard.c: objects without a size class ---- */
+
+/* *zeroed: as mym_alloc_large has it. Nothing was reserved for growing but `reserve`. */
+void *mym_guard_take(size_t size, size_t alignment, size_t reserve, bool *zeroed);
+/* Live, or who calls dies of it; the size, and that and the alignment are right. */
+size_t mym_guard_size(const void *ptr);
+void mym_guard_put(void *ptr);
+/* Without copying; NULL: not possible, it is as it was. */
+void *mym_guard_resize(void *ptr, size_t size);
+/* What mym_shelf_swap_large gave back. */
+void mym_guard_release(void *ptr);
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * secure.h - what the hardened build, libmymalloc_secure, does besides.
+ *
+ * MYM_SECURE=1 makes that build, of the same sources; each option can be left out of it by
+ * -DMYM_SECURE_<OPTION>=0, to see what it catches and what it costs (docs/hardening.md).
+ * In the default build all of them are 0.
+ */
+#ifndef MYM_BASE_SECURE_H
+#define MYM_BASE_SECURE_H
+
+#include "base/config.h"
+
+#ifndef MYM_SECURE
+#define MYM_SECURE 0
+#endif
+
+/* A bit per object says that it is in use: every free asks it and clears it at once. */
+#ifndef MYM_SECURE_FREE_CHECK
+#define MYM_SECURE_FREE_CHECK MYM_SECURE
+#endif
+/* Behind each object its exact size, sealed with a secret: overflow, sizes of deletes. */
+#ifndef MYM_SECURE_SEAL
+#define MYM_SECURE_SEAL MYM_SECURE
+#endif
+/* Nobody reads what was freed. */
+#ifndef MYM_SECURE_ZERO_ON_FREE
+#define MYM_SECURE_ZERO_ON_FREE MYM_SECURE
+#endif
+/* What is handed out still reads 0: or it was written to after it was freed. */
+#ifndef MYM_SECURE_WRITE_AFTER_FREE
+#define MYM_SECURE_WRITE_AFTER_FREE MYM_SECURE
+#endif
+/* What is freed changes places with one that was freed before, at random. */
+#ifndef MYM_SECURE_QUARANTINE
+#define MYM_SECURE_QUARANTINE MYM_SECURE
+#endif
+/* Slots of a fresh slab are handed out in random order. */
+#ifndef MYM_SECURE_RANDOM
+#define MYM_SECURE_RANDOM MYM_SECURE
+#endif
+/* A page without access behind each large object; freed ones are without access. */
+#ifndef MYM_SECURE_GUARD
+#define MYM_SECURE_GUARD MYM_SECURE
+#endif
+
+_Static_assert(MYM_SECURE ||
+                   !(MYM_SECURE_FREE_CHECK || MYM_SECURE_SEAL ||
+                     MYM_SECURE_ZERO_ON_FREE || MYM_SECURE_WRITE_AFTER_FREE ||
+                     MYM_SECURE_QUARANTINE || MYM_SECURE_RANDOM || MYM_SECURE_GUARD),
+               "options are for the hardened build");
+_Static_assert(!MYM_SECURE_WRITE_AFTER_FREE || MYM_SECURE_ZERO_ON_FREE,
+               "that what is handed out reads 0 tells something if freeing zeroes it");
+_Static_assert(!MYM_SECURE_QUARANTINE || MYM_SECURE_FREE_CHECK,
+               "an object that is freed twice would be in two places");
+_Static_assert(!MYM_SECURE_GUARD || MYM_SECURE_FREE_CHECK,
+               "what is without access is not looked at to see whether it was freed");
+
+/* Of the process, drawn at its start: by nobody's guess. */
+extern MYM_HIDDEN uint64_t mym_secret[3];
+
+/* Steps of a generator; a race between two threads costs nothing (Knuth's MMIX). */
+MYM_INLINE uint32_t mym_random(uint64_t *state)
+{
+    uint64_t next =
+        __atomic_load_n(state, __ATOMIC_RELAXED) * 6364136223846793005u + mym_secret[1];
+
+    __atomic_store_n(state, next, __ATOMIC_RELAXED);
+    return (uint32_t)(next >> 32);
+}
+
+#endif

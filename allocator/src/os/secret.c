@@ -1,0 +1,39 @@
+/*
+ * secret.c - numbers that nobody outside of the process knows, for the hardened build.
+ */
+#include "os/os.h"
+
+#include "base/secure.h"
+
+#include <sys/auxv.h>
+
+#include <string.h>
+
+uint64_t mym_secret[3] = {0, 1, 0};
+
+/* The finalizer of splitmix64: each bit depends on all (D. Lea and G. Steele, 2014). */
+static uint64_t mix(uint64_t word)
+{
+    word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9u;
+    word = (word ^ word >> 27) * 0x94d049bb133111ebu;
+    return word ^ word >> 31;
+}
+
+/*
+ * From the 16 random bytes that the kernel gives each program, of which libc makes its own
+ * canaries: no system call is needed, which a sandbox might forbid.
+ */
+void mym_os_draw_secret(void)
+{
+    const void *bytes = (const void *)getauxval(AT_RANDOM); /* NOLINT */
+    uint64_t random[2] = {(uintptr_t)__builtin_frame_address(0),
+                          (uintptr_t)&mym_secret};
+
+    if (bytes != NULL)
+        memcpy(random, bytes, sizeof random);
+    for (unsigned i = 0; i < 3; i++) {
+        random[0] += 0x9e3779b97f4a7c15u;
+        mym_secret[i] = mix(mix(random[0]) ^ random[1]);
+    }
+    mym_secret[1] |= 1; /* a factor and an increment */
+}
