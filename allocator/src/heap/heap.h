@@ -153,9 +153,9 @@ struct mym_pages_info {
     size_t held[MYM_HOLDERS]; /* bytes that others hold idle */
     size_t allowance;         /* bytes of all these that may stay */
     size_t purged;            /* bytes given back since start */
-    size_t huge;      /* bytes in chunks that the kernel was asked to make huge pages */
-    size_t runs;      /* free runs */
-    size_t longest;   /* bytes in the longest */
+    size_t huge;    /* bytes in chunks that the kernel was asked to make huge pages */
+    size_t runs;    /* free runs */
+    size_t longest; /* bytes in the longest */
 };
 
 bool mym_pages_init(void);

@@ -12,7 +12,7 @@
 
 /* The free runs of one kind, by length. */
 struct mym_index {
-    uint32_t units;                     /* sum of their lengths */
+    uint32_t units; /* sum of their lengths */
     uint32_t count;
     uint32_t bins[MYM_RUN_BINS];        /* lists, most recent first */
     uint64_t filled[MYM_RUN_BINS / 64]; /* bit set: the bin is not empty */
