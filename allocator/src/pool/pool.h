@@ -47,6 +47,7 @@ struct mym_pool {
     uint32_t empty_count;
     uint32_t bins[MYM_SLAB_BINS]; /* slabs with free slots, by enum mym_bin */
     uint32_t slabs;
+    uint32_t nonfull; /* slabs that have free slots and objects */
     uint32_t
         leaving; /* a chain of slabs that are the pool's no more, for the page heap */
     uint32_t whole, sparse;         /* slabs in MYM_BIN_WHOLE and MYM_BIN_SPARSE, */
@@ -116,6 +117,28 @@ void mym_pool_look(struct mym_pool *pool, bool age, bool grew);
  * what caches may hold of it.
  */
 bool mym_pool_is_quiet(struct mym_pool *pool);
+
+/* The slab that an object is in, and what its pool has beside it. */
+struct mym_place {
+    const void *slab;    /* where it starts */
+    unsigned class;      /* of all its objects */
+    unsigned free;       /* slots of it */
+    size_t pool_slots;   /* of all slabs of the pool */
+    size_t pool_free;    /* of these */
+    size_t nonfull;      /* slabs with free slots and objects */
+    size_t nonfull_used; /* objects in them, cached ones too */
+    const void *next;    /* the slab that is carved next; NULL: a new one */
+};
+
+/* False: the object is in no slab of a pool (large, of a reap, sampled, not ours). */
+bool mym_pool_place(const void *object, struct mym_place *place);
+
+/*
+ * Its slab has fewer objects than those of its class have on average, by about an eighth
+ * more at most, and is not the next to be filled: an object that is taken past the caches
+ * in its place lies in a fuller one, and moving all of them empties the slab.
+ */
+bool mym_place_is_thin(const struct mym_place *place);
 
 size_t mym_pool_verify(struct mym_pool *pool);
 size_t mym_pools_verify_idle(void); /* the ledger has what they hold */

@@ -94,6 +94,7 @@ static void unlink_slab(struct mym_pool *pool, uint32_t slab)
         mym_heap.units[unit->prev].next = unit->next;
     else
         pool->bins[unit->bin] = unit->next;
+    pool->nonfull -= unit->bin != MYM_BIN_WHOLE;
     if (unit->bin == MYM_BIN_WHOLE || unit->bin == MYM_BIN_SPARSE)
         mym_idle_return(MYM_HOLDS_SLABS, unit->length);
     if (unit->bin == MYM_BIN_PURGED)
@@ -112,6 +113,7 @@ static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
     unit->bin = (uint8_t)bin;
     if (bin == MYM_NO_BIN)
         return;
+    pool->nonfull += bin != MYM_BIN_WHOLE;
     pool->whole += bin == MYM_BIN_WHOLE; /* its units have been granted */
     pool->sparse += bin == MYM_BIN_SPARSE;
     if (bin == MYM_BIN_SPARSE) /* purge_sparse sees whether it may stay */
@@ -354,4 +356,41 @@ void mym_slabs_trim(struct mym_pool *pool, bool all)
     pool->sparse_low = pool->sparse;
     UNLOCK(pool);
     release_slabs(pool);
+}
+
+/* ---- defragmentation: where an object is, and whether it had better be elsewhere ---- */
+
+bool mym_pool_place(const void *object, struct mym_place *place)
+{
+    const struct mym_class *class;
+    struct mym_pool *pool;
+    uint32_t unit, slab;
+
+    if (!mym_in_heap(object) || mym_heap.class[mym_unit_of(object)] == 0)
+        return false;
+    unit = mym_unit_of(object);
+    place->class = mym_heap.class[unit];
+    class = &mym_classes[place->class];
+    pool = mym_pool_owner(place->class, object);
+    LOCK(pool);
+    slab = mym_heap.units[unit].first;
+    place->slab = mym_unit_address(slab);
+    place->free = mym_heap.units[slab].free;
+    place->pool_slots = pool->slots;
+    place->pool_free = pool->free;
+    place->nonfull = pool->nonfull;
+    place->nonfull_used =
+        (size_t)(pool->nonfull + pool->whole) * class->objects - pool->free;
+    slab = pick_slab(pool);
+    place->next = slab == 0 ? NULL : mym_unit_address(slab);
+    UNLOCK(pool);
+    return true;
+}
+
+bool mym_place_is_thin(const struct mym_place *place)
+{
+    size_t used = mym_classes[place->class].objects - place->free;
+
+    return place->free > 0 && place->slab != place->next && place->nonfull > 1 &&
+           used * place->nonfull <= place->nonfull_used + place->nonfull_used / 8;
 }

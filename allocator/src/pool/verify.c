@@ -78,7 +78,7 @@ size_t mym_pool_verify(struct mym_pool *pool)
 {
     size_t bad = 0;
     uint64_t free = 0, objects = 0;
-    uint32_t loaded = 0, empty = 0, whole = 0, sparse = 0;
+    uint32_t loaded = 0, empty = 0, whole = 0, sparse = 0, nonfull = 0;
 
     mym_mutex_lock(&pool->lock, MYM_RANK_POOL);
     for (unsigned bin = 0; bin < MYM_SLAB_BINS; bin++)
@@ -88,14 +88,16 @@ size_t mym_pool_verify(struct mym_pool *pool)
             free += mym_heap.units[slab].free;
             whole += bin == MYM_BIN_WHOLE;
             sparse += bin == MYM_BIN_SPARSE;
+            nonfull += bin != MYM_BIN_WHOLE;
         }
     for (uint32_t slab = pool->leaving; slab != 0; slab = mym_heap.units[slab].next)
         bad += expect(mym_heap.units[slab].kind == MYM_SLAB &&
                           mym_heap.units[slab].free == mym_classes[pool->class].objects,
                       "slab with objects leaves its pool");
     bad += expect(free == pool->free, "free slots of a pool do not add up");
-    bad += expect(whole == pool->whole && sparse == pool->sparse,
-                  "whole or sparse slabs of a pool do not add up");
+    bad += expect(whole == pool->whole && sparse == pool->sparse &&
+                      nonfull == pool->nonfull,
+                  "whole, sparse or nonfull slabs of a pool do not add up");
     bad +=
         expect(pool->slots == (uint64_t)pool->slabs * mym_classes[pool->class].objects,
                "slots of a pool do not add up");
