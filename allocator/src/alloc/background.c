@@ -38,17 +38,27 @@ bool mym_background_is_running(void)
     return atomic_load_explicit(&running, memory_order_relaxed);
 }
 
+bool mym_background_is_enabled(void)
+{
+    return __atomic_load_n(&mym_idle_when_much, __ATOMIC_RELAXED) != NULL;
+}
+
+static bool is_wanted(void)
+{
+    return mym_background_is_enabled() && mym_idle_is_much();
+}
+
 /*
  * It says that it ends before it looks a last time: what becomes idle after that look is
  * seen by who makes it so, as one that is not running.
  */
 static bool may_end(void)
 {
-    if (mym_idle_is_much())
+    if (is_wanted())
         return false;
     mym_idle_set_helped(false);
     atomic_store(&running, false);
-    return !mym_idle_is_much() || atomic_exchange(&running, true);
+    return !is_wanted() || atomic_exchange(&running, true);
 }
 
 static void *help(void *unused)
@@ -109,8 +119,13 @@ bool mym_background_enable(void)
         &pthread_attr_destroy == NULL || &pthread_attr_setdetachstate == NULL ||
         &pthread_attr_setstacksize == NULL)
         return false;
-    mym_idle_when_much = start;
+    __atomic_store_n(&mym_idle_when_much, start, __ATOMIC_RELAXED);
     return true;
+}
+
+void mym_background_disable(void)
+{
+    __atomic_store_n(&mym_idle_when_much, NULL, __ATOMIC_RELAXED);
 }
 
 void mym_background_fork_child(void)

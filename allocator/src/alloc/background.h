@@ -6,8 +6,11 @@
 
 #include <stdbool.h>
 
-/* At start. False: the program is linked without threads. */
+/* It is started when there is need of it. False: the program is linked without threads. */
 bool mym_background_enable(void);
+/* One that runs ends within a second. */
+void mym_background_disable(void);
+bool mym_background_is_enabled(void);
 
 bool mym_background_is_running(void);
 void mym_background_fork_child(void);

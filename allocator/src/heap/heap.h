@@ -239,7 +239,7 @@ uint32_t mym_idle_hollow(int32_t units);
 void mym_idle_look(void); /* after such a change */
 
 /* Bytes that may stay whatever the program did before (ledger.h). */
-void mym_idle_set_keep(size_t bytes);
+size_t mym_idle_set_keep(size_t bytes); /* what it was */
 
 /*
  * More than this is idle, with what pools and caches hold: a helper thread is worth while.

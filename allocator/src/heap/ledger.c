@@ -132,11 +132,12 @@ bool mym_idle_is_swinging(void)
     return swing_of(&mym_pages.ledger) > 0;
 }
 
-void mym_idle_set_keep(size_t bytes)
+size_t mym_idle_set_keep(size_t bytes)
 {
-    size_t units = bytes >> MYM_UNIT_SHIFT;
+    size_t units = bytes >> MYM_UNIT_SHIFT, before;
 
     LOCK();
+    before = mym_pages.ledger.keep;
     mym_pages.ledger.keep = units < KEEP_MOST ? (uint32_t)units : KEEP_MOST;
     mym_pages.ledger.high = mym_pages.ledger.seen = 0;
     atomic_store(&mym_pages.ledger.swing, 0);
@@ -144,6 +145,7 @@ void mym_idle_set_keep(size_t bytes)
     mym_idle_room(); /* and what of it may be granted */
     UNLOCK();
     mym_purge_excess();
+    return before << MYM_UNIT_SHIFT;
 }
 
 /* ---- grants ---- */
@@ -197,8 +199,10 @@ void (*mym_idle_when_much)(void);
 
 void mym_idle_tell(uint32_t dirty)
 {
-    if (mym_idle_when_much != NULL && dirty + held() > MYM_IDLE_LITTLE)
-        mym_idle_when_much();
+    void (*tell)(void) = __atomic_load_n(&mym_idle_when_much, __ATOMIC_RELAXED);
+
+    if (tell != NULL && dirty + held() > MYM_IDLE_LITTLE)
+        tell();
 }
 
 bool mym_idle_is_much(void)
