@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+struct mym_mutex mym_info_lock;
+
 static size_t less(size_t from, size_t what)
 {
     return from > what ? from - what : 0;
@@ -25,6 +27,8 @@ static void add_pool(struct mym_pool *pool, void *context)
     class->slabs += pool->slabs;
     class->slots += pool->slots;
     class->free += pool->free;
+    class->whole += pool->whole;
+    class->nonfull += pool->nonfull;
     class->depot += pool->loaded_objects;
     class->misses += pool->misses;
     class->overflows += pool->overflows;

@@ -11,6 +11,7 @@ struct mym_class_info {
     size_t slabs, slots;
     /* slots == used + cached + depot + free; free: in slabs */
     size_t used, cached, depot, free;
+    size_t whole, nonfull; /* slabs without an object; with some, and free slots */
     uint64_t misses, overflows;
 };
 
@@ -33,6 +34,9 @@ struct mym_info {
  * after the other. No number is negative for it; a difference that would be is 0.
  */
 void mym_info_read(struct mym_info *info);
+
+/* For who keeps what was read: a child of fork finds it whole. Outermost but for the start's. */
+extern MYM_HIDDEN struct mym_mutex mym_info_lock;
 
 /* Check every invariant that a walk can see; violations are told one a line. */
 size_t mym_verify(void);

@@ -138,6 +138,7 @@ MYM_UNFOLLOWED static void before_fork(void)
     if (&_IO_list_lock != NULL)
         _IO_list_lock();
     mym_mutex_lock(&start_lock, MYM_RANK_INIT);
+    mym_mutex_lock(&mym_info_lock, MYM_RANK_INFO);
     mym_cache_fork(true);
     mym_purge_fork(true);
     mym_reaps_fork(true);
@@ -158,6 +159,7 @@ MYM_UNFOLLOWED static void after_fork_parent(void)
     mym_reaps_fork(false);
     mym_purge_fork(false);
     mym_cache_fork(false);
+    mym_mutex_unlock(&mym_info_lock, MYM_RANK_INFO);
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
     if (&_IO_list_unlock != NULL)
         _IO_list_unlock();
@@ -174,6 +176,7 @@ MYM_UNFOLLOWED static void after_fork_child(void)
     mym_purge_fork_child();
     mym_cache_fork_child();
     mym_background_fork_child();
+    mym_mutex_reset(&mym_info_lock, MYM_RANK_INFO);
     mym_mutex_reset(&start_lock, MYM_RANK_INIT);
     if (&_IO_list_resetlock != NULL) /* glibc does so when there were other threads */
         _IO_list_resetlock();

@@ -3,18 +3,23 @@
  *
  * A program that is linked with jemalloc and calls these beside malloc and free (redis in
  * Debian sid does) would otherwise take from one heap and give to another. As jemalloc(3)
- * describes them; which arena and which cache a flag names is for jemalloc only.
+ * describes them; which arena and which cache a flag names is for jemalloc only, but for
+ * "no cache", by which programs that defragment their heap move objects to fuller slabs.
  */
 #include "face/family.h"
 
 #include "os/os.h"
+#include "pool/pool.h"
+#include "profile/profile.h"
 
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
-#define FLAG_LG_ALIGN 63 /* MALLOCX_LG_ALIGN(n) is n */
-#define FLAG_ZERO     64 /* MALLOCX_ZERO */
+#define FLAG_LG_ALIGN 63      /* MALLOCX_LG_ALIGN(n) is n */
+#define FLAG_ZERO     64      /* MALLOCX_ZERO */
+#define FLAG_CACHE    0xfff00 /* MALLOCX_TCACHE(n) is n + 2 of these */
+#define FLAG_NO_CACHE 0x00100 /* MALLOCX_TCACHE_NONE */
 
 void *mallocx(size_t size, int flags);
 void *rallocx(void *ptr, size_t size, int flags);
@@ -31,14 +36,48 @@ static size_t alignment_of(int flags)
     return alignment < MYM_ALIGNMENT ? MYM_ALIGNMENT : alignment;
 }
 
+/*
+ * Past the caches: from the fullest slab of the class; NULL: by the usual way, as always in
+ * the hardened library, which has more to do for an object.
+ */
+static void *take_past(size_t alignment, size_t size)
+{
+    unsigned class;
+
+    if (MYM_SECURE || !mym_start() || mym_watch.on)
+        return NULL;
+    class = mym_class_of_aligned(alignment, size);
+    return class == 0 ? NULL : mym_pool_take(mym_pool_of(mym_mode_cpu(0), class));
+}
+
+/* Into its slab; false: it is in none. */
+static bool put_past(void *ptr)
+{
+    unsigned class =
+        !MYM_SECURE && mym_in_heap(ptr) ? mym_heap.class[mym_unit_of(ptr)] : 0;
+
+    if (class != 0)
+        mym_pool_put(mym_pool_owner(class, ptr), ptr);
+    return class != 0;
+}
+
+static void put(void *ptr, int flags)
+{
+    if ((flags & FLAG_CACHE) != FLAG_NO_CACHE || !put_past(ptr))
+        mym_free(ptr);
+}
+
 EXPORT void *mallocx(size_t size, int flags)
 {
     size_t alignment = alignment_of(flags);
-    void *object;
+    void *object = NULL;
 
-    if (alignment == MYM_ALIGNMENT && (flags & FLAG_ZERO))
+    if ((flags & FLAG_CACHE) == FLAG_NO_CACHE)
+        object = take_past(alignment, size);
+    else if (alignment == MYM_ALIGNMENT && (flags & FLAG_ZERO))
         return mym_calloc(1, size);
-    object = mym_aligned(alignment, size);
+    if (object == NULL)
+        object = mym_aligned(alignment, size);
     return object != NULL && (flags & FLAG_ZERO) ? memset(object, 0, size) : object;
 }
 
@@ -81,13 +120,17 @@ EXPORT size_t sallocx(const void *ptr, int flags)
 
 EXPORT void dallocx(void *ptr, int flags)
 {
-    (void)flags;
-    mym_free(ptr);
+    put(ptr, flags);
 }
 
 EXPORT void sdallocx(void *ptr, size_t size, int flags)
 {
-    mym_free_aligned_sized(ptr, alignment_of(flags), size);
+    unsigned class = mym_class_of_aligned(alignment_of(flags), size);
+
+    /* A wrong size is told by the usual way. */
+    if ((flags & FLAG_CACHE) != FLAG_NO_CACHE || !mym_is_of_class(ptr, class) ||
+        !put_past(ptr))
+        mym_free_aligned_sized(ptr, alignment_of(flags), size);
 }
 
 /* The usable size that mallocx would give; 0: no object can be that large. */

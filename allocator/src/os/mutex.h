@@ -19,6 +19,7 @@
 /* Lock order, outermost first. docs/design.md tells who nests what. */
 enum mym_rank {
     MYM_RANK_INIT = 1,
+    MYM_RANK_INFO,  /* numbers that were read, and are kept */
     MYM_RANK_FRONT, /* opening and draining of caches */
     MYM_RANK_PURGE, /* pages on their way to the kernel */
     MYM_RANK_REAPS, /* the list of all reaps */
