@@ -38,7 +38,7 @@
 
 #define MYM_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define MYM_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define MYM_INLINE      static inline __attribute__((always_inline))
+#define MYM_INLINE      static inline __attribute__((always_inline, unused))
 #define MYM_COLD        __attribute__((noinline, cold))
 #define MYM_SLOW        __attribute__((noinline))
 /* On declarations of variables: no detour through the GOT in the fast paths. */
