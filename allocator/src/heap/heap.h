@@ -304,8 +304,11 @@ void mym_chunk_split(uint32_t unit);
 
 /* ---- slabs (slab.c); the caller holds the lock of the pool that owns them ---- */
 
-/* populate: the slab will be filled soon, its pages are faulted in with one call. */
-uint32_t mym_slab_make(unsigned class, unsigned arena, bool populate);
+/* *fresh, false before: nothing of it is resident. */
+uint32_t mym_slab_make(unsigned class, unsigned arena, bool *fresh);
+
+/* Such a one will be filled soon: its pages are faulted in with one call, under no lock. */
+void mym_slab_populate(uint32_t slab);
 
 /* Move up to `want` free slots of the slab, lowest address first, to out. */
 unsigned mym_slab_take(uint32_t slab, void **out, unsigned want);

@@ -4,7 +4,8 @@
  * The bitmap lies apart from the objects: a stray write through a dangling pointer
  * cannot damage it, and taking a slot does not touch the slot's memory.
  *
- * Locking: the pool that owns the slab holds its own lock around every call.
+ * Locking: the pool that owns the slab holds its own lock around every call, but where one
+ * says that it need not.
  */
 #include "heap/runs.h"
 #include "heap/sizes.h"
@@ -27,22 +28,19 @@ static unsigned bit_words(unsigned objects)
     return (objects + 63) / 64;
 }
 
-MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool populate)
+MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool *fresh)
 {
     const struct mym_class *c = &mym_classes[class];
-    bool zeroed = false;
     bool dense = c->size <= MYM_PAGE;
-    uint32_t slab = mym_pages_take(c->units, 1, MYM_SLAB, dense, &zeroed);
+    uint32_t slab = mym_pages_take(c->units, 1, MYM_SLAB, dense, fresh);
     struct mym_unit *unit = &mym_heap.units[slab];
     uint64_t *bits = mym_heap.bits[slab];
     unsigned words = bit_words(c->objects);
 
     if (slab == 0)
         return 0;
-    if (populate && zeroed && !mym_chunk_is_huge(slab))
-        mym_os_populate(mym_unit_address(slab), (size_t)c->units * MYM_UNIT);
     /* What was freed by malloc's callers reads 0, other free memory may not. */
-    if (MYM_SECURE_WRITE_AFTER_FREE && !zeroed && c->size <= MYM_SLOT_MAX)
+    if (MYM_SECURE_WRITE_AFTER_FREE && !*fresh && c->size <= MYM_SLOT_MAX)
         memset(mym_unit_address(slab), 0, (size_t)c->units * MYM_UNIT);
     unit->class = (uint8_t) class;
     unit->arena = (uint16_t)arena;
@@ -58,6 +56,13 @@ MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool populate)
     for (unsigned i = 0; i < c->units; i++)
         mym_heap.class[slab + i] = (uint8_t)(arena == MYM_SAMPLED ? 0 : class);
     return slab;
+}
+
+void mym_slab_populate(uint32_t slab)
+{
+    if (!mym_chunk_is_huge(slab))
+        mym_os_populate(mym_unit_address(slab),
+                        (size_t)mym_heap.units[slab].length * MYM_UNIT);
 }
 
 /*

@@ -34,7 +34,8 @@ static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
     MYM_REQUIRES(pool->lock);
 static void rebin_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
 static uint32_t pick_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static bool add_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
+static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
+    MYM_REQUIRES(pool->lock);
 static void drop_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
 static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
                         struct misuse *misuse) MYM_REQUIRES(pool->lock);
@@ -145,20 +146,30 @@ static uint32_t pick_slab(struct mym_pool *pool)
     return 0;
 }
 
-static bool add_slab(struct mym_pool *pool)
+/*
+ * From a slab of one's own, which others see afterwards: the kernel populates it while they go
+ * on, and one more of them may need another meanwhile.
+ */
+static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
 {
-    bool populate =
-        pool->slabs >= POPULATE_FROM && mym_classes[pool->class].size <= MYM_PAGE;
-    uint32_t slab = mym_slab_make(pool->class, pool->arena, populate);
+    const struct mym_class *class = &mym_classes[pool->class];
+    bool populate = pool->slabs >= POPULATE_FROM && class->size <= MYM_PAGE;
+    bool fresh = false;
+    uint32_t slab = mym_slab_make(pool->class, pool->arena, &fresh);
 
     if (slab == 0)
-        return false;
+        return 0;
+    if (populate && fresh) {
+        UNLOCK(pool);
+        mym_slab_populate(slab);
+        LOCK(pool);
+    }
     pool->slabs++;
-    pool->slots += mym_classes[pool->class].objects;
-    pool->free += mym_classes[pool->class].objects;
-    /* Not whole: the caller takes from it before it drops the lock. */
-    link_slab(pool, slab, MYM_BIN_THIRDS + 2);
-    return true;
+    pool->slots += class->objects;
+    pool->free += class->objects;
+    want = mym_slab_take(slab, out, want);
+    link_slab(pool, slab, mym_slabs_bin_of(&mym_heap.units[slab]));
+    return want;
 }
 
 /* A slab without an object, in no bin any more, leaves the pool for release_slabs. */
@@ -203,7 +214,7 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
 
         if (slab == 0) {
             /* What there is will do; one more slab only for an empty hand. */
-            if (got > 0 || !fresh || !add_slab(pool))
+            if (got > 0 || !fresh || (got = carve_fresh(pool, out, want)) == 0)
                 break;
             continue;
         }

@@ -313,13 +313,14 @@ static void check_order(void *const *objects, unsigned count)
 
 /* Small programs touch little else than the first objects: not all in one cache set. */
 static const char *misuse; /* none here */
+static bool fresh;         /* of a slab: not looked at */
 
 static void first_objects_have_colours(void)
 {
     unsigned char lines[MYM_PAGE / MYM_CACHELINE] = {0};
 
     for (unsigned c = 1; c < mym_class_count && mym_classes[c].size <= 512; c++) {
-        uint32_t slab = mym_slab_make(c, 0, false);
+        uint32_t slab = mym_slab_make(c, 0, &fresh);
         void *object;
 
         CHECK(slab && mym_slab_take(slab, &object, 1) == 1);
@@ -336,7 +337,7 @@ static void slab_gives_each_object_once(void)
 
     for (unsigned c = 1; c < mym_class_count; c++) {
         const struct mym_class *class = &mym_classes[c];
-        uint32_t slab = mym_slab_make(c, 0, false);
+        uint32_t slab = mym_slab_make(c, 0, &fresh);
         char *start = mym_unit_address(slab);
         unsigned got = 0;
         void *first;
