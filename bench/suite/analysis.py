@@ -31,7 +31,7 @@ def analyse(folder, run, environment):
     return {
         "format": FORMAT,
         "finished": run["finished"], "stopped": run.get("stopped"), "seed": run["seed"],
-        "scale": run["scale"], "scope": run.get("scope"), "started": run["started"],
+        "scale": run["scale"], "memory": run.get("memory"), "scope": run.get("scope"), "started": run["started"],
         "reference": run["columns"][0]["name"],
         "columns": columns,
         "cells": cells,

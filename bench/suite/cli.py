@@ -114,6 +114,8 @@ def parser():
     parse.add_argument("--stop", metavar="CMD", help="ends it (default: SIGTERM)")
     parse.add_argument("--rest", metavar="TIME", help="how long a server or a replay stays without a call at the end, while "
                        f"RSS is read; up to 60s (default {timeline.REST:g}s)")
+    parse.add_argument("--memory", metavar="SIZE", help="run each process in a memory cgroup of that size, such as 64M: "
+                       "whether it survives, and how fast")
     parse.add_argument("--list", action="store_true", help="show every cell and stop")
     parse.add_argument("--build", metavar="DIR", help="build folder (default build/release)")
     parse.add_argument("--no-build", action="store_true",
@@ -131,6 +133,8 @@ def check(options, command):
         raise Problem("choose one of --workloads, --programs, --program, --server and --trace")
     if options.rest and not (options.server or options.trace):
         raise Problem("--rest: servers and replays rest, with --server or --trace")
+    if options.memory:
+        opt.size("--memory", options.memory)
     opt.within("--rest", rest_of(options), 0, timeline.MOMENTS[-1], "at most 60s")
     parts = {name: getattr(options, name) for name in ("server", "ready", "load")}
     if any([*parts.values(), options.stop]) and not all(parts.values()):
@@ -261,7 +265,7 @@ def new_run(options, command, build):
     plan = session.Plan(chosen, columns, None, binary, seed=session.draw_seed(options.seed),
                 scale=options.scale or SCALE[scope], rounds=rounds, budget=budget,
                 timeout=opt.seconds("--timeout", options.timeout or "120s"), baseline=not options.quick,
-                rest=rest_of(options))
+                rest=rest_of(options), memory=options.memory and opt.size("--memory", options.memory))
     return plan, session.record_of(plan, scope_of(options), left_out)
 
 

@@ -52,6 +52,14 @@ def seconds(option, text):
         raise Problem(f"{option} '{text}': a time such as 90s, 20m or 2h") from None
 
 
+def size(option, text):
+    """'64M' -> bytes"""
+    factor = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:].upper(), 0)
+    if not factor or not text[:-1].isdigit() or not 2**20 <= int(text[:-1]) * factor <= 2**50:
+        raise Problem(f"{option} '{text}': a size such as 64M or 2G, 1M at least")
+    return int(text[:-1]) * factor
+
+
 def within(option, value, low, high, shown):
     if value is not None and not low <= value <= high:
         raise Problem(f"{option} {value:g}: {shown}")

@@ -55,11 +55,16 @@ def end_group(pid):
         pass
 
 
-def run(argv, environment, timeout, cwd=None, watch=None, output=subprocess.DEVNULL):
+def run(argv, environment, timeout, cwd=None, watch=None, output=subprocess.DEVNULL, limit=None):
     """Run argv in a session of its own; whatever it leaves running is ended.
 
-    watch(pid) is called every 20 ms until it returns True.
+    watch(pid) is called every 20 ms until it returns True. limit: a limit.Limit of its memory.
     """
+    if limit:
+        with limit.around(argv) as (inside, said):
+            outcome = run(inside, environment, timeout, cwd, watch, output)
+            outcome.failure = said() or outcome.failure
+            return outcome
     with tempfile.TemporaryFile() as errors:
         start = time.monotonic()
         child = subprocess.Popen(argv, env=environment, cwd=cwd, stdin=subprocess.DEVNULL,

@@ -204,7 +204,8 @@ def measured(program, column, plan, directory, more=None, watch=None):
         return measured_server(measure, variables, program, plan, program.cwd or directory)
     outcome = process.run(
         [measure, report, *(f"{key}={value}" for key, value in variables.items()), "--",
-         *program.argv], process.clean_environment(), plan.timeout, program.cwd or directory, watch)
+         *program.argv], process.clean_environment(), plan.timeout, program.cwd or directory, watch,
+        limit=plan.limit)
     if outcome.failure:
         return outcome, None
     with open(report, encoding="utf-8") as file:

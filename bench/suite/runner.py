@@ -141,7 +141,7 @@ class Runner:
         outcome = process.run(
             [self.plan.binary, f"--benchmark_filter={cells.exact(cell.benchmark)}",
              f"--benchmark_out={report}", "--benchmark_out_format=json",
-             "--benchmark_format=json"], environment, self.plan.timeout)
+             "--benchmark_format=json"], environment, self.plan.timeout, limit=self.plan.limit)
         document, failure = read_report(report, cell, outcome)
         document["suite"] = {"seconds": round(outcome.seconds, 4),
                              "cpu_seconds": round(outcome.cpu_seconds, 4)}

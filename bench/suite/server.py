@@ -2,6 +2,7 @@
 
 Throughput and percentiles are what the load generator prints; memory is looked at all the while.
 """
+import contextlib
 import json
 import os
 import re
@@ -78,16 +79,18 @@ def measured(measure, variables, program, plan, cwd):
     outside = process.clean_environment() | {key: value for key, value in variables.items()
                                              if key.startswith("PROGRAM_")}
     report = os.path.join(variables["PROGRAM_SCRATCH"], "measured.json")
-    with tempfile.TemporaryFile() as errors:
+    argv = [measure, report, *(f"{key}={value}" for key, value in variables.items()), "--", *program.argv]
+    with tempfile.TemporaryFile() as errors, \
+            plan.limit.around(argv) if plan.limit else contextlib.nullcontext((argv, lambda: None)) as (argv, said):
         server = subprocess.Popen(
-            [measure, report, *(f"{key}={value}" for key, value in variables.items()), "--", *program.argv],
-            env=process.clean_environment(), cwd=cwd, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+            argv, env=process.clean_environment(), cwd=cwd, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
             start_new_session=True)
         try:
             outcome, figures = drive(server, program.server, outside, plan, cwd)
         finally:
             process.end_group(server.pid)
             server.wait()
+        outcome.failure = said() or outcome.failure
         errors.seek(0)
         outcome.stderr = errors.read()[-process.STDERR_KEPT:].decode(errors="replace")
     if outcome.failure:

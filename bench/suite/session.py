@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from . import FORMAT, ROOT, Problem, allocators, cells, doctor, environment, options, programs, timeline, traces, units
+from . import FORMAT, ROOT, Problem, allocators, cells, doctor, environment, limit, options, programs, timeline, traces, units
 from .progress import Progress
 from .store import Folder, fresh
 
@@ -29,6 +29,10 @@ class Plan:
     timeout: float = 120.0  # seconds a process may take
     baseline: bool = True
     rest: float = timeline.REST  # seconds that servers and replays stay idle at the end
+    memory: int | None = None  # bytes that a process may have, by a cgroup
+
+    def __post_init__(self):
+        self.limit = limit.Limit(self.memory) if self.memory else None
 
     def scale_of(self, cell):
         return 1.0 if cell.is_memory else self.scale
@@ -43,7 +47,7 @@ def record_of(plan, scope, left_out=()):
         column.package = allocators.package_of(column.path)
     return {"format": FORMAT, "pid": os.getpid(), "seed": plan.seed, "scale": plan.scale,
             "rounds": plan.rounds, "budget": plan.budget, "timeout": plan.timeout,
-            "baseline": plan.baseline, "rest": plan.rest, "binary": plan.binary.removeprefix(ROOT + "/"),
+            "baseline": plan.baseline, "rest": plan.rest, "memory": plan.memory, "binary": plan.binary.removeprefix(ROOT + "/"),
             "started": time.strftime("%Y-%m-%d %H:%M:%S %z"), "finished": False, "stopped": None,
             "usable_cpus": environment.usable_cpus(), "scope": scope, "left_out": list(left_out),
             "cells": [cell.name for cell in plan.cells],
@@ -133,7 +137,8 @@ def resume(out, budget):
     plan = Plan(same_cells(record, binary), [same_column(saved) for saved in record["columns"]],
                 folder, binary, seed=record["seed"], scale=record["scale"], rounds=record["rounds"],
                 budget=budget or record["budget"], timeout=record["timeout"],
-                baseline=record["baseline"], rest=record.get("rest", timeline.REST))
+                baseline=record["baseline"], rest=record.get("rest", timeline.REST),
+                memory=record.get("memory"))
     record |= {"stopped": None, "finished": False, "pid": os.getpid(), "budget": plan.budget}
     folder.write("run.json", record)
     return plan, record

@@ -86,6 +86,8 @@ def facts(result):
     count = result["intervals"]
     lines.append(f"load at start {load.split()[0]}; {count['wide']} of {count['given']} intervals of speed "
                  f"wider than ±{result['intervals']['wider_than']:.0%}")
+    if result.get("memory"):
+        lines.append(f"each process in a memory cgroup of {units.size(result['memory'])}: one that was killed did not survive")
     dominated = sum(cell["dominated"] for cell in result["cells"])
     if dominated:
         lines.append(f"{units.plural(dominated, 'cell')} of which the harness takes more than half the fastest's "

@@ -103,7 +103,7 @@ def sample(trace, column, plan, scratch):
         outcome = process.run(
             [str(measure), str(usage_path), *(f"{key}={value}" for key, value in column.variables().items()), "--",
              str(tool), "replay", "--json", "--touch", f"--settle={plan.rest:g}", path],
-            process.clean_environment(), plan.timeout + plan.rest, output=output)
+            process.clean_environment(), plan.timeout + plan.rest, output=output, limit=plan.limit)
     document = {"suite": {"seconds": round(outcome.seconds, 4)}}
     if outcome.failure:
         return document, outcome.failure
