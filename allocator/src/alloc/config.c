@@ -9,11 +9,14 @@
 #include "pool/topology.h"
 #include "profile/profile.h"
 
+#include <signal.h> /* numbers only */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#define SIGNAL_FIRST   35 /* glibc uses up to 33, musl up to 34 */
+#define SIGNAL_LAST    64
 #define KEEP_DEFAULT   ((size_t)60 << 20)
 #define PREFIX         "MYMALLOC_"
 #define PREFIX_LENGTH  (sizeof PREFIX - 1)
@@ -132,11 +135,32 @@ static bool is_option(const char *text, const char *option)
            (text[length] == '\0' || text[length] == ',');
 }
 
-/* PATH[,every=BYTES][,form=proto|text]; absolute, for a program may change its folder. */
+/* The user's own, and those of real time that no C library needs for itself. */
+static bool read_signal(const char *value, int *signal)
+{
+    size_t number = 0;
+
+    if (is_option(value, "USR1"))
+        number = SIGUSR1;
+    else if (is_option(value, "USR2"))
+        number = SIGUSR2;
+    else if (!parse_bytes_to(value, ',', &number) || number < SIGNAL_FIRST ||
+             number > SIGNAL_LAST)
+        return false;
+    *signal = (int)number;
+    return true;
+}
+
+/*
+ * PATH[,every=BYTES][,stacks=FRAMES][,signal=NAME][,form=proto|text]; absolute, for a program
+ * may change its folder.
+ */
 static bool read_profile(struct mym_config *config, const char *value)
 {
     size_t length = strcspn(value, ","), every = MYM_PROFILE_EVERY;
+    size_t depth = MYM_STACK_DEPTH;
     bool text = false;
+    int signal = 0;
 
     if (value[0] != '/' || length >= MYM_REPORT_PATH)
         return false;
@@ -145,6 +169,13 @@ static bool read_profile(struct mym_config *config, const char *value)
         if (strncmp(at, "every=", 6) == 0) {
             if (!parse_bytes_to(at + 6, ',', &every) || every == 0 ||
                 every > MYM_PROFILE_MOST)
+                return false;
+        } else if (strncmp(at, "stacks=", 7) == 0) {
+            if (!parse_bytes_to(at + 7, ',', &depth) || depth == 0 ||
+                depth > MYM_STACK_DEPTH)
+                return false;
+        } else if (strncmp(at, "signal=", 7) == 0) {
+            if (!read_signal(at + 7, &signal))
                 return false;
         } else if (is_option(at, "form=text") || is_option(at, "form=proto")) {
             text = at[5] == 't';
@@ -155,6 +186,8 @@ static bool read_profile(struct mym_config *config, const char *value)
     config->profile.path = value;
     config->profile.length = length;
     config->profile.every = every;
+    config->profile.depth = (unsigned)depth;
+    config->profile.signal = signal;
     config->profile.text = text;
     return true;
 }
@@ -218,14 +251,16 @@ static const struct variable {
      "huge pages for what will be written all over, for nothing, or for everything; "
      "default: auto"},
     {"MYMALLOC_PROFILE", read_profile,
-     "an absolute path, then if need be ,every=BYTES ,form=proto or ,form=text",
-     "write a heap profile to this file when the process ends; every: bytes between "
-     "samples, 512K by default, 1 for all; form: for pprof, or the text of before it"},
+     "an absolute path, then if need be ,every=BYTES ,stacks=FRAMES (1 to 64) "
+     ",signal=USR1, USR2 or 35 to 64 ,form=proto or ,form=text",
+     "write a heap profile to this file when the process ends, and at the signal one "
+     "more, to PATH.s1 and so on; every: bytes between samples, 512K by default, 1 for "
+     "all; stacks: frames that are kept, 64 by default; form: for pprof, or the text "
+     "of before it"},
     {"MYMALLOC_STATS", read_stats,
      "an absolute path, then if need be ,form=json or ,form=prometheus ,every=SECONDS",
      "write statistics to this file when the process ends, and each so many seconds, "
-     "86400 "
-     "at most, in which it uses the heap's slow paths"},
+     "86400 at most, in which it uses the heap's slow paths"},
     {"MYMALLOC_BACKGROUND", read_background, "on or off",
      "a helper thread, while there is idle memory, gives it back down to 4 MiB; "
      "default: "

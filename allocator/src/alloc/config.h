@@ -18,7 +18,9 @@ struct mym_config {
     struct {
         const char *path; /* `length` bytes of the environment; NULL: no heap profile */
         size_t length;
-        size_t every; /* bytes between samples */
+        size_t every;   /* bytes between samples */
+        unsigned depth; /* frames of a stack */
+        int signal;     /* that asks for one more; 0: none */
         bool text;
     } profile;
     struct mym_stats_config stats;

@@ -169,6 +169,7 @@ MYM_UNFOLLOWED static void after_fork_child(void)
 {
     mym_meta_fork_child();
     mym_profile_fork_child();
+    mym_profile_signal_fork_child();
     mym_pages_fork_child();
     mym_mapping_fork_child();
     mym_pools_fork_child();
@@ -277,8 +278,11 @@ static void start_profile(const struct mym_config *config)
                                     config->profile.text ? MYM_PROFILE_TEXT
                                                          : MYM_PROFILE_PROTO);
 
+    mym_unwind_set_depth(config->profile.depth);
     if (error == 0)
         error = mym_profile_start(config->profile.every);
+    if (error == 0 && config->profile.signal != 0)
+        error = mym_profile_at_signal(config->profile.signal);
     if (error != 0)
         mym_profile_complain("MYMALLOC_PROFILE", error);
 }

@@ -76,12 +76,11 @@ static bool find_build_id(const char *notes, size_t length, char *out)
     return false;
 }
 
-static void read_build_id(const char *path, char *out)
+static void read_build_id(struct mym_maps *maps, char *out)
 {
     ElfW(Ehdr) header;
     ElfW(Phdr) part;
-    char notes[1024];
-    int file = mym_os_open(path);
+    int file = mym_os_open(maps->name);
 
     out[0] = '\0';
     if (file < 0)
@@ -96,22 +95,23 @@ static void read_build_id(const char *path, char *out)
                                header.e_phoff + i * sizeof part) != sizeof part)
                 break;
             if (part.p_type == PT_NOTE)
-                length = mym_os_read_at(file, notes,
-                                        part.p_filesz < sizeof notes ? part.p_filesz
-                                                                     : sizeof notes,
+                length = mym_os_read_at(file, maps->notes,
+                                        part.p_filesz < sizeof maps->notes
+                                            ? part.p_filesz
+                                            : sizeof maps->notes,
                                         part.p_offset);
-            find_build_id(notes, length, out);
+            find_build_id(maps->notes, length, out);
         }
     mym_os_close(file);
 }
 
 /* "start-end rwxp offset device inode   path"; false: it is no code of a file. */
-static bool parse_line(const char *line, const char *end, struct mym_map *map)
+static bool parse_line(struct mym_maps *maps, const char *line, const char *end)
 {
     const char *path = memchr(line, '/', (size_t)(end - line));
-    char name[4096];
+    struct mym_map *map = &maps->map[maps->count];
 
-    if (path == NULL || (size_t)(end - path) >= sizeof name)
+    if (path == NULL || (size_t)(end - path) >= sizeof maps->name)
         return false;
     map->start = hexadecimal(&line);
     line++;
@@ -122,9 +122,9 @@ static bool parse_line(const char *line, const char *end, struct mym_map *map)
     map->offset = hexadecimal(&line);
     map->path = path;
     map->path_length = (size_t)(end - path);
-    memcpy(name, path, map->path_length);
-    name[map->path_length] = '\0';
-    read_build_id(name, map->build_id);
+    memcpy(maps->name, path, map->path_length);
+    maps->name[map->path_length] = '\0';
+    read_build_id(maps, map->build_id);
     return true;
 }
 
@@ -132,7 +132,6 @@ void mym_maps_read(struct mym_maps *maps)
 {
     size_t lines = 0;
 
-    *maps = (struct mym_maps){.count = 0};
     if (!read_text(maps))
         return;
     for (size_t i = 0; i < maps->length; i++)
@@ -143,7 +142,7 @@ void mym_maps_read(struct mym_maps *maps)
         end = memchr(line, '\n', (size_t)(maps->text + maps->length - line));
         if (end == NULL)
             break;
-        maps->count += parse_line(line, end, &maps->map[maps->count]);
+        maps->count += parse_line(maps, line, end);
     }
 }
 

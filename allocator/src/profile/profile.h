@@ -79,6 +79,8 @@ struct mym_trace {
  * files: no lock is held, and no profile is on yet.
  */
 bool mym_unwind_start(void);
+/* So many frames of a stack are kept from now on: 1 to MYM_STACK_DEPTH. */
+void mym_unwind_set_depth(unsigned depth);
 
 /* Who called the allocator. Between the two nothing that this thread takes is sampled. */
 void mym_trace_begin(struct mym_trace *trace);
@@ -155,22 +157,29 @@ struct mym_maps {
     char *text; /* /proc/self/maps as it is */
     size_t length;
     size_t text_room, map_room;
+    char name[4096], notes[1024]; /* of the file that is looked at */
 };
 
-/* Opens files; without /proc there are none, and without memory as many as fit. */
+/* *maps is zero. Opens files; without /proc there are none, and without memory as many as fit. */
 void mym_maps_read(struct mym_maps *maps);
 void mym_maps_drop(struct mym_maps *maps);
 
 /* ---- write.c ---- */
 
-/* profile.proto of pprof, or its older text; 0, or an error number. No lock is held. */
+/*
+ * profile.proto of pprof, or its older text; 0, or an error number. No lock is held or taken,
+ * and little of the stack: a handler of a signal may call it.
+ */
 enum mym_profile_form { MYM_PROFILE_PROTO, MYM_PROFILE_TEXT };
 int mym_profile_write(int file, enum mym_profile_form form);
 
-/* ---- exit.c: the same when the process ends ---- */
+/* ---- exit.c: the same when the process ends, or at a signal ---- */
 
 /* Make the file, for the process's end; 0, or an error number. */
 int mym_profile_at_exit(const char *path, size_t length, enum mym_profile_form form);
+/* And each time that the signal comes, to a file of its own; 0, or an error number. */
+int mym_profile_at_signal(int signal);
+void mym_profile_signal_fork_child(void);
 /* One line on standard error that says why there is no profile. */
 void mym_profile_complain(const char *path, int error);
 

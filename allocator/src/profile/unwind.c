@@ -19,6 +19,8 @@ extern int backtrace(void **pc, int room) MYM_MAYBE;
 /* Where the linker put the file's header; its program headers tell what is ours. */
 extern const ElfW(Ehdr) __ehdr_start __attribute__((weak, visibility("hidden")));
 
+static unsigned kept = MYM_STACK_DEPTH; /* frames */
+
 /* The allocator's own code, if it is a library. */
 static struct {
     uintptr_t start, end;
@@ -51,6 +53,11 @@ bool mym_unwind_start(void)
     return true;
 }
 
+void mym_unwind_set_depth(unsigned depth)
+{
+    kept = depth;
+}
+
 void mym_trace_begin(struct mym_trace *trace)
 {
     void *pc[MYM_STACK_DEPTH + INNER];
@@ -61,10 +68,10 @@ void mym_trace_begin(struct mym_trace *trace)
     trace->depth = 0;
     if (!trace->known)
         return;
-    depth = (unsigned)backtrace(pc, MYM_STACK_DEPTH + INNER);
+    depth = (unsigned)backtrace(pc, (int)(kept + INNER));
     while (skip < depth && (uintptr_t)pc[skip] - own.start < own.end - own.start)
         skip++;
-    trace->depth = depth - skip < MYM_STACK_DEPTH ? depth - skip : MYM_STACK_DEPTH;
+    trace->depth = depth - skip < kept ? depth - skip : kept;
     for (unsigned i = 0; i < trace->depth; i++)
         trace->pc[i] = pc[skip + i];
 }

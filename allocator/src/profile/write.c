@@ -322,15 +322,23 @@ static void write_text(struct mym_out *out, const struct mym_maps *maps)
 
 int mym_profile_write(int file, enum mym_profile_form form)
 {
-    struct mym_out out = {.file = file};
-    struct mym_maps maps;
+    struct work {
+        struct mym_out out;
+        struct mym_maps maps;
+    } *work = mym_os_map(sizeof *work); /* a signal's stack is small */
+    int error;
 
-    mym_maps_read(&maps);
+    if (work == NULL)
+        return ENOMEM;
+    work->out.file = file;
+    mym_maps_read(&work->maps);
     if (form == MYM_PROFILE_TEXT)
-        write_text(&out, &maps);
+        write_text(&work->out, &work->maps);
     else
-        write_proto(&out, &maps);
-    mym_out_flush(&out);
-    mym_maps_drop(&maps);
-    return out.error;
+        write_proto(&work->out, &work->maps);
+    mym_out_flush(&work->out);
+    error = work->out.error;
+    mym_maps_drop(&work->maps);
+    mym_os_unmap(work, sizeof *work);
+    return error;
 }

@@ -29,7 +29,8 @@ expect() { # "TEXT" PROFILE [COMMAND...]
 }
 refused() { # PROFILE
     expect "mymalloc: MYMALLOC_PROFILE=$1: ignored, the value is not understood
-mymalloc:   accepted: an absolute path, then if need be ,every=BYTES ,form=proto or ,form=text" "$1"
+mymalloc:   accepted: an absolute path, then if need be ,every=BYTES ,stacks=FRAMES (1 to 64) \
+,signal=USR1, USR2 or 35 to 64 ,form=proto or ,form=text" "$1"
 }
 
 refused out.pb
@@ -39,7 +40,14 @@ refused "$work/out,every=12x"
 refused "$work/out,every="
 refused "$work/out,form=svg"
 refused "$work/out,form=textual"
-refused "$work/out,stacks=9"
+refused "$work/out,stacks=0"
+refused "$work/out,stacks=65"
+refused "$work/out,stacks=deep"
+refused "$work/out,signal=KILL"
+refused "$work/out,signal=USR22"
+refused "$work/out,signal=9"
+refused "$work/out,signal=65"
+refused "$work/out,signal="
 refused "$work/out,"
 [ ! -e "$work/out" ] || { echo "a refused profile made a file"; faults=1; }
 expect "mymalloc: MYMALLOC_PROFILE: no heap profile: no such folder" "$work/none/out"

@@ -21,6 +21,7 @@ ALLOWED = {
     "abort": ("base", "the program's end; no lock is held"),
     "getauxval": ("os cache profile alloc", "reads a table"),
     "backtrace": ("profile", "walks a stack, no lock held; what it allocates at the start of a profile is no sample"),
+    "sigaction": ("profile", "at start, if a signal was asked for; no lock held"),
     "__ehdr_start": ("profile", "an address"),
     "environ": ("alloc", "a variable"),
     "strtoul": ("alloc", "digits to a number, at start, no lock held"),
