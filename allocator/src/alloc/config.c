@@ -215,6 +215,12 @@ static bool read_stats(struct mym_config *config, const char *value)
     return true;
 }
 
+static bool read_names(struct mym_config *config, const char *value)
+{
+    config->names = strcmp(value, "on") == 0;
+    return config->names || strcmp(value, "off") == 0;
+}
+
 static bool read_background(struct mym_config *config, const char *value)
 {
     config->background = strcmp(value, "on") == 0;
@@ -261,6 +267,9 @@ static const struct variable {
      "an absolute path, then if need be ,form=json or ,form=prometheus ,every=SECONDS",
      "write statistics to this file when the process ends, and each so many seconds, "
      "86400 at most, in which it uses the heap's slow paths"},
+    {"MYMALLOC_NAMES", read_names, "on or off",
+     "mappings say in /proc/PID/smaps what they are for (prctl, which a sandbox may "
+     "forbid); default: off"},
     {"MYMALLOC_BACKGROUND", read_background, "on or off",
      "a helper thread, while there is idle memory, gives it back down to 4 MiB; "
      "default: "

@@ -24,6 +24,7 @@ struct mym_config {
         bool text;
     } profile;
     struct mym_stats_config stats;
+    bool names;      /* of mappings, for /proc/PID/smaps */
     bool background; /* a helper thread gives idle memory back */
     bool verbose;
 };

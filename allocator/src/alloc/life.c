@@ -287,6 +287,13 @@ static void start_profile(const struct mym_config *config)
         mym_profile_complain("MYMALLOC_PROFILE", error);
 }
 
+static void name_mappings(void)
+{
+    mym_os_names = true;
+    mym_region_name();
+    mym_meta_name();
+}
+
 __attribute__((constructor(101))) static void start_front_end(void)
 {
     struct mym_config config;
@@ -294,6 +301,8 @@ __attribute__((constructor(101))) static void start_front_end(void)
     if (!mym_start())
         return;
     mym_config_read(&config);
+    if (config.names)
+        name_mappings();
     mym_arenas_start(config.together);
     mym_idle_set_keep(config.keep);
     set_limits(&config);

@@ -159,6 +159,7 @@ struct mym_pages_info {
 };
 
 bool mym_pages_init(void);
+void mym_region_name(void); /* for smaps, what was mapped before names were asked for */
 
 /*
  * More is in use or dirty than ever before, by a sixteenth: the moment to look for memory

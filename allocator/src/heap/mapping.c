@@ -84,6 +84,7 @@ static bool make_room(void)
     fresh = mym_os_map(room * sizeof *fresh);
     if (fresh == NULL)
         return false;
+    mym_os_name(fresh, room * sizeof *fresh, "mymalloc: tables");
     table.entry = fresh;
     table.room = room;
     table.count = table.bytes = 0;
@@ -276,6 +277,8 @@ void *mym_mapping_take(size_t size, bool *zeroed)
         object = mym_os_map(bytes);
         if (object != NULL)
             mym_chunk_advise(object, bytes, dense);
+        if (object != NULL)
+            mym_os_name(object, bytes, "mymalloc: huge object");
     }
     if (object != NULL && !add(object, bytes)) {
         mym_os_unmap(object, bytes);

@@ -13,9 +13,19 @@
 
 static struct {
     struct mym_mutex lock;
-    uintptr_t next, end;
-    _Atomic size_t taken; /* written under the lock */
+    uintptr_t start, next, end; /* of the last mapping */
+    _Atomic size_t taken;       /* written under the lock */
 } meta;
+
+static const char name_of_records[] = "mymalloc: records";
+
+/* At start there is no more than one. */
+void mym_meta_name(void)
+{
+    void *start = (void *)meta.start; /* NOLINT */
+
+    mym_os_name(start, meta.end - meta.start, name_of_records);
+}
 
 void *mym_meta_take(size_t bytes, size_t align)
 {
@@ -33,6 +43,8 @@ void *mym_meta_take(size_t bytes, size_t align)
                                      ~(size_t)(MYM_PAGE - 1));
         if (more == NULL)
             goto out;
+        mym_os_name(more, step, name_of_records);
+        meta.start = (uintptr_t)more;
         meta.next = (uintptr_t)more + COLOUR;
         meta.end = (uintptr_t)more + step;
         at = (meta.next + align - 1) & ~(align - 1);

@@ -12,6 +12,7 @@
 /* Zeroed memory, aligned to `align` (a power of two); NULL when there is none. */
 void *mym_meta_take(size_t bytes, size_t align);
 
+void mym_meta_name(void); /* for smaps, what was mapped before names were asked for */
 size_t mym_meta_bytes(void); /* handed out so far */
 void mym_meta_fork(bool prepare);
 void mym_meta_fork_child(void);

@@ -37,6 +37,9 @@ struct table {
 };
 static struct table class_table, unit_table, bit_table, freed_table;
 
+static const char name_of_tables[] = "mymalloc: tables",
+                  name_of_heap[] = "mymalloc: heap";
+
 static size_t round_up(size_t bytes, size_t to)
 {
     return (bytes + to - 1) / to * to;
@@ -56,7 +59,8 @@ static bool grow_table(struct table *table, uint32_t end)
     if (mym_os_map_at(at, need) != MYM_OS_OK)
         return false;
     /* With huge pages always on, a table's first touch would cost 2 MiB. */
-    mym_os_huge_pages((void *)at, need, false); /* NOLINT */
+    mym_os_huge_pages((void *)at, need, false);    /* NOLINT */
+    mym_os_name((void *)at, need, name_of_tables); /* NOLINT */
     table->mapped += need;
     return true;
 }
@@ -67,6 +71,19 @@ static bool grow_tables(uint32_t end)
     return grow_table(&class_table, end) && grow_table(&unit_table, end) &&
            grow_table(&bit_table, end) &&
            (!MYM_SECURE_FREE_CHECK || grow_table(&freed_table, end));
+}
+
+/* What was mapped before; holes do no harm. */
+void mym_region_name(void)
+{
+    const struct table *const tables[] = {&class_table, &unit_table, &bit_table,
+                                          &freed_table};
+
+    for (unsigned i = 0; i < sizeof tables / sizeof *tables; i++)
+        mym_os_name((void *)tables[i]->start, tables[i]->mapped, /* NOLINT */
+                    name_of_tables);
+    mym_os_name(mym_unit_address(FIRST_UNIT),
+                (size_t)(mym_pages.end - FIRST_UNIT) * MYM_UNIT, name_of_heap);
 }
 
 bool mym_region_map_freed(uint32_t end)
@@ -85,6 +102,7 @@ static enum mym_os_result map_units(uint32_t first, uint32_t length)
     /* Which chunks are huge is decided one by one (chunk.c), whatever the default is. */
     if (result == MYM_OS_OK) {
         mym_os_huge_pages(addr, bytes, false);
+        mym_os_name(addr, bytes, name_of_heap);
         mym_pages.mapped += length;
     }
     return result;

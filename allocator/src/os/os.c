@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -25,6 +26,10 @@
 #endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA           0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
 #endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
@@ -126,6 +131,15 @@ bool mym_os_is_locked(void *page)
 void mym_os_huge_pages(void *addr, size_t bytes, bool allow)
 {
     advise(addr, bytes, allow ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+bool mym_os_names;
+
+void mym_os_name(const void *addr, size_t bytes, const char *name)
+{
+    if (mym_os_names)
+        mym_syscall(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, (long)addr,
+                    (long)bytes, (long)name, 0);
 }
 
 bool mym_os_collapse(void *addr, size_t bytes)

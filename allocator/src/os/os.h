@@ -53,6 +53,14 @@ bool mym_os_is_locked(void *page);
 /* Allow or forbid huge pages for a range; a hint. */
 void mym_os_huge_pages(void *addr, size_t bytes, bool allow);
 
+/*
+ * Tell what a mapping is for, in /proc/PID/smaps (Linux 5.17), if names were asked for: a
+ * system call that nothing else makes, so a sandbox may forbid it. Own mappings that touch
+ * are one to the kernel only if they have the same name.
+ */
+extern MYM_HIDDEN bool mym_os_names;
+void mym_os_name(const void *addr, size_t bytes, const char *name);
+
 /* Make huge pages of what is resident in a range, now (Linux 6.1); false when refused. */
 bool mym_os_collapse(void *addr, size_t bytes);
 

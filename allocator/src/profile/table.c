@@ -74,6 +74,7 @@ static bool make_buckets(void)
     fresh = mym_os_map(more * sizeof *fresh);
     if (fresh == NULL)
         return old != 0;
+    mym_os_name(fresh, more * sizeof *fresh, "mymalloc: profile");
     if (old != 0)
         mym_os_unmap(table.bucket, old * sizeof *fresh);
     table.bucket = fresh;
@@ -141,6 +142,7 @@ static bool make_room(void)
     fresh = mym_os_map(room * sizeof *fresh);
     if (fresh == NULL)
         return false;
+    mym_os_name(fresh, room * sizeof *fresh, "mymalloc: profile");
     table.sample = fresh;
     table.room = room;
     for (size_t i = 0; i < old_room; i++)
