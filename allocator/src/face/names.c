@@ -14,6 +14,7 @@
 #include "alloc/alloc.h"
 #include "alloc/background.h"
 #include "alloc/info.h"
+#include "face/created.h"
 #include "face/defrag.h"
 #include "face/figures.h"
 #include "mymalloc/mymalloc.h"
@@ -24,22 +25,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define MOST_ARENAS 4095u
-#define LG_EVERY    19u /* of MYM_PROFILE_EVERY */
+#define LG_EVERY 19u /* of MYM_PROFILE_EVERY */
 
 _Static_assert(MYM_PROFILE_EVERY == (size_t)1 << LG_EVERY, "prof.lg_sample says so");
-
-static _Atomic unsigned created; /* arenas, by the program */
-
-static unsigned arenas(void)
-{
-    return 1 + atomic_load(&created);
-}
-
-bool mym_arena_is_created(size_t arena)
-{
-    return arena > 0 && arena < arenas();
-}
 
 /* ---- statistics ---- */
 
@@ -333,7 +321,7 @@ static int dump_profile(const size_t *unused, uint64_t value)
 
 /* ---- what reads and writes at once ---- */
 
-static int put(const struct mym_exchange *call, uint64_t value, size_t length)
+int mym_put_number(const struct mym_exchange *call, uint64_t value, size_t length)
 {
     if (call->old == NULL || call->old_length == NULL || *call->old_length != length) {
         if (call->old_length != NULL)
@@ -352,38 +340,21 @@ static int exchange_epoch(const struct mym_exchange *call)
     if (call->new != NULL && call->new_length != sizeof number)
         return EINVAL;
     number = mym_figures_refresh(call->new != NULL);
-    return call->old == NULL ? 0 : put(call, number, sizeof number);
+    return call->old == NULL ? 0 : mym_put_number(call, number, sizeof number);
 }
 
 static int create_cache(const struct mym_exchange *call)
 {
     if (call->new != NULL || call->new_length != 0)
         return EPERM;
-    return put(call, 0, sizeof(unsigned));
+    return mym_put_number(call, 0, sizeof(unsigned));
 }
 
-static uint64_t read_arenas(const size_t *unused)
+/* Pages are given back by MADV_DONTNEED: none is muzzy for any time. */
+static int set_muzzy_decay(const size_t *unused, uint64_t value)
 {
     (void)unused;
-    return arenas();
-}
-
-/* Extent hooks would be called by nobody. */
-static int create_arena(const struct mym_exchange *call)
-{
-    unsigned number;
-    int error = put(call, 0, sizeof number);
-
-    if (error != 0)
-        return error;
-    if (call->new != NULL || call->new_length != 0)
-        return EFAULT;
-    number = atomic_fetch_add(&created, 1) + 1;
-    if (number > MOST_ARENAS) {
-        atomic_fetch_sub(&created, 1);
-        return EAGAIN;
-    }
-    return put(call, number, sizeof number);
+    return (int64_t)value < -1 ? EFAULT : 0;
 }
 
 /* ---- the table ---- */
@@ -396,7 +367,7 @@ size_t mym_numbers_of(const char *component)
     case 'l': /* lextent */
         return extents();
     default: /* arena, arenas */
-        return arenas();
+        return mym_arena_numbers();
     }
 }
 
@@ -406,7 +377,8 @@ bool mym_number_is_known(const char *component, size_t number)
     if (number < mym_numbers_of(component))
         return true;
     return component[0] == 'a' &&
-           (number == MYM_ALL_ARENAS || (component[5] == '.' && number == arenas()));
+           (number == MYM_ALL_ARENAS ||
+            (component[5] == '.' && number == mym_arena_numbers()));
 }
 
 /* clang-format off */
@@ -438,11 +410,13 @@ const struct mym_name mym_names[] = {
     {"tcache.create", MYM_OTHER, NULL, NULL, create_cache},
     {"tcache.flush", MYM_UNSIGNED, NULL, use_cache, NULL},
     {"tcache.destroy", MYM_UNSIGNED, NULL, use_cache, NULL},
-    {"arena.#.initialized", MYM_BOOL, read_true, NULL, NULL},
+    {"arena.#.initialized", MYM_BOOL, mym_arena_read_initialized, NULL, NULL},
     {"arena.#.decay", MYM_ACTION, NULL, decay, NULL},
     {"arena.#.purge", MYM_ACTION, NULL, purge, NULL},
+    {"arena.#.destroy", MYM_ACTION, NULL, mym_arena_destroy, NULL},
+    {"arena.#.muzzy_decay_ms", MYM_SIZE, read_zero, set_muzzy_decay, NULL},
     {"arena.#.dirty_decay_ms", MYM_SIZE, read_decay, set_decay, NULL},
-    {"arenas.narenas", MYM_UNSIGNED, read_arenas, NULL, NULL},
+    {"arenas.narenas", MYM_UNSIGNED, mym_arenas_read, NULL, NULL},
     {"arenas.quantum", MYM_SIZE, read_quantum, NULL, NULL},
     {"arenas.page", MYM_SIZE, read_page, NULL, NULL},
     {"arenas.tcache_max", MYM_SIZE, read_cached_most, NULL, NULL},
@@ -453,7 +427,7 @@ const struct mym_name mym_names[] = {
     {"arenas.bin.#.nshards", MYM_UNSIGNED, read_one, NULL, NULL},
     {"arenas.nlextents", MYM_UNSIGNED, read_extents, NULL, NULL},
     {"arenas.lextent.#.size", MYM_SIZE, read_extent_size, NULL, NULL},
-    {"arenas.create", MYM_OTHER, NULL, NULL, create_arena},
+    {"arenas.create", MYM_OTHER, NULL, NULL, mym_arena_create},
     {"prof.active", MYM_BOOL, read_profile, set_profile, NULL},
     {"prof.dump", MYM_TEXT, NULL, dump_profile, NULL},
     {"prof.lg_sample", MYM_SIZE, read_profile_rate, NULL, NULL},

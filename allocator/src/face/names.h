@@ -44,6 +44,9 @@ struct mym_name {
 extern MYM_HIDDEN const struct mym_name mym_names[];
 extern MYM_HIDDEN const unsigned mym_name_count;
 
+/* Tell a number of so many bytes; EINVAL: there is no place of that length for it. */
+int mym_put_number(const struct mym_exchange *call, uint64_t value, size_t length);
+
 /* The program made it: nothing is in it. */
 bool mym_arena_is_created(size_t arena);
 

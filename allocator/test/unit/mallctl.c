@@ -99,6 +99,7 @@ static const struct {
     {"thread.tcache.enabled", sizeof(bool), false},
     {"arena.0.initialized", sizeof(bool), false},
     {"arena.0.dirty_decay_ms", sizeof(ssize_t), false},
+    {"arena.0.muzzy_decay_ms", sizeof(ssize_t), false},
     {"arenas.narenas", sizeof(unsigned), false},
     {"arenas.quantum", sizeof(size_t), false},
     {"arenas.page", sizeof(size_t), false},
@@ -142,6 +143,7 @@ static bool is_writable(const char *name, bool is_ours)
 {
     return strcmp(name, "background_thread") == 0 || strcmp(name, "prof.active") == 0 ||
            strcmp(name, "arena.0.dirty_decay_ms") == 0 ||
+           strcmp(name, "arena.0.muzzy_decay_ms") == 0 ||
            (!is_ours && strcmp(name, "thread.tcache.enabled") == 0);
 }
 
@@ -222,9 +224,7 @@ static void what_is_not_here_is_unknown(void)
                                         "thread.arena",
                                         "arenas.dirty_decay_ms",
                                         "arena.0.reset",
-                                        "arena.0.destroy",
                                         "arena.0.extent_hooks",
-                                        "arena.0.muzzy_decay_ms",
                                         "prof.reset",
                                         "opt.junk",
                                         "stats.arenas.0.small.nmalloc",
@@ -482,6 +482,13 @@ static void arenas_and_caches_are_created(void)
     CHECK(control("tcache.flush", NULL, NULL, &cache, sizeof cache) == 0);
     CHECK(control("tcache.flush", &cache, &length, NULL, 0) == EPERM);
     CHECK(control("tcache.destroy", NULL, NULL, &cache, sizeof cache) == 0);
+    /* A memory context of BIND that has an arena ends it where that fails. */
+    snprintf(name, sizeof name, "arena.%u.destroy", arena);
+    CHECK(control(name, &cache, &length, NULL, 0) == EPERM);
+    CHECK(control(name, NULL, NULL, NULL, 0) == 0);
+    CHECK(control(name, NULL, NULL, NULL, 0) == EFAULT);
+    CHECK(control("arena.0.destroy", NULL, NULL, NULL, 0) == EFAULT);
+    CHECK(control("arenas.create", &arenas, &length, NULL, 0) == 0 && arenas == arena);
 }
 
 /* jemalloc 5.3 crashes on these. */
