@@ -1,0 +1,41 @@
+/* misuse.h - the cases of misuse.c, and what a build does not always catch (misuses.c). */
+#ifndef TEST_MISUSE_H
+#define TEST_MISUSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define OTHERS 20u
+
+/* What a case has around its object: others of the same size. */
+struct scene {
+    size_t size;
+    unsigned count;
+    char *object, *other[OTHERS];
+};
+
+struct misuse {
+    const char *kind, *name;
+    size_t size; /* bytes of the object */
+    size_t by;   /* bytes that are written, or that are claimed */
+    size_t at;   /* offset in it, or enum place */
+};
+
+enum place { STACK, STATIC, MAPPED, CODE, BREAK, INTEGER };
+
+extern const struct misuse misuse[];
+extern const size_t misuses;
+
+struct expected {
+    const char *build;
+    unsigned percent; /* are always caught, at least */
+    const char *const *missed;
+};
+
+extern const struct expected expectation[];
+extern const size_t expectations;
+
+/* The pointer, unknown to the compiler. */
+char *unknown(const void *p);
+
+#endif
