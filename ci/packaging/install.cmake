@@ -1,6 +1,6 @@
 # What `cmake --install` puts where, in three components that become three packages:
 # runtime (shared libraries), dev (headers, static library, CMake and pkg-config files,
-# Rust crate, mymalloc(3)) and tools (mymalloc-run, mymalloc-trace, mymalloc-prof and their manual pages).
+# Rust crate, mymalloc(3)) and tools (mymalloc-run, -trace, -prof, -stats and their manual pages).
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/allocator/include/mymalloc
@@ -50,6 +50,10 @@ install(TARGETS mymalloc-run DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools
 install(PROGRAMS ${CMAKE_CURRENT_LIST_DIR}/prof/mymalloc-prof DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
 install(DIRECTORY ${CMAKE_CURRENT_LIST_DIR}/prof/ DESTINATION ${CMAKE_INSTALL_DATADIR}/mymalloc/prof COMPONENT tools
   FILES_MATCHING PATTERN "*.py")
+install(PROGRAMS ${PROJECT_SOURCE_DIR}/allocator/tools/mymalloc-stats
+  DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
+install(FILES ${PROJECT_SOURCE_DIR}/allocator/tools/mymalloc_heap.py
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/mymalloc COMPONENT tools)
 
 # mym_manual(NAME SECTION COMPONENT): compressed, as manual pages are installed.
 function(mym_manual name section component)
@@ -64,3 +68,4 @@ mym_manual(mymalloc_arena 3 dev)
 mym_manual(mymalloc-run 1 tools)
 mym_manual(mymalloc-prof 1 tools)
 mym_manual(mymalloc-trace 1 tools)
+mym_manual(mymalloc-stats 1 tools)

@@ -64,5 +64,5 @@ set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "${runtime_package} (= ${PROJECT_VERSION}
 set(CPACK_DEBIAN_TOOLS_PACKAGE_RECOMMENDS "binutils")
 set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "Shared libraries: My* functions, and malloc for LD_PRELOAD.")
 set(CPACK_COMPONENT_DEV_DESCRIPTION "Headers, static library, CMake and pkg-config files.")
-set(CPACK_COMPONENT_TOOLS_DESCRIPTION "mymalloc-run, mymalloc-trace and mymalloc-prof.")
+set(CPACK_COMPONENT_TOOLS_DESCRIPTION "mymalloc-run, mymalloc-trace, mymalloc-prof and mymalloc-stats.")
 include(CPack)

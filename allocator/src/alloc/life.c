@@ -10,6 +10,7 @@
 #include "alloc/background.h"
 #include "alloc/config.h"
 #include "alloc/info.h"
+#include "alloc/layout.h"
 #include "alloc/reap.h"
 
 #include "base/check.h"
@@ -23,6 +24,8 @@
 #include <string.h>
 
 static struct mym_mutex start_lock;
+
+MYM_PUT_LAYOUT_NOTE;
 
 /* What malloc tests: 0 sends every request to the cold half. */
 static void set_limits_of_malloc(bool open)

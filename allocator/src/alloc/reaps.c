@@ -17,7 +17,8 @@
 #include <string.h>
 
 static struct mym_mutex list_lock;
-static struct mym_reap *all, *destroyed;
+static struct mym_reap *destroyed;
+struct mym_reap *mym_reaps;
 
 #define LOCK(reap)    mym_mutex_lock(&(reap)->lock, MYM_RANK_REAP)
 #define UNLOCK(reap)  mym_mutex_unlock(&(reap)->lock, MYM_RANK_REAP)
@@ -51,12 +52,12 @@ struct mym_reap *mym_reap_create(size_t limit)
                         : (uint32_t)((limit + MYM_UNIT - 1) >> MYM_UNIT_SHIFT),
             .length = 1,
             .alive = true,
-            .next = all,
+            .next = mym_reaps,
         };
         own(reap);
-        if (all != NULL)
-            all->prev = reap;
-        all = reap;
+        if (mym_reaps != NULL)
+            mym_reaps->prev = reap;
+        mym_reaps = reap;
     }
     UNLOCK_LIST();
     if (reap == NULL)
@@ -162,7 +163,7 @@ void mym_reap_destroy(struct mym_reap *reap)
     if (reap->prev != NULL)
         reap->prev->next = reap->next;
     else
-        all = reap->next;
+        mym_reaps = reap->next;
     reap->next = destroyed;
     destroyed = reap;
     UNLOCK_LIST();
@@ -202,7 +203,7 @@ size_t mym_reaps_bytes(void)
     size_t bytes = 0;
 
     LOCK_LIST();
-    for (struct mym_reap *reap = all; reap != NULL; reap = reap->next) {
+    for (struct mym_reap *reap = mym_reaps; reap != NULL; reap = reap->next) {
         LOCK(reap);
         bytes += reap->held * MYM_UNIT;
         UNLOCK(reap);
@@ -299,7 +300,7 @@ size_t mym_reaps_verify(void)
     size_t bad = 0;
 
     LOCK_LIST();
-    for (struct mym_reap *reap = all; reap != NULL; reap = reap->next)
+    for (struct mym_reap *reap = mym_reaps; reap != NULL; reap = reap->next)
         bad += verify(reap);
     UNLOCK_LIST();
     return bad;
@@ -311,7 +312,7 @@ MYM_UNFOLLOWED void mym_reaps_fork(bool prepare)
 {
     if (prepare)
         LOCK_LIST();
-    for (struct mym_reap *reap = all; reap != NULL; reap = reap->next)
+    for (struct mym_reap *reap = mym_reaps; reap != NULL; reap = reap->next)
         if (prepare)
             LOCK(reap);
         else
@@ -322,7 +323,7 @@ MYM_UNFOLLOWED void mym_reaps_fork(bool prepare)
 
 void mym_reaps_fork_child(void)
 {
-    for (struct mym_reap *reap = all; reap != NULL; reap = reap->next)
+    for (struct mym_reap *reap = mym_reaps; reap != NULL; reap = reap->next)
         mym_mutex_reset(&reap->lock, MYM_RANK_REAP);
     mym_mutex_reset(&list_lock, MYM_RANK_REAPS);
 }

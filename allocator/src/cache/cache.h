@@ -108,6 +108,7 @@ MYM_INLINE struct mym_cache *mym_cache_of(uint32_t id)
 
 extern MYM_HIDDEN enum mym_mode mym_mode;
 extern MYM_HIDDEN const char *mym_mode_reason;
+extern MYM_HIDDEN const char *const mym_mode_names[]; /* by enum mym_mode */
 const char *mym_mode_name(void);
 
 /* mode.c: before the heap serves its first object, sequences meet an area of nobody's. */

@@ -30,6 +30,7 @@ extern const ptrdiff_t __rseq_offset MYM_MAYBE;
 extern const unsigned int __rseq_size MYM_MAYBE;
 
 enum mym_mode mym_mode;
+const char *const mym_mode_names[] = {"none yet", "tls", "rseq-cpu_id", "rseq-mm_cid"};
 const char *mym_mode_reason = "the program is still starting";
 
 /* Where the kernel keeps the CPU's number, from the thread pointer; 0: nowhere. */
@@ -50,10 +51,7 @@ MYM_SLOW unsigned mym_mode_cpu(unsigned otherwise)
 
 const char *mym_mode_name(void)
 {
-    static const char *const names[] = {"none yet", "tls", "rseq-cpu_id",
-                                        "rseq-mm_cid"};
-
-    return names[mym_mode];
+    return mym_mode_names[mym_mode];
 }
 
 static bool wants(const char *wish, const char *name)

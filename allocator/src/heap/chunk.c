@@ -23,7 +23,6 @@
 
 static enum mym_huge huge_mode = MYM_HUGE_NEVER; /* until configured */
 static bool huge_by_default = true;              /* the same */
-static uint32_t huge_chunks;
 
 /*
  * Each pair of neighbours of which one is huge is one mapping more (memory/huge.c saw 258 of
@@ -53,7 +52,7 @@ bool mym_chunk_is_huge(uint32_t unit)
 
 uint32_t mym_chunk_units(void)
 {
-    return huge_chunks * MYM_CHUNK_UNITS;
+    return mym_pages.huge * MYM_CHUNK_UNITS;
 }
 
 /* Chunks from `from` on that are of the other kind change; where they end. */
@@ -63,7 +62,7 @@ static uint32_t flip(uint32_t from, uint32_t to, bool huge)
 
     for (; end < to && *mark_of(end) != huge; end += MYM_CHUNK_UNITS) {
         *mark_of(end) = huge;
-        huge_chunks += huge ? 1u : -1u;
+        mym_pages.huge += huge ? 1u : -1u;
     }
     if (end > from) {
         edges += *mark_of(from - 1) == huge ? -1u : 1u;
@@ -166,7 +165,7 @@ bool mym_chunk_adds_up(void)
         marks += *mark_of(unit);
         pairs += *mark_of(unit) != *mark_of(unit - 1);
     }
-    return marks == huge_chunks && pairs == edges;
+    return marks == mym_pages.huge && pairs == edges;
 }
 
 /* ---- what is written all over ---- */

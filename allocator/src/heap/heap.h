@@ -264,6 +264,19 @@ void mym_idle_age(void); /* once a second, when there is a call at all */
 
 /* ---- own mappings (mapping.c): objects of MYM_HUGE_MIN bytes and more ---- */
 
+struct mym_mapping {
+    uintptr_t addr; /* 0: free place */
+    size_t bytes;
+};
+
+struct mym_mappings {
+    struct mym_mutex lock;
+    struct mym_mapping *entry; /* open addressing, linear probing, at most half full */
+    size_t room, count, bytes;
+    size_t moving; /* entries taken out that will be put back */
+};
+extern MYM_HIDDEN struct mym_mappings mym_mappings;
+
 /* Page-aligned; *zeroed: prefer fresh memory; then: it reads 0. NULL: no memory. */
 void *mym_mapping_take(size_t size, bool *zeroed);
 

@@ -7,7 +7,7 @@
  * over is idle memory like a dirty run: it is kept for the next while it may stay (purge.c),
  * and resized for it. Others are unmapped.
  *
- * Locking: table.lock guards the table; mym_pages.lock the idle mappings and what is
+ * Locking: mym_mappings.lock guards the table; mym_pages.lock the idle mappings and what is
  * counted as in use. mmap, munmap and mremap run outside both.
  */
 #include "heap/runs.h"
@@ -15,20 +15,10 @@
 #include "base/check.h"
 #include "os/os.h"
 
-struct mapping {
-    uintptr_t addr; /* 0: free place */
-    size_t bytes;
-};
+struct mym_mappings mym_mappings;
 
-static struct {
-    struct mym_mutex lock;
-    struct mapping *entry; /* open addressing, linear probing, at most half full */
-    size_t room, count, bytes;
-    size_t moving; /* entries taken out that will be put back */
-} table;
-
-#define LOCK()         mym_mutex_lock(&table.lock, MYM_RANK_HUGE)
-#define UNLOCK()       mym_mutex_unlock(&table.lock, MYM_RANK_HUGE)
+#define LOCK()         mym_mutex_lock(&mym_mappings.lock, MYM_RANK_HUGE)
+#define UNLOCK()       mym_mutex_unlock(&mym_mappings.lock, MYM_RANK_HUGE)
 #define LOCK_PAGES()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
 #define UNLOCK_PAGES() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
 
@@ -46,48 +36,48 @@ static uint32_t units_of(size_t bytes)
 
 static size_t home(uintptr_t addr)
 {
-    return (size_t)((addr >> 12) * 0x9E3779B97F4A7C15u >> 20) & (table.room - 1);
+    return (size_t)((addr >> 12) * 0x9E3779B97F4A7C15u >> 20) & (mym_mappings.room - 1);
 }
 
-static struct mapping *find(uintptr_t addr)
+static struct mym_mapping *find(uintptr_t addr)
 {
-    if (table.room == 0 || addr == 0)
+    if (mym_mappings.room == 0 || addr == 0)
         return NULL;
-    for (size_t i = home(addr);; i = (i + 1) & (table.room - 1)) {
-        if (table.entry[i].addr == addr)
-            return &table.entry[i];
-        if (table.entry[i].addr == 0)
+    for (size_t i = home(addr);; i = (i + 1) & (mym_mappings.room - 1)) {
+        if (mym_mappings.entry[i].addr == addr)
+            return &mym_mappings.entry[i];
+        if (mym_mappings.entry[i].addr == 0)
             return NULL;
     }
 }
 
-static void insert(struct mapping mapping)
+static void insert(struct mym_mapping mapping)
 {
     size_t i = home(mapping.addr);
 
-    while (table.entry[i].addr != 0)
-        i = (i + 1) & (table.room - 1);
-    table.entry[i] = mapping;
-    table.count++;
-    table.bytes += mapping.bytes;
+    while (mym_mappings.entry[i].addr != 0)
+        i = (i + 1) & (mym_mappings.room - 1);
+    mym_mappings.entry[i] = mapping;
+    mym_mappings.count++;
+    mym_mappings.bytes += mapping.bytes;
 }
 
 static bool make_room(void)
 {
-    struct mapping *old = table.entry;
-    size_t old_room = table.room;
+    struct mym_mapping *old = mym_mappings.entry;
+    size_t old_room = mym_mappings.room;
     size_t room = old_room == 0 ? 256 : old_room * 2;
-    struct mapping *fresh;
+    struct mym_mapping *fresh;
 
-    if ((table.count + table.moving + 1) * 2 <= old_room)
+    if ((mym_mappings.count + mym_mappings.moving + 1) * 2 <= old_room)
         return true;
     fresh = mym_os_map(room * sizeof *fresh);
     if (fresh == NULL)
         return false;
     mym_os_name(fresh, room * sizeof *fresh, "mymalloc: tables");
-    table.entry = fresh;
-    table.room = room;
-    table.count = table.bytes = 0;
+    mym_mappings.entry = fresh;
+    mym_mappings.room = room;
+    mym_mappings.count = mym_mappings.bytes = 0;
     for (size_t i = 0; i < old_room; i++)
         if (old[i].addr != 0)
             insert(old[i]);
@@ -103,7 +93,7 @@ static bool add(void *addr, size_t bytes)
     LOCK();
     done = make_room();
     if (done)
-        insert((struct mapping){(uintptr_t)addr, bytes});
+        insert((struct mym_mapping){(uintptr_t)addr, bytes});
     UNLOCK();
     return done;
 }
@@ -114,32 +104,33 @@ static void close_gap(size_t hole)
     for (size_t i = hole;;) {
         size_t want;
 
-        i = (i + 1) & (table.room - 1);
-        if (table.entry[i].addr == 0)
+        i = (i + 1) & (mym_mappings.room - 1);
+        if (mym_mappings.entry[i].addr == 0)
             break;
-        want = home(table.entry[i].addr);
-        if (((i - want) & (table.room - 1)) >= ((i - hole) & (table.room - 1))) {
-            table.entry[hole] = table.entry[i];
+        want = home(mym_mappings.entry[i].addr);
+        if (((i - want) & (mym_mappings.room - 1)) >=
+            ((i - hole) & (mym_mappings.room - 1))) {
+            mym_mappings.entry[hole] = mym_mappings.entry[i];
             hole = i;
         }
     }
-    table.entry[hole] = (struct mapping){0, 0};
+    mym_mappings.entry[hole] = (struct mym_mapping){0, 0};
 }
 
 /* Remove an entry, and keep a place for it if it is only moving; bytes 0: no such. */
-static struct mapping take_out(const void *ptr, bool moving)
+static struct mym_mapping take_out(const void *ptr, bool moving)
 {
-    struct mapping mapping = {0, 0};
-    struct mapping *found;
+    struct mym_mapping mapping = {0, 0};
+    struct mym_mapping *found;
 
     LOCK();
     found = find((uintptr_t)ptr);
     if (found != NULL) {
         mapping = *found;
-        table.count--;
-        table.moving += moving;
-        table.bytes -= mapping.bytes;
-        close_gap((size_t)(found - table.entry));
+        mym_mappings.count--;
+        mym_mappings.moving += moving;
+        mym_mappings.bytes -= mapping.bytes;
+        close_gap((size_t)(found - mym_mappings.entry));
     }
     UNLOCK();
     return mapping;
@@ -152,16 +143,16 @@ static bool hold_place(void)
 
     LOCK();
     done = make_room();
-    table.moving += done;
+    mym_mappings.moving += done;
     UNLOCK();
     return done;
 }
 
 /* What a place was kept for comes, or (bytes 0) does not. */
-static void put_back(struct mapping mapping)
+static void put_back(struct mym_mapping mapping)
 {
     LOCK();
-    table.moving--;
+    mym_mappings.moving--;
     if (mapping.bytes != 0)
         insert(mapping);
     UNLOCK();
@@ -233,7 +224,7 @@ static void *take_idle(size_t bytes)
     return object;
 }
 
-static void put_idle(struct mapping mapping)
+static void put_idle(struct mym_mapping mapping)
 {
     uint32_t units = units_of(mapping.bytes);
     struct mym_idle last = {NULL, 0, 0};
@@ -293,7 +284,7 @@ void *mym_mapping_take(size_t size, bool *zeroed)
  * Worth keeping: it is resident as a whole, and as good as new. A program may have taken
  * pages of it out of use (mprotect) or locked it (mlock) and have left that to the unmapping.
  */
-static bool may_be_kept(const struct mapping *mapping)
+static bool may_be_kept(const struct mym_mapping *mapping)
 {
     void *object = (void *)mapping->addr; /* NOLINT */
 
@@ -303,7 +294,7 @@ static bool may_be_kept(const struct mapping *mapping)
 
 size_t mym_mapping_put(void *ptr)
 {
-    struct mapping mapping = take_out(ptr, false);
+    struct mym_mapping mapping = take_out(ptr, false);
 
     if (mapping.bytes == 0)
         return 0;
@@ -319,7 +310,7 @@ size_t mym_mapping_put(void *ptr)
 
 size_t mym_mapping_bytes(const void *ptr)
 {
-    const struct mapping *found;
+    const struct mym_mapping *found;
     size_t bytes;
 
     LOCK();
@@ -334,8 +325,9 @@ bool mym_mapping_has(const void *ptr)
     bool inside = false;
 
     LOCK();
-    for (size_t i = 0; i < table.room; i++)
-        inside |= (uintptr_t)ptr - table.entry[i].addr < table.entry[i].bytes;
+    for (size_t i = 0; i < mym_mappings.room; i++)
+        inside |=
+            (uintptr_t)ptr - mym_mappings.entry[i].addr < mym_mappings.entry[i].bytes;
     UNLOCK();
     return inside;
 }
@@ -343,7 +335,7 @@ bool mym_mapping_has(const void *ptr)
 void *mym_mapping_resize(void *ptr, size_t size)
 {
     size_t bytes = round_up(size, mym_os_page());
-    struct mapping mapping = take_out(ptr, true);
+    struct mym_mapping mapping = take_out(ptr, true);
     uint32_t had = units_of(mapping.bytes), wanted = units_of(bytes);
     void *moved = ptr;
 
@@ -359,7 +351,7 @@ void *mym_mapping_resize(void *ptr, size_t size)
             uncharge(had - wanted);
     }
     if (moved != NULL)
-        mapping = (struct mapping){(uintptr_t)moved, bytes};
+        mapping = (struct mym_mapping){(uintptr_t)moved, bytes};
     put_back(mapping);
     return moved;
 }
@@ -428,7 +420,7 @@ void *mym_mapping_adopt(uint32_t span, size_t size)
             UNLOCK_PAGES();
         }
     }
-    put_back((struct mapping){(uintptr_t)object, object == NULL ? 0 : bytes});
+    put_back((struct mym_mapping){(uintptr_t)object, object == NULL ? 0 : bytes});
     return object;
 }
 
@@ -437,8 +429,8 @@ size_t mym_mapping_total(size_t *count)
     size_t bytes;
 
     LOCK();
-    bytes = table.bytes;
-    *count = table.count;
+    bytes = mym_mappings.bytes;
+    *count = mym_mappings.count;
     UNLOCK();
     return bytes;
 }
@@ -453,5 +445,5 @@ MYM_UNFOLLOWED void mym_mapping_fork(bool prepare)
 
 void mym_mapping_fork_child(void)
 {
-    mym_mutex_reset(&table.lock, MYM_RANK_HUGE);
+    mym_mutex_reset(&mym_mappings.lock, MYM_RANK_HUGE);
 }

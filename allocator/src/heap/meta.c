@@ -14,8 +14,9 @@
 static struct {
     struct mym_mutex lock;
     uintptr_t start, next, end; /* of the last mapping */
-    _Atomic size_t taken;       /* written under the lock */
 } meta;
+
+_Atomic size_t mym_meta_taken; /* written under the lock */
 
 static const char name_of_records[] = "mymalloc: records";
 
@@ -50,7 +51,7 @@ void *mym_meta_take(size_t bytes, size_t align)
         at = (meta.next + align - 1) & ~(align - 1);
     }
     meta.next = at + bytes;
-    meta.taken += bytes;
+    mym_meta_taken += bytes;
     block = (void *)at; /* NOLINT */
 out:
     mym_mutex_unlock(&meta.lock, MYM_RANK_META);
@@ -59,7 +60,7 @@ out:
 
 size_t mym_meta_bytes(void)
 {
-    return atomic_load_explicit(&meta.taken, memory_order_relaxed);
+    return atomic_load_explicit(&mym_meta_taken, memory_order_relaxed);
 }
 
 MYM_UNFOLLOWED void mym_meta_fork(bool prepare)

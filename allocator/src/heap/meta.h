@@ -14,6 +14,7 @@ void *mym_meta_take(size_t bytes, size_t align);
 
 void mym_meta_name(void); /* for smaps, what was mapped before names were asked for */
 size_t mym_meta_bytes(void); /* handed out so far */
+extern MYM_HIDDEN _Atomic size_t mym_meta_taken;
 void mym_meta_fork(bool prepare);
 void mym_meta_fork_child(void);
 

@@ -47,6 +47,7 @@ struct mym_pages {
     uint64_t outside;        /* units in mappings outside the regions */
     uint64_t most;           /* units that may be in use before requests fail */
     uint64_t near;           /* units in use or dirty from which nothing free is kept */
+    uint32_t huge;           /* chunks that are huge (chunk.c) */
     _Atomic uint64_t purged; /* bytes given back since start */
     struct mym_index runs[3];            /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
     struct mym_idle idles[MYM_IDLE_MAX]; /* freed own mappings, the oldest first */
