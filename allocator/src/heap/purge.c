@@ -69,6 +69,38 @@ static void purge_bits(uint64_t (*table)[MYM_BIT_WORDS], uint8_t mark, uint32_t 
                      (size_t)(high / each - low / each + 1) * mym_os_page());
 }
 
+/*
+ * Bitmaps go by whole pages: where that fills one, the clean neighbours of [from, end) are
+ * taken along in [*low, *high), or bitmaps of slabs that became free one by one would stay.
+ */
+static void take_clean_beside(uint32_t from, uint32_t end, uint32_t *low,
+                              uint32_t *high)
+{
+    uint32_t each = (uint32_t)(mym_os_page() / sizeof *mym_heap.bits);
+    const struct mym_unit *before = &mym_heap.units[from - 1];
+    const struct mym_unit *after = &mym_heap.units[end];
+    uint32_t first = before->first, stop = end;
+
+    *low = from / each * each;
+    *high = (end + each - 1) / each * each;
+    if (*low == from || before->kind != MYM_CLEAN || first > *low)
+        *low = from;
+    if (end < mym_pages.end && after->kind == MYM_CLEAN)
+        stop = end + after->length;
+    if (stop < *high)
+        *high = end;
+    if (*low < from) {
+        mym_runs_unlink(first);
+        if (first < *low)
+            mym_runs_link(first, *low - first, MYM_CLEAN);
+    }
+    if (*high > end) {
+        mym_runs_unlink(end);
+        if (stop > *high)
+            mym_runs_link(*high, stop - *high, MYM_CLEAN);
+    }
+}
+
 /* Units whose bitmaps fill a page of 4 KiB: it goes with them. */
 #define STEP ((uint32_t)(MYM_PAGE / sizeof mym_heap.bits[0]))
 
@@ -138,30 +170,37 @@ static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
 MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t excess)
 {
     uint32_t length = mym_heap.units[run].length;
-    uint32_t from, end, given;
+    uint32_t from, end, low, high, given;
     bool done;
 
     choose(run, excess, &from, &end);
     mym_runs_unlink(run);
-    mark_busy(from, end);
+    mym_heap.units[from].kind = mym_heap.units[end - 1].kind = MYM_BUSY;
     if (from > run)
         mym_runs_link(run, from - run, MYM_DIRTY);
     if (run + length > end)
         mym_runs_link(end, run + length - end, MYM_DIRTY);
+    take_clean_beside(from, end, &low, &high);
+    mark_busy(low, high);
     if ((from | end) % MYM_CHUNK_UNITS != 0) {
         mym_chunk_split(from);
         mym_chunk_split(end - 1);
     }
     UNLOCK();
     done = mym_os_purge(mym_unit_address(from), (size_t)(end - from) * MYM_UNIT);
-    purge_bits(mym_heap.bits, MYM_IN_BITS, from, end);
-    purge_bits(mym_heap.freed, MYM_IN_FREED, from, end);
+    purge_bits(mym_heap.bits, MYM_IN_BITS, low, high);
+    purge_bits(mym_heap.freed, MYM_IN_FREED, low, high);
     LOCK();
+    mym_pages.busy -= high - low;
     if (done) {
         given = end - from;
-        mym_pages.busy -= given;
-        mym_runs_put(from, given, MYM_CLEAN);
+        mym_runs_put(low, high - low, MYM_CLEAN);
     } else {
+        mark_busy(from, end);
+        if (low < from)
+            mym_runs_put(low, from - low, MYM_CLEAN);
+        if (high > end)
+            mym_runs_put(end, high - end, MYM_CLEAN);
         given = put_unit_by_unit(from, end);
     }
     mym_pages.purged += given * MYM_UNIT;

@@ -124,6 +124,34 @@ static void an_object_goes_by_one_call(void)
            advices, 4 * LARGE);
 }
 
+/* Slabs become free one by one, no two that touch before the last half: their bitmaps go too. */
+static void bitmaps_go_with_their_slabs(void)
+{
+    enum { COUNT = 1 << 15, SIZE = 8000, SLAB = 1 << 16 };
+    static unsigned char *object[COUNT];
+    size_t before;
+
+    if (!is_mymalloc())
+        return;
+    for (unsigned i = 0; i < COUNT; i++) /* the records stay */
+        CHECK((object[i] = malloc(SIZE)));
+    for (unsigned i = 0; i < COUNT; i++)
+        free(object[i]);
+    malloc_trim(0);
+    before = resident_bytes();
+    for (unsigned i = 0; i < COUNT; i++)
+        CHECK((object[i] = malloc(SIZE)));
+    for (unsigned odd = 0; odd < 2; odd++) {
+        for (unsigned i = 0; i < COUNT; i++)
+            if ((uintptr_t)object[i] / SLAB % 2 == odd)
+                free(object[i]);
+        malloc_trim(0);
+    }
+    CHECKF(resident_bytes() <= before + 512 * KIB, "%zu KiB, %zu before",
+           resident_bytes() / KIB, before / KIB);
+    CHECK(family.verify == NULL || family.verify() == 0);
+}
+
 /* ---- what grows ---- */
 
 static unsigned char *written(size_t size)
@@ -220,6 +248,7 @@ static void the_last_object_is_not_copied(void)
 }
 
 const struct test tests[] = {
+    {"bitmaps_go_with_their_slabs", bitmaps_go_with_their_slabs},
     {"pages_come_along", pages_come_along},
     {"pages_are_copied_where_they_may_not_move",
      pages_are_copied_where_they_may_not_move},
