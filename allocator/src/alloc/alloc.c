@@ -7,12 +7,13 @@
 #include "base/check.h"
 #include "os/os.h"
 #include "pool/pool.h"
+#include "profile/guarded.h"
 #include "profile/profile.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* Started, and no heap profile is taken. */
+/* Started, and nobody wants samples. */
 static bool is_unwatched(void)
 {
     return MYM_LIKELY(MYM_RACY(mym_hot.small_end) != 0);
@@ -37,14 +38,15 @@ void *mym_small_take(unsigned class)
     return take_small(class);
 }
 
-MYM_INLINE void *take(unsigned class)
+MYM_INLINE void *take(unsigned class, size_t alignment, size_t size)
 {
-    return is_unwatched() ? take_small(class) : mym_watched_take(class);
+    return is_unwatched() ? take_small(class)
+                          : mym_watched_take(class, alignment, size);
 }
 
 void *mym_alloc_class(unsigned class)
 {
-    return take(class);
+    return take(class, 1, mym_classes[class].size);
 }
 
 /* Now and then: the clock costs as much as a take. */
@@ -97,8 +99,15 @@ static MYM_SLOW void *malloc_colder(size_t size)
 
     if (!is_started())
         return no_memory();
-    object = size <= MYM_CLASS_MAX ? take(mym_class_of(size))
+    object = size <= MYM_CLASS_MAX ? take(mym_class_of(size), 1, size)
                                    : mym_alloc_large(size, 1, true, &zeroed);
+    return MYM_LIKELY(object != NULL) ? object : no_memory();
+}
+
+MYM_SLOW void *mym_malloc_of_class(unsigned class)
+{
+    void *object = take_small(class);
+
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
@@ -106,11 +115,13 @@ MYM_SLOW void *mym_malloc_slow(size_t size)
 {
     void *object = NULL;
 
-    /* The limits are 0 before the start, and while a heap profile is taken. */
+    /* The limits are 0 before the start, and while samples are taken. */
     if (size < MYM_RACY(mym_hot.class_end))
         object = mym_thread_pop(mym_class_of(size));
     else if (size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX && is_unwatched())
         object = mym_span_pop(mym_span_class(size));
+    else if (size <= MYM_CLASS_MAX && MYM_RACY(mym_watch.on))
+        return mym_watched_malloc(size);
     return MYM_LIKELY(object != NULL) ? object : malloc_colder(size);
 }
 
@@ -159,7 +170,7 @@ static inline size_t small_bytes(const void *ptr)
     uintptr_t start;
 
     if (!mym_in_heap(ptr))
-        return 0;
+        return mym_guarded_bytes(ptr);
     unit = mym_unit_of(ptr);
     c = &mym_classes[mym_heap.class[unit]];
     if (c->size == 0) /* class 0 */
@@ -262,7 +273,8 @@ static MYM_SLOW void *aligned_colder(size_t alignment, size_t size)
     if (!is_started() || size > MYM_SIZE_MAX)
         return no_memory();
     class = mym_class_of_aligned(alignment, size);
-    object = class != 0 ? take(class) : mym_alloc_large(size, alignment, true, &zeroed);
+    object = class != 0 ? take(class, alignment, size)
+                        : mym_alloc_large(size, alignment, true, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
@@ -279,7 +291,7 @@ MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
 }
 
 /*
- * A malloc that looks while the limits are opened after a heap profile may see the first
+ * A malloc that looks while the limits are opened after samples may see the first
  * one closed and the second one open: it takes the class of the second table.
  */
 static bool was_opening(size_t usable, size_t size)
@@ -301,6 +313,8 @@ MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
         return;
     }
     usable = mym_usable(ptr);
+    if (size > usable && mym_guarded_has(ptr)) /* others have more than was asked for */
+        usable = mym_good_size(usable);
     if ((uintptr_t)ptr & (alignment - 1))
         mym_fatal("sized free with a wrong alignment", ptr);
     /*

@@ -2,7 +2,7 @@
  * alloc.h - malloc and free, inlined into every face.
  *
  * Fast path, both ways: one limit test, one table look-up, one restartable sequence.
- * The limits are 0 until start-up is complete and while a heap profile is taken, so the
+ * The limits are 0 until start-up is complete and while samples are taken, so the
  * same test sends these calls, large sizes, NULL and foreign pointers to the cold half.
  *
  * price on x86-64: malloc and operator new 20 instructions, free 24,
@@ -174,15 +174,19 @@ void *mym_large_resize(void *ptr, size_t size);
 /* A span's record says whether the heap profile knows it; a mapping has none. */
 void mym_large_mark(void *ptr, bool sampled);
 
-/* ---- sampled.c: while a heap profile is taken, and afterwards ---- */
+/* ---- sampled.c: while samples are taken, and afterwards ---- */
 
 /* An object of a class, counted, and sampled if it is its turn; or NULL. */
-void *mym_watched_take(unsigned class);
+void *mym_watched_take(unsigned class, size_t alignment, size_t size);
+/* malloc of a size that has a class: the path of all calls then. Sets errno. */
+void *mym_watched_malloc(size_t size);
+/* malloc where that found nothing in its cache. */
+void *mym_malloc_of_class(unsigned class);
 /* Count one that was taken, of no class. */
 void mym_sampled_large(void *object);
 /* mym_large_resize; another size is another object to the profile. */
 void *mym_sampled_resize(void *ptr, size_t size);
-/* Bytes of a sampled object of a class; 0: it is none. */
+/* Bytes of a sampled or guarded object of a class; 0: it is none. */
 size_t mym_sampled_bytes(const void *ptr);
 /* Free one; false: it is none. */
 bool mym_sampled_put(void *ptr);
@@ -206,6 +210,8 @@ bool mym_start(void);
  */
 int mym_profile_start(size_t every);
 int mym_profile_stop(void); /* EBUSY: none is taken */
+/* Guard a sample, once, for as long as the process lives. 0, or ENOMEM, ENOSYS. */
+int mym_guarded_begin(size_t every, bool go_on);
 /*
  * Called where a request of so many bytes failed: empty caches, purge, unmap, if what
  * they hold can make the difference. True when it is worth another try.

@@ -135,6 +135,12 @@ static bool is_option(const char *text, const char *option)
            (text[length] == '\0' || text[length] == ',');
 }
 
+/* A number of bytes between samples, up to the next comma. */
+static bool parse_every(const char *text, size_t *every)
+{
+    return parse_bytes_to(text, ',', every) && *every > 0 && *every <= MYM_PROFILE_MOST;
+}
+
 /* The user's own, and those of real time that no C library needs for itself. */
 static bool read_signal(const char *value, int *signal)
 {
@@ -167,8 +173,7 @@ static bool read_profile(struct mym_config *config, const char *value)
     for (const char *at = strchr(value, ','); at != NULL; at = strchr(at, ',')) {
         at++;
         if (strncmp(at, "every=", 6) == 0) {
-            if (!parse_bytes_to(at + 6, ',', &every) || every == 0 ||
-                every > MYM_PROFILE_MOST)
+            if (!parse_every(at + 6, &every))
                 return false;
         } else if (strncmp(at, "stacks=", 7) == 0) {
             if (!parse_bytes_to(at + 7, ',', &depth) || depth == 0 ||
@@ -221,6 +226,21 @@ static bool read_names(struct mym_config *config, const char *value)
     return config->names || strcmp(value, "off") == 0;
 }
 
+/* every=BYTES[,on-error=abort|continue] */
+static bool read_guard(struct mym_config *config, const char *value)
+{
+    size_t every;
+    const char *at = strchr(value, ',');
+    bool go_on = at != NULL && strcmp(at, ",on-error=continue") == 0;
+
+    if (strncmp(value, "every=", 6) != 0 || !parse_every(value + 6, &every) ||
+        (at != NULL && !go_on && strcmp(at, ",on-error=abort") != 0))
+        return false;
+    config->guard.every = every;
+    config->guard.go_on = go_on;
+    return true;
+}
+
 static bool read_background(struct mym_config *config, const char *value)
 {
     config->background = strcmp(value, "on") == 0;
@@ -270,6 +290,12 @@ static const struct variable {
     {"MYMALLOC_NAMES", read_names, "on or off",
      "mappings say in /proc/PID/smaps what they are for (prctl, which a sandbox may "
      "forbid); default: off"},
+    {"MYMALLOC_GUARD", read_guard,
+     "every=BYTES, then if need be ,on-error=abort or ,on-error=continue",
+     "put an object against pages that cannot be touched, one for each so many bytes, "
+     "and tell the stacks of overflows and uses after free; then abort (default), or "
+     "go "
+     "on"},
     {"MYMALLOC_BACKGROUND", read_background, "on or off",
      "a helper thread, while there is idle memory, gives it back down to 4 MiB; "
      "default: "

@@ -24,7 +24,11 @@ struct mym_config {
         bool text;
     } profile;
     struct mym_stats_config stats;
-    bool names;      /* of mappings, for /proc/PID/smaps */
+    bool names; /* of mappings, for /proc/PID/smaps */
+    struct {
+        size_t every; /* bytes between samples; 0: none is guarded */
+        bool go_on;   /* after a report */
+    } guard;
     bool background; /* a helper thread gives idle memory back */
     bool verbose;
 };

@@ -7,6 +7,7 @@
 #include "alloc/reap.h"
 #include "alloc/secure.h"
 #include "heap/meta.h"
+#include "profile/guarded.h"
 
 #include <string.h>
 
@@ -93,7 +94,7 @@ size_t mym_verify(void)
         return 0;
     mym_pools_each(verify_pool, &bad);
     return bad + mym_pools_verify_idle() + mym_cache_verify() + mym_reaps_verify() +
-           mym_pages_verify();
+           mym_pages_verify() + mym_guarded_verify();
 }
 
 static void trim_pool(struct mym_pool *pool, void *unused)

@@ -7,6 +7,7 @@
 #include "alloc/reap.h"
 #include "base/check.h"
 #include "os/os.h"
+#include "profile/guarded.h"
 #include "profile/profile.h"
 
 static size_t round_up(size_t bytes, size_t to)
@@ -98,6 +99,7 @@ void mym_bad_pointer(const void *ptr)
     const struct mym_unit *span;
     bool inside;
 
+    mym_guarded_blame(ptr);
     if (mym_in_heap(ptr)) {
         span = &mym_heap.units[mym_pages_find(mym_unit_of(ptr))];
         inside = span->kind == MYM_LARGE && !span->cached;
@@ -146,8 +148,11 @@ MYM_SLOW void mym_large_put(void *ptr)
     uint32_t unit, units;
 
     if (!mym_in_heap(ptr)) {
-        if (MYM_RACY(mym_watch.epoch) != 0)
+        if (MYM_RACY(mym_watch.epoch) != 0) {
+            if (mym_sampled_put(ptr))
+                return;
             mym_profile_drop(ptr);
+        }
         if (mym_mapping_put(ptr) == 0)
             mym_bad_pointer(ptr);
         return;

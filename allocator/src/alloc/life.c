@@ -16,7 +16,9 @@
 #include "base/check.h"
 #include "heap/meta.h"
 #include "os/os.h"
+#include "os/out.h"
 #include "pool/pool.h"
+#include "profile/guarded.h"
 #include "profile/profile.h"
 
 #include <errno.h> /* numbers only */
@@ -57,38 +59,32 @@ MYM_COLD bool mym_start(void)
     return started;
 }
 
-/* ---- samples: for a heap profile, for who listens to the probes, or both ---- */
+/* ---- samples: for a heap profile, for who listens to the probes, guarded ones ---- */
 
-static int watch(size_t every, bool profile)
+/* start_lock is held: no fork meanwhile. */
+static int watch(enum mym_watcher who, size_t every)
 {
-    if (!mym_arena_sampled())
+    if (every != 0 && who != MYM_FOR_GUARD && !mym_arena_sampled())
         return ENOMEM;
-    mym_watch_start(every, profile);
-    set_limits_of_malloc(false);
+    mym_watch_set(who, every);
+    set_limits_of_malloc(!mym_watch.on);
     return 0;
 }
 
-static void watch_no_more(void)
+static size_t wanted_by_probes(void)
 {
-    mym_watch_stop();
-    set_limits_of_malloc(true);
-}
-
-static bool should_watch(void)
-{
-    return MYM_RACY(mym_watch.profile) || mym_probes_heard();
+    return MYM_RACY(mym_watch.of[MYM_FOR_PROFILE]) == 0 && mym_probes_heard()
+               ? MYM_PROFILE_EVERY
+               : 0;
 }
 
 /* Once a second: a listener has come, or the last one has gone. */
 static void hear_probes(void)
 {
-    if (should_watch() == MYM_RACY(mym_watch.on))
+    if (wanted_by_probes() == MYM_RACY(mym_watch.of[MYM_FOR_PROBES]))
         return;
     mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    if (!should_watch())
-        watch_no_more();
-    else if (!mym_watch.on)
-        watch(MYM_PROFILE_EVERY, false);
+    watch(MYM_FOR_PROBES, wanted_by_probes());
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
 }
 
@@ -102,8 +98,10 @@ int mym_profile_start(size_t every)
         return ENOMEM;
     if (!mym_unwind_start())
         return ENOSYS;
-    mym_mutex_lock(&start_lock, MYM_RANK_INIT); /* no fork meanwhile */
-    error = mym_watch.profile ? EBUSY : watch(every, true);
+    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
+    error = mym_watch.of[MYM_FOR_PROFILE] != 0 ? EBUSY : watch(MYM_FOR_PROFILE, every);
+    if (error == 0)
+        watch(MYM_FOR_PROBES, 0); /* a listener hears the profile's */
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
     return error;
 }
@@ -113,11 +111,23 @@ int mym_profile_stop(void)
     bool was_on;
 
     mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    was_on = mym_watch.profile;
+    was_on = mym_watch.of[MYM_FOR_PROFILE] != 0;
     if (was_on)
-        watch_no_more(); /* a listener is heard again within a second */
+        watch(MYM_FOR_PROFILE, 0); /* a listener is heard again within a second */
     mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
     return was_on ? 0 : EBUSY;
+}
+
+int mym_guarded_begin(size_t every, bool go_on)
+{
+    if (!mym_unwind_start())
+        return ENOSYS;
+    if (!mym_guarded_start(go_on))
+        return ENOMEM;
+    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
+    watch(MYM_FOR_GUARD, every);
+    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
+    return 0;
 }
 
 /*
@@ -149,12 +159,14 @@ MYM_UNFOLLOWED static void before_fork(void)
     mym_mapping_fork(true);
     mym_pages_fork(true);
     mym_profile_fork(true);
+    mym_guarded_fork(true);
     mym_meta_fork(true);
 }
 
 MYM_UNFOLLOWED static void after_fork_parent(void)
 {
     mym_meta_fork(false);
+    mym_guarded_fork(false);
     mym_profile_fork(false);
     mym_pages_fork(false);
     mym_mapping_fork(false);
@@ -171,6 +183,7 @@ MYM_UNFOLLOWED static void after_fork_parent(void)
 MYM_UNFOLLOWED static void after_fork_child(void)
 {
     mym_meta_fork_child();
+    mym_guarded_fork_child();
     mym_profile_fork_child();
     mym_profile_signal_fork_child();
     mym_pages_fork_child();
@@ -290,6 +303,19 @@ static void start_profile(const struct mym_config *config)
         mym_profile_complain("MYMALLOC_PROFILE", error);
 }
 
+static void start_guard(const struct mym_config *config)
+{
+    static const struct mym_report none = {.what = "no guarded samples"};
+    int error = 0;
+
+    if (MYM_SECURE)
+        mym_warn("MYMALLOC_GUARD", "ignored, the hardened build guards on its own");
+    else
+        error = mym_guarded_begin(config->guard.every, config->guard.go_on);
+    if (error != 0)
+        mym_report_complain(&none, "MYMALLOC_GUARD", error);
+}
+
 static void name_mappings(void)
 {
     mym_os_names = true;
@@ -318,6 +344,8 @@ __attribute__((constructor(101))) static void start_front_end(void)
         start_profile(&config);
     if (config.stats.path != NULL)
         mym_stats_start(&config.stats);
+    if (config.guard.every != 0)
+        start_guard(&config);
     if (config.background && !mym_background_enable())
         mym_warn("MYMALLOC_BACKGROUND=on",
                  "ignored, the program is linked without threads");

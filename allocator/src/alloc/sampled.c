@@ -1,5 +1,5 @@
 /*
- * sampled.c - the cold halves while a heap profile is taken, and sampled objects.
+ * sampled.c - the cold halves while samples are taken, and sampled objects.
  *
  * The limits that malloc tests are 0 then: each request comes here, is counted, and goes on
  * to the same caches. What is sampled goes another way:
@@ -7,6 +7,7 @@
  *   of a class   into a slab of the arena MYM_SAMPLED, one lock; a free finds class byte 0
  *   a span       as ever; its record says `sampled`
  *   a mapping    as ever; each free of one asks the profile
+ *   a guarded one of a class  into the guard's pages, which are not in the heap
  *
  * An object is known to the profile from before its address is returned until before its
  * memory can be another's.
@@ -15,6 +16,7 @@
 
 #include "base/check.h"
 #include "pool/pool.h"
+#include "profile/guarded.h"
 #include "profile/profile.h"
 
 /* ---- small objects ---- */
@@ -43,7 +45,7 @@ size_t mym_sampled_bytes(const void *ptr)
     uintptr_t start = (uintptr_t)mym_unit_address(slab);
 
     if (slab == 0)
-        return 0;
+        return mym_guarded_bytes(ptr); /* in a gap of the heap */
     if (mym_slab_index(c, (uintptr_t)ptr - start) >= c->objects)
         mym_fatal("free of a pointer into the middle of an object", ptr);
     return c->size;
@@ -51,8 +53,14 @@ size_t mym_sampled_bytes(const void *ptr)
 
 bool mym_sampled_put(void *ptr)
 {
-    uint32_t slab = slab_of(ptr);
+    uint32_t slab;
 
+    if (mym_guarded_has(ptr)) {
+        mym_profile_drop(ptr);
+        mym_guarded_put(ptr);
+        return true;
+    }
+    slab = slab_of(ptr);
     if (slab == 0)
         return false;
     if (!mym_profile_drop(ptr)) {
@@ -64,31 +72,80 @@ bool mym_sampled_put(void *ptr)
 }
 
 /* Where there is no memory to remember it, it is an object like others. */
-static MYM_SLOW void *take_known(unsigned class)
+static void *take_known(unsigned class, size_t every, const struct mym_trace *trace)
 {
     struct mym_pool *pool = &mym_arenas[MYM_SAMPLED]->pool[class];
-    struct mym_trace trace;
-    void *object;
+    void *object = mym_pool_take(pool);
 
-    mym_trace_begin(&trace);
-    object = mym_pool_take(pool);
     /* Without a slab of its own the pool takes from other arenas. */
     if (object != NULL && mym_heap.class[mym_unit_of(object)] == 0 &&
-        !mym_profile_keep(object, mym_classes[class].size, &trace)) {
+        !mym_profile_keep(object, mym_classes[class].size, every, trace)) {
         mym_pool_put(pool, object);
         object = NULL;
     }
+    return object;
+}
+
+/* It is a sample of the profile's (known), or of a listener's alone: at which rate; or 0. */
+static size_t want_known(size_t bytes, bool *known)
+{
+    size_t every = mym_sample_for(MYM_FOR_PROFILE, bytes);
+
+    *known = every != 0;
+    return *known ? every : mym_sample_for(MYM_FOR_PROBES, bytes);
+}
+
+static MYM_SLOW void *take_sample(unsigned class, size_t alignment, size_t size)
+{
+    size_t bytes = mym_classes[class].size;
+    bool guarded = mym_sample_for(MYM_FOR_GUARD, bytes) != 0;
+    struct mym_trace trace;
+    size_t every = want_known(bytes, &trace.known);
+    void *object = NULL;
+
+    if (!guarded && every == 0)
+        return NULL;
+    mym_trace_begin(&trace, trace.known || guarded);
+    if (guarded)
+        object = mym_guarded_take(alignment, size, &trace);
+    if (every != 0 && object != NULL)
+        mym_profile_keep(object, bytes, every, &trace);
+    else if (every != 0)
+        object = take_known(class, every, &trace);
     mym_trace_end();
     return object;
 }
 
-void *mym_watched_take(unsigned class)
+void *mym_watched_take(unsigned class, size_t alignment, size_t size)
 {
     void *object = MYM_UNLIKELY(mym_sample_due(mym_classes[class].size))
-                       ? take_known(class)
+                       ? take_sample(class, alignment, size)
                        : mym_rseq_pop(class);
 
     return MYM_LIKELY(object != NULL) ? object : mym_small_take(class);
+}
+
+/* A sample point was reached. */
+static MYM_SLOW void *malloc_sample(size_t size)
+{
+    unsigned class = mym_class_of(size);
+    void *object = mym_sample_reached(mym_classes[class].size)
+                       ? take_sample(class, 1, size)
+                       : mym_rseq_pop(class);
+
+    return MYM_LIKELY(object != NULL) ? object : mym_malloc_of_class(class);
+}
+
+/* Calls nothing that comes back: so it saves no register. */
+MYM_SLOW void *mym_watched_malloc(size_t size)
+{
+    unsigned class = mym_class_of(size);
+    void *object;
+
+    if (MYM_UNLIKELY(mym_sample_count(mym_classes[class].size)))
+        return malloc_sample(size);
+    object = mym_rseq_pop(class);
+    return MYM_LIKELY(object != NULL) ? object : mym_malloc_of_class(class);
 }
 
 /* ---- large objects ---- */
@@ -96,9 +153,12 @@ void *mym_watched_take(unsigned class)
 static MYM_SLOW void know(void *object, size_t bytes)
 {
     struct mym_trace trace;
+    size_t every = want_known(bytes, &trace.known);
 
-    mym_trace_begin(&trace);
-    if (mym_profile_keep(object, bytes, &trace))
+    if (every == 0)
+        return;
+    mym_trace_begin(&trace, trace.known);
+    if (mym_profile_keep(object, bytes, every, &trace))
         mym_large_mark(object, true);
     mym_trace_end();
 }

@@ -74,6 +74,11 @@ void mym_fatal(const char *what, const void *ptr)
     abort();
 }
 
+void mym_give_up(void)
+{
+    abort();
+}
+
 void mym_warn(const char *what, const char *detail)
 {
     struct line line = {.used = 0};

@@ -13,6 +13,9 @@
 /* Print "mymalloc: <what>: 0x<pointer>" on standard error without allocating; abort. */
 _Noreturn void mym_fatal(const char *what, const void *ptr);
 
+/* Abort, after what was wrong was told at length. */
+_Noreturn void mym_give_up(void);
+
 /* One line on standard error, "mymalloc: <what>[: <detail>]"; the program goes on. */
 void mym_warn(const char *what, const char *detail);
 

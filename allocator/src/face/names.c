@@ -281,7 +281,7 @@ static int use_cache(const size_t *unused, uint64_t value)
 static uint64_t read_profile(const size_t *unused)
 {
     (void)unused;
-    return MYM_RACY(mym_watch.profile);
+    return MYM_RACY(mym_watch.of[MYM_FOR_PROFILE]) != 0;
 }
 
 static int set_profile(const size_t *unused, uint64_t value)
@@ -298,10 +298,10 @@ CONSTANT(read_profile_default, LG_EVERY)
 
 static uint64_t read_profile_rate(const size_t *unused)
 {
-    size_t every = MYM_RACY(mym_watch.profile) ? mym_watch.every : MYM_PROFILE_EVERY;
+    size_t every = MYM_RACY(mym_watch.of[MYM_FOR_PROFILE]);
 
     (void)unused;
-    return 63 - (unsigned)__builtin_clzll(every);
+    return 63 - (unsigned)__builtin_clzll(every != 0 ? every : MYM_PROFILE_EVERY);
 }
 
 /* In the form that jeprof reads, as pprof does. */

@@ -28,6 +28,7 @@ enum mym_rank {
     MYM_RANK_HUGE,    /* registry of own mappings */
     MYM_RANK_PAGES,   /* page heap */
     MYM_RANK_PROFILE, /* sampled objects and their stacks */
+    MYM_RANK_GUARD,   /* guarded samples */
     MYM_RANK_META,    /* metadata arena: innermost */
 };
 

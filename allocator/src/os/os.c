@@ -147,9 +147,27 @@ bool mym_os_collapse(void *addr, size_t bytes)
     return advise(addr, bytes, MADV_COLLAPSE);
 }
 
+void *mym_os_reserve(size_t bytes)
+{
+    return pointer(map(0, bytes, PROT_NONE, MAP_NORESERVE));
+}
+
+bool mym_os_open_pages(void *addr, size_t bytes)
+{
+    return mym_syscall(SYS_mprotect, (long)addr, (long)bytes, PROT_READ | PROT_WRITE, 0,
+                       0, 0) == 0;
+}
+
+/* One call for both: pages under a new mapping go, locked ones too. */
+bool mym_os_close_pages(void *addr, size_t bytes)
+{
+    return mym_syscall_done(
+        map((uintptr_t)addr, bytes, PROT_NONE, MAP_NORESERVE | MAP_FIXED));
+}
+
 uintptr_t mym_os_find_window(size_t bytes)
 {
-    void *probe = pointer(map(0, bytes, PROT_NONE, MAP_NORESERVE));
+    void *probe = mym_os_reserve(bytes);
 
     if (probe != NULL)
         mym_os_unmap(probe, bytes);
@@ -192,6 +210,19 @@ uint64_t mym_os_wall_ns(void)
 int mym_os_process(void)
 {
     return (int)mym_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+bool mym_os_action(int signal, const struct mym_os_action *set,
+                   struct mym_os_action *got)
+{
+    return mym_syscall(SYS_rt_sigaction, signal, (long)set, (long)got, sizeof got->mask,
+                       0, 0) == 0;
+}
+
+void mym_os_raise(int signal)
+{
+    mym_syscall(SYS_tgkill, mym_os_process(), mym_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0),
+                signal, 0, 0, 0);
 }
 
 /* ---- restartable sequences ---- */

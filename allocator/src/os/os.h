@@ -4,7 +4,7 @@
  *
  * No function here calls libc or changes errno: the faces alone set it. After start
  * only mmap, munmap, mremap, madvise, futex and clock_gettime are made, but for what a
- * helper thread needs (pressure.c).
+ * helper thread (pressure.c) or guarded samples need.
  */
 #ifndef MYM_OS_OS_H
 #define MYM_OS_OS_H
@@ -64,6 +64,12 @@ void mym_os_name(const void *addr, size_t bytes, const char *name);
 /* Make huge pages of what is resident in a range, now (Linux 6.1); false when refused. */
 bool mym_os_collapse(void *addr, size_t bytes);
 
+/* Address space that cannot be touched; NULL when refused. */
+void *mym_os_reserve(size_t bytes);
+/* Pages of it that can be; and back, what they held is lost. False: as it was. */
+bool mym_os_open_pages(void *addr, size_t bytes);
+bool mym_os_close_pages(void *addr, size_t bytes);
+
 /* A free stretch of address space at a distance from everything else, or 0. */
 uintptr_t mym_os_find_window(size_t bytes);
 
@@ -118,6 +124,18 @@ uint64_t mym_os_coarse_ms(void);
 uint64_t mym_os_wall_ns(void); /* since 1970 */
 
 int mym_os_process(void); /* its id */
+
+/* The kernel's struct sigaction, as x86-64 and arm64 have it. */
+struct mym_os_action {
+    void *handler;
+    unsigned long flags;
+    void *restorer;
+    uint64_t mask;
+};
+/* Set (unless NULL) and get (unless NULL) what becomes of a signal; false: refused. */
+bool mym_os_action(int signal, const struct mym_os_action *set,
+                   struct mym_os_action *got);
+void mym_os_raise(int signal); /* in the calling thread */
 
 /* A file for reading: negative when there is none; bytes read, 0 at the end. */
 int mym_os_open(const char *path);

@@ -28,12 +28,20 @@
 
 /* ---- sample.c: whether an object is sampled ---- */
 
-/* Each start is an epoch of its own: a countdown of another one is drawn again. */
+/* Who wants samples. */
+enum mym_watcher {
+    MYM_FOR_PROFILE,
+    MYM_FOR_PROBES, /* a listener (probes.c), while there is no profile, whose it hears */
+    MYM_FOR_GUARD,
+    MYM_WATCHERS
+};
+
+/* Each change is an epoch of its own: a countdown of another one is drawn again. */
 struct mym_watch {
-    size_t every;   /* mean bytes between sample points; 1: each object is sampled */
-    uint32_t epoch; /* 0: no object was ever sampled */
-    bool on;        /* for a profile, or for a listener (probes.c) */
-    bool profile;
+    size_t every; /* mean bytes between sample points; 1: each object is sampled */
+    size_t of[MYM_WATCHERS]; /* what each wants, 0: nothing; `every` is the least */
+    uint32_t epoch;          /* 0: no object was ever sampled */
+    bool on;
 };
 extern MYM_HIDDEN struct mym_watch mym_watch;
 
@@ -48,20 +56,30 @@ extern MYM_HIDDEN __thread struct mym_countdown mym_countdown
 
 bool mym_sample_reached(size_t bytes);
 
-/* So many bytes are taken: are they a sample? */
-MYM_INLINE bool mym_sample_due(size_t bytes)
+/* So many bytes are taken: ask mym_sample_reached. */
+MYM_INLINE bool mym_sample_count(size_t bytes)
 {
     struct mym_countdown *countdown = &mym_countdown;
 
-    if (MYM_LIKELY(countdown->epoch == MYM_RACY(mym_watch.epoch)) &&
-        MYM_LIKELY((countdown->left -= (int64_t)bytes) >= 0))
-        return false;
-    return mym_sample_reached(bytes);
+    return MYM_UNLIKELY(countdown->epoch != MYM_RACY(mym_watch.epoch)) ||
+           MYM_UNLIKELY((countdown->left -= (int64_t)bytes) < 0);
 }
 
-/* every: 1 to MYM_PROFILE_MOST. Also from one rate, or purpose, to another. */
-void mym_watch_start(size_t every, bool profile);
-void mym_watch_stop(void);
+/* So many bytes are taken: are they a sample? */
+MYM_INLINE bool mym_sample_due(size_t bytes)
+{
+    return mym_sample_count(bytes) && mym_sample_reached(bytes);
+}
+
+/* every: 1 to MYM_PROFILE_MOST, or 0: he wants no more. One caller at a time. */
+void mym_watch_set(enum mym_watcher who, size_t every);
+
+/*
+ * An object with a sample point in it: is one of the points his? Returns the mean bytes
+ * between his points, or 0. The points of one who wants fewer are a share of all, drawn
+ * by lot, and are as independent.
+ */
+size_t mym_sample_for(enum mym_watcher who, size_t bytes);
 
 /* How many objects of this size a sampled one stands for, at this rate. */
 double mym_sample_weight(size_t bytes, size_t every);
@@ -82,9 +100,14 @@ bool mym_unwind_start(void);
 /* So many frames of a stack are kept from now on: 1 to MYM_STACK_DEPTH. */
 void mym_unwind_set_depth(unsigned depth);
 
-/* Who called the allocator. Between the two nothing that this thread takes is sampled. */
-void mym_trace_begin(struct mym_trace *trace);
+/*
+ * Who called the allocator, if the stack is to be walked. Between the two nothing that this
+ * thread takes is sampled.
+ */
+void mym_trace_begin(struct mym_trace *trace, bool walk);
 void mym_trace_end(void);
+/* The same in a signal handler: whom the signal interrupted at this instruction. */
+void mym_trace_interrupted(struct mym_trace *trace, uintptr_t at);
 
 /* ---- table.c: stacks, and the sampled objects that are in use ---- */
 
@@ -113,8 +136,9 @@ struct mym_sample {
     struct mym_sums weight;
 };
 
-/* An object was taken here; false: no memory to remember it. */
-bool mym_profile_keep(const void *ptr, size_t bytes, const struct mym_trace *trace);
+/* An object was taken here, at this rate; false: no memory to remember it. */
+bool mym_profile_keep(const void *ptr, size_t bytes, size_t every,
+                      const struct mym_trace *trace);
 
 /* It ends, before its memory can be another's. False: it is not a sampled one. */
 bool mym_profile_drop(const void *ptr);

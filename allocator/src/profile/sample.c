@@ -71,6 +71,8 @@ static int64_t draw(struct mym_countdown *countdown)
 {
     size_t every = MYM_RACY(mym_watch.every);
 
+    if (countdown->random == 0) /* the address tells threads apart, the clock runs */
+        countdown->random = (uintptr_t)countdown ^ mym_os_coarse_ms() << 32;
     return every == 1 ? 0
                       : (int64_t)(exponential(next_random(&countdown->random)) *
                                   (double)every);
@@ -83,9 +85,6 @@ MYM_SLOW bool mym_sample_reached(size_t bytes)
     if (countdown->busy)
         return false;
     if (countdown->epoch != MYM_RACY(mym_watch.epoch)) {
-        if (countdown->random ==
-            0) /* the address tells threads apart, the clock runs */
-            countdown->random = (uintptr_t)countdown ^ mym_os_coarse_ms() << 32;
         countdown->epoch = MYM_RACY(mym_watch.epoch);
         countdown->left = draw(countdown) - (int64_t)bytes;
         if (countdown->left >= 0)
@@ -95,16 +94,33 @@ MYM_SLOW bool mym_sample_reached(size_t bytes)
     return true;
 }
 
-void mym_watch_start(size_t every, bool profile)
+/*
+ * P(one of his) / P(one of all), by which an object that has one of all has one of his: the
+ * weights are the reciprocals.
+ */
+size_t mym_sample_for(enum mym_watcher who, size_t bytes)
 {
-    __atomic_store_n(&mym_watch.profile, profile, __ATOMIC_RELAXED);
-    __atomic_store_n(&mym_watch.every, every, __ATOMIC_RELAXED);
-    __atomic_store_n(&mym_watch.on, true, __ATOMIC_RELAXED);
-    __atomic_store_n(&mym_watch.epoch, mym_watch.epoch + 1, __ATOMIC_RELEASE);
+    size_t every = MYM_RACY(mym_watch.every), his = MYM_RACY(mym_watch.of[who]);
+    double lot;
+
+    if (his == 0 || his <= every)
+        return his;
+    lot = (double)(next_random(&mym_countdown.random) >> 11) / 9007199254740992.0;
+    return lot * mym_sample_weight(bytes, his) < mym_sample_weight(bytes, every) ? his
+                                                                                 : 0;
 }
 
-void mym_watch_stop(void)
+void mym_watch_set(enum mym_watcher who, size_t every)
 {
-    __atomic_store_n(&mym_watch.profile, false, __ATOMIC_RELAXED);
-    __atomic_store_n(&mym_watch.on, false, __ATOMIC_RELAXED);
+    size_t least = 0;
+
+    __atomic_store_n(&mym_watch.of[who], every, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < MYM_WATCHERS; i++)
+        if (mym_watch.of[i] != 0 && (least == 0 || mym_watch.of[i] < least))
+            least = mym_watch.of[i];
+    if (least != 0) { /* who still counts down goes on with the last */
+        __atomic_store_n(&mym_watch.every, least, __ATOMIC_RELAXED);
+        __atomic_store_n(&mym_watch.epoch, mym_watch.epoch + 1, __ATOMIC_RELEASE);
+    }
+    __atomic_store_n(&mym_watch.on, least != 0, __ATOMIC_RELAXED);
 }

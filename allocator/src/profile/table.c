@@ -206,10 +206,11 @@ static void place(struct mym_sample sample)
     use(sample.stack, sample.weight);
 }
 
-bool mym_profile_keep(const void *ptr, size_t bytes, const struct mym_trace *trace)
+bool mym_profile_keep(const void *ptr, size_t bytes, size_t every,
+                      const struct mym_trace *trace)
 {
     uint64_t hash = hash_of(trace);
-    double weight = mym_sample_weight(bytes, MYM_RACY(mym_watch.every));
+    double weight = mym_sample_weight(bytes, every);
     struct mym_sample sample = {
         .ptr = (uintptr_t)ptr,
         .weight = {(uint64_t)(weight * 65536 + 0.5),

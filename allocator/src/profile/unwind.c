@@ -58,22 +58,44 @@ void mym_unwind_set_depth(unsigned depth)
     kept = depth;
 }
 
-void mym_trace_begin(struct mym_trace *trace)
+static void keep(struct mym_trace *trace, void *const *pc, unsigned depth)
+{
+    trace->depth = depth < kept ? depth : kept;
+    for (unsigned i = 0; i < trace->depth; i++)
+        trace->pc[i] = pc[i];
+}
+
+void mym_trace_begin(struct mym_trace *trace, bool walk)
 {
     void *pc[MYM_STACK_DEPTH + INNER];
     unsigned depth, skip = 0;
 
     mym_countdown.busy = true;
-    trace->known = MYM_RACY(mym_watch.profile);
     trace->depth = 0;
-    if (!trace->known)
+    if (!walk)
         return;
     depth = (unsigned)backtrace(pc, (int)(kept + INNER));
     while (skip < depth && (uintptr_t)pc[skip] - own.start < own.end - own.start)
         skip++;
-    trace->depth = depth - skip < kept ? depth - skip : kept;
-    for (unsigned i = 0; i < trace->depth; i++)
-        trace->pc[i] = pc[skip + i];
+    keep(trace, pc + skip, depth - skip);
+}
+
+/* Its own address if it is not among them: after a jump to nowhere, say. */
+void mym_trace_interrupted(struct mym_trace *trace, uintptr_t at)
+{
+    void *pc[MYM_STACK_DEPTH + INNER];
+    unsigned depth, skip = 0;
+
+    mym_countdown.busy = true;
+    depth = (unsigned)backtrace(pc, MYM_STACK_DEPTH + INNER);
+    while (skip < depth && (uintptr_t)pc[skip] != at)
+        skip++;
+    if (skip == depth) {
+        skip = 0;
+        depth = 1;
+    }
+    pc[skip] = (void *)(at + 1); /* NOLINT: as if it returned there, like the others */
+    keep(trace, pc + skip, depth - skip);
 }
 
 void mym_trace_end(void)

@@ -43,6 +43,11 @@ wrong MYMALLOC_KEEP=20000000000G "bytes, with K, M or G"
 wrong MYMALLOC_LIMIT=0 "bytes above 0, with K, M or G"
 wrong MYMALLOC_BACKGROUND=1 "on or off"
 wrong MYMALLOC_FRONTEND=rsec "rseq, mm_cid, cpu_id or tls"
+for value in on every= every=0 every=2048G every=8M, every=8M,on-error=stop on-error=continue every=8M,every=8M; do
+    wrong "MYMALLOC_GUARD=$value" "every=BYTES, then if need be ,on-error=abort or ,on-error=continue"
+done
+expect "" MYMALLOC_GUARD=every=8M,on-error=abort
+expect "" MYMALLOC_GUARD=every=1,on-error=continue
 expect "" MYMALLOC_KEEP= MYMALLOC_LIMIT=1G
 expect "" MYMALLOC_RESULTS=/results MYMALLOC_COMMIT=unknown MYMALLOC_=1 MYMALLOC_A_NAME_LONGER_THAN_ANY_OF_OURS=1
 expect "" MYMALLO_KEEP=1 XMYMALLOC_KEPT=1

@@ -18,8 +18,8 @@
 enum status { REFUSED = 125, NOT_STARTED = 126, NOT_FOUND = 127 }; /* as env(1) */
 
 static const char usage_text[] =
-    "usage: mymalloc-run [--anyway] [--background] [--profile FILE[,OPTION]...]\n"
-    "                    PROGRAM [ARGUMENT]...\n"
+    "usage: mymalloc-run [--anyway] [--background] [--guard[=OPTIONS]]\n"
+    "                    [--profile FILE[,OPTION]...] PROGRAM [ARGUMENT]...\n"
     "       mymalloc-run --doctor [PROGRAM]\n"
     "\n"
     "Run PROGRAM with mymalloc in place of its malloc, by LD_PRELOAD. When the "
@@ -31,6 +31,9 @@ static const char usage_text[] =
     "  --background\n"
     "              with a thread that gives idle memory back "
     "(MYMALLOC_BACKGROUND=on)\n"
+    "  --guard     report overflows and uses after free of a sample of objects, with\n"
+    "              stacks (MYMALLOC_GUARD; OPTIONS: every=BYTES[,on-error=continue],\n"
+    "              every=8M by default)\n"
     "  --profile   write a heap profile to FILE when it ends, for mymalloc-prof and "
     "go\n"
     "              tool pprof (MYMALLOC_PROFILE; ,every=BYTES samples more or less "
@@ -105,6 +108,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         {"anyway", no_argument, NULL, 'a'},
         {"background", no_argument, NULL, 'b'},
+        {"guard", optional_argument, NULL, 'g'},
         {"profile", required_argument, NULL, 'p'},
         {"doctor", no_argument, NULL, 'd'},
         {"library", no_argument, NULL, 'l'},
@@ -124,6 +128,8 @@ int main(int argc, char **argv)
             anyway = true;
         else if (option == 'b')
             setenv("MYMALLOC_BACKGROUND", "on", 1);
+        else if (option == 'g')
+            setenv("MYMALLOC_GUARD", optarg ? optarg : "every=8M", 1);
         else if (option == 'p' && !set_profile(optarg))
             return 2;
         else if (option != 'p')
