@@ -30,6 +30,7 @@
 /* What malloc may ask for after start; then what this program's end needs. */
 static const int after_start[] = {SYS_mmap,  SYS_munmap,        SYS_mremap, SYS_madvise,
                                   SYS_futex, SYS_clock_gettime, -1};
+static const int with_guard[] = {SYS_mprotect, SYS_rt_sigaction, -1};
 static const int without_extras[] = {SYS_mmap, SYS_munmap, SYS_futex, -1};
 static const int ends[] = {SYS_exit,         SYS_exit_group,     SYS_write,
                            SYS_rt_sigreturn, SYS_rt_sigprocmask, -1};
@@ -166,7 +167,8 @@ static void work_in_filter(unsigned otherwise, const int *calls)
         CHECK(!pthread_create(&thread, NULL, work_beside, NULL));
     while (waiting < 3)
         ;
-    put_on(otherwise, calls, NULL);
+    put_on(otherwise, calls,
+           calls == after_start && getenv("MYMALLOC_GUARD") ? with_guard : NULL);
     filtered = 1;
     for (int i = 0; i < (is_slow() ? 1 : 3); i++)
         work(mib[i]);
