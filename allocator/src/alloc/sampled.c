@@ -125,6 +125,8 @@ void *mym_watched_take(unsigned class, size_t alignment, size_t size)
     return MYM_LIKELY(object != NULL) ? object : mym_small_take(class);
 }
 
+#if !MYM_SECURE /* where every malloc comes by mym_watched_take */
+
 /* A sample point was reached. */
 static MYM_SLOW void *malloc_sample(size_t size)
 {
@@ -147,6 +149,8 @@ MYM_SLOW void *mym_watched_malloc(size_t size)
     object = mym_rseq_pop(class);
     return MYM_LIKELY(object != NULL) ? object : mym_malloc_of_class(class);
 }
+
+#endif
 
 /* ---- large objects ---- */
 
