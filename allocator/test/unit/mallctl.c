@@ -731,7 +731,6 @@ static void beside_threads_and_forks(void)
         pid_t child = fork();
 
         if (child == 0) {
-            alarm(20);
             refresh();
             _exit(size_at("stats.active") >= size_at("stats.allocated") ? 0 : 1);
         }
