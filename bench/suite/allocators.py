@@ -15,6 +15,7 @@ from . import HARNESS, REFERENCE, ROOT, Problem, process, rivals
 from .rivals import ADVISED, GROUPS, KNOWN, MORE, OURS
 
 OURS_FILE = "allocator/libmymalloc_preload.so"
+BUILT = {OURS: OURS_FILE, **rivals.OWN}  # by this project's build
 DEFAULT = (REFERENCE, *KNOWN, OURS)
 AGAIN = "-again"  # suffix of the control column: the same library under a second name
 
@@ -168,9 +169,9 @@ def find(name, build, taken=()):
         column = reference() if of == REFERENCE else find(of, build, taken)
         column.name, column.environment = name, environment
         return column
-    accepted = ", ".join([*DEFAULT, *MORE, *ADVISED, *(n for n in taken if n not in DEFAULT), *GROUPS])
-    if name == OURS:
-        path = pathlib.Path(build) / OURS_FILE
+    accepted = ", ".join([*DEFAULT, *rivals.OWN, *MORE, *ADVISED, *(n for n in taken if n not in DEFAULT), *GROUPS])
+    if name in BUILT:
+        path = pathlib.Path(build) / BUILT[name]
         if not path.exists():
             raise Problem(f"allocator '{name}': {path} is not built; accepted: {accepted}, "
                           "or --allocator name=/path/lib.so")
@@ -248,7 +249,7 @@ def refusal(column, context):
         return f"{took}: malloc came from {said}, not from {column.path}"
     version = context.get("allocator_version", "")
     # The control and our own builds under any name say what they are; others need not.
-    if column.name == OURS and not version.startswith(OURS):
+    if column.name in BUILT and not version.startswith(OURS):
         return f"the library calls itself '{version}', not {OURS}"
     if column.version and version != column.version:
         return f"the version changed during the run: {column.version}, then {version}"

@@ -38,6 +38,8 @@ ADVISED = {
     "mymalloc-background": (OURS, {"MYMALLOC_BACKGROUND": "on"},
                             "mymalloc(3): memory returned to the kernel while the program does nothing"),
 }
+# Other builds of our own, by the name of the column: the hardened one.
+OWN = {"secure": "allocator/libmymalloc_secure.so"}
 GROUPS = {"+more": tuple(MORE), "+advised": tuple(ADVISED)}
 
 

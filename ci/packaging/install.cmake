@@ -12,7 +12,10 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/allocator/bindings/rust
 
 set_target_properties(mymalloc_preload PROPERTIES EXPORT_NAME preload)
 set_target_properties(mymalloc_preload_static PROPERTIES EXPORT_NAME preload_static)
+set_target_properties(mymalloc_secure PROPERTIES EXPORT_NAME secure)
+set_target_properties(mymalloc_secure_static PROPERTIES EXPORT_NAME secure_static)
 install(TARGETS mymalloc mymalloc_static mymalloc_preload mymalloc_preload_static
+  mymalloc_secure mymalloc_secure_static
   EXPORT mymalloc
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT dev
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)
@@ -43,7 +46,8 @@ add_executable(mymalloc-run ${CMAKE_CURRENT_LIST_DIR}/run/run.c
 file(RELATIVE_PATH mym_library_from_bin
   ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
 target_compile_definitions(mymalloc-run PRIVATE _GNU_SOURCE
-  LIBRARY_FROM_BIN="${mym_library_from_bin}/$<TARGET_SONAME_FILE_NAME:mymalloc_preload>")
+  LIBRARY_FROM_BIN="${mym_library_from_bin}/$<TARGET_SONAME_FILE_NAME:mymalloc_preload>"
+  SECURE_FROM_BIN="${mym_library_from_bin}/$<TARGET_SONAME_FILE_NAME:mymalloc_secure>")
 target_link_libraries(mymalloc-run PRIVATE mymalloc_warnings ${CMAKE_DL_LIBS})
 install(TARGETS mymalloc-run DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
 

@@ -50,7 +50,7 @@ endforeach()
 file(WRITE ${mym_pack_dir}/triggers "activate-noawait ldconfig\n")
 set(needs "${runtime_package} (>= ${PROJECT_VERSION})")
 file(WRITE ${mym_pack_dir}/shlibs
-  "libmymalloc ${PROJECT_VERSION_MAJOR} ${needs}\nlibmymalloc_preload ${PROJECT_VERSION_MAJOR} ${needs}\n")
+  "libmymalloc ${PROJECT_VERSION_MAJOR} ${needs}\nlibmymalloc_preload ${PROJECT_VERSION_MAJOR} ${needs}\nlibmymalloc_secure ${PROJECT_VERSION_MAJOR} ${needs}\n")
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA "${mym_pack_dir}/triggers;${mym_pack_dir}/shlibs")
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 

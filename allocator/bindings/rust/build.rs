@@ -56,11 +56,13 @@ fn main() {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     println!("cargo:rustc-link-search=native={}", directory.display());
+    let secure = env::var_os("CARGO_FEATURE_SECURE").is_some();
+    let library = if secure { "mymalloc_secure" } else { "mymalloc" };
     if env::var_os("CARGO_FEATURE_STATIC").is_some() {
-        has(&directory, "libmymalloc.a");
-        println!("cargo:rustc-link-lib=static=mymalloc");
+        has(&directory, &format!("lib{library}.a"));
+        println!("cargo:rustc-link-lib=static={library}");
     } else {
-        has(&directory, "libmymalloc.so");
-        println!("cargo:rustc-link-lib=dylib=mymalloc");
+        has(&directory, &format!("lib{library}.so"));
+        println!("cargo:rustc-link-lib=dylib={library}");
     }
 }

@@ -90,7 +90,8 @@ EXPORT void *rallocx(void *ptr, size_t size, int flags)
 
     if (alignment == MYM_ALIGNMENT)
         object = mym_realloc(ptr, size);
-    else if (size > old || size < old / 2 || (uintptr_t)ptr % alignment != 0)
+    else if (size > old || size < old / 2 || (MYM_SECURE_SEAL && size != old) ||
+             (uintptr_t)ptr % alignment != 0)
         object = mym_aligned(alignment, size);
     if (object == NULL)
         return NULL;

@@ -42,6 +42,8 @@ fi
 export MYMALLOC_LIB_DIR=$1 LD_LIBRARY_PATH=$1
 run test
 run test --features static
+run test --features secure
+run test --features secure,static
 for feature in '' static; do
     said=$(run run --features "$feature" --example words <<<'a rose is a rose is a rose')
     [[ $said == *"     3 a"*"     3 rose"*"     2 is"*"mymalloc "*"front end"* ]] || fail "the example: $said"

@@ -38,13 +38,14 @@ bool self_path(char *out, size_t size)
     return false;
 }
 
-bool library_find(char *out, size_t size)
+bool library_find(bool secure, char *out, size_t size)
 {
     char self[PATH_MAX], path[2 * PATH_MAX], library[PATH_MAX];
 
     if (!self_path(self, sizeof self))
         return false;
-    snprintf(path, sizeof path, "%s/%s", dirname(self), LIBRARY_FROM_BIN);
+    snprintf(path, sizeof path, "%s/%s", dirname(self),
+             secure ? SECURE_FROM_BIN : LIBRARY_FROM_BIN);
     if (!realpath(path, library)) {
         fprintf(stderr,
                 "mymalloc-run: the library is not where it was installed: %s: %s\n",

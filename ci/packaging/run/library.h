@@ -11,10 +11,10 @@
 bool self_path(char *out, size_t size);
 
 /*
- * A path of the library that LD_PRELOAD can carry: its own, or that of a link to it where
+ * A path of the library, or of the hardened one, that LD_PRELOAD can carry: its own, or that of a link to it where
  * its own has a blank, a colon or a dollar sign. On failure false, and the reason is on
  * standard error.
  */
-bool library_find(char *out, size_t size);
+bool library_find(bool secure, char *out, size_t size);
 
 #endif

@@ -18,7 +18,7 @@
 enum status { REFUSED = 125, NOT_STARTED = 126, NOT_FOUND = 127 }; /* as env(1) */
 
 static const char usage_text[] =
-    "usage: mymalloc-run [--anyway] [--background] [--guard[=OPTIONS]]\n"
+    "usage: mymalloc-run [--anyway] [--background] [--secure] [--guard[=OPTIONS]]\n"
     "                    [--profile FILE[,OPTION]...] PROGRAM [ARGUMENT]...\n"
     "       mymalloc-run --doctor [PROGRAM]\n"
     "\n"
@@ -31,6 +31,9 @@ static const char usage_text[] =
     "  --background\n"
     "              with a thread that gives idle memory back "
     "(MYMALLOC_BACKGROUND=on)\n"
+    "  --secure    on the hardened library: misuse of the heap ends the program, or "
+    "harms\n"
+    "              nothing\n"
     "  --guard     report overflows and uses after free of a sample of objects, with\n"
     "              stacks (MYMALLOC_GUARD; OPTIONS: every=BYTES[,on-error=continue],\n"
     "              every=8M by default)\n"
@@ -109,6 +112,7 @@ int main(int argc, char **argv)
         {"anyway", no_argument, NULL, 'a'},
         {"background", no_argument, NULL, 'b'},
         {"guard", optional_argument, NULL, 'g'},
+        {"secure", no_argument, NULL, 's'},
         {"profile", required_argument, NULL, 'p'},
         {"doctor", no_argument, NULL, 'd'},
         {"library", no_argument, NULL, 'l'},
@@ -118,7 +122,7 @@ int main(int argc, char **argv)
         {0},
     };
     char library[PATH_MAX];
-    bool anyway = false;
+    bool anyway = false, secure = false;
     int mode = 0, option;
 
     while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
@@ -126,6 +130,8 @@ int main(int argc, char **argv)
             return 2;
         if (option == 'a')
             anyway = true;
+        else if (option == 's')
+            secure = true;
         else if (option == 'b')
             setenv("MYMALLOC_BACKGROUND", "on", 1);
         else if (option == 'g')
@@ -143,7 +149,7 @@ int main(int argc, char **argv)
         fputs(usage_text, stderr);
         return 2;
     }
-    if (!library_find(library, sizeof library))
+    if (!library_find(secure, library, sizeof library))
         return REFUSED;
     if (mode == 'l')
         return puts(library) < 0;

@@ -86,7 +86,8 @@ unsafe impl GlobalAlloc for MyMalloc {
             return c::MyRealloc(ptr.cast(), size).cast();
         }
         let usable = c::MyUsableSize(ptr.cast());
-        if size <= usable && size >= usable / 2 {
+        // The hardened library knows the exact size, and must be told of another.
+        if !cfg!(feature = "secure") && size <= usable && size >= usable / 2 {
             return ptr;
         }
         // The caller promises that the size, rounded up to the alignment, is no overflow.

@@ -20,6 +20,11 @@ fn misuse(case: &str) {
             "none" => HEAP.dealloc(object, layout(100, 8)),
             "size" => HEAP.dealloc(object, layout(1000, 8)),
             "alignment" => HEAP.dealloc(object.add(8), layout(92, 64)),
+            "overflow" => {
+                object.add(100).write_volatile(0);
+                HEAP.dealloc(object, layout(100, 8));
+            }
+            "within" => HEAP.dealloc(object, layout(99, 8)),
             "twice" => {
                 HEAP.dealloc(object, layout(100, 8));
                 HEAP.dealloc(object, layout(100, 8));
@@ -46,11 +51,16 @@ fn wrong_layouts_end_the_program() {
         return misuse(&case);
     }
     assert_eq!(run("none").0, None);
-    for (case, words) in [
+    let mut cases = vec![
         ("size", "sized free with a wrong size"),
         ("alignment", "mymalloc: "),
         ("twice", "double free"),
-    ] {
+    ];
+    if cfg!(feature = "secure") {
+        cases.push(("overflow", "write beyond the end of an object"));
+        cases.push(("within", "sized free with a wrong size"));
+    }
+    for (case, words) in cases {
         let (signal, said) = run(case);
         assert_eq!(signal, Some(SIGABRT), "{case}: {said}");
         assert!(said.contains(words), "{case}: {said}");
