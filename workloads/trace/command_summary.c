@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-static const char help[] = "Usage: mymalloc-trace summary FILE\n"
+static const char help[] = "Usage: mymalloc-trace summary [-j] FILE\n"
                            "\n"
                            "Say what FILE, recorded by mymalloc-trace record, holds: "
                            "calls, sizes, lifetimes,\n"
@@ -18,6 +18,7 @@ static const char help[] = "Usage: mymalloc-trace summary FILE\n"
                            "threads, live memory over the\n"
                            "run, and how objects were resized.\n"
                            "\n"
+                           "  -j, --json  the counts as JSON\n"
                            "  -h, --help  this text\n"
                            "\n"
                            "Exit status: 0; 1 the trace cannot be read; 2 usage.\n";
@@ -270,20 +271,72 @@ static void print_resizes(const struct tally *y)
     }
 }
 
+/* [at most so many bytes or calls, objects] of each class that has any. */
+static void print_classes(const char *key, const uint64_t *count, unsigned classes,
+                          bool sizes)
+{
+    bool first = true;
+
+    printf("  \"%s\": [", key);
+    for (unsigned i = 0; i < classes; i++) {
+        uint64_t end = i < 64 ? 1ull << i : UINT64_MAX;
+
+        if (!count[i])
+            continue;
+        printf("%s[%lu, %lu]", first ? "" : ", ",
+               (unsigned long)(sizes ? end : end - (i < 64)), (unsigned long)count[i]);
+        first = false;
+    }
+    printf("],\n");
+}
+
+static void print_json(const struct trace *t, const struct tally *y)
+{
+    printf("{\n  \"events\": %lu,\n  \"threads\": %u,\n  \"seconds\": %.2f,\n",
+           (unsigned long)t->events, t->threads, (double)y->microseconds / 1e6);
+    printf("  \"taken\": %lu,\n  \"taken_bytes\": %lu,\n  \"freed\": %lu,\n",
+           (unsigned long)y->taken, (unsigned long)y->taken_bytes,
+           (unsigned long)y->freed);
+    printf("  \"remote\": %lu,\n  \"left\": %lu,\n  \"left_bytes\": %lu,\n",
+           (unsigned long)y->remote, (unsigned long)y->left,
+           (unsigned long)y->left_bytes);
+    print_classes("sizes", y->size_count, SIZE_CLASSES, true);
+    print_classes("life_calls", y->life_calls, LIFE_CLASSES, false);
+    printf("  \"resizes\": %lu,\n  \"peak_bytes\": %lu,\n  \"peak_objects\": %lu\n}\n",
+           (unsigned long)(y->in_place + y->moved), (unsigned long)y->peak_bytes,
+           (unsigned long)y->peak_objects);
+}
+
+static void print_text(const char *file, const struct trace *t, const struct tally *y)
+{
+    print_head(file, t, y);
+    print_holes(t, y);
+    print_sizes(y);
+    print_lifetimes(y);
+    print_threads(t, y);
+    print_curve(y);
+    print_resizes(y);
+}
+
 int command_summary(int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     const char *file;
+    bool json = false;
     struct tally tally;
     struct trace t;
     int option;
 
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (option != 'h')
+    while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (option != 'j')
             die_usage("summary");
-        fputs(help, stdout);
-        return 0;
+        json = true;
     }
     file = only_operand("summary", argc - optind, argv + optind);
     if (!trace_open(&t, file))
@@ -291,13 +344,10 @@ int command_summary(int argc, char **argv)
     if (!trace_is_sealed(&t))
         complain("%s: not sealed (record was killed, or is still running)", file);
     tally_make(&tally, &t);
-    print_head(file, &t, &tally);
-    print_holes(&t, &tally);
-    print_sizes(&tally);
-    print_lifetimes(&tally);
-    print_threads(&t, &tally);
-    print_curve(&tally);
-    print_resizes(&tally);
+    if (json)
+        print_json(&t, &tally);
+    else
+        print_text(file, &t, &tally);
     tally_free(&tally, &t);
     trace_close(&t);
     return 0;

@@ -206,6 +206,25 @@ class RoundTrip(TraceCase):
         self.assertIn("in 5 threads", text)
         self.assertIn("failed 1 ", text)
 
+    def test_summary_as_json(self):
+        found = json.loads(run(TOOL, "summary", "--json", self.trace).stdout)
+        calls = collections.Counter(call.kind for call in self.calls())
+        self.assertEqual((found["events"], found["threads"]), (calls.total(), 5))
+        self.assertEqual(found["resizes"], calls["realloc"])
+        self.assertEqual(found["taken"], sum(calls[kind] for kind in ("malloc", "calloc", "aligned", "fresh")))
+        self.assertEqual(sum(count for _, count in found["sizes"]), found["taken"])
+        self.assertEqual(sum(count for _, count in found["life_calls"]), found["freed"])
+        in_class = dict(found["sizes"])[4096]  # holds 2049 to 4096
+        self.assertGreaterEqual(in_class, 6 * THREADS * ROUNDS)
+        self.assertEqual(found["peak_bytes"], self.replay()["live_bytes"])
+
+    def test_memory_after_the_last_call(self):
+        result = self.replay("--touch", "--settle", "0.1")
+        self.assertEqual(result["settled_seconds"], 0.1)
+        self.assertGreater(result["rss_after_0.1s_bytes"], 0)
+        self.assertNotIn("rss_after_1s_bytes", result)
+        self.assertEqual(self.replay()["settled_seconds"], 0)
+
 
 class Operators(TraceCase):
     """C++ operators, whether they come down to malloc or go past it."""
@@ -408,6 +427,8 @@ class CommandLine(TraceCase):
         for value in "0", "1001", "x", "", "3x", "99999999999999999999":
             self.assert_one_line(run(TOOL, "replay", "--repeat", value, "a"), 2,
                                  f"'{value}'", "1 to 1000")
+        for value in "-1", "61", "x", "", "nan":
+            self.assert_one_line(run(TOOL, "replay", "--settle", value, "a"), 2, f"'{value}'", "from 0 to 60")
         self.assertEqual(run(TOOL, "replay", "--fast", "a").returncode, 2)
 
     def test_program_trouble(self):

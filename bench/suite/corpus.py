@@ -1,0 +1,164 @@
+"""A corpus of traces: the ready programs, recorded and catalogued.
+
+The trace that is kept of a program is that of the process which --programs judges (cc1 of gcc's
+run, the server and not its client), the one with the most calls. Its header's command line is
+rewritten: it names neither the scratch folder nor the checkout.
+"""
+import json
+import lzma
+import os
+import pathlib
+import struct
+import subprocess
+import tempfile
+import zlib
+
+from . import Problem, glossary, process, programs, text, units
+
+CATALOGUE = "README.md"
+HEADER, COMMAND, CRC = 512, 80, 76  # workloads/trace/FORMAT.md
+LARGE = 8 * 2**20  # raw bytes from which on a trace is packed quickly instead of tightly
+SHORT = 127  # calls: what lives no longer is short-lived
+RECORDING = 600  # seconds that a program may take
+
+HEAD = """\
+# Recorded programs
+
+Traces of `ci/bench --programs`, recorded by `ci/record-corpus` ({system}). Replay them under every
+allocator with `ci/bench --trace {where}`; look at one with `mymalloc-trace summary`, once `xz -d` has unpacked it.
+
+A trace holds sizes, addresses, times, process and thread numbers and a command line: nothing of the programs
+or of what they worked on. The traces are part of this project and under its licence ([LICENSE]({up}LICENSE)). Replay writes
+every cache line of every object once: the programs' own touching was not recorded.
+"""
+MISSING = """
+Sizes in italics: larger than {most}, so not kept here; `ci/record-corpus DIR` makes them all in some minutes.
+"""
+
+
+def header_of(path):
+    with open(path, "rb") as file:
+        return bytearray(file.read(HEADER))
+
+
+def command_of(header):
+    return bytes(header[COMMAND:]).split(b"\0")[0].decode(errors="replace")
+
+
+def rename(path, replacements):
+    """Another command line in the header of a sealed trace, its checksum with it."""
+    header = header_of(path)
+    command = command_of(header)
+    for old, new in replacements:
+        command = command.replace(old, new)
+    header[COMMAND:] = command.encode()[:HEADER - COMMAND - 1].ljust(HEADER - COMMAND, b"\0")
+    header[CRC:CRC + 4] = bytes(4)
+    header[CRC:CRC + 4] = struct.pack("<I", zlib.crc32(header))
+    with open(path, "r+b") as file:
+        file.write(header)
+
+
+def summary(tool, path):
+    done = subprocess.run([tool, "summary", "--json", path], capture_output=True, text=True)
+    if done.returncode:
+        raise Problem(f"{path}: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def judged(tool, folder, binds):
+    """(path, summary) of the process whose trace is kept; None when there is none."""
+    found = []
+    for path in folder.glob("t.mtrace*"):
+        name = os.path.basename(command_of(header_of(path)).split(" ")[0])
+        if binds in ("", name.rstrip(":")):
+            found.append((path, summary(tool, path)))
+    return max(found, key=lambda pair: pair[1]["events"], default=None)
+
+
+def record(program, tool, bench, folder):
+    """Run it under the recorder; (path, summary) of the trace that is kept."""
+    scratch = folder / "scratch"
+    scratch.mkdir(mode=0o755)
+    for each in (folder.parent, folder):
+        each.chmod(0o777)  # postgres, started by root, becomes another user
+    environment = process.clean_environment() | {
+        "PROGRAM_SCRATCH": str(scratch), "PROGRAM_INPUTS": programs.SCRIPTS, "PROGRAM_BUILD": str(bench)}
+    outcome = process.run([tool, "record", "--children", "--quiet", "--output", str(folder / "t.mtrace"), "--",
+                           *program.argv], environment, RECORDING, str(scratch))
+    if outcome.failure:
+        raise Problem(f"{program.name}: {outcome.failure}")
+    found = judged(tool, folder, program.binds)
+    if not found:
+        raise Problem(f"{program.name}: no process named {program.binds} was recorded")
+    rename(found[0], ((str(scratch), "SCRATCH"), (programs.SCRIPTS, "INPUTS"), (str(bench), "BUILD")))
+    return found
+
+
+def packed(path):
+    content = path.read_bytes()
+    return lzma.compress(content, preset=1 if len(content) > LARGE else 9 | lzma.PRESET_EXTREME)
+
+
+def at_most(classes, share):
+    """The least end of a class below which so many of the objects lie."""
+    whole, sum_ = sum(count for _, count in classes), 0
+    for end, count in classes:
+        sum_ += count
+        if sum_ >= share * whole:
+            return end
+    return None
+
+
+def share(part, whole):
+    return f"{part / whole:.0%}" if whole else "–"
+
+
+def row_of(name, found, size, kept):
+    """A line of the catalogue."""
+    short = sum(count for end, count in found["life_calls"] if end <= SHORT)
+    size = units.size(size)
+    return [name, glossary.of_ready(name) or "", units.count(found["events"]), str(found["threads"]), units.size(found["peak_bytes"]),
+            f"{units.size(at_most(found['sizes'], 0.5))} / {units.size(at_most(found['sizes'], 0.99))}",
+            share(short, found["freed"]), share(found["left"], found["taken"]), share(found["remote"], found["freed"]),
+            size if kept else f"_{size}_"]
+
+
+FIELDS = ["program", "what it does", "calls", "threads", "peak live", "sizes: half / 99 % at most",
+          f"freed within {SHORT} calls", "never freed", "freed by another thread", "packed"]
+
+
+def make(out, names, binary, most=None):
+    """Record the programs (names; none: all) into OUT; the larger than `most` bytes are only catalogued."""
+    bench = pathlib.Path(binary).parent
+    tool = str(bench.parent / "workloads/trace/mymalloc-trace")
+    if not os.access(tool, os.X_OK):
+        raise Problem(f"no {tool}: build first (leave out --no-build)")
+    out.mkdir(parents=True, exist_ok=True)
+    rows, left_out = [], False
+    for program in programs.ready(names, binary):
+        name = program.name.partition("/")[2]
+        with tempfile.TemporaryDirectory(prefix="corpus-") as scratch:
+            folder = pathlib.Path(scratch) / "traces"
+            folder.mkdir()
+            path, found = record(program, tool, bench, folder)
+            content = packed(path)
+        kept = not most or len(content) <= most
+        file = out / f"{name}.mtrace.xz"
+        if kept:
+            file.write_bytes(content)
+        left_out |= not kept
+        rows.append(row_of(name, found, len(content), kept))
+        write_catalogue(out, rows, most if left_out else None)  # each time: it may be interrupted
+        print(f"{name}: {rows[-1][2]} calls, {units.size(len(content))}" + ("" if kept else ", not kept"), flush=True)
+
+
+def write_catalogue(out, rows, most):
+    from .environment import describe
+    inside = out.resolve().is_relative_to(programs.ROOT)
+    where = os.path.relpath(out, programs.ROOT) if inside else "DIR"
+    up = os.path.relpath(programs.ROOT, out.resolve()) + "/" if inside else ""
+    system = describe(programs.ROOT)["software"]["system"]
+    lines = [HEAD.format(system=system, where=where, up=up), *text.markdown_table(FIELDS, rows, left=2)]
+    if most:
+        lines.append(MISSING.format(most=units.size(most)).rstrip())
+    (out / CATALOGUE).write_text("\n".join(lines) + "\n", encoding="utf-8")
