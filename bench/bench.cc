@@ -73,6 +73,7 @@ void report_latency(benchmark::State &state, const std::string &call, const late
     state.counters[call + "_p50_ns"] = latency_percentile(&h, 0.5);
     state.counters[call + "_p99_ns"] = latency_percentile(&h, 0.99);
     state.counters[call + "_p999_ns"] = latency_percentile(&h, 0.999);
+    state.counters[call + "_p9999_ns"] = latency_percentile(&h, 0.9999);
     state.counters[call + "_max_ns"] = latency_max(&h);
     state.counters[call + "_calls"] = static_cast<double>(h.count);
 }

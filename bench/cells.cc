@@ -76,10 +76,12 @@ std::vector<Cell> all_cells()
     add_counts(&cells, "larson", "cxx", "threads", 1, 8);
     for (const char *variant : {"remote50", "remote90", "latency"})
         add_counts(&cells, "larson", variant, "threads", 2, 8);
+    add(&cells, "larson", "stalls", "threads", "2");
     for (const char *variant : {"64B", "mixed"})
         add_counts(&cells, "xmalloc", variant, "pairs", 1, 32);
     for (const char *variant : {"fifo", "mixed-fifo", "latency"})
         add_counts(&cells, "xmalloc", variant, "pairs", 1, 4);
+    add(&cells, "xmalloc", "stalls", "pairs", "1");
     add_variants(&cells, "prodcons");
     for (const char *variant : {"short", "leave"})
         add_counts(&cells, "churn", variant, "threads", 1, 8);

@@ -228,10 +228,11 @@ static void print_bytes(const char *name, double bytes, const char *note)
 
 static void print_latency(const char *name, const struct latency *h)
 {
-    printf("%-16s %14.0f ns p50   %.0f ns p99   %.0f ns p99.9   %.0f ns max   (%llu "
-           "calls)\n",
+    printf("%-16s %14.0f ns p50   %.0f ns p99   %.0f ns p99.9   %.0f ns p99.99   %.0f "
+           "ns max   (%llu calls)\n",
            name, latency_percentile(h, 0.5), latency_percentile(h, 0.99),
-           latency_percentile(h, 0.999), latency_max(h), (unsigned long long)h->count);
+           latency_percentile(h, 0.999), latency_percentile(h, 0.9999), latency_max(h),
+           (unsigned long long)h->count);
 }
 
 static void print_memory(const struct workload_result *r)

@@ -22,7 +22,7 @@ struct crew {
     const struct crew_plan *plan;
 };
 
-enum { TICK_NS = 10000000 };
+enum { TICK_NS = 10000000, SETTLE_TICK_NS = 10 * TICK_NS };
 
 void die(int status, const char *format, ...)
 {
@@ -135,14 +135,15 @@ void run_hold(struct run *run)
     add_sample(run, run->result->held_rss);
 }
 
-void run_prepare(struct run *run, unsigned threads, bool latency)
+void run_prepare(struct run *run, unsigned threads, unsigned latency)
 {
     run->tally = memory_map(threads * sizeof(struct tally));
     run->tallies = threads;
-    run->result->has_latency = latency;
+    run->result->has_latency = latency > 0;
     for (unsigned i = 0; latency && i < threads; i++) {
         run->tally[i].malloc_latency = memory_map(2 * sizeof(struct latency));
         run->tally[i].free_latency = run->tally[i].malloc_latency + 1;
+        run->tally[i].every = latency;
     }
     run->result->harness_bytes = memory_mapped();
     run->result->base_rss = memory_rss();
@@ -166,7 +167,7 @@ void run_start_timing(struct run *run)
     run->timed_ns = clock_ns();
 }
 
-void run_begin(struct run *run, bool latency)
+void run_begin(struct run *run, unsigned latency)
 {
     run_prepare(run, 1, latency);
     start_clock(run);
@@ -233,9 +234,12 @@ void run_settle(struct run *run, double seconds)
         return;
     result->has_settled = true;
     result->settled_live = live_bytes(run);
+    run->sample_every_ns = SETTLE_TICK_NS;
     for (int i = 0; i < SETTLE_MOMENTS && settle_moment[i] <= seconds + 1e-9; i++) {
-        while (clock_ns() - from < (uint64_t)(settle_moment[i] * 1e9))
+        while (clock_ns() - from < (uint64_t)(settle_moment[i] * 1e9)) {
             usleep(10000);
+            tick(run);
+        }
         result->settled_rss[i] = memory_rss();
         result->settled_for = settle_moment[i];
         add_sample(run, result->settled_rss[i]);

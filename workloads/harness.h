@@ -74,10 +74,11 @@ enum calls { CALLS_MALLOC, CALLS_NEW };
         .help =                                                                      \
             "then stay this long without a call and read RSS at 0.1, 1, 5, 10, 60 s" \
     }
-#define OPTION_LATENCY                                                    \
-    {                                                                     \
-        .name = "latency", .kind = OPTION_CHOICE, .initial = "off",       \
-        .choices = "off on", .help = "time 1 call in 61, for percentiles" \
+#define OPTION_LATENCY                                                   \
+    {                                                                    \
+        .name = "latency", .kind = OPTION_CHOICE, .initial = "off",      \
+        .choices = "off on all",                                         \
+        .help = "on: time 1 call in 61, for percentiles; all: every one" \
     }
 #define WORKLOAD_TABLES(option_table, variant_table)                  \
     .options = (option_table),                                        \
@@ -97,6 +98,7 @@ struct tally {
     _Atomic int64_t live;
     uint64_t checked, errors, remote;
     uint32_t turn, wait; /* position in the cycle of checks, of timings */
+    uint32_t every;      /* one call in so many is timed */
     struct latency *malloc_latency, *free_latency; /* NULL: not measured */
 };
 
@@ -130,7 +132,7 @@ struct crew_plan {
     size_t stack_size; /* 0: the system's */
     double seconds;    /* then run_stopping() turns true; 0: never */
     double settle;     /* threads kept idle this long after the work; 0: none */
-    bool latency;
+    unsigned latency;  /* time one call in so many; 0: none */
     bool hold; /* note live bytes and RSS when the work is done, before finish */
     bool constant_live; /* while it works: fit the slope of RSS */
     uint64_t seed;
@@ -148,15 +150,15 @@ void crew_run(struct run *run, const struct crew_plan *plan);
  * before the first object. Only for a workload that takes objects before crew_run, which
  * otherwise does it, with its threads started and waiting.
  */
-void run_prepare(struct run *run, unsigned threads, bool latency);
+void run_prepare(struct run *run, unsigned threads, unsigned latency);
 
 /* The same steps for a workload of one thread, which is the main thread. */
-void run_begin(struct run *run, bool latency);    /* prepare, start the clock */
-void run_mark(struct run *run);                   /* live bytes and RSS, now */
-void run_hold(struct run *run);                   /* the result's held_* figures */
-void run_start_timing(struct run *run);           /* what came before was not timed */
-void run_end(struct run *run);                    /* stop the clock */
-void run_settle(struct run *run, double seconds); /* after run_end */
+void run_begin(struct run *run, unsigned latency); /* prepare, start the clock */
+void run_mark(struct run *run);                    /* live bytes and RSS, now */
+void run_hold(struct run *run);                    /* the result's held_* figures */
+void run_start_timing(struct run *run);            /* what came before was not timed */
+void run_end(struct run *run);                     /* stop the clock */
+void run_settle(struct run *run, double seconds);  /* after run_end */
 
 static inline bool run_stopping(struct run *run)
 {
@@ -166,6 +168,14 @@ static inline bool run_stopping(struct run *run)
 static inline uint64_t run_count(const struct run *run, unsigned option)
 {
     return (uint64_t)run->settings->value[option];
+}
+
+/* Of OPTION_LATENCY: one call in so many is timed, 0 for none. */
+static inline unsigned run_latency(const struct run *run, unsigned option)
+{
+    static const unsigned every[] = {0, LATENCY_EVERY, 1};
+
+    return every[run_count(run, option)];
 }
 
 static inline double run_number(const struct run *run, unsigned option)
@@ -238,7 +248,7 @@ static inline void tally_check(struct tally *t, bool good)
 /* True when this call is one of those to time. */
 static inline bool is_timed(struct tally *t, bool timed)
 {
-    if (!timed || ++t->wait < LATENCY_EVERY)
+    if (!timed || ++t->wait < t->every)
         return false;
     t->wait = 0;
     return true;

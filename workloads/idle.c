@@ -37,6 +37,9 @@ static const struct variant variants[] = {
     {"64MiB", "bytes=64M", "64 MiB, freed in sequence, then 5 s of nothing"},
     {"survivors", "bytes=384000000 min-size=512 max-size=2K keep=20 settle=10",
      "300,000 objects of 0.5 to 2 KiB, every 20th stays, then 10 s of nothing"},
+    {"aged", "bytes=128M max-size=2K order=random cycles=10 keep=20",
+     "128 MiB up and down ten times, freed at random, every 20th stays, then 5 s of "
+     "nothing"},
     {"updown", "cycles=4 settle=0", "1 GiB up and down four times, no pause"},
 };
 

@@ -77,6 +77,7 @@ static const struct variant variants[] = {
     {"remote90", "remote=90", "nine of ten frees are of another thread's objects"},
     {"cxx", "calls=new", "fixed, in C++: operator new and sized delete"},
     {"latency", "latency=on", "fixed, with sampled times of malloc and free"},
+    {"stalls", "latency=all", "fixed, with the time of every malloc and free"},
 };
 
 struct slot {
@@ -364,7 +365,7 @@ static void run_larson(struct run *run)
                              .work = remote ? exchange_sets : keep_chain,
                              .shared = &chain,
                              .seconds = run_number(run, SECONDS),
-                             .latency = run_count(run, LATENCY) == 1,
+                             .latency = run_latency(run, LATENCY),
                              .constant_live = true,
                              .seed = run_count(run, SEED)};
 

@@ -286,7 +286,7 @@ static void run_prodcons(struct run *run)
                              .shared = &f,
                              .seconds = run_number(run, SECONDS),
                              .settle = run_number(run, SETTLE),
-                             .latency = run_count(run, LATENCY) == 1,
+                             .latency = run_latency(run, LATENCY),
                              .constant_live = true,
                              .seed = run_count(run, SEED)};
 

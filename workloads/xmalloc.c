@@ -47,6 +47,7 @@ static const struct variant variants[] = {
     {"mixed-fifo", "sizes=mixed batches=1500 order=fifo",
      "17 sizes, a queue of batches"},
     {"latency", "latency=on", "64B with sampled times of malloc and free"},
+    {"stalls", "latency=all", "64B with the time of every malloc and free"},
 };
 
 static const uint16_t mixed_sizes[] = {8,   12,  16,  24,  32,  48,   64,   96,  128,
@@ -173,7 +174,7 @@ static void run_xmalloc(struct run *run)
                              .work = exchange_batches,
                              .shared = &x,
                              .seconds = run_number(run, SECONDS),
-                             .latency = run_count(run, LATENCY) == 1,
+                             .latency = run_latency(run, LATENCY),
                              .seed = run_count(run, SEED)};
 
     handoff_init(&x.full, room, run_count(run, ORDER) == 0, false, x.pairs);

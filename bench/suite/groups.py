@@ -52,7 +52,7 @@ def centre(logs):
 
 
 def is_latency(name):
-    return bool(re.search(r"/latency(/|$)", name))
+    return bool(re.search(r"/(latency|stalls)(/|$)", name))
 
 
 def place(workload):

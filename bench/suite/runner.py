@@ -146,7 +146,10 @@ class Runner:
         document["suite"] = {"seconds": round(outcome.seconds, 4),
                              "cpu_seconds": round(outcome.cpu_seconds, 4)}
         if not failure and memory.exists() and is_about_memory(document["benchmarks"][0]):
-            document["suite"]["timeline"] = read_timeline(memory)
+            rows, entry = read_timeline(memory), document["benchmarks"][0]
+            document["suite"]["timeline"] = timeline.thinned(rows)
+            entry["rss_integral_bytes_s"] = timeline.integral(
+                [[at, rss] for at, _, rss in rows], entry.get("base_rss_bytes", 0))
         return prove(column, document, failure)
 
 
@@ -201,7 +204,7 @@ def read_timeline(path):
         fields = line.split(",")
         if len(fields) == 3 and fields[0][:1].isdigit():
             rows.append([round(float(fields[0]), 3), int(fields[1]), int(fields[2])])
-    return timeline.thinned(rows)
+    return rows
 
 
 def strip_paths(document):

@@ -246,7 +246,7 @@ def cell_table(cell, base):
     rows_with = [row for row in cell["rows"] if row["runs"]]
     has = {measure.key for measure in measures.ALL if any(row[measure.key] for row in rows_with)}
     percentiles = [(f"{call}_{point}_ns", f"{call} {shown}") for call in ("malloc", "free")
-                   for point, shown in (("p99", "p99"), ("p999", "p99.9"))
+                   for point, shown in (("p99", "p99"), ("p999", "p99.9"), ("p9999", "p99.99"), ("max", "longest"))
                    if any(f"{call}_{point}_ns" in row["more"] for row in rows_with)]
     percentiles += [(f"load_{point}_ns", shown) for point, shown in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9"))
                     if any(f"load_{point}_ns" in row["more"] for row in rows_with)]

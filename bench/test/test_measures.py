@@ -81,6 +81,9 @@ class Memory(SuiteCase):
         rows = {row["column"]: row for row in self.results()["cells"][0]["rows"]}
         self.assertEqual(rows["suite_test_a"]["ratios"]["kept"]["median"], 1)
         self.assertIn("5 s after", (self.out / "table.txt").read_text())
+        for name, mib in (("glibc", 100), ("suite_test_a", 200)):  # held for 1.9 s, as its timeline says
+            self.assertAlmostEqual(rows[name]["raw_integral"], 1.9 * mib, places=3)
+        self.assertAlmostEqual(rows["suite_test_a"]["ratios"]["integral"]["median"], 2)
 
     def test_legends_are_words(self):
         out = self.run_pair("glibc=100")

@@ -211,6 +211,10 @@ class Bench(unittest.TestCase):
                         "base_rss_bytes", "rss_end_bytes", "minor_faults",
                         "malloc_p50_ns", "free_p999_ns"):
             self.assertGreater(cell[counter], 0, counter)
+        self.assertLess(cell["malloc_calls"], cell["ops"] / 50)  # one in 61 is timed
+        _, all_timed = self.cell("larson/stalls/threads:2")
+        self.assertEqual(all_timed["malloc_calls"], all_timed["ops"])
+        self.assertGreaterEqual(all_timed["malloc_max_ns"], all_timed["malloc_p9999_ns"])
         self.assertEqual(cell["failed"], 0)
         self.assertAlmostEqual(cell["real_time"] / 1e3,
                                cell["ops"] / cell["ops_per_second"], delta=1e-6)
