@@ -2,8 +2,8 @@
  * background.c - the helper, MYMALLOC_BACKGROUND=on: a thread that gives idle memory back
  * while the program makes no call.
  *
- * It is started when more than a few MiB lie idle, from within the free that makes it so,
- * and ends when they no longer do: a program with nothing to give back has no thread more
+ * It is started when more than a few MiB lie idle, from within the free that makes it so, or a
+ * large heap has grown (heap/collapse.c), and ends when there is no more to do: a program with nothing to give back has no thread more
  * than its own, and ends with its last one. A child of fork starts another when it needs one.
  *
  * Locking: none; whatever is called takes its own locks. None is held when it is started:
@@ -61,6 +61,12 @@ static bool may_end(void)
     return !is_wanted() || atomic_exchange(&running, true);
 }
 
+static void cool(void)
+{
+    mym_cache_cool();
+    mym_collapse();
+}
+
 static void *help(void *unused)
 {
     struct mym_os_pressure pressure;
@@ -72,7 +78,7 @@ static void *help(void *unused)
         if (mym_os_wait_pressure(&pressure, TICK_MS))
             mym_trim(0);
         else
-            mym_cache_cool();
+            cool();
     } while (!may_end());
     return unused;
 }

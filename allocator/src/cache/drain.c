@@ -160,6 +160,8 @@ static void upkeep(bool by_helper)
         mym_cache_each_second();
     if (due.second)
         mym_idle_age();
+    if (due.grew)
+        mym_collapse_tell();
 }
 
 MYM_SLOW void mym_cache_upkeep(void)

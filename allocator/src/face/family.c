@@ -171,6 +171,7 @@ void mym_face_stats(void)
         info.pages.runs);
     say("%-34s %12.2f MiB in %zu mappings\n", "own mappings", (double)info.huge / mib,
         info.huges);
+    say("%-34s %12.2f MiB\n", "in huge pages, or to be", (double)info.pages.huge / mib);
     say("%-34s %12.2f MiB, %.2f may stay\n", "idle",
         (double)(info.pages.dirty + info.pages.idle + info.pages.held[MYM_HOLDS_SLABS] +
                  info.cached + info.meta) /

@@ -103,7 +103,7 @@ static bool may_be_marked(uint32_t low, uint32_t high)
     return edges < EDGES_MOST || *mark_of(low - 1) || *mark_of(high);
 }
 
-static bool is_worth_it(void)
+bool mym_chunk_is_worth_it(void)
 {
     uint64_t now = mym_pages_in_use() + mym_pages_dirty();
 
@@ -125,7 +125,7 @@ uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense
     uint32_t low = chunk_up(first);
     uint32_t high = chunk_up(last) <= end ? chunk_up(last) : chunk_down(last);
 
-    if ((dense || huge_mode == MYM_HUGE_ALWAYS) && is_worth_it()) {
+    if ((dense || huge_mode == MYM_HUGE_ALWAYS) && mym_chunk_is_worth_it()) {
         set_marks(chunk_down(first), low, false); /* chunks that others share */
         if (low >= high || !may_be_marked(low, high)) {
             set_marks(low, chunk_up(last), false);

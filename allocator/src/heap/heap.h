@@ -243,7 +243,8 @@ void mym_idle_look(void); /* after such a change */
 size_t mym_idle_set_keep(size_t bytes); /* what it was */
 
 /*
- * More than this is idle, with what pools and caches hold: a helper thread is worth while.
+ * More than this is idle, with what pools and caches hold, or chunks are to be collapsed: a
+ * helper thread is worth while.
  * mym_idle_tell calls whoever wants to know (set at start, NULL: nobody): no lock is held,
  * and so many dirty units are there beside what is held.
  */
@@ -315,6 +316,12 @@ void mym_chunk_advise(void *object, size_t bytes, bool dense);
 
 /* Pages of the chunk that the span is in are given back one by one: small from now on. */
 void mym_chunk_split(uint32_t unit);
+
+/* ---- dense chunks, by the helper (collapse.c) ---- */
+
+void mym_collapse_tell(void);   /* the heap has grown; no lock is held */
+bool mym_collapse_is_due(void); /* the helper has something to look at */
+void mym_collapse(void);
 
 /* ---- slabs (slab.c); the caller holds the lock of the pool that owns them ---- */
 

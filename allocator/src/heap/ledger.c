@@ -201,7 +201,7 @@ void mym_idle_tell(uint32_t dirty)
 {
     void (*tell)(void) = __atomic_load_n(&mym_idle_when_much, __ATOMIC_RELAXED);
 
-    if (tell != NULL && dirty + held() > MYM_IDLE_LITTLE)
+    if (tell != NULL && (dirty + held() > MYM_IDLE_LITTLE || mym_collapse_is_due()))
         tell();
 }
 
@@ -212,7 +212,7 @@ bool mym_idle_is_much(void)
     LOCK();
     dirty = mym_pages_dirty();
     UNLOCK();
-    return dirty + held() > MYM_IDLE_LITTLE;
+    return dirty + held() > MYM_IDLE_LITTLE || mym_collapse_is_due();
 }
 
 void mym_idle_set_helped(bool helped)

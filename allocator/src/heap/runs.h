@@ -124,6 +124,8 @@ uint32_t mym_runs_room(uint32_t at, uint32_t need);
  * followed by clean ones up to `end`. Returns where what becomes resident with them ends.
  */
 uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense);
+/* Huge pages are asked for in a heap like this. */
+bool mym_chunk_is_worth_it(void);
 void mym_chunk_forget(uint32_t from, uint32_t to); /* whole chunks were unmapped */
 uint32_t mym_chunk_units(void);                    /* in chunks that are huge */
 bool mym_chunk_is_huge(uint32_t unit);

@@ -54,7 +54,9 @@ MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool *fresh)
     if (c->objects % 64 != 0)
         bits[words - 1] = ((uint64_t)1 << c->objects % 64) - 1;
     for (unsigned i = 0; i < c->units; i++)
-        mym_heap.class[slab + i] = (uint8_t)(arena == MYM_SAMPLED ? 0 : class);
+        __atomic_store_n(&mym_heap.class[slab + i],
+                         (uint8_t)(arena == MYM_SAMPLED ? 0 : class),
+                         __ATOMIC_RELAXED); /* the helper may look (collapse.c) */
     return slab;
 }
 

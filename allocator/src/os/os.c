@@ -142,6 +142,19 @@ void mym_os_name(const void *addr, size_t bytes, const char *name)
                     (long)bytes, (long)name, 0);
 }
 
+size_t mym_os_resident(void *addr, size_t bytes)
+{
+    unsigned char pages[512]; /* of 4 KiB in 2 MiB */
+    size_t page = mym_os_page(), resident = 0;
+
+    if (bytes / page > sizeof pages ||
+        mym_syscall(SYS_mincore, (long)addr, (long)bytes, (long)pages, 0, 0, 0) != 0)
+        return 0;
+    for (size_t i = 0; i < bytes / page; i++)
+        resident += (pages[i] & 1) * page;
+    return resident;
+}
+
 bool mym_os_collapse(void *addr, size_t bytes)
 {
     return advise(addr, bytes, MADV_COLLAPSE);

@@ -4,7 +4,7 @@
  *
  * No function here calls libc or changes errno: the faces alone set it. After start
  * only mmap, munmap, mremap, madvise, futex and clock_gettime are made, but for what a
- * helper thread (pressure.c) or guarded samples need.
+ * helper thread (pressure.c, and mincore) or guarded samples need.
  */
 #ifndef MYM_OS_OS_H
 #define MYM_OS_OS_H
@@ -60,6 +60,9 @@ void mym_os_huge_pages(void *addr, size_t bytes, bool allow);
  */
 extern MYM_HIDDEN bool mym_os_names;
 void mym_os_name(const void *addr, size_t bytes, const char *name);
+
+/* Bytes of at most 2 MiB that are resident; 0: not known. */
+size_t mym_os_resident(void *addr, size_t bytes);
 
 /* Make huge pages of what is resident in a range, now (Linux 6.1); false when refused. */
 bool mym_os_collapse(void *addr, size_t bytes);

@@ -1,0 +1,140 @@
+/*
+ * collapse.c - chunks that became dense are made huge pages, by the helper thread alone.
+ *
+ * Where objects of all sizes come in turn no chunk is known to be dense before it is full
+ * (chunk.c). Afterwards the kernel can tell: a chunk of slabs of which all but a 32nd is
+ * resident costs no memory as a huge page. MADV_COLLAPSE (Linux 6.1) copies it, off the program's path.
+ *
+ * The helper goes through the heap after it has grown, and again until there is no more.
+ *
+ * Locking: the purge lock while a chunk is looked at and collapsed, so that nothing of it is
+ * given back and no process forks meanwhile; mym_pages.lock for its mark.
+ */
+#include "heap/runs.h"
+
+#include "os/os.h"
+
+#define CHUNK ((size_t)MYM_CHUNK_UNITS * MYM_UNIT)
+
+/* In one second: 2 MiB are copied in 0.2 ms or so, and asked about in 0.01. */
+#define COLLAPSES 64u
+#define LOOKS     512u
+
+#define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
+#define UNLOCK() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
+
+static _Atomic bool due;
+
+bool mym_collapse_is_due(void)
+{
+    return atomic_load_explicit(&due, memory_order_relaxed);
+}
+
+void mym_collapse_tell(void)
+{
+    bool worth;
+
+    if (mym_idle_when_much == NULL)
+        return;
+    LOCK();
+    worth = mym_chunk_is_worth_it();
+    UNLOCK();
+    if (!worth)
+        return;
+    atomic_store(&due, true);
+    mym_idle_tell(0);
+}
+
+/* Slabs alone are in it, and it is no huge page yet. */
+static bool is_candidate(uint32_t chunk)
+{
+    for (uint32_t unit = chunk; unit < chunk + MYM_CHUNK_UNITS; unit++)
+        if (__atomic_load_n(&mym_heap.class[unit], __ATOMIC_RELAXED) == 0)
+            return false;
+    return !mym_chunk_is_huge(chunk);
+}
+
+/* Under both locks. False: it is not to be, or would be one mapping too many. */
+static bool mark(uint32_t chunk)
+{
+    if (!is_candidate(chunk))
+        return false;
+    mym_chunk_use(chunk, MYM_CHUNK_UNITS, chunk + MYM_CHUNK_UNITS, true);
+    return mym_chunk_is_huge(chunk);
+}
+
+enum outcome { STAYS_SMALL, BECAME_HUGE, KERNEL_WOULD_NOT };
+
+MYM_REQUIRES(mym_pages.lock) static enum outcome collapse(uint32_t chunk)
+{
+    void *at = mym_unit_address(chunk);
+    size_t resident;
+    bool done;
+
+    UNLOCK();
+    resident = mym_os_resident(at, CHUNK);
+    LOCK();
+    if (resident < CHUNK - CHUNK / 32 || !mark(chunk))
+        return STAYS_SMALL;
+    UNLOCK();
+    done = mym_os_collapse(at, CHUNK);
+    LOCK();
+    if (!done)
+        mym_chunk_split(chunk);
+    return done ? BECAME_HUGE : KERNEL_WOULD_NOT;
+}
+
+/* The first candidate from `chunk` on, or the heap's end. */
+static uint32_t next_candidate(uint32_t chunk)
+{
+    uint32_t end = mym_pages.end / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+
+    while (chunk < end && !is_candidate(chunk))
+        chunk += MYM_CHUNK_UNITS;
+    return chunk < end ? chunk : end;
+}
+
+/* One chunk; *next: the one to go on with, 0 after the last. */
+static enum outcome step(uint32_t *next)
+{
+    enum outcome outcome = STAYS_SMALL;
+    uint32_t chunk;
+
+    mym_purge_begin();
+    LOCK();
+    chunk = next_candidate(*next);
+    *next = 0;
+    if (chunk + MYM_CHUNK_UNITS <= mym_pages.end) {
+        outcome = collapse(chunk);
+        *next = chunk + MYM_CHUNK_UNITS;
+    }
+    UNLOCK();
+    mym_purge_end();
+    mym_purge_excess(); /* who found the lock taken has left it */
+    return outcome;
+}
+
+void mym_collapse(void)
+{
+    static uint32_t next;
+    static bool some; /* since the first chunk */
+    unsigned collapses = 0, looks = 0;
+
+    if (next == 0 && !atomic_exchange(&due, false))
+        return;
+    do {
+        enum outcome outcome = step(&next);
+
+        if (outcome == KERNEL_WOULD_NOT) { /* once for each time that the heap grows */
+            next = 0;
+            some = false;
+            break;
+        }
+        collapses += outcome == BECAME_HUGE;
+        some |= outcome == BECAME_HUGE;
+    } while (next != 0 && collapses < COLLAPSES && ++looks < LOOKS);
+    if (next != 0 || some)
+        atomic_store(&due, true);
+    if (next == 0)
+        some = false;
+}
