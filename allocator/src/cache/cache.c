@@ -207,6 +207,36 @@ static void stash(struct door door, unsigned class, struct mym_magazine *magazin
         mym_pool_unload(near_pool(door, class), magazine, used);
 }
 
+/* Empty: the entry below is the floor, which stays where it is whoever has the magazine by
+   now; that some entry was NULL would prove nothing. */
+MYM_INLINE bool is_empty(void **top)
+{
+    return top != MYM_CLOSED && top[-1] == MYM_FLOOR(top - 1);
+}
+
+/*
+ * A full previous magazine was filled by pushes: who pops now may well turn again, and
+ * swapped for the empty one, he would find a wall at every second turn. So half of it moves
+ * to the empty one, which becomes the current, and both have objects and room.
+ */
+static struct mym_magazine *halve(struct door door, unsigned class, void ***seen,
+                                  struct mym_magazine *full, unsigned *used)
+{
+    struct mym_magazine *empty;
+    unsigned half = *used / 2;
+
+    if (*seen == MYM_NONE || !is_empty(*seen) || !swap(door, class, *seen, MYM_NONE))
+        return full;
+    empty = mym_magazine_of(class, *seen);
+    if (half > empty->capacity)
+        half = empty->capacity;
+    memcpy(empty->entry, full->entry + (*used - half), half * sizeof full->entry[0]);
+    stash(door, class, full, *used - half);
+    *used = half;
+    *seen = MYM_NONE;
+    return empty;
+}
+
 MYM_INLINE void *pop(struct door *door, unsigned class)
 {
     struct mym_magazine *magazine;
@@ -224,14 +254,13 @@ MYM_INLINE void *pop(struct door *door, unsigned class)
             return mym_pool_take(near_pool(*door, class));
         used = magazine->used;
         door->exchanged = true;
+    } else if (used > 1 && used == magazine->capacity) {
+        magazine = halve(*door, class, &seen, magazine, &used);
     }
     MYM_ASSERT(used > 0 && mym_magazine_is_whole(magazine, used));
     object = magazine->entry[--used];
     MYM_ASSERT(mym_in_heap(object) && mym_heap.class[mym_unit_of(object)] == class);
-    /* Empty: the entry below is the floor, which stays where it is whoever has the
-       magazine by now; that some entry was NULL would prove nothing. */
-    if (seen != MYM_CLOSED && seen[-1] == MYM_FLOOR(seen - 1) &&
-        swap(*door, class, seen, magazine->entry + used)) {
+    if (is_empty(seen) && swap(*door, class, seen, magazine->entry + used)) {
         if (seen != MYM_NONE)
             stash(*door, class, mym_magazine_of(class, seen), 0);
     } else {
@@ -276,26 +305,28 @@ MYM_INLINE void push(struct door *door, unsigned class, void *object)
     }
     seen = look(*door, class);
     magazine = take(*door, class, MYM_CLASSES + class, &used);
-    if (magazine == NULL || used > 0)
+    if (magazine == NULL || used == magazine->capacity) {
         magazine = exchange(door, class, magazine, used);
+        used = 0;
+    }
     if (magazine == NULL) {
         mym_pool_put(near_pool(*door, class), object);
         return;
     }
-    MYM_ASSERT(mym_magazine_is_whole(magazine, 0));
+    MYM_ASSERT(mym_magazine_is_whole(magazine, used) && used < magazine->capacity);
     MYM_ASSERT(mym_in_heap(object) && mym_heap.class[mym_unit_of(object)] == class);
-    magazine->entry[0] = object;
+    magazine->entry[used++] = object;
     /* The ceiling may be another's by now: what is swapped out is then not full, but
        how many objects it holds is told by the address. */
     if (seen != MYM_CLOSED && *seen == MYM_CEILING &&
-        swap(*door, class, seen, magazine->entry + 1)) {
+        swap(*door, class, seen, magazine->entry + used)) {
         if (seen != MYM_NONE) {
             struct mym_magazine *full = mym_magazine_of(class, seen);
 
             stash(*door, class, full, (unsigned)(seen - full->entry));
         }
     } else {
-        mym_pool_unload(near_pool(*door, class), magazine, 1);
+        mym_pool_unload(near_pool(*door, class), magazine, used);
     }
 }
 
