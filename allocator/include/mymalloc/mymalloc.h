@@ -145,6 +145,20 @@ MYM_API int MyStatsWrite(int file, int form) MYM_NOEXCEPT;
 /* malloc_info(3): XML on stream. Returns 0, or -1 with errno. options must be 0. */
 MYM_API int MyMallocInfo(int options, FILE *stream) MYM_NOEXCEPT;
 
+/*
+ * Visit each object that the program holds, those of arenas (mymalloc/arena.h) too, by its
+ * address and the bytes of its place, in no order that is promised. What was freed and lies in
+ * caches is not visited, nor are guarded samples (MYMALLOC_GUARD). A visit that returns something else than 0 ends the walk.
+ *
+ * For a program that stands still: no other thread takes or frees meanwhile, nor does
+ * `visit`. An object that is taken or freed all the same may be visited or not.
+ *
+ * Returns what the last visit returned, 0 when all were visited; -1 with errno ENOMEM:
+ * none was, there is no memory for a map of the heap (1/128 of its address space).
+ */
+MYM_API int MyHeapWalk(int (*visit)(void *object, size_t bytes, void *argument),
+                       void *argument) MYM_NOEXCEPT;
+
 /* ---- heap profile: which calls took the memory that is in use ---- */
 
 /*

@@ -41,6 +41,13 @@ extern MYM_HIDDEN struct mym_mutex mym_info_lock;
 /* Check every invariant that a walk can see; violations are told one a line. */
 size_t mym_verify(void);
 
+/*
+ * Each object that the program holds, while nobody takes or frees any; until the function
+ * returns something else than 0, which is then the result. *failed: there was no memory.
+ */
+int mym_walk(int (*function)(void *object, size_t bytes, void *argument),
+             void *argument, bool *failed);
+
 /* Bytes that a trim could give back, about; *live: those of objects in use. */
 size_t mym_idle_bytes(size_t *live);
 

@@ -362,31 +362,73 @@ void mym_cache_init(void)
 
 /* ---- looking ---- */
 
-static size_t count_in(const struct mym_cache *cache, size_t objects[MYM_CLASSES])
+typedef void visit_magazine(unsigned class, void **entry, size_t count, void *context);
+
+static void each_magazine(visit_magazine *visit, void *context,
+                          const struct mym_cache *cache)
 {
     for (unsigned i = 0; i < MYM_SLOTS; i++) {
-        void **top = mym_slot_of(cache, i);
+        void **top = mym_slot_of(cache, i), **entry;
         unsigned class = i % MYM_CLASSES;
 
-        if (top != MYM_NONE && top != MYM_CLOSED)
-            objects[class] += (size_t)(top - mym_magazine_of(class, top)->entry);
+        if (top == MYM_NONE || top == MYM_CLOSED)
+            continue;
+        entry = mym_magazine_of(class, top)->entry;
+        visit(class, entry, (size_t)(top - entry), context);
     }
-    return mym_spans_in(cache);
 }
 
-size_t mym_cache_count(size_t objects[MYM_CLASSES])
+/* Of all caches; the bytes of the spans in them. */
+static size_t each_cache(visit_magazine *visit, void *context)
 {
     size_t spans = 0;
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     for (unsigned id = 0; id < mym_caches.top; id++)
-        if (mym_cache_made(id) != NULL)
-            spans += count_in(mym_cache_made(id), objects);
+        if (mym_cache_made(id) != NULL) {
+            each_magazine(visit, context, mym_cache_made(id));
+            spans += mym_spans_in(mym_cache_made(id));
+        }
     for (const struct mym_cache *cache = mym_thread_caches; cache != NULL;
-         cache = cache->next)
-        spans += count_in(cache, objects);
+         cache = cache->next) {
+        each_magazine(visit, context, cache);
+        spans += mym_spans_in(cache);
+    }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
     return spans;
+}
+
+static void add_objects(unsigned class, void **entry, size_t count, void *objects)
+{
+    (void)entry;
+    ((size_t *)objects)[class] += count;
+}
+
+size_t mym_cache_count(size_t objects[MYM_CLASSES])
+{
+    return each_cache(add_objects, objects);
+}
+
+struct of_objects {
+    void (*visit)(void *const *objects, size_t count, void *context);
+    void *context;
+};
+
+static void visit_objects(unsigned class, void **entry, size_t count, void *context)
+{
+    const struct of_objects *of = context;
+
+    (void)class;
+    of->visit(entry, count, of->context);
+}
+
+void mym_cache_each_object(void (*visit)(void *const *objects, size_t count,
+                                         void *context),
+                           void *context)
+{
+    struct of_objects of = {visit, context};
+
+    each_cache(visit_objects, &of);
 }
 
 /* Units that the open span words of all caches stand for. */

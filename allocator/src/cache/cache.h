@@ -154,6 +154,11 @@ extern MYM_HIDDEN void (*mym_cache_each_second)(void);
 
 /* Objects of each class that lie in caches are added to `objects`; bytes of spans. About. */
 size_t mym_cache_count(size_t objects[MYM_CLASSES]);
+
+/* Of each magazine in a cache: its objects. While nobody takes or frees any. */
+void mym_cache_each_object(void (*visit)(void *const *objects, size_t count,
+                                         void *context),
+                           void *context);
 size_t mym_cache_verify(void);
 void mym_cache_fork(bool prepare);
 void mym_cache_fork_child(void);

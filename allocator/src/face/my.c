@@ -145,6 +145,14 @@ int MyStatsWrite(int file, int form)
         file, form == MY_STATS_JSON ? MYM_METRICS_JSON : MYM_METRICS_PROMETHEUS));
 }
 
+int MyHeapWalk(int (*visit)(void *object, size_t bytes, void *argument), void *argument)
+{
+    bool failed;
+    int stop = mym_walk(visit, argument, &failed);
+
+    return failed ? result(ENOMEM) : stop;
+}
+
 const char *MyFrontend(const char **why)
 {
     if (why != NULL)

@@ -296,6 +296,9 @@ void *mym_mapping_resize(void *ptr, size_t size);
  */
 void *mym_mapping_adopt(uint32_t span, size_t size);
 
+/* The first in the table from *place on, which then is behind it; false: no more. */
+bool mym_mapping_next(size_t *place, struct mym_mapping *mapping);
+
 size_t mym_mapping_total(size_t *count);
 void mym_mapping_fork(bool prepare);
 void mym_mapping_fork_child(void);

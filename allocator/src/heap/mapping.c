@@ -424,6 +424,19 @@ void *mym_mapping_adopt(uint32_t span, size_t size)
     return object;
 }
 
+bool mym_mapping_next(size_t *place, struct mym_mapping *mapping)
+{
+    bool found = false;
+
+    LOCK();
+    while (!found && *place < mym_mappings.room) {
+        *mapping = mym_mappings.entry[(*place)++];
+        found = mapping->addr != 0;
+    }
+    UNLOCK();
+    return found;
+}
+
 size_t mym_mapping_total(size_t *count)
 {
     size_t bytes;

@@ -32,8 +32,19 @@ static void *take(size_t size)
     return object;
 }
 
+/* What was told. */
+static struct {
+    const void *object;
+    size_t size;
+    const char *state;
+} told[16];
+static unsigned told_count;
+
 static void tell(const char *name, const void *object, size_t size, const char *state)
 {
+    told[told_count].object = object;
+    told[told_count].size = size;
+    told[told_count++].state = state;
     printf("object %s %p %zu %s\n", name, object, size, state);
 }
 
@@ -79,6 +90,43 @@ static void fill(void)
     tell("foreign", &arena, 8, "foreign");
 }
 
+/* ---- the same by MyHeapWalk ---- */
+
+struct sums {
+    size_t objects, bytes, stop_at;
+    const void *seen[16]; /* of those that were told, by their place */
+};
+
+static int add(void *object, size_t bytes, void *argument)
+{
+    struct sums *sums = argument;
+
+    sums->objects++;
+    sums->bytes += bytes;
+    CHECKF(bytes >= MyUsableSize(object), "%p, %zu", object, bytes);
+    for (unsigned i = 0; i < told_count; i++)
+        if (told[i].object == object) {
+            CHECK(sums->seen[i] == NULL && bytes >= told[i].size);
+            sums->seen[i] = object;
+        }
+    return sums->objects == sums->stop_at ? 7 : 0;
+}
+
+static void walk(void)
+{
+    struct sums sums = {0}, again = {.stop_at = 3};
+
+    CHECK(MyHeapWalk(add, &sums) == 0);
+    /* 999 of 200, 1 of 48, 1 MiB, the mapping, the aligned one, two of the arena */
+    CHECKF(sums.objects == SMALLS - 1 + 6, "%zu", sums.objects);
+    for (unsigned i = 0; i < told_count; i++)
+        CHECKF((sums.seen[i] != NULL) == (strcmp(told[i].state, "live") == 0 ||
+                                          strcmp(told[i].state, "arena") == 0),
+               "%p, %s", told[i].object, told[i].state);
+    CHECK(MyHeapWalk(add, &again) == 7 && again.objects == 3);
+    printf("walk %zu %zu\n", sums.objects, sums.bytes);
+}
+
 static void write_to(const char *path, int form)
 {
     int file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
@@ -105,6 +153,7 @@ int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
     fill();
+    walk();
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--write") == 0 && i + 2 < argc) {
             write_to(argv[++i], MY_STATS_JSON);
