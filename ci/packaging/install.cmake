@@ -59,6 +59,9 @@ install(PROGRAMS ${PROJECT_SOURCE_DIR}/allocator/tools/mymalloc-stats
 install(FILES ${PROJECT_SOURCE_DIR}/allocator/tools/mymalloc_heap.py
   DESTINATION ${CMAKE_INSTALL_DATADIR}/mymalloc COMPONENT tools)
 
+install(FILES ${PROJECT_SOURCE_DIR}/docs/examples/gdb/mymalloc.py
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/mymalloc/gdb COMPONENT tools)
+
 # mym_manual(NAME SECTION COMPONENT): compressed, as manual pages are installed.
 function(mym_manual name section component)
   set(source ${PROJECT_SOURCE_DIR}/docs/man/${name}.${section})

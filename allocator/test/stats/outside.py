@@ -58,9 +58,9 @@ def check_numbers(stats, known, work):
 
 def check_preloaded(stats, library):
     """A program of others, that goes on while it is looked at."""
-    with Running(sys.executable, "-c", "print('ready', flush=True)\nwhile True: [bytes(i) for i in range(3000)]",
+    with Running(sys.executable, "-c", "import time; print('ready', flush=True)\nwhile True: [bytes(i) for i in range(3000)]; time.sleep(.005)",
                  LD_PRELOAD=library) as process:
-        for _ in range(20):
+        for _ in range(10):
             found = json.loads(tool(stats, "--json", process.pid))
             expect("small", 100000 < found["mymalloc_allocated_bytes"]["small"] < 1 << 30, True)
         watching = subprocess.Popen([sys.executable, stats, "--watch", "0.1", str(process.pid)], stdout=subprocess.PIPE, text=True)
