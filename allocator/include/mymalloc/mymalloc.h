@@ -126,7 +126,7 @@ MYM_API int MyMallopt(int parameter, int value) MYM_NOEXCEPT;
 
 /* ---- statistics ---- */
 
-/* mallinfo(3), mallinfo2(3); docs/design.md says what each field means here. */
+/* mallinfo(3), mallinfo2(3), as far as their fields have a meaning here; others are 0. */
 MYM_API struct mallinfo MyMallinfo(void) MYM_NOEXCEPT;
 MYM_API struct mallinfo2 MyMallinfo2(void) MYM_NOEXCEPT;
 

@@ -3,7 +3,7 @@
  *
  * Small objects: an object that is freed twice in a row is told at once; other misuse when
  * the object's magazine goes back to its slabs, so those cases trim after it.
- * docs/design.md says which is which.
+ * docs/protocols.md (misuse) says which is which.
  */
 #include "dying.h"
 

@@ -51,7 +51,7 @@ archive)
         "$work/$name"
         MYMALLOC_FRONTEND=tls "$work/$name" >/dev/null
     done
-    # fork_beside_stdio is not for musl: docs/design.md, limits.
+    # fork_beside_stdio is not for musl: docs/safety.md.
     program fork -DTEST_MY "$library/libmymalloc.a"
     "$work/fork" own_handlers_allocate own_handlers_wait
     for how in "$library/libmymalloc.a" "-L$library -lmymalloc" "-static $library/libmymalloc.a"; do
