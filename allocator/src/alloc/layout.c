@@ -18,7 +18,8 @@
     {#type "." #field, offsetof(struct mym_##type, field), \
      sizeof ((struct mym_##type *)0)->field}
 
-const struct mym_fact mym_layout[] = {
+/* used: link-time optimization does not see that the note names it. */
+__attribute__((used)) const struct mym_fact mym_layout[] = {
     VARIABLE(mym_heap), VARIABLE(mym_pages), VARIABLE(mym_front), VARIABLE(mym_caches),
     VARIABLE(mym_mappings), VARIABLE(mym_reaps), VARIABLE(mym_meta_taken),
     VARIABLE(mym_mode), VARIABLE(mym_class_count), VARIABLE(mym_arena_count),
