@@ -17,7 +17,7 @@ controls { };
 zone "test" { type primary; file "$work/zone"; };
 EOF
 {
-    echo '$TTL 60'
+    echo "\$TTL 60"
     echo '@ SOA ns.test. root.test. 1 60 60 60 60'
     echo '@ NS ns.test.'
     echo 'ns A 127.0.0.1'

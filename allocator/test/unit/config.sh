@@ -43,7 +43,7 @@ wrong MYMALLOC_KEEP=20000000000G "bytes, with K, M or G"
 wrong MYMALLOC_LIMIT=0 "bytes above 0, with K, M or G"
 wrong MYMALLOC_BACKGROUND=1 "on or off"
 wrong MYMALLOC_FRONTEND=rsec "rseq, mm_cid, cpu_id or tls"
-for value in on every= every=0 every=2048G every=8M, every=8M,on-error=stop on-error=continue every=8M,every=8M; do
+for value in on every= every=0 every=2048G 'every=8M,' every=8M,on-error=stop on-error=continue every=8M,every=8M; do
     wrong "MYMALLOC_GUARD=$value" "every=BYTES, then if need be ,on-error=abort or ,on-error=continue"
 done
 expect "" MYMALLOC_GUARD=every=8M,on-error=abort
