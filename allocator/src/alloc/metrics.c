@@ -6,7 +6,10 @@
 #include "base/check.h"
 #include "cache/cache.h"
 #include "mymalloc/mymalloc.h"
+#include "os/os.h"
 #include "os/out.h"
+
+#include <errno.h> /* numbers only */
 
 const char mym_version[] = MYM_STR(MYMALLOC_VERSION_MAJOR) "." MYM_STR(
     MYMALLOC_VERSION_MINOR) "." MYM_STR(MYMALLOC_VERSION_PATCH);
@@ -203,14 +206,23 @@ static void write_json(struct mym_out *out, const struct mym_info *info)
 
 int mym_metrics_write(int file, enum mym_metrics_form form)
 {
-    struct mym_out out = {.file = file};
-    struct mym_info info;
+    struct work {
+        struct mym_out out;
+        struct mym_info info;
+    } *work =
+        mym_os_map(sizeof *work); /* some 10 KiB: a thread may have little stack */
+    int error;
 
-    mym_info_read(&info);
+    if (work == NULL)
+        return ENOMEM;
+    work->out.file = file;
+    mym_info_read(&work->info);
     if (form == MYM_METRICS_PROMETHEUS)
-        write_prometheus(&out, &info);
+        write_prometheus(&work->out, &work->info);
     else
-        write_json(&out, &info);
-    mym_out_flush(&out);
-    return out.error;
+        write_json(&work->out, &work->info);
+    mym_out_flush(&work->out);
+    error = work->out.error;
+    mym_os_unmap(work, sizeof *work);
+    return error;
 }

@@ -52,29 +52,26 @@ static int write_to(const char *path)
     return error;
 }
 
+/* The thread that it comes to may have little stack: names are not on it. */
 static void write_report(void)
 {
     static const char suffix[] = ".new";
-    char beside[sizeof report.path + sizeof suffix];
-    size_t length;
+    static char path[MYM_REPORT_NAME], beside[MYM_REPORT_NAME + sizeof suffix];
     int error;
 
-    if (!mym_report_own(&report))
-        return;
-    length = strlen(report.path);
-    memcpy(beside, report.path, length);
-    memcpy(beside + length, suffix, sizeof suffix);
-    if (!mym_os_is_file(report.path)) {
-        error = write_to(report.path);
+    mym_report_name(&report, path, 0);
+    strcpy(mym_report_name(&report, beside, 0), suffix);
+    if (!mym_os_is_file(path)) {
+        error = write_to(path);
     } else {
         error = write_to(beside);
         if (error == 0)
-            error = mym_os_rename(beside, report.path);
+            error = mym_os_rename(beside, path);
         if (error != 0)
             mym_os_unlink(beside);
     }
     if (error != 0)
-        complain(report.path, error);
+        complain(path, error);
 }
 
 /* False: another thread of this process is at it. One that fork left behind is not. */

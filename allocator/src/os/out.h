@@ -23,18 +23,13 @@ void mym_out_flush(struct mym_out *out);
 
 /* ---- report.c: a file whose name the user gave at start ---- */
 
-#define MYM_REPORT_PATH 4096 /* bytes of a path, at most */
-#define MYM_REPORT_PID  12   /* "." and the digits of an int */
+#define MYM_REPORT_PATH 4096                   /* bytes of a path, at most */
+#define MYM_REPORT_NAME (MYM_REPORT_PATH + 24) /* with two numbers: PATH.1.s1 */
 
-/*
- * A child of fork has a file of its own, PATH.PID: mym_report_own makes the name that
- * of the calling process. False: there is no report.
- */
 struct mym_report {
     const char *what; /* "no heap profile" */
-    char path[MYM_REPORT_PATH + MYM_REPORT_PID];
-    size_t length; /* of the name as it was given */
-    int process;   /* whose name it is; 0: nothing is written */
+    char path[MYM_REPORT_PATH];
+    int process; /* whose name it is; 0: nothing is written */
 };
 
 /*
@@ -42,7 +37,12 @@ struct mym_report {
  * for hours. 0, or an error number.
  */
 int mym_report_at(struct mym_report *report, const char *path, size_t length);
-bool mym_report_own(struct mym_report *report);
+
+/*
+ * The file of the calling process: PATH, in a child of fork PATH.PID; of several, the one with
+ * a number that is not 0: PATH.s1, PATH.PID.s1. The name's end.
+ */
+char *mym_report_name(const struct mym_report *report, char *name, unsigned number);
 
 /* One line on standard error: who, and why there is no report. */
 void mym_report_complain(const struct mym_report *report, const char *who, int error);

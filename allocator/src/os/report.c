@@ -60,25 +60,32 @@ int mym_report_at(struct mym_report *report, const char *path, size_t length)
     if (file < 0)
         return -file;
     mym_os_close(file);
-    report->length = length;
     report->process = mym_os_process();
     return 0;
 }
 
-bool mym_report_own(struct mym_report *report)
+static char *add(char *to, const char *mark, unsigned number)
 {
-    int process = report->process == 0 ? 0 : mym_os_process();
-    char digits[MYM_REPORT_PID];
-    size_t at = sizeof digits;
+    char digits[10];
+    size_t at = sizeof digits, length = strlen(mark);
 
-    if (process == report->process)
-        return process != 0;
-    report->process = process;
-    digits[--at] = '\0';
     do
-        digits[--at] = (char)('0' + process % 10);
-    while ((process /= 10) != 0);
-    digits[--at] = '.';
-    memcpy(report->path + report->length, digits + at, sizeof digits - at);
-    return true;
+        digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    memcpy(to, mark, length);
+    memcpy(to + length, digits + at, sizeof digits - at);
+    to += length + sizeof digits - at;
+    *to = '\0';
+    return to;
+}
+
+char *mym_report_name(const struct mym_report *report, char *name, unsigned number)
+{
+    int process = mym_os_process();
+    char *end = name + strlen(report->path);
+
+    strcpy(name, report->path);
+    if (process != report->process)
+        end = add(end, ".", (unsigned)process);
+    return number == 0 ? end : add(end, ".s", number);
 }

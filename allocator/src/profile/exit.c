@@ -12,10 +12,6 @@
 #include <errno.h> /* numbers only */
 #include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
-
-#define NUMBER_ROOM 10                                      /* digits of an unsigned */
-#define NAME_ROOM   (MYM_REPORT_PATH + 2 * NUMBER_ROOM + 4) /* PATH.1.s1 */
 
 static struct mym_report at_exit = {.what = "no heap profile"};
 static enum mym_profile_form at_exit_form;
@@ -31,33 +27,12 @@ int mym_profile_at_exit(const char *path, size_t length, enum mym_profile_form f
     return mym_report_at(&at_exit, path, length);
 }
 
-static char *add(char *to, const char *mark, unsigned number)
-{
-    char digits[NUMBER_ROOM];
-    size_t at = sizeof digits, length = strlen(mark);
-
-    do
-        digits[--at] = (char)('0' + number % 10);
-    while ((number /= 10) != 0);
-    memcpy(to, mark, length);
-    memcpy(to + length, digits + at, sizeof digits - at);
-    to += length + sizeof digits - at;
-    *to = '\0';
-    return to;
-}
-
-/* To PATH; in a child of fork PATH.PID; at a signal, that and .s1, .s2 ... */
+/* `signals`: how many have come; 0: the process ends. */
 static void write_profile(char *name, unsigned signals)
 {
-    int process = mym_os_process(), file, error;
-    char *end = name + at_exit.length;
+    int file, error;
 
-    memcpy(name, at_exit.path, at_exit.length);
-    *end = '\0';
-    if (process != at_exit.process)
-        end = add(end, ".", (unsigned)process);
-    if (signals != 0)
-        add(end, ".s", signals);
+    mym_report_name(&at_exit, name, signals);
     file = mym_os_create(name);
     error = file < 0 ? -file : mym_profile_write(file, at_exit_form);
     if (file >= 0)
@@ -69,7 +44,7 @@ static void write_profile(char *name, unsigned signals)
 /* After the program's own: what these free is no leak. */
 __attribute__((destructor(101))) static void write_at_exit(void)
 {
-    static char name[NAME_ROOM];
+    static char name[MYM_REPORT_NAME];
 
     if (at_exit.process != 0)
         write_profile(name, 0);
@@ -86,7 +61,7 @@ static unsigned written;       /* of who writes */
  */
 static void write_at_signal(int signal)
 {
-    static char name[NAME_ROOM]; /* of who writes */
+    static char name[MYM_REPORT_NAME]; /* of who writes */
     unsigned answered;
 
     (void)signal;
