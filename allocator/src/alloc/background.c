@@ -2,9 +2,10 @@
  * background.c - the helper, MYMALLOC_BACKGROUND=on: a thread that gives idle memory back
  * while the program makes no call.
  *
- * It is started when more than a few MiB lie idle, from within the free that makes it so, or a
- * large heap has grown (heap/collapse.c), and ends when there is no more to do: a program with nothing to give back has no thread more
- * than its own, and ends with its last one. A child of fork starts another when it needs one.
+ * It is started when more than a few MiB lie idle, from within the free that makes it so, or
+ * a large heap has grown (heap/collapse.c), and ends when there is no more to do: a program
+ * with nothing to give back has no thread more than its own, and ends with its last one. A
+ * child of fork starts another when it needs one.
  *
  * Locking: none; whatever is called takes its own locks. None is held when it is started:
  * pthread_create allocates.

@@ -1,13 +1,13 @@
 /*
- * guard.c - the hardened build's large objects: a page without access behind each, and no
+ * fence.c - the hardened build's large objects: a page without access behind each, and no
  * access at all to those that were freed.
  *
- *   | object | red zone | 0 | seal | guard page | what is left of the span |
+ *   | object | red zone | 0 | seal | fence page | what is left of the span |
  *   ^ first unit                   ^ a page boundary
  *
- * The record of a span's first unit has the pages before the guard in `next`; of a mapping
- * of its own the guard is the last page. Each guard cuts a mapping of the kernel's in two, so
- * there are at most GUARDS; an object without one is sealed all the same.
+ * The record of a span's first unit has the pages before the fence in `next`; of a mapping
+ * of its own the fence is the last page. Each fence cuts a mapping of the kernel's in two, so
+ * there are at most FENCES; an object without one is sealed all the same.
  *
  * A freed span up to MYM_SPAN_MAX waits without access and without memory (shelf.c); a longer
  * one, and a mapping, is gone.
@@ -22,9 +22,9 @@
 
 #if MYM_SECURE
 
-#define GUARDS 8192u /* the kernel's own limit is 65530 mappings of all kinds */
+#define FENCES 8192u /* the kernel's own limit is 65530 mappings of all kinds */
 
-static _Atomic uint32_t guards;
+static _Atomic uint32_t fences;
 
 static struct mym_unit *record_of(const void *ptr)
 {
@@ -32,59 +32,59 @@ static struct mym_unit *record_of(const void *ptr)
 }
 
 /* Bytes for an object with all that goes behind it. */
-static size_t with_guard(size_t size)
+static size_t with_fence(size_t size)
 {
     size_t page = mym_os_page();
 
     return ((size + MYM_SEAL_BYTES + page - 1) & ~(page - 1)) +
-           (MYM_SECURE_GUARD ? page : 0);
+           (MYM_SECURE_FENCE ? page : 0);
 }
 
-/* Bytes before the guard. */
+/* Bytes before the fence. */
 static size_t room_of(const void *ptr)
 {
     if (mym_in_heap(ptr))
         return (size_t)record_of(ptr)->next * mym_os_page();
-    return mym_mapping_bytes(ptr) - (MYM_SECURE_GUARD ? mym_os_page() : 0);
+    return mym_mapping_bytes(ptr) - (MYM_SECURE_FENCE ? mym_os_page() : 0);
 }
 
-static void set_guard(void *ptr, size_t room)
+static void set_fence(void *ptr, size_t room)
 {
     char *page = (char *)ptr + room;
 
-    if (!MYM_SECURE_GUARD)
+    if (!MYM_SECURE_FENCE)
         return;
     if (!mym_in_heap(ptr)) {
         mym_os_protect(page, mym_os_page(), false);
         return;
     }
-    record_of(ptr)->guarded = false;
-    if (atomic_fetch_add(&guards, 1) < GUARDS &&
+    record_of(ptr)->fenced = false;
+    if (atomic_fetch_add(&fences, 1) < FENCES &&
         mym_os_protect(page, mym_os_page(), false))
-        record_of(ptr)->guarded = true;
+        record_of(ptr)->fenced = true;
     else
-        atomic_fetch_sub(&guards, 1);
+        atomic_fetch_sub(&fences, 1);
 }
 
 /* False: the kernel refuses, and the page stays what it is. */
-static bool lift_guard(void *ptr, size_t room)
+static bool lift_fence(void *ptr, size_t room)
 {
     char *page = (char *)ptr + room;
 
-    if (!MYM_SECURE_GUARD)
+    if (!MYM_SECURE_FENCE)
         return true;
     if (!mym_in_heap(ptr))
         return mym_os_protect(page, mym_os_page(), true);
-    if (!record_of(ptr)->guarded)
+    if (!record_of(ptr)->fenced)
         return true;
     if (!mym_os_protect(page, mym_os_page(), true))
         return false;
-    record_of(ptr)->guarded = false;
-    atomic_fetch_sub(&guards, 1);
+    record_of(ptr)->fenced = false;
+    atomic_fetch_sub(&fences, 1);
     return true;
 }
 
-/* An object with a place is sealed, guarded, and in use. */
+/* An object with a place is sealed, fenced, and in use. */
 static void settle(void *ptr, size_t size)
 {
     size_t page = mym_os_page();
@@ -95,26 +95,26 @@ static void settle(void *ptr, size_t size)
     else
         room = room_of(ptr);
     mym_seal(ptr, size, room);
-    set_guard(ptr, room);
+    set_fence(ptr, room);
     if (mym_in_heap(ptr))
         mym_live_set(ptr);
 }
 
-void *mym_guard_take(size_t size, size_t alignment, size_t reserve, bool *zeroed)
+void *mym_fence_take(size_t size, size_t alignment, size_t reserve, bool *zeroed)
 {
-    /* A mapping of its own grows without a copy, and its guard is its last page. */
-    size_t want = reserve > size && with_guard(reserve) < MYM_HUGE_MIN ? reserve : size;
+    /* A mapping of its own grows without a copy, and its fence is its last page. */
+    size_t want = reserve > size && with_fence(reserve) < MYM_HUGE_MIN ? reserve : size;
     void *object;
 
     if (want > MYM_SIZE_MAX)
         return NULL;
-    object = mym_alloc_large(with_guard(want), alignment, want == size, zeroed);
+    object = mym_alloc_large(with_fence(want), alignment, want == size, zeroed);
     if (object != NULL)
         settle(object, size);
     return object;
 }
 
-size_t mym_guard_size(const void *ptr)
+size_t mym_fence_size(const void *ptr)
 {
     if (mym_in_heap(ptr) ? !mym_is_live(ptr) : mym_mapping_bytes(ptr) == 0)
         mym_secure_die(ptr);
@@ -128,13 +128,13 @@ static void wipe(void *ptr, size_t bytes)
         memset(ptr, 0, bytes);
 }
 
-void mym_guard_put(void *ptr)
+void mym_fence_put(void *ptr)
 {
     size_t room = room_of(ptr), bytes;
 
     if (!mym_in_heap(ptr)) {
         wipe(ptr, room);
-        if (!lift_guard(ptr, room)) /* not to be kept for another */
+        if (!lift_fence(ptr, room)) /* not to be kept for another */
             return;
         mym_large_put(ptr);
         return;
@@ -143,40 +143,40 @@ void mym_guard_put(void *ptr)
         mym_secure_die(ptr);
     wipe(ptr, room);
     bytes = (size_t)record_of(ptr)->length * MYM_UNIT;
-    if (MYM_SECURE_GUARD && MYM_SECURE_QUARANTINE && bytes <= MYM_SPAN_MAX &&
+    if (MYM_SECURE_FENCE && MYM_SECURE_QUARANTINE && bytes <= MYM_SPAN_MAX &&
         mym_os_protect(ptr, bytes, false)) {
         void *other = mym_shelf_swap_large(ptr);
 
         if (other != NULL)
-            mym_guard_release(other);
-    } else if (lift_guard(ptr, room)) {
+            mym_fence_release(other);
+    } else if (lift_fence(ptr, room)) {
         mym_large_put(ptr);
     }
 }
 
 /* A span that the kernel would not open again stays nobody's. */
-void mym_guard_release(void *ptr)
+void mym_fence_release(void *ptr)
 {
     struct mym_unit *span = record_of(ptr);
 
     if (!mym_os_protect(ptr, (size_t)span->length * MYM_UNIT, true))
         return;
-    if (span->guarded)
-        atomic_fetch_sub(&guards, 1);
-    span->guarded = false;
+    if (span->fenced)
+        atomic_fetch_sub(&fences, 1);
+    span->fenced = false;
     mym_large_put(ptr);
 }
 
-void *mym_guard_resize(void *ptr, size_t size)
+void *mym_fence_resize(void *ptr, size_t size)
 {
-    size_t old = mym_guard_size(ptr), room = room_of(ptr);
+    size_t old = mym_fence_size(ptr), room = room_of(ptr);
     void *moved = ptr;
 
-    if (size > MYM_SIZE_MAX || !lift_guard(ptr, room))
+    if (size > MYM_SIZE_MAX || !lift_fence(ptr, room))
         return NULL;
     mym_unseal(ptr, old, room);
-    if (with_guard(size) != with_guard(old))
-        moved = mym_alloc_resize(ptr, with_guard(size));
+    if (with_fence(size) != with_fence(old))
+        moved = mym_alloc_resize(ptr, with_fence(size));
     settle(moved != NULL ? moved : ptr, moved != NULL ? size : old);
     return moved;
 }

@@ -9,7 +9,7 @@
  *   free     in use until now? the seal unbroken? overwritten; changes places with one that
  *            was freed before (shelf.c), which goes back to the cache
  *
- * What is large goes through guard.c.
+ * What is large goes through fence.c.
  */
 #include "alloc/alloc.h"
 
@@ -135,7 +135,7 @@ MYM_INLINE void put_small(void *ptr, unsigned class)
 
 void mym_secure_flush(void)
 {
-    mym_shelf_clear(put_raw, mym_guard_release);
+    mym_shelf_clear(put_raw, mym_fence_release);
 }
 
 /* The slot that the pointer is in; 0: it is in none. */
@@ -170,7 +170,7 @@ MYM_SLOW void *mym_malloc_slow(size_t size)
         class = mym_class_of(size + MYM_SEAL_BYTES);
         return settle(take(class), size, class);
     }
-    object = mym_start() ? mym_guard_take(size, 1, 0, &zeroed) : NULL;
+    object = mym_start() ? mym_fence_take(size, 1, 0, &zeroed) : NULL;
     return object != NULL ? object : no_memory();
 }
 
@@ -187,7 +187,7 @@ MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
     class = mym_class_of_aligned(alignment, size + MYM_SEAL_BYTES);
     if (class != 0)
         return settle(take(class), size, class);
-    object = mym_guard_take(size, alignment, 0, &zeroed);
+    object = mym_fence_take(size, alignment, 0, &zeroed);
     return object != NULL ? object : no_memory();
 }
 
@@ -207,7 +207,7 @@ static MYM_SLOW void put_other(void *ptr)
     } else if ((reap = reap_at(ptr)) != NULL) {
         mym_reap_put(reap, ptr);
     } else if (mym_usable(ptr), true) { /* which ends if it is no object at all */
-        mym_guard_put(ptr);
+        mym_fence_put(ptr);
     }
 }
 
@@ -257,7 +257,7 @@ void *mym_calloc(size_t count, size_t size)
         object = mym_malloc_slow(bytes);
         zeroed = MYM_SECURE_WRITE_AFTER_FREE;
     } else {
-        object = mym_start() ? mym_guard_take(bytes, 1, 0, &zeroed) : NULL;
+        object = mym_start() ? mym_fence_take(bytes, 1, 0, &zeroed) : NULL;
         if (object == NULL)
             return no_memory();
     }
@@ -284,7 +284,7 @@ size_t mym_usable(const void *ptr)
         return mym_reap_bytes(reap, ptr);
     if (!mym_start() || mym_large_bytes(ptr) == 0)
         mym_bad_pointer(ptr);
-    return mym_guard_size(ptr);
+    return mym_fence_size(ptr);
 }
 
 /* Nothing is usable but what was asked for. */
@@ -318,7 +318,7 @@ static void *take_growing(size_t old, size_t size)
         return settle(take(class), size, class);
     }
     if (size < want && size > SHORT_MAX)
-        object = mym_guard_take(size, 1, want, &zeroed);
+        object = mym_fence_take(size, 1, want, &zeroed);
     return object != NULL ? object : mym_malloc_slow(size);
 }
 
@@ -340,7 +340,7 @@ void *mym_realloc(void *ptr, size_t size)
     old = mym_usable(ptr);
     if (room != 0 && resize_small(ptr, old, size, room))
         return ptr;
-    fresh = room == 0 && size > SHORT_MAX ? mym_guard_resize(ptr, size) : NULL;
+    fresh = room == 0 && size > SHORT_MAX ? mym_fence_resize(ptr, size) : NULL;
     if (fresh != NULL)
         return fresh;
     fresh = size > old ? take_growing(old, size) : mym_malloc_slow(size);

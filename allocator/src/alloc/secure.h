@@ -25,16 +25,16 @@ void mym_shelf_clear(void (*put)(unsigned class, void *object),
 /* Of objects of classes that wait. */
 size_t mym_shelf_bytes(void);
 
-/* ---- guard.c: objects without a size class ---- */
+/* ---- fence.c: objects without a size class ---- */
 
 /* *zeroed: as mym_alloc_large has it. Nothing was reserved for growing but `reserve`. */
-void *mym_guard_take(size_t size, size_t alignment, size_t reserve, bool *zeroed);
+void *mym_fence_take(size_t size, size_t alignment, size_t reserve, bool *zeroed);
 /* Live, or who calls dies of it; the size, and that and the alignment are right. */
-size_t mym_guard_size(const void *ptr);
-void mym_guard_put(void *ptr);
+size_t mym_fence_size(const void *ptr);
+void mym_fence_put(void *ptr);
 /* Without copying; NULL: not possible, it is as it was. */
-void *mym_guard_resize(void *ptr, size_t size);
+void *mym_fence_resize(void *ptr, size_t size);
 /* What mym_shelf_swap_large gave back. */
-void mym_guard_release(void *ptr);
+void mym_fence_release(void *ptr);
 
 #endif

@@ -39,20 +39,20 @@
 #define MYM_SECURE_RANDOM MYM_SECURE
 #endif
 /* A page without access behind each large object; freed ones are without access. */
-#ifndef MYM_SECURE_GUARD
-#define MYM_SECURE_GUARD MYM_SECURE
+#ifndef MYM_SECURE_FENCE
+#define MYM_SECURE_FENCE MYM_SECURE
 #endif
 
 _Static_assert(MYM_SECURE ||
                    !(MYM_SECURE_FREE_CHECK || MYM_SECURE_SEAL ||
                      MYM_SECURE_ZERO_ON_FREE || MYM_SECURE_WRITE_AFTER_FREE ||
-                     MYM_SECURE_QUARANTINE || MYM_SECURE_RANDOM || MYM_SECURE_GUARD),
+                     MYM_SECURE_QUARANTINE || MYM_SECURE_RANDOM || MYM_SECURE_FENCE),
                "options are for the hardened build");
 _Static_assert(!MYM_SECURE_WRITE_AFTER_FREE || MYM_SECURE_ZERO_ON_FREE,
                "that what is handed out reads 0 tells something if freeing zeroes it");
 _Static_assert(!MYM_SECURE_QUARANTINE || MYM_SECURE_FREE_CHECK,
                "an object that is freed twice would be in two places");
-_Static_assert(!MYM_SECURE_GUARD || MYM_SECURE_FREE_CHECK,
+_Static_assert(!MYM_SECURE_FENCE || MYM_SECURE_FREE_CHECK,
                "what is without access is not looked at to see whether it was freed");
 
 /* Of the process, drawn at its start: by nobody's guess. */

@@ -165,12 +165,6 @@ void *mym_os_reserve(size_t bytes)
     return pointer(map(0, bytes, PROT_NONE, MAP_NORESERVE));
 }
 
-bool mym_os_open_pages(void *addr, size_t bytes)
-{
-    return mym_syscall(SYS_mprotect, (long)addr, (long)bytes, PROT_READ | PROT_WRITE, 0,
-                       0, 0) == 0;
-}
-
 /* One call for both: pages under a new mapping go, locked ones too. */
 bool mym_os_close_pages(void *addr, size_t bytes)
 {

@@ -38,7 +38,7 @@ void *mym_os_remap_to(void *old, size_t old_bytes, void *to, size_t bytes);
  */
 bool mym_os_purge(void *addr, size_t bytes);
 
-/* Forbid all access to pages, or grant it again; false: refused. The hardened build's. */
+/* Forbid all access to pages, or grant it; false: refused. */
 bool mym_os_protect(void *addr, size_t bytes, bool access);
 
 /* Fault pages in with one call (Linux 5.14). False: not possible, or not all can be written. */
@@ -67,10 +67,9 @@ size_t mym_os_resident(void *addr, size_t bytes);
 /* Make huge pages of what is resident in a range, now (Linux 6.1); false when refused. */
 bool mym_os_collapse(void *addr, size_t bytes);
 
-/* Address space that cannot be touched; NULL when refused. */
+/* Address space that cannot be touched (mym_os_protect opens pages of it); NULL: refused. */
 void *mym_os_reserve(size_t bytes);
-/* Pages of it that can be; and back, what they held is lost. False: as it was. */
-bool mym_os_open_pages(void *addr, size_t bytes);
+/* Pages of it cannot be touched again, what they held is lost. False: as it was. */
 bool mym_os_close_pages(void *addr, size_t bytes);
 
 /* A free stretch of address space at a distance from everything else, or 0. */

@@ -212,7 +212,7 @@ void *mym_guarded_take(size_t alignment, size_t size, const struct mym_trace *tr
     mym_fault_come_first();
     first = guard.open + bytes <= MYM_GUARD_BYTES ? find_cells(cells) : MYM_GUARD_CELLS;
     if (first < MYM_GUARD_CELLS &&
-        mym_os_open_pages((void *)address_of(first), bytes)) { /* NOLINT */
+        mym_os_protect((void *)address_of(first), bytes, true)) { /* NOLINT */
         object = place_object(first, cells, bytes, wanted, alignment);
         remember(&guard.cell[first].taken, trace);
     }
@@ -391,7 +391,7 @@ static bool open_fault(uintptr_t ptr)
 
     if (is_open(object, ptr)) /* taken meanwhile */
         return true;
-    if (!mym_os_open_pages((void *)page, guard.page)) /* NOLINT */
+    if (!mym_os_protect((void *)page, guard.page, true)) /* NOLINT */
         return false;
     guard.open += guard.page;
     if (object == NULL && index < MYM_GUARD_CELLS) {
