@@ -43,7 +43,9 @@ static uint64_t read_large(const size_t *at)
 
 static uint64_t read_allocated(const size_t *at)
 {
-    return mym_figures_of(at).small + mym_figures_of(at).large;
+    struct mym_figures all = mym_figures_of(at);
+
+    return all.small + all.large;
 }
 
 static uint64_t read_active(const size_t *at)

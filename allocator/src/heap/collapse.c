@@ -3,7 +3,8 @@
  *
  * Where objects of all sizes come in turn no chunk is known to be dense before it is full
  * (chunk.c). Afterwards the kernel can tell: a chunk of slabs of which all but a 32nd is
- * resident costs no memory as a huge page. MADV_COLLAPSE (Linux 6.1) copies it, off the program's path.
+ * resident costs no memory as a huge page. MADV_COLLAPSE (Linux 6.1) copies it, off the
+ * program's path.
  *
  * The helper goes through the heap after it has grown, and again until there is no more.
  *
