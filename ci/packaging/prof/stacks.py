@@ -40,7 +40,9 @@ class Stacks:
 
     def head(self):
         every = f", a sample each {quantity(self.period, 'bytes')}" if self.period > 1 else ""
-        return f"{self.type}: {self.say(self.total)}{every}"
+        ended = self.total == 0 and self.type.startswith("inuse")
+        hint = "; all was freed by then: --by peak_space, alloc_space" if ended else ""
+        return f"{self.type}: {self.say(self.total)}{every}{hint}"
 
 
 def quantity(value, unit):
