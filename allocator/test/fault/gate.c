@@ -120,28 +120,46 @@ static void on_call(int signal, siginfo_t *info, void *context)
 #define AT_LEAST(k, yes, no) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, k, yes, no)
 #define RETURN(what)         BPF_STMT(BPF_RET | BPF_K, what)
 
-/* Calls from [free_from, free_to), which lies within 4 GiB of addresses, are no business. */
+#define ABOVE(k, yes, no) BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, k, yes, no)
+
+static uint32_t high_half(uintptr_t address)
+{
+    return (uint32_t)((uint64_t)address >> 32);
+}
+
+/*
+ * Calls from [free_from, free_to) are no business. A filter compares halves of addresses: the
+ * range lies in one stretch of 4 GiB, or begins in one and ends in the next.
+ */
 static bool install(uintptr_t free_from, uintptr_t free_to)
 {
-    const uint64_t passed = (uint64_t)(uintptr_t)gate_passed;
+    const uintptr_t passed = (uintptr_t)gate_passed;
+    /* None at all: where no code is. */
+    const uintptr_t from = free_from == free_to ? UINTPTR_MAX - 1 : free_from;
+    const uintptr_t to = free_from == free_to ? UINTPTR_MAX : free_to;
+    const uint32_t last =
+        high_half(from) == high_half(to) ? (uint32_t)to - 1 : UINT32_MAX;
     struct sock_filter code[] = {
         LOAD(DATA(arch)),
-        EQUAL(THIS_ARCH, 0, 15),
+        EQUAL(THIS_ARCH, 0, 18),
         LOAD(DATA(nr)),
         EQUAL(SYS_mmap, 4, 0),
         EQUAL(SYS_munmap, 3, 0),
         EQUAL(SYS_mremap, 2, 0),
         EQUAL(SYS_madvise, 1, 0),
-        EQUAL(SYS_mprotect, 0, 9),
+        EQUAL(SYS_mprotect, 0, 12),
         LOAD(DATA(instruction_pointer) + 4),
-        EQUAL((uint32_t)(passed >> 32), 0, 2),
+        EQUAL(high_half(passed), 0, 2),
         LOAD(DATA(instruction_pointer)),
-        EQUAL((uint32_t)passed, 5, 0),
+        EQUAL((uint32_t)passed, 8, 0),
         LOAD(DATA(instruction_pointer) + 4),
-        EQUAL((uint32_t)((uint64_t)free_from >> 32), 0, 4),
+        EQUAL(high_half(from), 0, 3),
         LOAD(DATA(instruction_pointer)),
-        AT_LEAST((uint32_t)free_from, 0, 2),
-        AT_LEAST((uint32_t)free_to, 1, 0),
+        AT_LEAST((uint32_t)from, 0, 5),
+        ABOVE(last, 4, 3),
+        EQUAL(high_half(to), 0, 3),
+        LOAD(DATA(instruction_pointer)),
+        AT_LEAST((uint32_t)to, 1, 0),
         RETURN(SECCOMP_RET_ALLOW),
         RETURN(SECCOMP_RET_TRAP),
     };
