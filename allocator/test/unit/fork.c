@@ -167,9 +167,11 @@ static void loaded_library(void)
 /* ---- fork and stdio ---- */
 
 static atomic_bool stop;
+static pthread_barrier_t started; /* before the first fork, see life.c */
 
 static void *flush_all(void *unused)
 {
+    pthread_barrier_wait(&started);
     while (!stop)
         fflush(NULL);
     return unused;
@@ -178,6 +180,7 @@ static void *flush_all(void *unused)
 /* As getline does: its line's memory is taken with the stream locked. */
 static void *read_lines(void *file)
 {
+    pthread_barrier_wait(&started);
     while (!stop) {
         flockfile(file);
         for (size_t room = 300000; room < 3000000; room *= 2)
@@ -204,8 +207,10 @@ static void fork_beside_stdio(void)
     CHECK(file);
     stop = false;
     alarm(100);
+    pthread_barrier_init(&started, NULL, 3);
     CHECK(!pthread_create(&threads[0], NULL, flush_all, NULL));
     CHECK(!pthread_create(&threads[1], NULL, read_lines, file));
+    pthread_barrier_wait(&started);
     work_size = 100;
     fork_often(is_slow() ? 10 : 60, print_in_child);
     stop = true;

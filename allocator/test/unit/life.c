@@ -142,12 +142,14 @@ static void objects_outlive_threads(void)
 /* ---- fork ---- */
 
 static atomic_bool stop;
+static pthread_barrier_t started;
 
 static void *churn(void *argument)
 {
     uint64_t random = (uintptr_t)argument;
     void *objects[64] = {0};
 
+    pthread_barrier_wait(&started);
     while (!stop) {
         size_t i = next_random(&random) % 64;
 
@@ -209,6 +211,10 @@ static void live_in_child(void **inherited, int count, int depth)
     }
 }
 
+/*
+ * The first fork waits until the threads have begun: AddressSanitizer's own allocator has
+ * no fork handlers, and a thread that begins takes its locks.
+ */
 static void fork_with_threads(void)
 {
     enum { THREADS = 4, COUNT = 300 };
@@ -217,8 +223,10 @@ static void fork_with_threads(void)
     int rounds = is_slow() ? 5 : 60;
 
     stop = false;
+    pthread_barrier_init(&started, NULL, THREADS + 1);
     for (int i = 0; i < THREADS; i++)
         CHECK(!pthread_create(&threads[i], NULL, churn, (void *)(uintptr_t)(i + 1)));
+    pthread_barrier_wait(&started);
     for (int round = 0; round < rounds; round++) {
         pid_t child;
 
@@ -239,6 +247,7 @@ static void fork_with_threads(void)
     stop = true;
     for (int i = 0; i < THREADS; i++)
         CHECK(!pthread_join(threads[i], NULL));
+    pthread_barrier_destroy(&started);
 }
 
 /* Threads that have freed objects of many sizes and then only wait. */
