@@ -173,17 +173,17 @@ class Heap:
     def info(self):
         """struct mym_info: its fields by name, and those of each class."""
         unit, classes = self.fact["MYM_UNIT"], self.classes()
-        names = ("slabs", "slots", "free", "depot", "misses", "overflows", "cached")
+        names = ("slabs", "places", "free", "depot", "misses", "overflows", "cached")
         by_class = [dict.fromkeys(names, 0) for _ in classes]
         for pool in self.pools():
-            entry = by_class[self.field("pool", pool, "class")]
-            for name in ("slabs", "slots", "free", "misses", "overflows"):
+            entry = by_class[self.field("pool", pool, "cls")]
+            for name in ("slabs", "places", "free", "misses", "overflows"):
                 entry[name] += self.field("pool", pool, name)
             entry["depot"] += self.field("pool", pool, "loaded_objects")
         for number, _, objects in self.magazines(classes):
             by_class[number]["cached"] += max(objects, 0)
         for entry in by_class:
-            entry["used"] = max(entry["slots"] - entry["free"] - entry["depot"] - entry["cached"], 0)
+            entry["used"] = max(entry["places"] - entry["free"] - entry["depot"] - entry["cached"], 0)
         pages = self.record("pages", self.fact["mym_pages"])
         clean, clean_runs, clean_longest = self.runs("MYM_CLEAN")
         dirty, dirty_runs, dirty_longest = self.runs("MYM_DIRTY")
@@ -191,7 +191,7 @@ class Heap:
         base = self.member("mym_heap", "heap", "base")
         info = {
             "pages.mapped": self.field("pages", pages, "mapped") * unit,
-            "pages.free": (clean + dirty + self.field("pages", pages, "busy")) * unit,
+            "pages.free": (clean + dirty + self.field("pages", pages, "purging")) * unit,
             "pages.dirty": dirty * unit,
             "pages.idle": self.field("pages", pages, "idle") * unit,
             "pages.allowance": self.allowance(pages) * unit,
@@ -235,8 +235,8 @@ class Heap:
         """What MyStatsWrite writes as JSON; and {name: (help, is a counter, label)}."""
         info, by_class = self.info()
         place = {self.fact[f"info.{name}"]: value for name, value in info.items()}
-        names = {self.fact["info.class"] + self.fact[f"class_info.{name}"]: name
-                 for name in ("slabs", "slots", "used", "cached", "depot", "free", "misses", "overflows")}
+        names = {self.fact["info.cls"] + self.fact[f"class_info.{name}"]: name
+                 for name in ("slabs", "places", "used", "cached", "depot", "free", "misses", "overflows")}
         found = {"mymalloc_info": {"version": self.text(self.fact["mym_version"]), "front_end": self.front_end()}}
         about = {"mymalloc_info": ("Which mymalloc serves the program, and how.", False, None)}
         for name, explains, label, value, offset, counter in self.metrics():
@@ -248,7 +248,7 @@ class Heap:
                 found.setdefault(name, {})[value] = place[offset]
             else:
                 found[name] = {str(size): entry[names[offset]] for size, entry in by_class.items()
-                               if entry["slots"] + entry["misses"] + entry["overflows"] > 0}
+                               if entry["places"] + entry["misses"] + entry["overflows"] > 0}
         return found, about
 
 
@@ -318,7 +318,7 @@ class Objects:
     # ---- spans: (object, bytes, state); state: live, cached, free ----
 
     def in_slab(self, first, record):
-        one = self.classes[self.heap.field("unit", record, "class")]
+        one = self.classes[self.heap.field("unit", record, "cls")]
         bits = self._bits("bits", first, (one["objects"] + 63) // 64)
         for i in range(one["objects"]):
             at = self.address(first) + i * one["size"]
@@ -391,7 +391,7 @@ class Objects:
         return f"{address:#x}: in no object, {where(record)} at {start:#x} of {length} bytes"
 
     def _slab(self, record):
-        heap, number = self.heap, self.heap.field("unit", record, "class")
+        heap, number = self.heap, self.heap.field("unit", record, "cls")
         arena = heap.field("unit", record, "arena")
         whose = "of sampled objects" if arena == heap.fact["MYM_SAMPLED"] else f"of arena {arena}"
         return (f"size class {self.classes[number]['size']}, {heap.field('unit', record, 'free')} of "

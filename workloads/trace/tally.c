@@ -26,11 +26,11 @@ static unsigned bits_of(uint64_t value)
 
 static void count_size(struct tally *y, uint64_t size)
 {
-    unsigned class = size ? bits_of(size - 1) : 0;
+    unsigned cls = size ? bits_of(size - 1) : 0;
 
-    class = class < SIZE_CLASSES ? class : SIZE_CLASSES - 1;
-    y->size_count[class]++;
-    y->size_bytes[class] += size;
+    cls = cls < SIZE_CLASSES ? cls : SIZE_CLASSES - 1;
+    y->size_count[cls]++;
+    y->size_bytes[cls] += size;
 }
 
 static void count_taken(struct counter *c, const struct act *a, struct object *o)
@@ -68,7 +68,7 @@ static void count_freed(struct counter *c, const struct act *a, const struct obj
 static void count_resized(struct counter *c, const struct act *a, struct object *o)
 {
     struct tally *y = c->tally;
-    unsigned class = 0;
+    unsigned cls = 0;
 
     if (a->has_moved) {
         y->moved++;
@@ -80,10 +80,10 @@ static void count_resized(struct counter *c, const struct act *a, struct object 
         y->shrunk++;
     } else if (a->size > o->size) {
         y->grown++;
-        while (class < GROWTHS - 1 &&
-               (double)a->size > (double)o->size * tally_growths[class])
-            class ++;
-        y->growth[class]++;
+        while (cls < GROWTHS - 1 &&
+               (double)a->size > (double)o->size * tally_growths[cls])
+            cls++;
+        y->growth[cls]++;
         y->taken_bytes += a->size - o->size;
         y->threads[a->thread].bytes += a->size - o->size;
     }

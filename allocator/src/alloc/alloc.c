@@ -20,37 +20,36 @@ static bool is_unwatched(void)
 }
 
 /* An object of a class; the fast paths have been tried. */
-MYM_INLINE void *take_small(unsigned class)
+MYM_INLINE void *take_small(unsigned cls)
 {
-    void *object = mym_thread_pop(class);
+    void *object = mym_thread_pop(cls);
 
     if (object != NULL)
         return object;
-    object = mym_cache_pop_slow(class);
+    object = mym_cache_pop_slow(cls);
     /* Caches and free runs may hold what one more object needs. */
-    if (MYM_UNLIKELY(object == NULL) && mym_relieve(mym_classes[class].size))
-        object = mym_cache_pop_slow(class);
+    if (MYM_UNLIKELY(object == NULL) && mym_relieve(mym_classes[cls].size))
+        object = mym_cache_pop_slow(cls);
     return object;
 }
 
-void *mym_small_take(unsigned class)
+void *mym_small_take(unsigned cls)
 {
-    return take_small(class);
+    return take_small(cls);
 }
 
-MYM_INLINE void *take(unsigned class, size_t alignment, size_t size)
+MYM_INLINE void *take(unsigned cls, size_t alignment, size_t size)
 {
-    return is_unwatched() ? take_small(class)
-                          : mym_watched_take(class, alignment, size);
+    return is_unwatched() ? take_small(cls) : mym_watched_take(cls, alignment, size);
 }
 
-void *mym_alloc_class(unsigned class)
+void *mym_alloc_class(unsigned cls)
 {
-    return take(class, 1, mym_classes[class].size);
+    return take(cls, 1, mym_classes[cls].size);
 }
 
 /* Now and then: the clock costs as much as a take. */
-static bool is_time_to_look(void)
+static bool is_time_for_upkeep(void)
 {
     static _Atomic uint32_t takes;
     uint32_t now = atomic_load_explicit(&takes, memory_order_relaxed) + 1;
@@ -63,7 +62,7 @@ void *mym_alloc_large(size_t size, size_t alignment, bool hard, bool *zeroed)
 {
     void *object;
 
-    if (mym_pages_has_grown() || (mym_idle_is_swinging() && is_time_to_look()))
+    if (mym_pages_has_grown() || (mym_idle_is_swinging() && is_time_for_upkeep()))
         mym_cache_upkeep();
     object = mym_large_take(size, alignment, zeroed);
     if (MYM_UNLIKELY(object == NULL) && hard && mym_relieve(size))
@@ -104,9 +103,9 @@ static MYM_SLOW void *malloc_colder(size_t size)
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
-MYM_SLOW void *mym_malloc_of_class(unsigned class)
+MYM_SLOW void *mym_malloc_of_class(unsigned cls)
 {
-    void *object = take_small(class);
+    void *object = take_small(cls);
 
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
@@ -130,11 +129,11 @@ MYM_SLOW void mym_free_slow(void *ptr)
     if (ptr == NULL)
         return;
     if (mym_in_heap(ptr)) {
-        unsigned class = mym_heap.class[mym_unit_of(ptr)];
+        unsigned cls = mym_heap.cls[mym_unit_of(ptr)];
 
-        if (class != 0) {
-            if (!mym_thread_push(class, ptr))
-                mym_cache_push_slow(class, ptr);
+        if (cls != 0) {
+            if (!mym_thread_push(cls, ptr))
+                mym_cache_push_slow(cls, ptr);
             return;
         }
     }
@@ -172,7 +171,7 @@ static inline size_t small_bytes(const void *ptr)
     if (!mym_in_heap(ptr))
         return mym_guarded_bytes(ptr);
     unit = mym_unit_of(ptr);
-    c = &mym_classes[mym_heap.class[unit]];
+    c = &mym_classes[mym_heap.cls[unit]];
     if (c->size == 0) /* class 0 */
         return mym_sampled_bytes(ptr);
     start = (uintptr_t)mym_unit_address(mym_heap.units[unit].first);
@@ -266,27 +265,27 @@ void *mym_realloc(void *ptr, size_t size)
 
 static MYM_SLOW void *aligned_colder(size_t alignment, size_t size)
 {
-    unsigned class;
+    unsigned cls;
     bool zeroed = false;
     void *object;
 
     if (!is_started() || size > MYM_SIZE_MAX)
         return no_memory();
-    class = mym_class_of_aligned(alignment, size);
-    object = class != 0 ? take(class, alignment, size)
-                        : mym_alloc_large(size, alignment, true, &zeroed);
+    cls = mym_class_of_aligned(alignment, size);
+    object = cls != 0 ? take(cls, alignment, size)
+                      : mym_alloc_large(size, alignment, true, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
 MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
 {
     void *object = NULL;
-    unsigned class;
+    unsigned cls;
 
     if (alignment <= MYM_ALIGNMENT)
         return mym_malloc_slow(size);
-    if (mym_quick_class_aligned(alignment, size, &class))
-        object = mym_thread_pop(class);
+    if (mym_quick_class_aligned(alignment, size, &cls))
+        object = mym_thread_pop(cls);
     return MYM_LIKELY(object != NULL) ? object : aligned_colder(alignment, size);
 }
 

@@ -25,12 +25,12 @@ void mym_free_slow(void *ptr);
 void mym_free_sized_slow(void *ptr, size_t size, size_t alignment);
 
 /* The class of a size; false: before the start, or there is none. */
-MYM_INLINE bool mym_quick_class(size_t size, unsigned *class)
+MYM_INLINE bool mym_quick_class(size_t size, unsigned *cls)
 {
     if (MYM_LIKELY(size < MYM_RACY(mym_hot.small_end)))
-        *class = mym_front.class_of[size];
+        *cls = mym_front.class_of[size];
     else if (size < MYM_RACY(mym_hot.class_end))
-        *class = mym_class_of_64[(size + 63) / 64];
+        *cls = mym_class_of_64[(size + 63) / 64];
     else
         return false;
     return true;
@@ -40,14 +40,14 @@ MYM_INLINE bool mym_quick_class(size_t size, unsigned *class)
  * The same for an alignment too, as mym_class_of_aligned has it. The size rounded up is one
  * more than its last byte; a size of 0 has none and is not quick.
  */
-MYM_INLINE bool mym_quick_class_aligned(size_t alignment, size_t size, unsigned *class)
+MYM_INLINE bool mym_quick_class_aligned(size_t alignment, size_t size, unsigned *cls)
 {
     size_t last = (size - 1) | (alignment - 1) | (MYM_ALIGNMENT - 1);
 
     if (MYM_LIKELY(last < MYM_RACY(mym_hot.small_end)))
-        *class = mym_front.class_of[last + 1];
+        *cls = mym_front.class_of[last + 1];
     else if (last < MYM_RACY(mym_hot.class_end) && alignment <= MYM_UNIT)
-        *class = mym_class_of_64[last / 64 + 1];
+        *cls = mym_class_of_64[last / 64 + 1];
     else
         return false;
     return true;
@@ -59,25 +59,25 @@ MYM_INLINE bool mym_quick_class_aligned(size_t alignment, size_t size, unsigned 
  */
 MYM_INLINE void *mym_malloc_quick(size_t size)
 {
-    unsigned class;
+    unsigned cls;
 
-    return !MYM_SECURE && mym_quick_class(size, &class) ? mym_rseq_pop(class) : NULL;
+    return !MYM_SECURE && mym_quick_class(size, &cls) ? mym_rseq_pop(cls) : NULL;
 }
 
 MYM_INLINE void *mym_aligned_quick(size_t alignment, size_t size)
 {
-    unsigned class;
+    unsigned cls;
 
-    return !MYM_SECURE && mym_quick_class_aligned(alignment, size, &class)
-               ? mym_rseq_pop(class)
+    return !MYM_SECURE && mym_quick_class_aligned(alignment, size, &cls)
+               ? mym_rseq_pop(cls)
                : NULL;
 }
 
 /* Below them: an object of a class, where the fast paths have been tried, or NULL. */
-void *mym_small_take(unsigned class);
+void *mym_small_take(unsigned cls);
 
 /* The same while a heap profile is taken, too; it is sampled if it is its turn. */
-void *mym_alloc_class(unsigned class);
+void *mym_alloc_class(unsigned cls);
 /*
  * A large object, or NULL; hard: everything is tried before. *zeroed: rather zeroed memory
  * than resident; then: it reads 0.
@@ -112,12 +112,12 @@ MYM_INLINE void mym_free(void *ptr)
 }
 
 /* Whether the object is of this class. */
-MYM_INLINE bool mym_is_of_class(const void *ptr, unsigned class)
+MYM_INLINE bool mym_is_of_class(const void *ptr, unsigned cls)
 {
     uintptr_t offset = (uintptr_t)ptr - mym_hot.heap_base;
 
     return MYM_LIKELY(offset < MYM_RACY(mym_hot.heap_size)) &&
-           MYM_LIKELY(mym_hot.heap_class[offset >> MYM_UNIT_SHIFT] == class);
+           MYM_LIKELY(mym_hot.heap_class[offset >> MYM_UNIT_SHIFT] == cls);
 }
 
 /*
@@ -127,23 +127,23 @@ MYM_INLINE bool mym_is_of_class(const void *ptr, unsigned class)
  */
 MYM_INLINE void mym_free_sized(void *ptr, size_t size)
 {
-    unsigned class;
+    unsigned cls;
 
-    if (MYM_SECURE || !MYM_LIKELY(mym_quick_class(size, &class)) ||
-        !mym_is_of_class(ptr, class))
+    if (MYM_SECURE || !MYM_LIKELY(mym_quick_class(size, &cls)) ||
+        !mym_is_of_class(ptr, cls))
         mym_free_sized_slow(ptr, size, MYM_ALIGNMENT);
-    else if (!MYM_LIKELY(mym_rseq_push(class, ptr)))
+    else if (!MYM_LIKELY(mym_rseq_push(cls, ptr)))
         mym_free_slow(ptr);
 }
 
 MYM_INLINE void mym_free_aligned_sized(void *ptr, size_t alignment, size_t size)
 {
-    unsigned class;
+    unsigned cls;
 
-    if (MYM_SECURE || !MYM_LIKELY(mym_quick_class_aligned(alignment, size, &class)) ||
-        !mym_is_of_class(ptr, class))
+    if (MYM_SECURE || !MYM_LIKELY(mym_quick_class_aligned(alignment, size, &cls)) ||
+        !mym_is_of_class(ptr, cls))
         mym_free_sized_slow(ptr, size, alignment);
-    else if (!MYM_LIKELY(mym_rseq_push(class, ptr)))
+    else if (!MYM_LIKELY(mym_rseq_push(cls, ptr)))
         mym_free_slow(ptr);
 }
 
@@ -177,11 +177,11 @@ void mym_large_mark(void *ptr, bool sampled);
 /* ---- sampled.c: while samples are taken, and afterwards ---- */
 
 /* An object of a class, counted, and sampled if it is its turn; or NULL. */
-void *mym_watched_take(unsigned class, size_t alignment, size_t size);
+void *mym_watched_take(unsigned cls, size_t alignment, size_t size);
 /* malloc of a size that has a class: the path of all calls then. Sets errno. */
 void *mym_watched_malloc(size_t size);
 /* malloc where that found nothing in its cache. */
-void *mym_malloc_of_class(unsigned class);
+void *mym_malloc_of_class(unsigned cls);
 /* Count one that was taken, of no class. */
 void mym_sampled_large(void *object);
 /* mym_large_resize; another size is another object to the profile. */

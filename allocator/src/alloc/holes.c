@@ -32,12 +32,12 @@ size_t mym_reap_extent(const struct mym_reap *reap, const void *object)
 /* The longest class that fits. */
 static unsigned class_within(size_t bytes)
 {
-    unsigned class;
+    unsigned cls;
 
     if (bytes >= MYM_CLASS_MAX)
         return mym_class_count - 1;
-    class = mym_class_of(bytes);
-    return mym_classes[class].size > bytes ? class - 1 : class;
+    cls = mym_class_of(bytes);
+    return mym_classes[cls].size > bytes ? cls - 1 : cls;
 }
 
 /* Its bits are set. */
@@ -45,33 +45,33 @@ void mym_reap_add_hole(struct mym_reap *reap, uintptr_t at)
 {
     void *object = (void *)at; /* NOLINT */
     size_t bytes = mym_reap_extent(reap, object);
-    unsigned class = class_within(bytes);
+    unsigned cls = class_within(bytes);
 
-    memcpy(object, &reap->free[class], sizeof(void *));
-    reap->free[class] = object;
-    reap->filled[class / 64] |= (uint64_t)1 << class % 64;
+    memcpy(object, &reap->free[cls], sizeof(void *));
+    reap->free[cls] = object;
+    reap->filled[cls / 64] |= (uint64_t)1 << cls % 64;
     reap->freed += bytes;
 }
 
 /* The links are in memory that the program could write to: nothing is believed. */
-bool mym_reap_is_hole(const struct mym_reap *reap, const void *object, unsigned class)
+bool mym_reap_is_hole(const struct mym_reap *reap, const void *object, unsigned cls)
 {
     return (uintptr_t)object % MYM_ALIGNMENT == 0 && mym_reap_of(object) == reap &&
            mym_reap_record(object)->kind == MYM_WINDOW &&
            (uintptr_t)object < mym_reap_used(reap, mym_reap_record(object)->first) &&
            mym_window_is_start((uintptr_t)object) &&
            mym_window_is_freed(mym_reap_record(object), (uintptr_t)object) &&
-           class_within(mym_reap_extent(reap, object)) == class;
+           class_within(mym_reap_extent(reap, object)) == cls;
 }
 
 /* The first class from `class` on of which there is a hole, or MYM_CLASSES. */
-static unsigned next_filled(const struct mym_reap *reap, unsigned class)
+static unsigned next_filled(const struct mym_reap *reap, unsigned cls)
 {
-    for (; class < MYM_CLASSES; class = (class | 63) + 1) {
-        uint64_t rest = reap->filled[class / 64] >> class % 64;
+    for (; cls < MYM_CLASSES; cls = (cls | 63) + 1) {
+        uint64_t rest = reap->filled[cls / 64] >> cls % 64;
 
         if (rest != 0)
-            return class + (unsigned)__builtin_ctzll(rest);
+            return cls + (unsigned)__builtin_ctzll(rest);
     }
     return MYM_CLASSES;
 }
@@ -80,15 +80,15 @@ static unsigned next_filled(const struct mym_reap *reap, unsigned class)
  * The rest of a longer one becomes a hole of its own. Not by others in the owner's open
  * window: he may be marking a start in the same word.
  */
-void *mym_reap_take_hole(struct mym_reap *reap, unsigned class)
+void *mym_reap_take_hole(struct mym_reap *reap, unsigned cls)
 {
-    size_t bytes = mym_classes[class].size;
+    size_t bytes = mym_classes[cls].size;
 
-    for (; (class = next_filled(reap, class)) < MYM_CLASSES; class ++) {
-        void *object = reap->free[class];
+    for (; (cls = next_filled(reap, cls)) < MYM_CLASSES; cls++) {
+        void *object = reap->free[cls];
         size_t has;
 
-        if (MYM_UNLIKELY(!mym_reap_is_hole(reap, object, class))) {
+        if (MYM_UNLIKELY(!mym_reap_is_hole(reap, object, cls))) {
             mym_mutex_unlock(&reap->lock, MYM_RANK_REAP);
             mym_fatal("an object of an arena was written to after it was freed",
                       object);
@@ -97,9 +97,9 @@ void *mym_reap_take_hole(struct mym_reap *reap, unsigned class)
         if (has > bytes && !mym_reap_is_owner(reap) &&
             mym_reap_record(object)->first == reap->own.first)
             continue;
-        memcpy(&reap->free[class], object, sizeof(void *));
-        if (reap->free[class] == NULL)
-            reap->filled[class / 64] &= ~((uint64_t)1 << class % 64);
+        memcpy(&reap->free[cls], object, sizeof(void *));
+        if (reap->free[cls] == NULL)
+            reap->filled[cls / 64] &= ~((uint64_t)1 << cls % 64);
         reap->freed -= has;
         mym_window_clear_freed((uintptr_t)object);
         if (has > bytes) {

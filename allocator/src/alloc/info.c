@@ -21,19 +21,19 @@ static size_t less(size_t from, size_t what)
 static void add_pool(struct mym_pool *pool, void *context)
 {
     struct mym_info *info = context;
-    struct mym_class_info *class = &info->class[pool->class];
-    size_t size = mym_classes[pool->class].size;
+    struct mym_class_info *cls = &info->cls[pool->cls];
+    size_t size = mym_classes[pool->cls].size;
 
     mym_mutex_lock(&pool->lock, MYM_RANK_POOL);
-    class->slabs += pool->slabs;
-    class->slots += pool->slots;
-    class->free += pool->free;
-    class->whole += pool->whole;
-    class->nonfull += pool->nonfull;
-    class->depot += pool->loaded_objects;
-    class->misses += pool->misses;
-    class->overflows += pool->overflows;
-    info->small_used += (size_t)(pool->slots - pool->free) * size; /* or cached */
+    cls->slabs += pool->slabs;
+    cls->places += pool->places;
+    cls->free += pool->free;
+    cls->whole += pool->whole;
+    cls->nonfull += pool->nonfull;
+    cls->depot += pool->loaded_objects;
+    cls->misses += pool->misses;
+    cls->overflows += pool->overflows;
+    info->small_used += (size_t)(pool->places - pool->free) * size; /* or cached */
     info->small_free += (size_t)pool->free * size;
     info->depots += pool->loaded_objects * size;
     mym_mutex_unlock(&pool->lock, MYM_RANK_POOL);
@@ -50,14 +50,14 @@ void mym_info_read(struct mym_info *info)
     info->pages = mym_pages_info();
     info->spans = mym_cache_count(cached);
     for (unsigned i = 1; i < mym_class_count; i++) {
-        struct mym_class_info *class = &info->class[i];
+        struct mym_class_info *cls = &info->cls[i];
         size_t size = mym_classes[i].size;
 
-        class->cached = cached[i];
-        class->used = less(class->slots - class->free, class->depot + cached[i]);
-        slabs += class->slabs * mym_classes[i].units * MYM_UNIT;
+        cls->cached = cached[i];
+        cls->used = less(cls->places - cls->free, cls->depot + cached[i]);
+        slabs += cls->slabs * mym_classes[i].units * MYM_UNIT;
         info->caches += cached[i] * size;
-        info->rounding += class->used * (size - mym_classes[i - 1].size - 1);
+        info->rounding += cls->used * (size - mym_classes[i - 1].size - 1);
     }
     info->cached = info->caches + info->depots;
     if (MYM_SECURE_QUARANTINE)

@@ -8,18 +8,18 @@
 #include "pool/pool.h"
 
 struct mym_class_info {
-    size_t slabs, slots;
-    /* slots == used + cached + depot + free; free: in slabs */
+    size_t slabs, places;
+    /* places == used + cached + depot + free; free: in slabs */
     size_t used, cached, depot, free;
-    size_t whole, nonfull; /* slabs without an object; with some, and free slots */
+    size_t whole, nonfull; /* slabs without an object; with some, and free places */
     uint64_t misses, overflows;
 };
 
 struct mym_info {
     struct mym_pages_info pages;
-    struct mym_class_info class[MYM_CLASSES];
+    struct mym_class_info cls[MYM_CLASSES];
     size_t small_used;            /* bytes handed out in objects of size classes */
-    size_t small_free;            /* bytes of free slots in slabs */
+    size_t small_free;            /* bytes of free places in slabs */
     size_t caches, spans, depots; /* bytes in caches, of large spans there, in depots */
     size_t cached;                /* the sum of these */
     size_t large;                 /* bytes in large spans */

@@ -52,7 +52,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
                           mym_chunk_is_dense(size), zeroed);
     if (unit == 0)
         return NULL;
-    mym_heap.units[unit].class = 0; /* was_freed: this is no slab's any more */
+    mym_heap.units[unit].cls = 0; /* was_freed: this is no slab's any more */
     mym_heap.units[unit].reap = NULL;
     return mym_unit_address(unit);
 }
@@ -77,19 +77,19 @@ static bool was_freed(const void *ptr)
 {
     uint32_t first = mym_heap.units[mym_unit_of(ptr)].first;
     const struct mym_unit *span = &mym_heap.units[first];
-    const struct mym_class *c = &mym_classes[span->class];
+    const struct mym_class *c = &mym_classes[span->cls];
     uintptr_t offset = (uintptr_t)ptr - (uintptr_t)mym_unit_address(first);
 
     return span->first == first &&
            (mym_is_free(span->kind) || span->kind == MYM_BUSY || span->cached) &&
-           (offset == 0 || span->class == MYM_REAPED ||
+           (offset == 0 || span->cls == MYM_REAPED ||
             (c->size != 0 && mym_slab_index(c, offset) < c->objects));
 }
 
 /* Of what was_freed: together with all of its reap. */
 static bool was_reaped(const void *ptr)
 {
-    return mym_heap.units[mym_heap.units[mym_unit_of(ptr)].first].class == MYM_REAPED;
+    return mym_heap.units[mym_heap.units[mym_unit_of(ptr)].first].cls == MYM_REAPED;
 }
 
 void (*mym_explain_foreign)(void);

@@ -30,10 +30,10 @@ const char mym_version[] = MYM_STR(MYMALLOC_VERSION_MAJOR) "." MYM_STR(
     {                                                            \
         "mymalloc_" name, help, label, value, INFO(field), false \
     }
-#define CLASSES(name, field, counter, help)                                           \
-    {                                                                                 \
-        "mymalloc_class_" name, help, "class", NULL, INFO(class) + CLASS_INFO(field), \
-            counter                                                                   \
+#define CLASSES(name, field, counter, help)                                         \
+    {                                                                               \
+        "mymalloc_class_" name, help, "class", NULL, INFO(cls) + CLASS_INFO(field), \
+            counter                                                                 \
     }
 
 const struct mym_metric mym_metrics[] = {
@@ -46,7 +46,7 @@ const struct mym_metric mym_metrics[] = {
           "Bytes that rounding up to size classes costs at most in small objects."),
     GAUGE("heap_mapped_bytes", pages.mapped,
           "Address space of the heap, resident or not."),
-    GAUGE("free_slots_bytes", small_free, "Bytes of free places in slabs."),
+    GAUGE("free_places_bytes", small_free, "Bytes of free places in slabs."),
     GAUGE("free_pages_bytes", pages.free,
           "Bytes of pages that nobody has, resident or not."),
     GAUGE("free_runs", pages.runs, "Stretches of free pages."),
@@ -94,20 +94,19 @@ static bool is_by_class(const struct mym_metric *metric)
 }
 
 /* The next class that was ever used, after `class`; MYM_CLASSES: none. */
-static unsigned next_class(const struct mym_info *info, unsigned class)
+static unsigned next_class(const struct mym_info *info, unsigned cls)
 {
-    while (++class < mym_class_count)
-        if (info->class[class].slots + info->class[class].misses +
-                info->class[class].overflows >
+    while (++cls < mym_class_count)
+        if (info->cls[cls].places + info->cls[cls].misses + info->cls[cls].overflows >
             0)
-            return class;
+            return cls;
     return MYM_CLASSES;
 }
 
 static uint64_t class_value(const struct mym_info *info,
-                            const struct mym_metric *metric, unsigned class)
+                            const struct mym_metric *metric, unsigned cls)
 {
-    return value_at(info, metric->offset + class * sizeof info->class[0]);
+    return value_at(info, metric->offset + cls * sizeof info->cls[0]);
 }
 
 /* ---- Prometheus ---- */

@@ -27,7 +27,7 @@ static enum lack open_window(struct mym_reap *reap, struct mym_bump *bump)
     MYM_REQUIRES(reap->lock);
 static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
                           size_t alignment, size_t bytes) MYM_REQUIRES(reap->lock);
-static void *take_small(struct mym_reap *reap, size_t alignment, unsigned class,
+static void *take_small(struct mym_reap *reap, size_t alignment, unsigned cls,
                         enum lack *lack) MYM_REQUIRES(reap->lock);
 static void *take_large(struct mym_reap *reap, size_t alignment, size_t size,
                         enum lack *lack) MYM_REQUIRES(reap->lock);
@@ -121,15 +121,15 @@ static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
 
 /* ---- taking ---- */
 
-static void *take_small(struct mym_reap *reap, size_t alignment, unsigned class,
+static void *take_small(struct mym_reap *reap, size_t alignment, unsigned cls,
                         enum lack *lack)
 {
     struct mym_bump *bump = mym_reap_is_owner(reap) ? &reap->own : &reap->shared;
-    size_t bytes = mym_classes[class].size;
+    size_t bytes = mym_classes[cls].size;
     void *object = bump_aligned(reap, bump, alignment, bytes);
 
     if (object == NULL && alignment <= MYM_ALIGNMENT)
-        object = mym_reap_take_hole(reap, class);
+        object = mym_reap_take_hole(reap, cls);
     if (object != NULL)
         return object;
     *lack = open_window(reap, bump);
@@ -154,7 +154,7 @@ static void *take_large(struct mym_reap *reap, size_t alignment, size_t size,
                           &zeroed);
     if (unit == 0)
         return NULL;
-    mym_heap.units[unit].class = 0;
+    mym_heap.units[unit].cls = 0;
     mym_heap.units[unit].reap = reap;
     mym_heap.units[unit].prev = 0;
     mym_heap.units[unit].next = reap->large;

@@ -144,14 +144,13 @@ uintptr_t mym_reap_used(const struct mym_reap *reap, uint32_t window);
 size_t mym_reap_extent(const struct mym_reap *reap, const void *object);
 
 /* For a link to an object of a class that was freed: it leads to one. */
-bool mym_reap_is_hole(const struct mym_reap *reap, const void *object, unsigned class);
+bool mym_reap_is_hole(const struct mym_reap *reap, const void *object, unsigned cls);
 
 /* What starts here is one; its bits are set. */
 void mym_reap_add_hole(struct mym_reap *reap, uintptr_t at) MYM_REQUIRES(reap->lock);
 
 /* An object of a class from the holes that there are; NULL: none fits. */
-void *mym_reap_take_hole(struct mym_reap *reap, unsigned class)
-    MYM_REQUIRES(reap->lock);
+void *mym_reap_take_hole(struct mym_reap *reap, unsigned cls) MYM_REQUIRES(reap->lock);
 
 /* Units of the window for one that holds so many. */
 MYM_INLINE uint32_t mym_reap_length(uint32_t units)

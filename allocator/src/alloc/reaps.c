@@ -91,7 +91,7 @@ static void release(uint32_t windows, uint32_t large)
     while (large != 0) {
         uint32_t next = mym_heap.units[large].next;
 
-        mym_heap.units[large].class = MYM_REAPED;
+        mym_heap.units[large].cls = MYM_REAPED;
         mym_pages_put(large);
         large = next;
     }
@@ -255,13 +255,13 @@ static size_t verify_holes(const struct mym_reap *reap, size_t *freed)
 {
     size_t bad = 0;
 
-    for (unsigned class = 0; class < MYM_CLASSES; class ++) {
-        void *object = reap->free[class];
+    for (unsigned cls = 0; cls < MYM_CLASSES; cls++) {
+        void *object = reap->free[cls];
 
-        bad += expect((object != NULL) == (reap->filled[class / 64] >> class % 64 & 1),
+        bad += expect((object != NULL) == (reap->filled[cls / 64] >> cls % 64 & 1),
                       "lists of freed objects are not told right");
         while (object != NULL && bad == 0) {
-            bad += expect(mym_reap_is_hole(reap, object, class),
+            bad += expect(mym_reap_is_hole(reap, object, cls),
                           "a list of freed objects is damaged");
             if (bad == 0) {
                 *freed += mym_reap_extent(reap, object);

@@ -32,7 +32,7 @@ static uint32_t slab_of(const void *ptr)
     unit = mym_unit_of(ptr);
     slab = mym_heap.units[unit].first; /* of whatever was there last */
     u = &mym_heap.units[slab];
-    return mym_heap.class[unit] == 0 && u->kind == MYM_SLAB && u->first == slab &&
+    return mym_heap.cls[unit] == 0 && u->kind == MYM_SLAB && u->first == slab &&
                    u->arena == MYM_SAMPLED && unit - slab < u->length
                ? slab
                : 0;
@@ -41,7 +41,7 @@ static uint32_t slab_of(const void *ptr)
 size_t mym_sampled_bytes(const void *ptr)
 {
     uint32_t slab = slab_of(ptr);
-    const struct mym_class *c = &mym_classes[mym_heap.units[slab].class];
+    const struct mym_class *c = &mym_classes[mym_heap.units[slab].cls];
     uintptr_t start = (uintptr_t)mym_unit_address(slab);
 
     if (slab == 0)
@@ -67,19 +67,19 @@ bool mym_sampled_put(void *ptr)
         mym_sampled_bytes(ptr); /* the middle of one, or: */
         mym_fatal("double free", ptr);
     }
-    mym_pool_put(&mym_arenas[MYM_SAMPLED]->pool[mym_heap.units[slab].class], ptr);
+    mym_pool_put(&mym_arenas[MYM_SAMPLED]->pool[mym_heap.units[slab].cls], ptr);
     return true;
 }
 
 /* Where there is no memory to remember it, it is an object like others. */
-static void *take_known(unsigned class, size_t every, const struct mym_trace *trace)
+static void *take_known(unsigned cls, size_t every, const struct mym_trace *trace)
 {
-    struct mym_pool *pool = &mym_arenas[MYM_SAMPLED]->pool[class];
+    struct mym_pool *pool = &mym_arenas[MYM_SAMPLED]->pool[cls];
     void *object = mym_pool_take(pool);
 
     /* Without a slab of its own the pool takes from other arenas. */
-    if (object != NULL && mym_heap.class[mym_unit_of(object)] == 0 &&
-        !mym_profile_keep(object, mym_classes[class].size, every, trace)) {
+    if (object != NULL && mym_heap.cls[mym_unit_of(object)] == 0 &&
+        !mym_profile_keep(object, mym_classes[cls].size, every, trace)) {
         mym_pool_put(pool, object);
         object = NULL;
     }
@@ -95,9 +95,9 @@ static size_t want_known(size_t bytes, bool *known)
     return *known ? every : mym_sample_for(MYM_FOR_PROBES, bytes);
 }
 
-static MYM_SLOW void *take_sample(unsigned class, size_t alignment, size_t size)
+static MYM_SLOW void *take_sample(unsigned cls, size_t alignment, size_t size)
 {
-    size_t bytes = mym_classes[class].size;
+    size_t bytes = mym_classes[cls].size;
     bool guarded = mym_sample_for(MYM_FOR_GUARD, bytes) != 0;
     struct mym_trace trace;
     size_t every = want_known(bytes, &trace.known);
@@ -111,18 +111,18 @@ static MYM_SLOW void *take_sample(unsigned class, size_t alignment, size_t size)
     if (every != 0 && object != NULL)
         mym_profile_keep(object, bytes, every, &trace);
     else if (every != 0)
-        object = take_known(class, every, &trace);
+        object = take_known(cls, every, &trace);
     mym_trace_end();
     return object;
 }
 
-void *mym_watched_take(unsigned class, size_t alignment, size_t size)
+void *mym_watched_take(unsigned cls, size_t alignment, size_t size)
 {
-    void *object = MYM_UNLIKELY(mym_sample_due(mym_classes[class].size))
-                       ? take_sample(class, alignment, size)
-                       : mym_rseq_pop(class);
+    void *object = MYM_UNLIKELY(mym_sample_due(mym_classes[cls].size))
+                       ? take_sample(cls, alignment, size)
+                       : mym_rseq_pop(cls);
 
-    return MYM_LIKELY(object != NULL) ? object : mym_small_take(class);
+    return MYM_LIKELY(object != NULL) ? object : mym_small_take(cls);
 }
 
 #if !MYM_SECURE /* where every malloc comes by mym_watched_take */
@@ -130,24 +130,23 @@ void *mym_watched_take(unsigned class, size_t alignment, size_t size)
 /* A sample point was reached. */
 static MYM_SLOW void *malloc_sample(size_t size)
 {
-    unsigned class = mym_class_of(size);
-    void *object = mym_sample_reached(mym_classes[class].size)
-                       ? take_sample(class, 1, size)
-                       : mym_rseq_pop(class);
+    unsigned cls = mym_class_of(size);
+    void *object = mym_sample_reached(mym_classes[cls].size) ? take_sample(cls, 1, size)
+                                                             : mym_rseq_pop(cls);
 
-    return MYM_LIKELY(object != NULL) ? object : mym_malloc_of_class(class);
+    return MYM_LIKELY(object != NULL) ? object : mym_malloc_of_class(cls);
 }
 
 /* Calls nothing that comes back: so it saves no register. */
 MYM_SLOW void *mym_watched_malloc(size_t size)
 {
-    unsigned class = mym_class_of(size);
+    unsigned cls = mym_class_of(size);
     void *object;
 
-    if (MYM_UNLIKELY(mym_sample_count(mym_classes[class].size)))
+    if (MYM_UNLIKELY(mym_sample_count(mym_classes[cls].size)))
         return malloc_sample(size);
-    object = mym_rseq_pop(class);
-    return MYM_LIKELY(object != NULL) ? object : mym_malloc_of_class(class);
+    object = mym_rseq_pop(cls);
+    return MYM_LIKELY(object != NULL) ? object : mym_malloc_of_class(cls);
 }
 
 #endif

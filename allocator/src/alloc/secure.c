@@ -34,14 +34,14 @@ static void *no_memory(void)
 
 void mym_secure_die(const void *ptr)
 {
-    unsigned class = mym_in_heap(ptr) ? mym_heap.class[mym_unit_of(ptr)] : 0;
+    unsigned cls = mym_in_heap(ptr) ? mym_heap.cls[mym_unit_of(ptr)] : 0;
 
-    if (class != 0) {
+    if (cls != 0) {
         uint32_t slab = mym_heap.units[mym_unit_of(ptr)].first;
         uintptr_t start = (uintptr_t)mym_unit_address(slab);
 
-        if (mym_slab_index(&mym_classes[class], (uintptr_t)ptr - start) >=
-            mym_classes[class].objects)
+        if (mym_slab_index(&mym_classes[cls], (uintptr_t)ptr - start) >=
+            mym_classes[cls].objects)
             mym_fatal("free of a pointer into the middle of an object", ptr);
     } else if (!mym_in_heap(ptr) ||
                (mym_sampled_bytes(ptr) == 0 && mym_large_bytes(ptr) == 0)) {
@@ -79,9 +79,9 @@ MYM_INLINE void check_untouched(const void *ptr, size_t size, size_t room)
         mym_fatal("write to an object after it was freed", ptr);
 }
 
-MYM_INLINE void *settle(void *object, size_t size, unsigned class)
+MYM_INLINE void *settle(void *object, size_t size, unsigned cls)
 {
-    size_t room = mym_classes[class].size;
+    size_t room = mym_classes[cls].size;
 
     if (MYM_UNLIKELY(object == NULL))
         return no_memory();
@@ -92,18 +92,18 @@ MYM_INLINE void *settle(void *object, size_t size, unsigned class)
     return object;
 }
 
-static MYM_SLOW void *take_slow(unsigned class)
+static MYM_SLOW void *take_slow(unsigned cls)
 {
-    return mym_alloc_class(class);
+    return mym_alloc_class(cls);
 }
 
 /* After the start, while no heap profile is taken, caches are asked first. */
-MYM_INLINE void *take(unsigned class)
+MYM_INLINE void *take(unsigned cls)
 {
     void *object =
-        MYM_LIKELY(MYM_RACY(mym_hot.small_end) != 0) ? mym_rseq_pop(class) : NULL;
+        MYM_LIKELY(MYM_RACY(mym_hot.small_end) != 0) ? mym_rseq_pop(cls) : NULL;
 
-    return MYM_LIKELY(object != NULL) ? object : take_slow(class);
+    return MYM_LIKELY(object != NULL) ? object : take_slow(cls);
 }
 
 /* What was in use is over: it reads 0, and is somebody's again later. */
@@ -115,22 +115,22 @@ MYM_INLINE void clean(void *ptr, size_t size, size_t room)
     }
 }
 
-static void put_raw(unsigned class, void *object)
+static void put_raw(unsigned cls, void *object)
 {
-    if (!mym_rseq_push(class, object) && !mym_thread_push(class, object))
-        mym_cache_push_slow(class, object);
+    if (!mym_rseq_push(cls, object) && !mym_thread_push(cls, object))
+        mym_cache_push_slow(cls, object);
 }
 
-MYM_INLINE void put_small(void *ptr, unsigned class)
+MYM_INLINE void put_small(void *ptr, unsigned cls)
 {
-    size_t room = mym_classes[class].size;
+    size_t room = mym_classes[cls].size;
 
     if (MYM_UNLIKELY(!mym_live_clear(ptr)))
         mym_secure_die(ptr);
     clean(ptr, mym_sealed_size(ptr, room), room);
-    ptr = mym_shelf_swap(class, ptr);
+    ptr = mym_shelf_swap(cls, ptr);
     if (ptr != NULL)
-        put_raw(class, ptr);
+        put_raw(cls, ptr);
 }
 
 void mym_secure_flush(void)
@@ -141,12 +141,12 @@ void mym_secure_flush(void)
 /* The slot that the pointer is in; 0: it is in none. */
 static size_t room_at(const void *ptr)
 {
-    unsigned class;
+    unsigned cls;
 
     if (!mym_in_heap(ptr))
         return 0;
-    class = mym_heap.class[mym_unit_of(ptr)];
-    return class != 0 ? mym_classes[class].size : mym_sampled_bytes(ptr);
+    cls = mym_heap.cls[mym_unit_of(ptr)];
+    return cls != 0 ? mym_classes[cls].size : mym_sampled_bytes(ptr);
 }
 
 /* The reap whose object it may be. */
@@ -163,12 +163,12 @@ MYM_SLOW void *mym_malloc_slow(size_t size)
     void *object;
 
     if (MYM_LIKELY(size <= MYM_CLASS_MAX - MYM_SEAL_BYTES)) {
-        unsigned class;
+        unsigned cls;
 
         if (MYM_UNLIKELY(MYM_RACY(mym_hot.small_end) == 0) && !mym_start())
             return no_memory();
-        class = mym_class_of(size + MYM_SEAL_BYTES);
-        return settle(take(class), size, class);
+        cls = mym_class_of(size + MYM_SEAL_BYTES);
+        return settle(take(cls), size, cls);
     }
     object = mym_start() ? mym_fence_take(size, 1, 0, &zeroed) : NULL;
     return object != NULL ? object : no_memory();
@@ -177,16 +177,16 @@ MYM_SLOW void *mym_malloc_slow(size_t size)
 MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
 {
     bool zeroed = false;
-    unsigned class;
+    unsigned cls;
     void *object;
 
     if (alignment <= MYM_ALIGNMENT)
         return mym_malloc_slow(size);
     if (size > MYM_SIZE_MAX || !mym_start())
         return no_memory();
-    class = mym_class_of_aligned(alignment, size + MYM_SEAL_BYTES);
-    if (class != 0)
-        return settle(take(class), size, class);
+    cls = mym_class_of_aligned(alignment, size + MYM_SEAL_BYTES);
+    if (cls != 0)
+        return settle(take(cls), size, cls);
     object = mym_fence_take(size, alignment, 0, &zeroed);
     return object != NULL ? object : no_memory();
 }
@@ -213,11 +213,11 @@ static MYM_SLOW void put_other(void *ptr)
 
 MYM_SLOW void mym_free_slow(void *ptr)
 {
-    unsigned class;
+    unsigned cls;
 
     if (MYM_LIKELY(mym_in_heap(ptr)) &&
-        MYM_LIKELY((class = mym_heap.class[mym_unit_of(ptr)]) != 0))
-        put_small(ptr, class);
+        MYM_LIKELY((cls = mym_heap.cls[mym_unit_of(ptr)]) != 0))
+        put_small(ptr, cls);
     else
         put_other(ptr);
 }
@@ -313,9 +313,9 @@ static void *take_growing(size_t old, size_t size)
     void *object = NULL;
 
     if (size < want && want <= SHORT_MAX) {
-        unsigned class = mym_class_of(want + MYM_SEAL_BYTES);
+        unsigned cls = mym_class_of(want + MYM_SEAL_BYTES);
 
-        return settle(take(class), size, class);
+        return settle(take(cls), size, cls);
     }
     if (size < want && size > SHORT_MAX)
         object = mym_fence_take(size, 1, want, &zeroed);

@@ -15,11 +15,11 @@ _Noreturn void mym_secure_die(const void *ptr);
 /* ---- shelf.c: freed objects wait here for a random time ---- */
 
 /* What is to be freed in its stead, of the same class; NULL: nothing yet. */
-void *mym_shelf_swap(unsigned class, void *object);
+void *mym_shelf_swap(unsigned cls, void *object);
 /* A large object that was given up; what is to be freed in its stead, or NULL. */
 void *mym_shelf_swap_large(void *object);
 /* Everything, by these. */
-void mym_shelf_clear(void (*put)(unsigned class, void *object),
+void mym_shelf_clear(void (*put)(unsigned cls, void *object),
                      void (*put_large)(void *object));
 
 /* Of objects of classes that wait. */

@@ -46,16 +46,16 @@ static struct shelf *shelf_here(void)
     return &shelves[id % SHELVES];
 }
 
-void *mym_shelf_swap(unsigned class, void *object)
+void *mym_shelf_swap(unsigned cls, void *object)
 {
     struct shelf *shelf = shelf_here();
-    uint32_t most = WAIT_BYTES / mym_classes[class].size;
+    uint32_t most = WAIT_BYTES / mym_classes[cls].size;
     uint32_t random = mym_random(&shelf->random);
 
     if (!MYM_SECURE_QUARANTINE)
         return object;
     most = most == 0 ? 1 : most < PLACES ? most : PLACES;
-    return atomic_exchange_explicit(&shelf->place[class][(uint64_t)random * most >> 32],
+    return atomic_exchange_explicit(&shelf->place[cls][(uint64_t)random * most >> 32],
                                     object, memory_order_acq_rel);
 }
 
@@ -72,27 +72,26 @@ size_t mym_shelf_bytes(void)
     size_t bytes = 0;
 
     for (unsigned i = 0; i < SHELVES; i++)
-        for (unsigned class = 1; shelves[i].random != 0 && class < mym_class_count;
-             class ++)
+        for (unsigned cls = 1; shelves[i].random != 0 && cls < mym_class_count; cls++)
             for (unsigned place = 0; place < PLACES; place++)
-                if (atomic_load_explicit(&shelves[i].place[class][place],
+                if (atomic_load_explicit(&shelves[i].place[cls][place],
                                          memory_order_relaxed) != NULL)
-                    bytes += mym_classes[class].size;
+                    bytes += mym_classes[cls].size;
     return bytes;
 }
 
-void mym_shelf_clear(void (*put)(unsigned class, void *object),
+void mym_shelf_clear(void (*put)(unsigned cls, void *object),
                      void (*put_large)(void *object))
 {
     for (unsigned i = 0; i < SHELVES; i++) {
         if (shelves[i].random == 0) /* never used */
             continue;
-        for (unsigned class = 1; class < mym_class_count; class ++)
+        for (unsigned cls = 1; cls < mym_class_count; cls++)
             for (unsigned place = 0; place < PLACES; place++) {
-                void *object = atomic_exchange(&shelves[i].place[class][place], NULL);
+                void *object = atomic_exchange(&shelves[i].place[cls][place], NULL);
 
                 if (object != NULL)
-                    put(class, object);
+                    put(cls, object);
             }
     }
     for (unsigned i = 0; i < LARGE_PLACES; i++) {

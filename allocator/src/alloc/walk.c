@@ -56,7 +56,7 @@ static int visit(const struct walk *walk, uintptr_t object, size_t bytes)
 
 static int walk_slab(const struct walk *walk, uint32_t slab)
 {
-    const struct mym_class *c = &mym_classes[mym_heap.units[slab].class];
+    const struct mym_class *c = &mym_classes[mym_heap.units[slab].cls];
     uintptr_t object = (uintptr_t)mym_unit_address(slab);
     int stop = 0;
 

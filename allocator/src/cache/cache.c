@@ -45,7 +45,7 @@ MYM_INLINE bool swap(struct door door, size_t index, void **old, void **fresh)
     return true;
 }
 
-MYM_INLINE void **look(struct door door, size_t index)
+MYM_INLINE void **slot_of(struct door door, size_t index)
 {
     struct mym_cache *cache = door.own != NULL ? door.own : mym_cache_of(mym_rseq_id());
 
@@ -53,15 +53,15 @@ MYM_INLINE void **look(struct door door, size_t index)
 }
 
 /* Take the magazine out of a slot, leaving none. NULL: there is none to take. */
-MYM_INLINE struct mym_magazine *take(struct door door, unsigned class, size_t index,
+MYM_INLINE struct mym_magazine *take(struct door door, unsigned cls, size_t index,
                                      unsigned *used)
 {
-    void **top = look(door, index);
+    void **top = slot_of(door, index);
     struct mym_magazine *magazine;
 
     if (top == MYM_NONE || top == MYM_CLOSED || !swap(door, index, top, MYM_NONE))
         return NULL;
-    magazine = mym_magazine_of(class, top);
+    magazine = mym_magazine_of(cls, top);
     *used = (unsigned)(top - magazine->entry);
     return magazine;
 }
@@ -86,14 +86,14 @@ void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
     struct door door = {.own = own};
 
     for (unsigned i = 0; i < MYM_SLOTS; i++) {
-        unsigned class = i % MYM_CLASSES;
+        unsigned cls = i % MYM_CLASSES;
         unsigned used;
         struct mym_magazine *magazine =
-            mym_class_set_has(some, class) ? take(door, class, i, &used) : NULL;
+            mym_class_set_has(some, cls) ? take(door, cls, i, &used) : NULL;
 
         if (magazine != NULL)
-            mym_pool_unload(used == 0 ? mym_pool_of(0, class)
-                                      : mym_pool_owner(class, magazine->entry[0]),
+            mym_pool_unload(used == 0 ? mym_pool_of(0, cls)
+                                      : mym_pool_owner(cls, magazine->entry[0]),
                             magazine, used);
     }
 }
@@ -191,20 +191,20 @@ static void leave(struct door door)
 }
 
 /* The pool of the arena that is near; which one it is matters for speed alone. */
-MYM_INLINE struct mym_pool *near_pool(struct door door, unsigned class)
+MYM_INLINE struct mym_pool *near_pool(struct door door, unsigned cls)
 {
-    return MYM_LIKELY(mym_arena_count == 1) ? &mym_arenas[0]->pool[class]
-                                            : mym_pool_of(mym_mode_cpu(door.id), class);
+    return MYM_LIKELY(mym_arena_count == 1) ? &mym_arenas[0]->pool[cls]
+                                            : mym_pool_of(mym_mode_cpu(door.id), cls);
 }
 
 /* ---- misses ---- */
 
 /* A magazine that this thread has no use for: the previous slot's, or the pool's. */
-static void stash(struct door door, unsigned class, struct mym_magazine *magazine,
+static void stash(struct door door, unsigned cls, struct mym_magazine *magazine,
                   unsigned used)
 {
-    if (!swap(door, MYM_CLASSES + class, MYM_NONE, magazine->entry + used))
-        mym_pool_unload(near_pool(door, class), magazine, used);
+    if (!swap(door, MYM_CLASSES + cls, MYM_NONE, magazine->entry + used))
+        mym_pool_unload(near_pool(door, cls), magazine, used);
 }
 
 /* Empty: the entry below is the floor, which stays where it is whoever has the magazine by
@@ -219,25 +219,25 @@ MYM_INLINE bool is_empty(void **top)
  * swapped for the empty one, he would find a wall at every second turn. So half of it moves
  * to the empty one, which becomes the current, and both have objects and room.
  */
-static struct mym_magazine *halve(struct door door, unsigned class, void ***seen,
+static struct mym_magazine *halve(struct door door, unsigned cls, void ***seen,
                                   struct mym_magazine *full, unsigned *used)
 {
     struct mym_magazine *empty;
     unsigned half = *used / 2;
 
-    if (*seen == MYM_NONE || !is_empty(*seen) || !swap(door, class, *seen, MYM_NONE))
+    if (*seen == MYM_NONE || !is_empty(*seen) || !swap(door, cls, *seen, MYM_NONE))
         return full;
-    empty = mym_magazine_of(class, *seen);
+    empty = mym_magazine_of(cls, *seen);
     if (half > empty->capacity)
         half = empty->capacity;
     memcpy(empty->entry, full->entry + (*used - half), half * sizeof full->entry[0]);
-    stash(door, class, full, *used - half);
+    stash(door, cls, full, *used - half);
     *used = half;
     *seen = MYM_NONE;
     return empty;
 }
 
-MYM_INLINE void *pop(struct door *door, unsigned class)
+MYM_INLINE void *pop(struct door *door, unsigned cls)
 {
     struct mym_magazine *magazine;
     unsigned used;
@@ -245,35 +245,35 @@ MYM_INLINE void *pop(struct door *door, unsigned class)
     void *object;
 
     if (!door->open)
-        return mym_pool_take(near_pool(*door, class));
-    seen = look(*door, class);
-    magazine = take(*door, class, MYM_CLASSES + class, &used);
+        return mym_pool_take(near_pool(*door, cls));
+    seen = slot_of(*door, cls);
+    magazine = take(*door, cls, MYM_CLASSES + cls, &used);
     if (magazine == NULL || used == 0) {
-        magazine = mym_pool_load(near_pool(*door, class), door->id, magazine);
+        magazine = mym_pool_load(near_pool(*door, cls), door->id, magazine);
         if (magazine == NULL)
-            return mym_pool_take(near_pool(*door, class));
+            return mym_pool_take(near_pool(*door, cls));
         used = magazine->used;
         door->exchanged = true;
     } else if (used > 1 && used == magazine->capacity) {
-        magazine = halve(*door, class, &seen, magazine, &used);
+        magazine = halve(*door, cls, &seen, magazine, &used);
     }
     MYM_ASSERT(used > 0 && mym_magazine_is_whole(magazine, used));
     object = magazine->entry[--used];
-    MYM_ASSERT(mym_in_heap(object) && mym_heap.class[mym_unit_of(object)] == class);
-    if (is_empty(seen) && swap(*door, class, seen, magazine->entry + used)) {
+    MYM_ASSERT(mym_in_heap(object) && mym_heap.cls[mym_unit_of(object)] == cls);
+    if (is_empty(seen) && swap(*door, cls, seen, magazine->entry + used)) {
         if (seen != MYM_NONE)
-            stash(*door, class, mym_magazine_of(class, seen), 0);
+            stash(*door, cls, mym_magazine_of(cls, seen), 0);
     } else {
-        mym_pool_unload(near_pool(*door, class), magazine, used);
+        mym_pool_unload(near_pool(*door, cls), magazine, used);
     }
     return object;
 }
 
-MYM_SLOW void *mym_cache_pop_slow(unsigned class)
+MYM_SLOW void *mym_cache_pop_slow(unsigned cls)
 {
     struct door door = enter();
     /* Twice, so that the compiler makes one for CPUs, which need not ask whose it is. */
-    void *object = door.own == NULL ? pop(&door, class) : pop(&door, class);
+    void *object = door.own == NULL ? pop(&door, cls) : pop(&door, cls);
 
     leave(door);
     return object;
@@ -283,61 +283,61 @@ MYM_SLOW void *mym_cache_pop_slow(unsigned class)
  * An empty magazine for a full one. That goes to the arena whose objects it holds, where
  * they will be wanted: a consumer hands its producer whole magazines, not objects.
  */
-static struct mym_magazine *exchange(struct door *door, unsigned class,
+static struct mym_magazine *exchange(struct door *door, unsigned cls,
                                      struct mym_magazine *full, unsigned used)
 {
-    struct mym_pool *pool = full != NULL ? mym_pool_owner(class, full->entry[used - 1])
-                                         : near_pool(*door, class);
+    struct mym_pool *pool = full != NULL ? mym_pool_owner(cls, full->entry[used - 1])
+                                         : near_pool(*door, cls);
 
     door->exchanged = true;
     return mym_pool_exchange(pool, door->id, full, used);
 }
 
-MYM_INLINE void push(struct door *door, unsigned class, void *object)
+MYM_INLINE void push(struct door *door, unsigned cls, void *object)
 {
     struct mym_magazine *magazine;
     unsigned used = 0;
     void **seen;
 
     if (!door->open) {
-        mym_pool_put(near_pool(*door, class), object);
+        mym_pool_put(near_pool(*door, cls), object);
         return;
     }
-    seen = look(*door, class);
-    magazine = take(*door, class, MYM_CLASSES + class, &used);
+    seen = slot_of(*door, cls);
+    magazine = take(*door, cls, MYM_CLASSES + cls, &used);
     if (magazine == NULL || used == magazine->capacity) {
-        magazine = exchange(door, class, magazine, used);
+        magazine = exchange(door, cls, magazine, used);
         used = 0;
     }
     if (magazine == NULL) {
-        mym_pool_put(near_pool(*door, class), object);
+        mym_pool_put(near_pool(*door, cls), object);
         return;
     }
     MYM_ASSERT(mym_magazine_is_whole(magazine, used) && used < magazine->capacity);
-    MYM_ASSERT(mym_in_heap(object) && mym_heap.class[mym_unit_of(object)] == class);
+    MYM_ASSERT(mym_in_heap(object) && mym_heap.cls[mym_unit_of(object)] == cls);
     magazine->entry[used++] = object;
     /* The ceiling may be another's by now: what is swapped out is then not full, but
        how many objects it holds is told by the address. */
     if (seen != MYM_CLOSED && *seen == MYM_CEILING &&
-        swap(*door, class, seen, magazine->entry + used)) {
+        swap(*door, cls, seen, magazine->entry + used)) {
         if (seen != MYM_NONE) {
-            struct mym_magazine *full = mym_magazine_of(class, seen);
+            struct mym_magazine *full = mym_magazine_of(cls, seen);
 
-            stash(*door, class, full, (unsigned)(seen - full->entry));
+            stash(*door, cls, full, (unsigned)(seen - full->entry));
         }
     } else {
-        mym_pool_unload(near_pool(*door, class), magazine, used);
+        mym_pool_unload(near_pool(*door, cls), magazine, used);
     }
 }
 
-MYM_SLOW void mym_cache_push_slow(unsigned class, void *object)
+MYM_SLOW void mym_cache_push_slow(unsigned cls, void *object)
 {
     struct door door = enter();
 
     if (door.own == NULL)
-        push(&door, class, object);
+        push(&door, cls, object);
     else
-        push(&door, class, object);
+        push(&door, cls, object);
     leave(door);
 }
 
@@ -362,19 +362,19 @@ void mym_cache_init(void)
 
 /* ---- looking ---- */
 
-typedef void visit_magazine(unsigned class, void **entry, size_t count, void *context);
+typedef void visit_magazine(unsigned cls, void **entry, size_t count, void *context);
 
 static void each_magazine(visit_magazine *visit, void *context,
                           const struct mym_cache *cache)
 {
     for (unsigned i = 0; i < MYM_SLOTS; i++) {
         void **top = mym_slot_of(cache, i), **entry;
-        unsigned class = i % MYM_CLASSES;
+        unsigned cls = i % MYM_CLASSES;
 
         if (top == MYM_NONE || top == MYM_CLOSED)
             continue;
-        entry = mym_magazine_of(class, top)->entry;
-        visit(class, entry, (size_t)(top - entry), context);
+        entry = mym_magazine_of(cls, top)->entry;
+        visit(cls, entry, (size_t)(top - entry), context);
     }
 }
 
@@ -398,10 +398,10 @@ static size_t each_cache(visit_magazine *visit, void *context)
     return spans;
 }
 
-static void add_objects(unsigned class, void **entry, size_t count, void *objects)
+static void add_objects(unsigned cls, void **entry, size_t count, void *objects)
 {
     (void)entry;
-    ((size_t *)objects)[class] += count;
+    ((size_t *)objects)[cls] += count;
 }
 
 size_t mym_cache_count(size_t objects[MYM_CLASSES])
@@ -414,11 +414,11 @@ struct of_objects {
     void *context;
 };
 
-static void visit_objects(unsigned class, void **entry, size_t count, void *context)
+static void visit_objects(unsigned cls, void **entry, size_t count, void *context)
 {
     const struct of_objects *of = context;
 
-    (void)class;
+    (void)cls;
     of->visit(entry, count, of->context);
 }
 

@@ -39,9 +39,9 @@ struct mym_class_set {
     uint64_t in[(MYM_CLASSES + 63) / 64];
 };
 
-MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned class)
+MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned cls)
 {
-    return set->in[class / 64] >> class % 64 & 1;
+    return set->in[cls / 64] >> cls % 64 & 1;
 }
 
 struct mym_cache {
@@ -52,9 +52,9 @@ struct mym_cache {
     uint32_t exchanges;  /* with pools; a hint: written by whoever runs here */
     struct mym_class_set asked; /* what is to be emptied; under mym_front_lock */
     /* of a thread; under mym_front_lock: */
-    uint32_t user;           /* 1 + the process that its thread is of, see thread.c */
-    struct mym_cache *next;  /* in mym_thread_caches */
-    struct mym_cache *spare; /* in the list of those without a thread */
+    uint32_t user;          /* 1 + the process that its thread is of, see thread.c */
+    struct mym_cache *next; /* in mym_thread_caches */
+    struct mym_cache *next_idle; /* of those without a thread */
 };
 
 /* The id of a thread that no rseq area tells one: its cache stays closed. */
@@ -125,8 +125,8 @@ void mym_cache_init(void);
 bool mym_cache_open_here(void);
 
 /* The cold halves; they never fail to make progress. NULL: no memory. */
-void *mym_cache_pop_slow(unsigned class);
-void mym_cache_push_slow(unsigned class, void *object);
+void *mym_cache_pop_slow(unsigned cls);
+void mym_cache_push_slow(unsigned cls, void *object);
 
 /*
  * What the running thread's cache holds goes back to pools and page heap now, what those
@@ -178,9 +178,9 @@ MYM_INLINE unsigned mym_span_class(size_t size)
 }
 
 /* Of each span of the class. */
-MYM_INLINE uint32_t mym_span_units(unsigned class)
+MYM_INLINE uint32_t mym_span_units(unsigned cls)
 {
-    unsigned place = class + (unsigned)MYM_SPAN_FIRST;
+    unsigned place = cls + (unsigned)MYM_SPAN_FIRST;
     unsigned shift = (place > 16) + (place > 24);
 
     return (place - shift * 8) << shift;
@@ -193,11 +193,11 @@ MYM_INLINE bool mym_span_can_cache(uint32_t units)
            (units & ((1u << ((units > 16) + (units > 32))) - 1)) == 0;
 }
 
-void *mym_span_pop(unsigned class);             /* NULL: none here */
-bool mym_span_push(unsigned class, void *span); /* false: no room here */
+void *mym_span_pop(unsigned cls);             /* NULL: none here */
+bool mym_span_push(unsigned cls, void *span); /* false: no room here */
 
 /* Asked for in vain, and about to be taken from the page heap. */
-void mym_span_missed(unsigned class);
+void mym_span_missed(unsigned cls);
 /* The spans of this CPU's, or thread's, cache go to the page heap. */
 void mym_spans_close_here(void);
 /* The same for a cache that the caller has for himself. */
@@ -244,24 +244,24 @@ MYM_INLINE void mym_thread_leave(struct mym_cache *own)
 }
 
 /* The operations in C: the fast paths only know the caches of CPUs. */
-MYM_INLINE void *mym_thread_pop(unsigned class)
+MYM_INLINE void *mym_thread_pop(unsigned cls)
 {
     struct mym_cache *own = mym_thread_hold();
     void **top, *object;
 
     if (own == NULL)
         return NULL;
-    top = mym_slot_of(own, class);
+    top = mym_slot_of(own, cls);
     object = top[-1];
     if (mym_is_wall(object))
         object = NULL;
     else
-        mym_slot_set(own, class, top - 1);
+        mym_slot_set(own, cls, top - 1);
     mym_thread_leave(own);
     return object;
 }
 
-MYM_INLINE bool mym_thread_push(unsigned class, void *object)
+MYM_INLINE bool mym_thread_push(unsigned cls, void *object)
 {
     struct mym_cache *own = mym_thread_hold();
     void **top;
@@ -269,13 +269,13 @@ MYM_INLINE bool mym_thread_push(unsigned class, void *object)
 
     if (own == NULL)
         return false;
-    top = mym_slot_of(own, class);
+    top = mym_slot_of(own, cls);
     room = *top != MYM_CEILING;
     if (top[-1] == object)
         mym_cache_twice(object);
     if (room) {
         *top = object;
-        mym_slot_set(own, class, top + 1);
+        mym_slot_set(own, cls, top + 1);
     }
     mym_thread_leave(own);
     return room;

@@ -76,7 +76,7 @@ void mym_thread_flush(struct mym_cache *cache)
 
 /*
  * The clock is a system call: every 32 exchanges cost a busy program up to a fifth (batches
- * of 32 KiB). It is looked at more seldom while looks follow each other fast.
+ * of 32 KiB). It is read more seldom while upkeeps follow each other fast.
  */
 #define PACE_LEAST 31u
 #define PACE_MOST  1023u
@@ -91,8 +91,8 @@ uint32_t mym_upkeep_pace(void)
 
 static void adapt_pace(uint64_t now)
 {
-    static _Atomic uint64_t looked;
-    uint64_t before = atomic_exchange_explicit(&looked, now, memory_order_relaxed);
+    static _Atomic uint64_t last;
+    uint64_t before = atomic_exchange_explicit(&last, now, memory_order_relaxed);
     uint32_t mask = mym_upkeep_pace();
 
     if (now - before < FAST_MS && mask < PACE_MOST)
@@ -109,7 +109,7 @@ static void add_quiet(struct mym_pool *pool, void *set)
     struct mym_class_set *quiet = set;
 
     if (pool->arena != MYM_SAMPLED && mym_pool_is_quiet(pool))
-        quiet->in[pool->class / 64] |= (uint64_t)1 << pool->class % 64;
+        quiet->in[pool->cls / 64] |= (uint64_t)1 << pool->cls % 64;
 }
 
 /* What makes upkeep due. */
@@ -117,9 +117,9 @@ struct due {
     bool second, grew;
 };
 
-static void look_at(struct mym_pool *pool, void *due)
+static void keep_up(struct mym_pool *pool, void *due)
 {
-    mym_pool_look(pool, ((struct due *)due)->second, ((struct due *)due)->grew);
+    mym_pool_upkeep(pool, ((struct due *)due)->second, ((struct due *)due)->grew);
 }
 
 static void drain_quiet(void)
@@ -155,7 +155,7 @@ static void upkeep(bool by_helper)
         mym_spans_close_here();
         drain_quiet();
     }
-    mym_pools_each(look_at, &due);
+    mym_pools_each(keep_up, &due);
     if (due.second && mym_cache_each_second != NULL)
         mym_cache_each_second();
     if (due.second)

@@ -54,20 +54,20 @@
         [id] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_id)), [front] "r"(&mym_front), \
         [delta] "r"(mym_front.delta)
 
-MYM_INLINE void *mym_rseq_pop(size_t class)
+MYM_INLINE void *mym_rseq_pop(size_t cls)
 {
     void *object;
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
         MYM_RSEQ_BEGIN
-        "ldr %[tmp], [%[cache], %[class], lsl #3]\n\t"
+        "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
         "ldr %[object], [%[tmp], #-8]\n\t"
         "tbnz %[object], #0, %l[empty]\n\t"
         "sub %[tmp], %[tmp], #8\n\t"
-        "str %[tmp], [%[cache], %[class], lsl #3]\n" MYM_RSEQ_END MYM_RSEQ_NEXT
+        "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-        : MYM_RSEQ_INPUTS, [class] "r"(class)
+        : MYM_RSEQ_INPUTS, [cls] "r"(cls)
         : "memory", "cc"
         : empty);
     __asm__(
@@ -80,22 +80,22 @@ empty:
     return NULL;
 }
 
-MYM_INLINE bool mym_rseq_push(size_t class, void *object)
+MYM_INLINE bool mym_rseq_push(size_t cls, void *object)
 {
     uintptr_t tmp, cache, below, ceiling;
 
     __asm__ volatile goto(MYM_RSEQ_BEGIN
-                          "ldr %[tmp], [%[cache], %[class], lsl #3]\n\t"
+                          "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
                           "ldp %[below], %[ceiling], [%[tmp], #-8]\n\t"
                           "cmp %[below], %[object]\n\t"
                           "b.eq %l[twice]\n\t"
                           "cmp %[ceiling], #1\n\t"
                           "b.eq %l[full]\n\t"
                           "str %[object], [%[tmp]], #8\n\t"
-                          "str %[tmp], [%[cache], %[class], lsl #3]\n" MYM_RSEQ_END
+                          "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END
                           : [tmp] "=&r"(tmp), [cache] "=&r"(cache),
                             [below] "=&r"(below), [ceiling] "=&r"(ceiling)
-                          : MYM_RSEQ_INPUTS, [class] "r"(class), [object] "r"(object)
+                          : MYM_RSEQ_INPUTS, [cls] "r"(cls), [object] "r"(object)
                           : "memory", "cc"
                           : full, twice);
     return true;

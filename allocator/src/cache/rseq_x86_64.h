@@ -63,21 +63,20 @@
     [cs] "r"(mym_hot.rseq_cs), [id] "r"(mym_hot.rseq_id), [front] "r"(&mym_front), \
         [delta] "i"(offsetof(struct mym_front, delta))
 
-MYM_INLINE void *mym_rseq_pop(size_t class)
+MYM_INLINE void *mym_rseq_pop(size_t cls)
 {
     void *object;
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN
-        "movq (%[cache], %[class], 8), %[tmp]\n\t"
-        "movq -8(%[tmp]), %[object]\n\t"
-        "testb $1, %b[object]\n\t"
-        "jnz %l[empty]\n\t"
-        "subq $8, %[tmp]\n\t"
-        "movq %[tmp], (%[cache], %[class], 8)\n" MYM_RSEQ_END MYM_RSEQ_NEXT
+        MYM_RSEQ_BEGIN "movq (%[cache], %[cls], 8), %[tmp]\n\t"
+                       "movq -8(%[tmp]), %[object]\n\t"
+                       "testb $1, %b[object]\n\t"
+                       "jnz %l[empty]\n\t"
+                       "subq $8, %[tmp]\n\t"
+                       "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-        : MYM_RSEQ_INPUTS, [class] "r"(class)
+        : MYM_RSEQ_INPUTS, [cls] "r"(cls)
         : "memory", "cc"
         : empty);
     __asm__(
@@ -90,21 +89,21 @@ empty:
     return NULL;
 }
 
-MYM_INLINE bool mym_rseq_push(size_t class, void *object)
+MYM_INLINE bool mym_rseq_push(size_t cls, void *object)
 {
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(MYM_RSEQ_BEGIN
-                          "movq (%[cache], %[class], 8), %[tmp]\n\t"
+                          "movq (%[cache], %[cls], 8), %[tmp]\n\t"
                           "cmpq %[object], -8(%[tmp])\n\t"
                           "je %l[twice]\n\t"
                           "cmpq $1, (%[tmp])\n\t"
                           "je %l[full]\n\t"
                           "movq %[object], (%[tmp])\n\t"
                           "addq $8, %[tmp]\n\t"
-                          "movq %[tmp], (%[cache], %[class], 8)\n" MYM_RSEQ_END
+                          "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END
                           : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-                          : MYM_RSEQ_INPUTS, [class] "r"(class), [object] "r"(object)
+                          : MYM_RSEQ_INPUTS, [cls] "r"(cls), [object] "r"(object)
                           : "memory", "cc"
                           : full, twice);
     return true;

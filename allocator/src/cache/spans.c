@@ -38,18 +38,18 @@ static struct mym_cache *cache_here(struct mym_cache *own)
     return own != NULL ? own : mym_cache_of(mym_rseq_id());
 }
 
-static void *read_word(struct mym_cache *own, unsigned class)
+static void *read_word(struct mym_cache *own, unsigned cls)
 {
-    return mym_slot_of(cache_here(own), MYM_SLOTS + class);
+    return mym_slot_of(cache_here(own), MYM_SLOTS + cls);
 }
 
-static bool swap(struct mym_cache *own, unsigned class, void *old, void *fresh)
+static bool swap(struct mym_cache *own, unsigned cls, void *old, void *fresh)
 {
     if (MYM_LIKELY(own == NULL)) /* the closed cache holds none of the old values */
-        return mym_rseq_swap(MYM_SLOTS + class, old, fresh);
-    if (mym_slot_of(own, MYM_SLOTS + class) != old)
+        return mym_rseq_swap(MYM_SLOTS + cls, old, fresh);
+    if (mym_slot_of(own, MYM_SLOTS + cls) != old)
         return false;
-    mym_slot_set(own, MYM_SLOTS + class, fresh);
+    mym_slot_set(own, MYM_SLOTS + cls, fresh);
     return true;
 }
 
@@ -71,9 +71,9 @@ static void release(void *span)
 
 _Static_assert(MYM_SPAN_CLASSES <= 32, "a set of them is 32 bits");
 
-static uint32_t bit(unsigned class)
+static uint32_t bit(unsigned cls)
 {
-    return (uint32_t)1 << class;
+    return (uint32_t)1 << cls;
 }
 
 /* A hint is changed without a lock: what is lost of it costs nothing but time. */
@@ -86,14 +86,14 @@ static void set_hint(uint32_t *hint, uint32_t bits, bool set)
         __atomic_store_n(hint, want, __ATOMIC_RELAXED);
 }
 
-void *mym_span_pop(unsigned class)
+void *mym_span_pop(unsigned cls)
 {
     struct mym_cache *own = mym_thread_hold();
-    void *span = read_word(own, class);
-    bool taken = is_span(span) && swap(own, class, span, MYM_SPAN_NONE);
+    void *span = read_word(own, cls);
+    bool taken = is_span(span) && swap(own, cls, span, MYM_SPAN_NONE);
 
     if (taken)
-        set_hint(&cache_here(own)->idle, bit(class), false);
+        set_hint(&cache_here(own)->idle, bit(cls), false);
     mym_thread_leave(own);
     if (!taken)
         return NULL;
@@ -101,25 +101,25 @@ void *mym_span_pop(unsigned class)
     return span;
 }
 
-static bool close_word(struct mym_cache *own, unsigned class)
+static bool close_word(struct mym_cache *own, unsigned cls)
 {
-    void *word = read_word(own, class);
+    void *word = read_word(own, cls);
 
     if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT ||
-        !swap(own, class, word, MYM_SPAN_CLOSED))
+        !swap(own, cls, word, MYM_SPAN_CLOSED))
         return false;
-    set_hint(&cache_here(own)->open, bit(class), false);
-    mym_idle_return(MYM_HOLDS_SPANS, mym_span_units(class));
+    set_hint(&cache_here(own)->open, bit(cls), false);
+    mym_idle_return(MYM_HOLDS_SPANS, mym_span_units(cls));
     if (is_span(word))
         release(word);
     return true;
 }
 
 /* Close the next word after `class` that is open; false: there is none. */
-static bool close_one(struct mym_cache *own, unsigned class)
+static bool close_one(struct mym_cache *own, unsigned cls)
 {
     for (unsigned i = 1; i <= MYM_SPAN_CLASSES; i++)
-        if (close_word(own, (class + i) % MYM_SPAN_CLASSES))
+        if (close_word(own, (cls + i) % MYM_SPAN_CLASSES))
             return true;
     return false;
 }
@@ -127,7 +127,7 @@ static bool close_one(struct mym_cache *own, unsigned class)
 /* More than one of the class was asked for before one was freed. */
 #define MANY 0x100u
 
-void mym_span_missed(unsigned class)
+void mym_span_missed(unsigned cls)
 {
     struct mym_cache *own = mym_thread_hold(), *cache = cache_here(own);
     uint32_t missed = __atomic_load_n(&cache->missed, __ATOMIC_RELAXED);
@@ -135,7 +135,7 @@ void mym_span_missed(unsigned class)
     uint32_t idle = __atomic_load_n(&cache->idle, __ATOMIC_RELAXED), full = 0;
 
     __atomic_store_n(&cache->missed,
-                     (class + 1) | ((missed & ~MANY) == class + 1 ? MANY : 0),
+                     (cls + 1) | ((missed & ~MANY) == cls + 1 ? MANY : 0),
                      __ATOMIC_RELAXED);
     for (; open != 0; open &= open - 1) {
         unsigned other = (unsigned)__builtin_ctz(open);
@@ -156,43 +156,43 @@ uint32_t mym_spans_open_in(const struct mym_cache *cache)
 {
     uint32_t units = 0;
 
-    for (unsigned class = 0; class < MYM_SPAN_CLASSES; class ++) {
-        void *word = mym_slot_of(cache, MYM_SLOTS + class);
+    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++) {
+        void *word = mym_slot_of(cache, MYM_SLOTS + cls);
 
         if (word != MYM_SPAN_CLOSED && word != MYM_SPAN_SHUT)
-            units += mym_span_units(class);
+            units += mym_span_units(cls);
     }
     return units;
 }
 
-static MYM_SLOW bool open_with(struct mym_cache *own, unsigned class, void *span)
+static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
 {
-    uint32_t units = mym_span_units(class);
+    uint32_t units = mym_span_units(cls);
     uint32_t missed = __atomic_load_n(&cache_here(own)->missed, __ATOMIC_RELAXED);
 
     /* Not for a size that is only one of many, or of which many are wanted at once. */
-    if (missed != class + 1) {
-        if (missed == ((class + 1) | MANY))
+    if (missed != cls + 1) {
+        if (missed == ((cls + 1) | MANY))
             __atomic_store_n(&cache_here(own)->missed, 0, __ATOMIC_RELAXED);
         return false;
     }
     mym_chunk_learn(span, units * MYM_UNIT); /* the page heap will not see it soon */
     while (mym_spans_open_in(cache_here(own)) + units > CACHE_MOST &&
-           close_one(own, class))
+           close_one(own, cls))
         ;
     if (!mym_idle_grant(MYM_HOLDS_SPANS, units, 1))
         return false;
-    set_hint(&cache_here(own)->open, bit(class), true);
-    if (swap(own, class, MYM_SPAN_CLOSED, span))
+    set_hint(&cache_here(own)->open, bit(cls), true);
+    if (swap(own, cls, MYM_SPAN_CLOSED, span))
         return true;
     mym_idle_return(MYM_HOLDS_SPANS, units);
     return false;
 }
 
-bool mym_span_push(unsigned class, void *span)
+bool mym_span_push(unsigned cls, void *span)
 {
     struct mym_cache *own = mym_thread_hold();
-    void *word = read_word(own, class);
+    void *word = read_word(own, cls);
     bool kept;
 
     if (word == MYM_SPAN_SHUT) {
@@ -200,12 +200,12 @@ bool mym_span_push(unsigned class, void *span)
         if (!mym_cache_open_here())
             return false;
         own = mym_thread_hold();
-        word = read_word(own, class);
+        word = read_word(own, cls);
     }
     /* Before others can take it: afterwards the record is theirs. */
     record_of(span)->cached = true;
-    kept = (word == MYM_SPAN_NONE && swap(own, class, MYM_SPAN_NONE, span)) ||
-           (word == MYM_SPAN_CLOSED && open_with(own, class, span));
+    kept = (word == MYM_SPAN_NONE && swap(own, cls, MYM_SPAN_NONE, span)) ||
+           (word == MYM_SPAN_CLOSED && open_with(own, cls, span));
     if (!kept)
         record_of(span)->cached = false;
     mym_thread_leave(own);
@@ -223,13 +223,13 @@ void mym_spans_close_here(void)
 
 void mym_spans_close(struct mym_cache *cache)
 {
-    for (unsigned class = 0; class < MYM_SPAN_CLASSES; class ++) {
-        void *word = mym_slot_of(cache, MYM_SLOTS + class);
+    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++) {
+        void *word = mym_slot_of(cache, MYM_SLOTS + cls);
 
         if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT)
             continue;
-        mym_slot_set(cache, MYM_SLOTS + class, MYM_SPAN_CLOSED);
-        mym_idle_return(MYM_HOLDS_SPANS, mym_span_units(class));
+        mym_slot_set(cache, MYM_SLOTS + cls, MYM_SPAN_CLOSED);
+        mym_idle_return(MYM_HOLDS_SPANS, mym_span_units(cls));
         if (is_span(word))
             release(word);
     }
@@ -239,8 +239,8 @@ size_t mym_spans_in(const struct mym_cache *cache)
 {
     size_t units = 0;
 
-    for (unsigned class = 0; class < MYM_SPAN_CLASSES; class ++)
-        if (is_span(mym_slot_of(cache, MYM_SLOTS + class)))
-            units += mym_span_units(class);
+    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
+        if (is_span(mym_slot_of(cache, MYM_SLOTS + cls)))
+            units += mym_span_units(cls);
     return units * MYM_UNIT;
 }

@@ -29,7 +29,7 @@ static TLS struct mym_cache *mine; /* also while mym_thread_own is NULL */
 
 static pthread_key_t key;
 struct mym_cache *mym_thread_caches;
-static struct mym_cache *spares; /* without a thread, empty */
+static struct mym_cache *idle_caches; /* without a thread, empty */
 static uint32_t process = 1; /* 1, in its child 2, ...: what `user` is compared with */
 static bool orphaned;        /* there are caches of threads that fork left behind */
 
@@ -37,8 +37,8 @@ MYM_REQUIRES(mym_front_lock) static void retire_locked(struct mym_cache *cache)
 {
     MYM_ASSERT(mym_mutex_is_held(&mym_front_lock));
     cache->user = 0;
-    cache->spare = spares;
-    spares = cache;
+    cache->next_idle = idle_caches;
+    idle_caches = cache;
 }
 
 static void end_thread(void *cache)
@@ -91,9 +91,9 @@ static struct mym_cache *find_cache(void)
 
     mym_thread_collect();
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    cache = spares;
+    cache = idle_caches;
     if (cache != NULL) {
-        spares = cache->spare;
+        idle_caches = cache->next_idle;
     } else if ((cache = mym_cache_make()) != NULL) {
         cache->next = mym_thread_caches;
         mym_thread_caches = cache;

@@ -24,7 +24,7 @@ __attribute__((visibility("default"))) int get_defrag_hint(void *ptr)
 
 /* What is asked about one object; all 0: it is none. */
 struct use {
-    size_t free, slots, bytes; /* of its slab; a large object is alone in its own */
+    size_t free, places, bytes; /* of its slab; a large object is alone in its own */
 };
 
 static struct use use_of(const void *object, struct mym_place *place)
@@ -33,11 +33,11 @@ static struct use use_of(const void *object, struct mym_place *place)
 
     if (mym_pool_place(object, place)) {
         use.free = place->free;
-        use.slots = mym_classes[place->class].objects;
-        use.bytes = mym_classes[place->class].units * (size_t)MYM_UNIT;
+        use.places = mym_classes[place->cls].objects;
+        use.bytes = mym_classes[place->cls].units * (size_t)MYM_UNIT;
     } else {
         use.bytes = object == NULL ? 0 : mym_large_bytes(object);
-        use.slots = use.bytes != 0;
+        use.places = use.bytes != 0;
     }
     return use;
 }
@@ -47,7 +47,7 @@ int mym_defrag_query(const struct mym_exchange *call)
     struct {
         const void *next;
         struct use use;
-        size_t pool_free, pool_slots;
+        size_t pool_free, pool_places;
     } *out = call->old;
     struct mym_place place = {0};
 
@@ -57,7 +57,7 @@ int mym_defrag_query(const struct mym_exchange *call)
     out->use = use_of(*(void *const *)call->new, &place);
     out->next = place.next;
     out->pool_free = place.pool_free;
-    out->pool_slots = place.pool_slots;
+    out->pool_places = place.pool_places;
     return 0;
 }
 

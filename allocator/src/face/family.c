@@ -163,7 +163,7 @@ void mym_face_stats(void)
     say("%-34s %12.2f MiB\n", "heap mapped", (double)info.pages.mapped / mib);
     say("%-34s %12.2f MiB\n", "  small objects in use", (double)info.small_used / mib);
     say("%-34s %12.2f MiB\n", "  cached for reuse", (double)info.cached / mib);
-    say("%-34s %12.2f MiB\n", "  free slots in slabs", (double)info.small_free / mib);
+    say("%-34s %12.2f MiB\n", "  free places in slabs", (double)info.small_free / mib);
     say("%-34s %12.2f MiB\n", "  large objects", (double)info.large / mib);
     say("%-34s %12.2f MiB\n", "  held by arenas (MyArenaCreate)",
         (double)info.reaps / mib);
@@ -190,13 +190,12 @@ void mym_face_stats(void)
     say("%8s %8s %10s %10s %10s %10s %10s %10s\n", "size", "slabs", "in use", "cached",
         "depot", "free", "misses", "overflows");
     for (unsigned i = 1; i < mym_class_count; i++) {
-        const struct mym_class_info *class = &info.class[i];
+        const struct mym_class_info *cls = &info.cls[i];
 
-        if (class->misses + class->overflows + class->slots > 0)
+        if (cls->misses + cls->overflows + cls->places > 0)
             say("%8u %8zu %10zu %10zu %10zu %10zu %10llu %10llu\n", mym_classes[i].size,
-                class->slabs, class->used, class->cached, class->depot, class->free,
-                (unsigned long long)class->misses,
-                (unsigned long long)class->overflows);
+                cls->slabs, cls->used, cls->cached, cls->depot, cls->free,
+                (unsigned long long)cls->misses, (unsigned long long)cls->overflows);
     }
 }
 
@@ -211,11 +210,11 @@ int mym_face_malloc_info(int options, FILE *stream)
     mym_info_read(&info);
     fprintf(stream, "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n");
     for (unsigned i = 1; i < mym_class_count; i++)
-        if (info.class[i].slots > 0)
+        if (info.cls[i].places > 0)
             fprintf(stream,
                     "<size from=\"%u\" to=\"%u\" total=\"%zu\" count=\"%zu\"/>\n",
                     mym_classes[i - 1].size + 1, mym_classes[i].size,
-                    info.class[i].slots * mym_classes[i].size, info.class[i].slots);
+                    info.cls[i].places * mym_classes[i].size, info.cls[i].places);
     fprintf(stream, "</sizes>\n<total type=\"fast\" count=\"0\" size=\"%zu\"/>\n",
             info.cached);
     fprintf(stream, "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n",

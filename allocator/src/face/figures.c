@@ -19,8 +19,8 @@ static void add_up(void)
     size_t slabs = 0, whole = 0, least;
 
     for (unsigned i = 1; i < mym_class_count; i++) {
-        slabs += info.class[i].slabs * mym_classes[i].units * MYM_UNIT;
-        whole += info.class[i].whole * mym_classes[i].units * MYM_UNIT;
+        slabs += info.cls[i].slabs * mym_classes[i].units * MYM_UNIT;
+        whole += info.cls[i].whole * mym_classes[i].units * MYM_UNIT;
     }
     figures.small = info.small_used;
     figures.large = info.large + info.huge + info.reaps;
@@ -69,7 +69,7 @@ struct mym_class_info mym_bin_of(const size_t *at)
     mym_figures_refresh(false);
     mym_mutex_lock(&mym_info_lock, MYM_RANK_INFO);
     if (!mym_arena_is_created(at[0]))
-        copy = info.class[at[1] + 1];
+        copy = info.cls[at[1] + 1];
     mym_mutex_unlock(&mym_info_lock, MYM_RANK_INFO);
     return copy;
 }

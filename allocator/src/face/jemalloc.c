@@ -42,23 +42,22 @@ static size_t alignment_of(int flags)
  */
 static void *take_past(size_t alignment, size_t size)
 {
-    unsigned class;
+    unsigned cls;
 
     if (MYM_SECURE || !mym_start() || mym_watch.on)
         return NULL;
-    class = mym_class_of_aligned(alignment, size);
-    return class == 0 ? NULL : mym_pool_take(mym_pool_of(mym_mode_cpu(0), class));
+    cls = mym_class_of_aligned(alignment, size);
+    return cls == 0 ? NULL : mym_pool_take(mym_pool_of(mym_mode_cpu(0), cls));
 }
 
 /* Into its slab; false: it is in none. */
 static bool put_past(void *ptr)
 {
-    unsigned class =
-        !MYM_SECURE && mym_in_heap(ptr) ? mym_heap.class[mym_unit_of(ptr)] : 0;
+    unsigned cls = !MYM_SECURE && mym_in_heap(ptr) ? mym_heap.cls[mym_unit_of(ptr)] : 0;
 
-    if (class != 0)
-        mym_pool_put(mym_pool_owner(class, ptr), ptr);
-    return class != 0;
+    if (cls != 0)
+        mym_pool_put(mym_pool_owner(cls, ptr), ptr);
+    return cls != 0;
 }
 
 static void put(void *ptr, int flags)
@@ -126,10 +125,10 @@ EXPORT void dallocx(void *ptr, int flags)
 
 EXPORT void sdallocx(void *ptr, size_t size, int flags)
 {
-    unsigned class = mym_class_of_aligned(alignment_of(flags), size);
+    unsigned cls = mym_class_of_aligned(alignment_of(flags), size);
 
     /* A wrong size is told by the usual way. */
-    if ((flags & FLAG_CACHE) != FLAG_NO_CACHE || !mym_is_of_class(ptr, class) ||
+    if ((flags & FLAG_CACHE) != FLAG_NO_CACHE || !mym_is_of_class(ptr, cls) ||
         !put_past(ptr))
         mym_free_aligned_sized(ptr, alignment_of(flags), size);
 }
@@ -138,15 +137,15 @@ EXPORT void sdallocx(void *ptr, size_t size, int flags)
 EXPORT size_t nallocx(size_t size, int flags)
 {
     size_t alignment = alignment_of(flags);
-    unsigned class;
+    unsigned cls;
 
     if (!mym_start() || size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return 0;
     if (alignment == MYM_ALIGNMENT || MYM_SECURE_SEAL)
         return mym_good_size(size);
-    class = mym_class_of_aligned(alignment, size);
-    if (class != 0)
-        return mym_classes[class].size;
+    cls = mym_class_of_aligned(alignment, size);
+    if (cls != 0)
+        return mym_classes[cls].size;
     return alignment <= mym_os_page() ? mym_large_good_size(size)
                                       : (size + MYM_UNIT - 1) & ~(MYM_UNIT - 1);
 }

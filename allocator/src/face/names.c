@@ -97,7 +97,7 @@ static uint64_t read_bin_objects(const size_t *at)
 {
     struct mym_class_info bin = mym_bin_of(at);
 
-    return bin.slots - bin.free;
+    return bin.places - bin.free;
 }
 
 static uint64_t read_bin_slabs(const size_t *at)

@@ -19,7 +19,7 @@
 
 /* In one second: 2 MiB are copied in 0.2 ms or so, and asked about in 0.01. */
 #define COLLAPSES 64u
-#define LOOKS     512u
+#define TRIES     512u
 
 #define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
 #define UNLOCK() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
@@ -50,7 +50,7 @@ void mym_collapse_tell(void)
 static bool is_candidate(uint32_t chunk)
 {
     for (uint32_t unit = chunk; unit < chunk + MYM_CHUNK_UNITS; unit++)
-        if (__atomic_load_n(&mym_heap.class[unit], __ATOMIC_RELAXED) == 0)
+        if (__atomic_load_n(&mym_heap.cls[unit], __ATOMIC_RELAXED) == 0)
             return false;
     return !mym_chunk_is_huge(chunk);
 }
@@ -119,7 +119,7 @@ void mym_collapse(void)
 {
     static uint32_t next;
     static bool some; /* since the first chunk */
-    unsigned collapses = 0, looks = 0;
+    unsigned collapses = 0, tries = 0;
 
     if (next == 0 && !atomic_exchange(&due, false))
         return;
@@ -133,7 +133,7 @@ void mym_collapse(void)
         }
         collapses += outcome == BECAME_HUGE;
         some |= outcome == BECAME_HUGE;
-    } while (next != 0 && collapses < COLLAPSES && ++looks < LOOKS);
+    } while (next != 0 && collapses < COLLAPSES && ++tries < TRIES);
     if (next != 0 || some)
         atomic_store(&due, true);
     if (next == 0)

@@ -12,7 +12,7 @@
  * object is kept inside or beside the object:
  *   class[u]   size class of the slab that covers the unit, 0 for all else (1 byte)
  *   units[u]   the span record (32 bytes); that of a span's first unit speaks for it
- *   bits[u]    a slab's free slots (64 words), bit set = slot free; of a window: where its
+ *   bits[u]    a slab's free places (64 words), bit set = place free; of a window: where its
  *              objects start, a bit for each 16 bytes
  *   freed[u]   a window's objects that were freed, as bits[u]; 0 for all else. Mapped when
  *              the first such object is freed. In the hardened build (base/secure.h) all
@@ -64,7 +64,7 @@ struct mym_unit {
     union {
         struct {            /* of a slab: */
             uint16_t arena; /* owner, for its whole life as a slab */
-            uint16_t free;  /* free slots */
+            uint16_t free;  /* free places */
             uint8_t bin;    /* list of its pool, MYM_NO_BIN when full */
             uint8_t scan;   /* first word of bits that may have a bit set */
             uint8_t
@@ -74,7 +74,7 @@ struct mym_unit {
         struct mym_reap *reap; /* window, large: whose objects; NULL: malloc's */
     };
     uint8_t kind;     /* enum mym_kind */
-    uint8_t class;    /* slab: its size class; free: what it was, or MYM_REAPED */
+    uint8_t cls;      /* slab: its size class; free: what it was, or MYM_REAPED */
     bool huge;        /* first unit of a chunk: the kernel may make it a huge page */
     bool cached;      /* large: free, in a cache */
     bool holes;       /* window: has set bits in freed */
@@ -98,7 +98,7 @@ _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
 struct mym_heap {
     uintptr_t base;
     _Atomic size_t size; /* bytes from base to the end of the last region */
-    uint8_t *class;
+    uint8_t *cls;
     struct mym_unit *units;
     uint64_t (*bits)[MYM_BIT_WORDS];
     uint64_t (*freed)[MYM_BIT_WORDS];
@@ -237,7 +237,7 @@ uint32_t mym_idle_held(enum mym_holder holder); /* units */
 
 /* So many units more, or less, are in slabs whose free pages were given back; how many. */
 uint32_t mym_idle_hollow(int32_t units);
-void mym_idle_look(void); /* after such a change */
+void mym_idle_settle(void); /* after such a change */
 
 /* Bytes that may stay whatever the program did before (ledger.h). */
 size_t mym_idle_set_keep(size_t bytes); /* what it was */
@@ -329,18 +329,18 @@ void mym_collapse(void);
 /* ---- slabs (slab.c); the caller holds the lock of the pool that owns them ---- */
 
 /* *fresh, false before: nothing of it is resident. */
-uint32_t mym_slab_make(unsigned class, unsigned arena, bool *fresh);
+uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh);
 
 /* Such a one will be filled soon: its pages are faulted in with one call, under no lock. */
 void mym_slab_populate(uint32_t slab);
 
-/* Move up to `want` free slots of the slab, lowest address first, to out. */
+/* Move up to `want` free places of the slab, lowest address first, to out. */
 unsigned mym_slab_take(uint32_t slab, void **out, unsigned want);
 
 /*
- * Pages of the slab without an object in use. mym_slab_hide takes their free slots out
+ * Pages of the slab without an object in use. mym_slab_hide takes their free places out
  * (their bits are cleared), so that the caller may drop its lock and purge the pages;
- * mym_slab_unhide puts the slots back. `pages` has a bit per page.
+ * mym_slab_unhide puts the places back. `pages` has a bit per page.
  */
 uint64_t mym_slab_hide(uint32_t slab);
 void mym_slab_purge(uint32_t slab, uint64_t pages);

@@ -105,7 +105,7 @@ static uint32_t in_use(void)
 /*
  * What is left of the allowance for dirty runs and idle mappings: none when the limit of
  * the container is near. Pools and caches have half of it at most, magazines that were
- * emptied and free slots in slabs that nobody counts a share: the more slabs the less is left.
+ * emptied and free places in slabs that nobody counts a share: the more slabs the less is left.
  */
 uint32_t mym_idle_room(void)
 {
@@ -185,7 +185,7 @@ uint32_t mym_idle_hollow(int32_t units)
     return atomic_fetch_add(&mym_pages.hollow, (uint32_t)units) + (uint32_t)units;
 }
 
-void mym_idle_look(void)
+void mym_idle_settle(void)
 {
     LOCK();
     mym_idle_watch();

@@ -154,7 +154,7 @@ void mym_pages_put(uint32_t first)
     length = mym_heap.units[first].length;
     if (mym_heap.units[first].kind == MYM_SLAB) {
         mym_pages.slabs -= length;
-        memset(&mym_heap.class[first], 0, length);
+        memset(&mym_heap.cls[first], 0, length);
     }
     mym_runs_put(first, length, MYM_DIRTY);
     mym_idle_watch();
@@ -239,7 +239,7 @@ struct mym_pages_info mym_pages_info(void)
     clean = mym_runs(MYM_CLEAN)->units;
     dirty = mym_runs(MYM_DIRTY)->units;
     info.mapped = (size_t)mym_pages.mapped * MYM_UNIT;
-    info.free = (size_t)(clean + dirty + mym_pages.busy) * MYM_UNIT;
+    info.free = (size_t)(clean + dirty + mym_pages.purging) * MYM_UNIT;
     info.dirty = (size_t)dirty * MYM_UNIT;
     info.idle = (size_t)mym_pages.idle * MYM_UNIT;
     for (unsigned holder = 0; holder < MYM_HOLDERS; holder++)

@@ -134,14 +134,14 @@ static void choose(uint32_t run, uint32_t excess, uint32_t *from, uint32_t *end)
         *from = first;
 }
 
-static void mark_busy(uint32_t from, uint32_t end)
+static void mark_purging(uint32_t from, uint32_t end)
 {
     struct mym_unit *first = &mym_heap.units[from], *last = &mym_heap.units[end - 1];
 
     first->kind = last->kind = MYM_BUSY;
     first->first = last->first = from;
     first->length = end - from;
-    mym_pages.busy += end - from;
+    mym_pages.purging += end - from;
 }
 
 /* After the call to the kernel: what was given back is clean, what was refused is not. */
@@ -157,9 +157,9 @@ static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
         UNLOCK();
         done = mym_os_purge(mym_unit_address(unit), MYM_UNIT);
         LOCK();
-        mym_pages.busy -= end - unit;
+        mym_pages.purging -= end - unit;
         if (unit + 1 < end)
-            mark_busy(unit + 1, end);
+            mark_purging(unit + 1, end);
         mym_runs_put(unit, 1, done ? MYM_CLEAN : MYM_DIRTY);
         given += done;
     }
@@ -181,7 +181,7 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t ex
     if (run + length > end)
         mym_runs_link(end, run + length - end, MYM_DIRTY);
     take_clean_beside(from, end, &low, &high);
-    mark_busy(low, high);
+    mark_purging(low, high);
     if ((from | end) % MYM_CHUNK_UNITS != 0) {
         mym_chunk_split(from);
         mym_chunk_split(end - 1);
@@ -191,12 +191,12 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t ex
     purge_bits(mym_heap.bits, MYM_IN_BITS, low, high);
     purge_bits(mym_heap.freed, MYM_IN_FREED, low, high);
     LOCK();
-    mym_pages.busy -= high - low;
+    mym_pages.purging -= high - low;
     if (done) {
         given = end - from;
         mym_runs_put(low, high - low, MYM_CLEAN);
     } else {
-        mark_busy(from, end);
+        mark_purging(from, end);
         if (low < from)
             mym_runs_put(low, from - low, MYM_CLEAN);
         if (high > end)

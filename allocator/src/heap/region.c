@@ -219,7 +219,7 @@ bool mym_pages_init(void)
     at += round_up(units * sizeof(mym_heap.bits[0]), chunk);
     freed_table = (struct table){at, sizeof(mym_heap.freed[0]), 0};
     at += round_up(units * sizeof(mym_heap.freed[0]), chunk);
-    mym_heap.class = (uint8_t *)class_table.start;                  /* NOLINT */
+    mym_heap.cls = (uint8_t *)class_table.start;                    /* NOLINT */
     mym_heap.units = (struct mym_unit *)unit_table.start;           /* NOLINT */
     mym_heap.bits = (uint64_t(*)[MYM_BIT_WORDS])bit_table.start;    /* NOLINT */
     mym_heap.freed = (uint64_t(*)[MYM_BIT_WORDS])freed_table.start; /* NOLINT */
@@ -231,6 +231,6 @@ bool mym_pages_init(void)
     if (!grow_tables(mym_pages.end))
         return false;
     mym_hot.heap_base = mym_heap.base;
-    mym_hot.heap_class = mym_heap.class;
+    mym_hot.heap_class = mym_heap.cls;
     return true;
 }

@@ -16,7 +16,7 @@
 #define EXACT_BINS 64u
 
 /* Runs that a search tries of those that may be too short or lie wrongly. */
-#define LOOKS 32u
+#define TRIES 32u
 
 unsigned mym_runs_bin_of(uint32_t length)
 {
@@ -142,11 +142,11 @@ uint32_t mym_runs_find(enum mym_kind kind, uint32_t length, uint32_t align,
     uint32_t padded = length + align - 1;
     /* From this bin on whatever is found fits. */
     unsigned safe = mym_runs_bin_of(padded) + (padded >= EXACT_BINS);
-    unsigned looks = 0;
+    unsigned tries = 0;
 
     for (unsigned bin = mym_runs_bin_of(length);
          (bin = next_filled(index, bin)) < MYM_RUN_BINS; bin++) {
-        if (bin < safe && looks >= LOOKS)
+        if (bin < safe && tries >= TRIES)
             bin = next_filled(index, safe);
         if (bin >= MYM_RUN_BINS)
             break;
@@ -155,7 +155,7 @@ uint32_t mym_runs_find(enum mym_kind kind, uint32_t length, uint32_t align,
 
             if (start != 0)
                 return start;
-            if (++looks >= LOOKS)
+            if (++tries >= TRIES)
                 break;
         }
     }

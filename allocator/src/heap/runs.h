@@ -26,7 +26,7 @@ struct mym_idle {
 };
 
 /*
- * mapped == units in spans + clean + dirty + busy
+ * mapped == units in spans + clean + dirty + purging
  * idle   == sum of the dirty units of the idle mappings
  * slabs  == units of spans of the kind MYM_SLAB
  */
@@ -35,7 +35,7 @@ struct mym_pages {
     uint32_t end;                       /* first unit after the last region */
     uint32_t limit;                     /* units the window holds */
     uint32_t mapped;                    /* units in regions */
-    uint32_t busy;                      /* units being purged */
+    uint32_t purging;                   /* units being purged */
     uint32_t slabs;                     /* units in slabs */
     struct mym_ledger ledger;           /* how much idle memory may stay */
     _Atomic uint32_t held[MYM_HOLDERS]; /* units of it that pools and caches hold, */
@@ -65,7 +65,7 @@ MYM_INLINE struct mym_index *mym_runs(unsigned kind)
 MYM_INLINE uint64_t mym_pages_in_use(void)
 {
     return mym_pages.mapped - mym_runs(MYM_CLEAN)->units - mym_runs(MYM_DIRTY)->units -
-           mym_pages.busy + mym_pages.outside;
+           mym_pages.purging + mym_pages.outside;
 }
 
 /* Units that hold no object and may be resident. */

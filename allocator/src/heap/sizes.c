@@ -49,23 +49,23 @@ static unsigned slab_units(unsigned size)
 
 static void add_class(unsigned size)
 {
-    struct mym_class *class = &mym_classes[mym_class_count];
+    struct mym_class *cls = &mym_classes[mym_class_count];
 
     MYM_CHECK(mym_class_count < MYM_CLASSES - 1); /* MYM_REAPED is none */
-    class->size = size;
+    cls->size = size;
     MYM_CHECK(slab_units(size) <= UINT8_MAX);
-    class->units = (uint8_t)slab_units(size);
-    class->objects = (uint16_t)(class->units * MYM_UNIT / size);
-    class->capacity =
+    cls->units = (uint8_t)slab_units(size);
+    cls->objects = (uint16_t)(cls->units * MYM_UNIT / size);
+    cls->capacity =
         (uint8_t)clamp(MAGAZINE_BYTES / size, size <= 4096 ? 2 : 1, MAGAZINE_OBJECTS);
-    class->room = (uint8_t)clamp(MAGAZINE_BUSY / size, 4, MAGAZINE_OBJECTS);
-    class->inverse = (((uint64_t)1 << 40) + size - 1) / size;
+    cls->room = (uint8_t)clamp(MAGAZINE_BUSY / size, 4, MAGAZINE_OBJECTS);
+    cls->inverse = (((uint64_t)1 << 40) + size - 1) / size;
     mym_class_count++;
 }
 
 void mym_sizes_init(void)
 {
-    unsigned class = 1;
+    unsigned cls = 1;
 
     mym_class_count = 1;
     for (unsigned size = 16; size <= 128; size += 16)
@@ -86,15 +86,15 @@ void mym_sizes_init(void)
         add_class(size);
 
     for (unsigned i = 0; i <= MYM_SMALL_MAX / 16; i++) {
-        while (mym_classes[class].size < i * 16)
-            class ++;
-        mym_class_of_16[i] = (uint8_t) class;
+        while (mym_classes[cls].size < i * 16)
+            cls++;
+        mym_class_of_16[i] = (uint8_t)cls;
     }
-    class = 1;
+    cls = 1;
     for (unsigned i = 0; i <= MYM_CLASS_MAX / 64; i++) {
-        while (mym_classes[class].size < i * 64)
-            class ++;
-        mym_class_of_64[i] = (uint8_t) class;
+        while (mym_classes[cls].size < i * 64)
+            cls++;
+        mym_class_of_64[i] = (uint8_t)cls;
     }
 }
 

@@ -1,8 +1,8 @@
 /*
- * slab.c - a span cut into objects of one class, and the bitmap of its free slots.
+ * slab.c - a span cut into objects of one class, and the bitmap of its free places.
  *
  * The bitmap lies apart from the objects: a stray write through a dangling pointer
- * cannot damage it, and taking a slot does not touch the slot's memory.
+ * cannot damage it, and taking a place does not touch the place's memory.
  *
  * Locking: the pool that owns the slab holds its own lock around every call, but where one
  * says that it need not.
@@ -28,9 +28,9 @@ static unsigned bit_words(unsigned objects)
     return (objects + 63) / 64;
 }
 
-MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool *fresh)
+MYM_SLOW uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh)
 {
-    const struct mym_class *c = &mym_classes[class];
+    const struct mym_class *c = &mym_classes[cls];
     bool dense = c->size <= MYM_PAGE;
     uint32_t slab = mym_pages_take(c->units, 1, MYM_SLAB, dense, fresh);
     struct mym_unit *unit = &mym_heap.units[slab];
@@ -42,7 +42,7 @@ MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool *fresh)
     /* What was freed by malloc's callers reads 0, other free memory may not. */
     if (MYM_SECURE_WRITE_AFTER_FREE && !*fresh && c->size <= MYM_SLOT_MAX)
         memset(mym_unit_address(slab), 0, (size_t)c->units * MYM_UNIT);
-    unit->class = (uint8_t) class;
+    unit->cls = (uint8_t)cls;
     unit->arena = (uint16_t)arena;
     unit->free = c->objects;
     unit->scan = 0;
@@ -54,8 +54,8 @@ MYM_SLOW uint32_t mym_slab_make(unsigned class, unsigned arena, bool *fresh)
     if (c->objects % 64 != 0)
         bits[words - 1] = ((uint64_t)1 << c->objects % 64) - 1;
     for (unsigned i = 0; i < c->units; i++)
-        __atomic_store_n(&mym_heap.class[slab + i],
-                         (uint8_t)(arena == MYM_SAMPLED ? 0 : class),
+        __atomic_store_n(&mym_heap.cls[slab + i],
+                         (uint8_t)(arena == MYM_SAMPLED ? 0 : cls),
                          __ATOMIC_RELAXED); /* the helper may look (collapse.c) */
     return slab;
 }
@@ -86,7 +86,7 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
     struct mym_unit *unit = &mym_heap.units[slab];
     uint64_t *bits = mym_heap.bits[slab];
     uintptr_t start = (uintptr_t)mym_unit_address(slab);
-    const struct mym_class *c = &mym_classes[unit->class];
+    const struct mym_class *c = &mym_classes[unit->cls];
     uintptr_t size = c->size;
     unsigned skip = unit->free == c->objects ? colour(c) : 0;
     uint64_t skipped = bits[unit->scan] & (((uint64_t)1 << skip) - 1);
@@ -149,7 +149,7 @@ static struct range objects_on(const struct mym_class *c, unsigned page)
 uint64_t mym_slab_hide(uint32_t slab)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
-    const struct mym_class *c = &mym_classes[unit->class];
+    const struct mym_class *c = &mym_classes[unit->cls];
     uint64_t *bits = mym_heap.bits[slab];
     uint64_t pages = 0;
 
@@ -199,7 +199,7 @@ void mym_slab_purge(uint32_t slab, uint64_t pages)
 void mym_slab_unhide(uint32_t slab, uint64_t pages)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
-    const struct mym_class *c = &mym_classes[unit->class];
+    const struct mym_class *c = &mym_classes[unit->cls];
     uint64_t *bits = mym_heap.bits[slab];
 
     for (uint64_t rest = pages; rest != 0; rest &= rest - 1) {
@@ -218,7 +218,7 @@ unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count,
                       const char **misuse)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
-    const struct mym_class c = mym_classes[unit->class];
+    const struct mym_class c = mym_classes[unit->cls];
     uint64_t *bits = mym_heap.bits[slab];
     uintptr_t start = (uintptr_t)mym_unit_address(slab);
     uintptr_t length = (uintptr_t)unit->length * MYM_UNIT;

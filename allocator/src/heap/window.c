@@ -80,7 +80,7 @@ uint32_t mym_window_make(uint32_t units, struct mym_reap *reap)
 
     if (first == 0)
         return 0;
-    window->class = 0;
+    window->cls = 0;
     window->holes = false;
     window->used = 0;
     window->reap = reap;
@@ -110,7 +110,7 @@ void mym_window_put(uint32_t first)
 
     if (window->holes)
         memset(mym_heap.freed[first], 0, window->length * sizeof mym_heap.freed[0]);
-    window->class = MYM_REAPED;
+    window->cls = MYM_REAPED;
     mym_pages_put(first);
 }
 

@@ -20,12 +20,12 @@ struct mym_arena *mym_arenas[MYM_MAX_ARENAS + 1] = {&first_arena};
 
 static void init_arena(struct mym_arena *arena, unsigned index)
 {
-    for (unsigned class = 0; class < MYM_CLASSES; class ++) {
-        unsigned capacity = mym_classes[class].capacity;
+    for (unsigned cls = 0; cls < MYM_CLASSES; cls++) {
+        unsigned capacity = mym_classes[cls].capacity;
 
-        arena->pool[class].class = (uint8_t) class;
-        arena->pool[class].arena = (uint8_t)index;
-        arena->pool[class].batch =
+        arena->pool[cls].cls = (uint8_t)cls;
+        arena->pool[cls].arena = (uint8_t)index;
+        arena->pool[cls].batch =
             (uint16_t)(BATCH_FIRST < capacity ? BATCH_FIRST : capacity);
     }
 }
@@ -67,27 +67,27 @@ bool mym_arena_sampled(void)
     return true;
 }
 
-struct mym_pool *mym_pool_of(unsigned cpu, unsigned class)
+struct mym_pool *mym_pool_of(unsigned cpu, unsigned cls)
 {
-    return &mym_arenas[arena_of[cpu % MYM_MAX_CPUS]]->pool[class];
+    return &mym_arenas[arena_of[cpu % MYM_MAX_CPUS]]->pool[cls];
 }
 
-struct mym_pool *mym_pool_owner(unsigned class, const void *object)
+struct mym_pool *mym_pool_owner(unsigned cls, const void *object)
 {
     uint32_t unit = mym_unit_of(object);
     unsigned arena = 0;
 
-    if (mym_arena_count > 1 && mym_heap.class[unit] == class)
+    if (mym_arena_count > 1 && mym_heap.cls[unit] == cls)
         arena = mym_heap.units[mym_heap.units[unit].first].arena;
     MYM_ASSERT(arena < mym_arena_count);
-    return &mym_arenas[arena]->pool[class];
+    return &mym_arenas[arena]->pool[cls];
 }
 
 static void each_in(struct mym_arena *arena,
                     void (*visit)(struct mym_pool *pool, void *context), void *context)
 {
-    for (unsigned class = 1; class < mym_class_count; class ++)
-        visit(&arena->pool[class], context);
+    for (unsigned cls = 1; cls < mym_class_count; cls++)
+        visit(&arena->pool[cls], context);
 }
 
 void mym_pools_each(void (*visit)(struct mym_pool *pool, void *context), void *context)

@@ -10,14 +10,14 @@ struct mym_no_magazine mym_closed_magazine = {MYM_FLOOR(&mym_closed_magazine),
                                               MYM_CEILING};
 struct mym_no_magazine mym_none_magazine = {MYM_FLOOR(&mym_none_magazine), MYM_CEILING};
 
-struct mym_magazine *mym_magazine_make(unsigned class)
+struct mym_magazine *mym_magazine_make(unsigned cls)
 {
-    size_t bytes = mym_magazine_bytes(class);
+    size_t bytes = mym_magazine_bytes(cls);
     struct mym_magazine *magazine = mym_meta_take(bytes, bytes);
 
     if (magazine != NULL) {
         magazine->floor = MYM_FLOOR(&magazine->floor);
-        mym_magazine_set_capacity(magazine, mym_classes[class].capacity);
+        mym_magazine_set_capacity(magazine, mym_classes[cls].capacity);
     }
     return magazine;
 }

@@ -54,16 +54,16 @@ extern MYM_HIDDEN struct mym_no_magazine
 #define MYM_CLOSED (&mym_closed_magazine.ceiling)
 #define MYM_NONE   (&mym_none_magazine.ceiling)
 
-MYM_INLINE size_t mym_magazine_bytes(unsigned class)
+MYM_INLINE size_t mym_magazine_bytes(unsigned cls)
 {
-    size_t bytes = sizeof(struct mym_magazine) + (mym_classes[class].room + 1u) * 8;
+    size_t bytes = sizeof(struct mym_magazine) + (mym_classes[cls].room + 1u) * 8;
 
     return (size_t)1 << (64 - __builtin_clzll(bytes - 1));
 }
 
-MYM_INLINE struct mym_magazine *mym_magazine_of(unsigned class, void **top)
+MYM_INLINE struct mym_magazine *mym_magazine_of(unsigned cls, void **top)
 {
-    uintptr_t mask = ~(uintptr_t)(mym_magazine_bytes(class) - 1);
+    uintptr_t mask = ~(uintptr_t)(mym_magazine_bytes(cls) - 1);
 
     return (struct mym_magazine *)((uintptr_t)top & mask); /* NOLINT */
 }
@@ -77,7 +77,7 @@ MYM_INLINE bool mym_magazine_is_whole(struct mym_magazine *magazine, unsigned us
 }
 
 /* A new magazine for the class, empty, or NULL. */
-struct mym_magazine *mym_magazine_make(unsigned class);
+struct mym_magazine *mym_magazine_make(unsigned cls);
 
 /* Move the ceiling; the magazine holds at most `capacity` objects now. */
 void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned capacity);

@@ -90,7 +90,7 @@ static struct mym_magazine *pop_empty(struct mym_pool *pool)
     ASSERT_LOCKED(pool);
     MYM_ASSERT((magazine == NULL) == (pool->empty_count == 0));
     if (magazine == NULL)
-        return mym_magazine_make(pool->class);
+        return mym_magazine_make(pool->cls);
     pool->empty = magazine->next;
     pool->empty_count--;
     return magazine;
@@ -106,7 +106,7 @@ static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
 }
 
 /*
- * A pool that exchanges BUSY magazines between two looks gets longer ones, while the
+ * A pool that exchanges BUSY magazines between two upkeeps gets longer ones, while the
  * budget lasts: for all pools together, in bytes per magazine of what the objects in it can
  * keep resident, a page each at least. A quiet one returns them.
  */
@@ -117,10 +117,10 @@ static _Atomic int32_t budget = BUDGET;
 
 static void lengthen(struct mym_pool *pool)
 {
-    const struct mym_class *class = &mym_classes[pool->class];
+    const struct mym_class *cls = &mym_classes[pool->cls];
     unsigned step =
-        pool->batch < class->room / 2u ? pool->batch : class->room - pool->batch;
-    int32_t cost = (int32_t)(step * (class->size > MYM_PAGE ? class->size : MYM_PAGE));
+        pool->batch < cls->room / 2u ? pool->batch : cls->room - pool->batch;
+    int32_t cost = (int32_t)(step * (cls->size > MYM_PAGE ? cls->size : MYM_PAGE));
 
     pool->busy = 0;
     if (atomic_fetch_sub(&budget, cost) < cost) {
@@ -129,7 +129,7 @@ static void lengthen(struct mym_pool *pool)
     }
     pool->extra += (uint32_t)cost;
     pool->batch = (uint16_t)(pool->batch + step);
-    MYM_ASSERT(pool->batch <= class->room);
+    MYM_ASSERT(pool->batch <= cls->room);
 }
 
 static void narrow(struct mym_pool *pool)
@@ -143,7 +143,7 @@ static void shorten(struct mym_pool *pool)
     if (pool->busy < BUSY / 4 && pool->extra > 0) {
         atomic_fetch_add(&budget, (int32_t)pool->extra);
         pool->extra = 0;
-        pool->batch = mym_classes[pool->class].capacity;
+        pool->batch = mym_classes[pool->cls].capacity;
     }
     if (pool->busy < BUSY / 4)
         narrow(pool);
@@ -152,34 +152,34 @@ static void shorten(struct mym_pool *pool)
 
 static void grow_batch(struct mym_pool *pool)
 {
-    const struct mym_class *class = &mym_classes[pool->class];
+    const struct mym_class *cls = &mym_classes[pool->cls];
     unsigned batch = pool->batch * 2u;
 
-    if (pool->batch < class->capacity)
-        pool->batch = (uint16_t)(batch < class->capacity ? batch : class->capacity);
-    else if (++pool->busy >= BUSY && pool->batch < class->room)
+    if (pool->batch < cls->capacity)
+        pool->batch = (uint16_t)(batch < cls->capacity ? batch : cls->capacity);
+    else if (++pool->busy >= BUSY && pool->batch < cls->room)
         lengthen(pool);
 }
 
 /* How many cached objects the depot may hold, whatever it was granted. */
 static uint32_t most_objects(const struct mym_pool *pool)
 {
-    const struct mym_class *class = &mym_classes[pool->class];
+    const struct mym_class *cls = &mym_classes[pool->cls];
     uint32_t slabs = pool->slabs - pool->whole;
-    uint64_t slots = (uint64_t)slabs * class->objects;
+    uint64_t places = (uint64_t)slabs * cls->objects;
 
-    if (slabs * class->units > 16 && pool->slots - pool->free < slots / 4)
+    if (slabs * cls->units > 16 && pool->places - pool->free < places / 4)
         return DEPOT_SCATTERED;
-    return slabs * class->units > DEPOT_OBJECTS * MYM_PAGE / MYM_UNIT ? DEPOT_OBJECTS
-                                                                      : UINT32_MAX;
+    return slabs * cls->units > DEPOT_OBJECTS * MYM_PAGE / MYM_UNIT ? DEPOT_OBJECTS
+                                                                    : UINT32_MAX;
 }
 
 static bool has_room(const struct mym_pool *pool, unsigned used)
 {
-    unsigned size = mym_classes[pool->class].size;
+    unsigned size = mym_classes[pool->cls].size;
     uint32_t objects = pool->loaded_objects + used;
     uint64_t bytes = (uint64_t)objects * size;
-    uint64_t share = (pool->slots - pool->free) * size / DEPOT_SHARE;
+    uint64_t share = (pool->places - pool->free) * size / DEPOT_SHARE;
 
     return (bytes <= (uint64_t)pool->grant * MYM_UNIT &&
             objects <= most_objects(pool)) ||
@@ -206,11 +206,11 @@ static bool find_room(struct mym_pool *pool, unsigned used)
  */
 static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
 {
-    const struct mym_class *class = &mym_classes[pool->class];
-    uint32_t units = (used * class->size + MYM_UNIT - 1) / MYM_UNIT;
+    const struct mym_class *cls = &mym_classes[pool->cls];
+    uint32_t units = (used * cls->size + MYM_UNIT - 1) / MYM_UNIT;
     uint32_t half = pool->grant / 2;
 
-    if (pool->starved != id + 1 || class->objects == 1 ||
+    if (pool->starved != id + 1 || cls->objects == 1 ||
         pool->loaded_objects + used > most_objects(pool))
         return false;
     if (half > units && mym_idle_grant(MYM_HOLDS_DEPOTS, half, 1))
@@ -233,7 +233,7 @@ static struct mym_pool *beside(const struct mym_pool *pool, unsigned distance)
 {
     unsigned arena = (pool->arena + distance) % mym_arena_count;
 
-    return &mym_arenas[arena]->pool[pool->class];
+    return &mym_arenas[arena]->pool[pool->cls];
 }
 
 /* A loaded magazine that another arena can spare. */
@@ -392,7 +392,7 @@ void *mym_pool_take(struct mym_pool *pool)
     LOCK(pool);
     mym_slabs_carve(pool, &object, 1, true);
     UNLOCK(pool);
-    /* No memory for a slab: others may have free slots. */
+    /* No memory for a slab: others may have free places. */
     for (unsigned i = 1; object == NULL && i < mym_arena_count; i++) {
         struct mym_pool *other = beside(pool, i);
 
@@ -436,8 +436,8 @@ void mym_pool_trim(struct mym_pool *pool, bool all)
 
 static bool is_quiet_locked(const struct mym_pool *pool)
 {
-    return pool->misses + pool->overflows == pool->looked &&
-           pool->free + pool->loaded_objects >= mym_classes[pool->class].objects;
+    return pool->misses + pool->overflows == pool->at_upkeep &&
+           pool->free + pool->loaded_objects >= mym_classes[pool->cls].objects;
 }
 
 bool mym_pool_is_quiet(struct mym_pool *pool)
@@ -450,13 +450,13 @@ bool mym_pool_is_quiet(struct mym_pool *pool)
     return quiet;
 }
 
-void mym_pool_look(struct mym_pool *pool, bool age, bool grew)
+void mym_pool_upkeep(struct mym_pool *pool, bool age, bool grew)
 {
     bool quiet;
 
     LOCK(pool);
     quiet = is_quiet_locked(pool);
-    pool->looked = pool->misses + pool->overflows;
+    pool->at_upkeep = pool->misses + pool->overflows;
     if (age)
         shorten(pool);
     UNLOCK(pool);

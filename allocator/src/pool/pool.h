@@ -11,7 +11,7 @@
 #include "pool/magazine.h"
 
 /*
- * Slabs with free slots, in the order in which they are carved from: fullest first, so
+ * Slabs with free places, in the order in which they are carved from: fullest first, so
  * that emptier ones get the time to become wholly free. Sparse: an eighth or less is in
  * use, so most pages can be given back although objects pin the slab.
  */
@@ -25,18 +25,18 @@ enum mym_bin {
 };
 
 /*
- * slots == sum of the objects of the pool's slabs
- * free  == sum of the free slots of its slabs; a slab with any is in one of the bins
+ * places == sum of the objects of the pool's slabs
+ * free  == sum of the free places of its slabs; a slab with any is in one of the bins
  * loaded_objects == sum of `used` over the loaded magazines
  * An object is handed out (or cached) if and only if its bit is clear:
- *   slots - free == objects in use + in caches + in depots of any arena
+ *   places - free == objects in use + in caches + in depots of any arena
  */
 struct mym_pool {
     struct mym_mutex lock; /* guards all below and the slabs' records and bitmaps */
-    uint8_t class;
+    uint8_t cls;
     uint8_t arena;
     uint16_t batch; /* objects to move at a miss, the capacity of magazines given out */
-    uint16_t busy;  /* exchanges since the last look, up to BUSY */
+    uint16_t busy;  /* exchanges since the last upkeep, up to BUSY */
     uint32_t extra; /* bytes of batch beyond the class's capacity, from the budget */
     uint32_t
         grant; /* units that the depot may hold whatever its share: part of what is kept */
@@ -45,16 +45,16 @@ struct mym_pool {
     struct mym_magazine *loaded, *empty; /* the depot: stacks, most recent first */
     uint32_t loaded_count, loaded_objects, loaded_low;
     uint32_t empty_count;
-    uint32_t bins[MYM_SLAB_BINS]; /* slabs with free slots, by enum mym_bin */
+    uint32_t bins[MYM_SLAB_BINS]; /* slabs with free places, by enum mym_bin */
     uint32_t slabs;
-    uint32_t nonfull; /* slabs that have free slots and objects */
+    uint32_t nonfull; /* slabs that have free places and objects */
     uint32_t
         leaving; /* a chain of slabs that are the pool's no more, for the page heap */
     uint32_t whole, sparse;         /* slabs in MYM_BIN_WHOLE and MYM_BIN_SPARSE, */
-    uint32_t whole_low, sparse_low; /* and the fewest since the last look */
-    uint64_t slots, free;
+    uint32_t whole_low, sparse_low; /* and the fewest since the last upkeep */
+    uint64_t places, free;
     uint64_t misses, overflows; /* magazines that went out and came back */
-    uint64_t looked;            /* misses + overflows at the last look */
+    uint64_t at_upkeep;         /* misses + overflows at the last upkeep */
 } __attribute__((aligned(128)));
 
 struct mym_arena {
@@ -76,10 +76,10 @@ void mym_arenas_init(void);
 void mym_arenas_start(unsigned together);
 
 /* The pool of a class for whoever runs on this CPU: a hint, any number will do. */
-struct mym_pool *mym_pool_of(unsigned cpu, unsigned class);
+struct mym_pool *mym_pool_of(unsigned cpu, unsigned cls);
 
 /* The pool whose slabs an object of the class came from. */
-struct mym_pool *mym_pool_owner(unsigned class, const void *object);
+struct mym_pool *mym_pool_owner(unsigned cls, const void *object);
 
 /*
  * A loaded magazine for an empty one (NULL: the pool finds one), for the cache with this
@@ -102,18 +102,18 @@ void mym_pool_put(struct mym_pool *pool, void *object);
 
 /*
  * Give the depot's objects back to their slabs, and whole slabs to the page heap:
- * those that nobody needed since the last look, or all.
+ * those that nobody needed since the last upkeep, or all.
  */
 void mym_pool_trim(struct mym_pool *pool, bool all);
 
 /*
- * The same as a look; `age`: lengths of magazines that are no longer busy shrink too;
+ * The same as upkeep; `age`: lengths of magazines that are no longer busy shrink too;
  * `grew`: what slabs hold free is better used than more memory, all of it goes.
  */
-void mym_pool_look(struct mym_pool *pool, bool age, bool grew);
+void mym_pool_upkeep(struct mym_pool *pool, bool age, bool grew);
 
 /*
- * No magazine came or went since the last look, and a slab or more is free but for
+ * No magazine came or went since the last upkeep, and a slab or more is free but for
  * what caches may hold of it.
  */
 bool mym_pool_is_quiet(struct mym_pool *pool);
@@ -121,11 +121,11 @@ bool mym_pool_is_quiet(struct mym_pool *pool);
 /* The slab that an object is in, and what its pool has beside it. */
 struct mym_place {
     const void *slab;    /* where it starts */
-    unsigned class;      /* of all its objects */
-    unsigned free;       /* slots of it */
-    size_t pool_slots;   /* of all slabs of the pool */
+    unsigned cls;        /* of all its objects */
+    unsigned free;       /* places of it */
+    size_t pool_places;  /* of all slabs of the pool */
     size_t pool_free;    /* of these */
-    size_t nonfull;      /* slabs with free slots and objects */
+    size_t nonfull;      /* slabs with free places and objects */
     size_t nonfull_used; /* objects in them, cached ones too */
     const void *next;    /* the slab that is carved next; NULL: a new one */
 };

@@ -51,8 +51,8 @@ __attribute__((unused)) MYM_INLINE bool is_own(const struct mym_pool *pool,
     const struct mym_unit *unit = &mym_heap.units[slab];
 
     return mym_mutex_is_held(&pool->lock) && unit->kind == MYM_SLAB &&
-           unit->first == slab && unit->class == pool->class &&
-           unit->arena == pool->arena && unit->free <= mym_classes[pool->class].objects;
+           unit->first == slab && unit->cls == pool->cls &&
+           unit->arena == pool->arena && unit->free <= mym_classes[pool->cls].objects;
 }
 
 /* So few that at least half of the slab's pages hold no object. */
@@ -63,7 +63,7 @@ static bool is_sparse(unsigned used, unsigned objects)
 
 unsigned mym_slabs_bin_of(const struct mym_unit *unit)
 {
-    unsigned objects = mym_classes[unit->class].objects;
+    unsigned objects = mym_classes[unit->cls].objects;
     unsigned used = objects - unit->free;
 
     if (unit->free == 0)
@@ -152,10 +152,10 @@ static uint32_t pick_slab(struct mym_pool *pool)
  */
 static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
 {
-    const struct mym_class *class = &mym_classes[pool->class];
-    bool populate = pool->slabs >= POPULATE_FROM && class->size <= MYM_PAGE;
+    const struct mym_class *cls = &mym_classes[pool->cls];
+    bool populate = pool->slabs >= POPULATE_FROM && cls->size <= MYM_PAGE;
     bool fresh = false;
-    uint32_t slab = mym_slab_make(pool->class, pool->arena, &fresh);
+    uint32_t slab = mym_slab_make(pool->cls, pool->arena, &fresh);
 
     if (slab == 0)
         return 0;
@@ -165,8 +165,8 @@ static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
         LOCK(pool);
     }
     pool->slabs++;
-    pool->slots += class->objects;
-    pool->free += class->objects;
+    pool->places += cls->objects;
+    pool->free += cls->objects;
     want = mym_slab_take(slab, out, want);
     link_slab(pool, slab, mym_slabs_bin_of(&mym_heap.units[slab]));
     return want;
@@ -177,10 +177,10 @@ static void drop_slab(struct mym_pool *pool, uint32_t slab)
 {
     unsigned objects = mym_heap.units[slab].free;
 
-    MYM_ASSERT(is_own(pool, slab) && objects == mym_classes[pool->class].objects);
-    MYM_ASSERT(pool->slabs > 0 && pool->free >= objects && pool->slots >= pool->free);
+    MYM_ASSERT(is_own(pool, slab) && objects == mym_classes[pool->cls].objects);
+    MYM_ASSERT(pool->slabs > 0 && pool->free >= objects && pool->places >= pool->free);
     pool->slabs--;
-    pool->slots -= objects;
+    pool->places -= objects;
     pool->free -= objects;
     mym_heap.units[slab].next = pool->leaving;
     pool->leaving = slab;
@@ -222,7 +222,7 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
         got += mym_slab_take(slab, out + got, want - got);
         rebin_slab(pool, slab);
         if (purged)
-            mym_idle_look();
+            mym_idle_settle();
     }
     MYM_ASSERT(got <= want && pool->free >= got);
     pool->free -= got;
@@ -236,7 +236,7 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
 static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
                         struct misuse *misuse)
 {
-    unsigned mark = pool->arena == MYM_SAMPLED ? 0 : pool->class;
+    unsigned mark = pool->arena == MYM_SAMPLED ? 0 : pool->cls;
     unsigned left = 0;
 
     for (unsigned i = 0; i < count && misuse->what == NULL;) {
@@ -245,7 +245,7 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
         struct mym_unit *u = &mym_heap.units[slab];
         unsigned put;
 
-        if (MYM_UNLIKELY(mym_heap.class[unit] != mark)) {
+        if (MYM_UNLIKELY(mym_heap.cls[unit] != mark)) {
             *misuse = (struct misuse){"double free", objects[i]}; /* its slab is gone */
             break;
         }
@@ -255,11 +255,11 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
         }
         put = mym_slab_put(slab, objects + i, count - i, &misuse->what);
         MYM_ASSERT((put > 0 || misuse->what != NULL) &&
-                   pool->free + put <= pool->slots);
+                   pool->free + put <= pool->places);
         pool->free += put;
         i += put;
         misuse->object = objects[i < count ? i : 0]; /* if it is one */
-        if (u->free == mym_classes[pool->class].objects &&
+        if (u->free == mym_classes[pool->cls].objects &&
             !mym_idle_grant(MYM_HOLDS_SLABS, u->length, 2)) {
             unlink_slab(pool, slab);
             drop_slab(pool, slab);
@@ -281,14 +281,14 @@ static void drop_whole(struct mym_pool *pool, uint32_t count)
     }
 }
 
-/* Give back the free pages of a slab that a few objects pin. The slots are hidden
+/* Give back the free pages of a slab that a few objects pin. The places are hidden
    meanwhile: nobody carves from pages that are on their way to the kernel. The caller
    holds the purge lock: a fork waits until they are back. */
 static void purge_slab(struct mym_pool *pool)
 {
     uint32_t slab = pool->bins[MYM_BIN_SPARSE];
     struct mym_unit *unit = &mym_heap.units[slab];
-    unsigned objects = mym_classes[pool->class].objects;
+    unsigned objects = mym_classes[pool->cls].objects;
     unsigned hidden = unit->free;
     uint64_t pages;
 
@@ -299,12 +299,12 @@ static void purge_slab(struct mym_pool *pool)
     hidden -= unit->free;
     pool->free -= hidden;
     rebin_slab(pool, slab);
-    /* Nothing to give back, and no hidden slot that would hold the slab here. */
+    /* Nothing to give back, and no hidden place that would hold the slab here. */
     if (pages == 0)
         return;
     UNLOCK(pool);
     mym_slab_purge(slab, pages);
-    mym_idle_look();
+    mym_idle_settle();
     LOCK(pool);
     unlink_slab(pool, slab);
     unit->bin = MYM_NO_BIN;
@@ -353,7 +353,7 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
         if (count > 0) {
             uint32_t slab = mym_heap.units[mym_unit_of(objects[0])].first;
 
-            pool = &mym_arenas[mym_heap.units[slab].arena]->pool[pool->class];
+            pool = &mym_arenas[mym_heap.units[slab].arena]->pool[pool->cls];
         }
     }
 }
@@ -373,25 +373,25 @@ void mym_slabs_trim(struct mym_pool *pool, bool all)
 
 bool mym_pool_place(const void *object, struct mym_place *place)
 {
-    const struct mym_class *class;
+    const struct mym_class *cls;
     struct mym_pool *pool;
     uint32_t unit, slab;
 
-    if (!mym_in_heap(object) || mym_heap.class[mym_unit_of(object)] == 0)
+    if (!mym_in_heap(object) || mym_heap.cls[mym_unit_of(object)] == 0)
         return false;
     unit = mym_unit_of(object);
-    place->class = mym_heap.class[unit];
-    class = &mym_classes[place->class];
-    pool = mym_pool_owner(place->class, object);
+    place->cls = mym_heap.cls[unit];
+    cls = &mym_classes[place->cls];
+    pool = mym_pool_owner(place->cls, object);
     LOCK(pool);
     slab = mym_heap.units[unit].first;
     place->slab = mym_unit_address(slab);
     place->free = mym_heap.units[slab].free;
-    place->pool_slots = pool->slots;
+    place->pool_places = pool->places;
     place->pool_free = pool->free;
     place->nonfull = pool->nonfull;
     place->nonfull_used =
-        (size_t)(pool->nonfull + pool->whole) * class->objects - pool->free;
+        (size_t)(pool->nonfull + pool->whole) * cls->objects - pool->free;
     slab = pick_slab(pool);
     place->next = slab == 0 ? NULL : mym_unit_address(slab);
     UNLOCK(pool);
@@ -400,7 +400,7 @@ bool mym_pool_place(const void *object, struct mym_place *place)
 
 bool mym_place_is_thin(const struct mym_place *place)
 {
-    size_t used = mym_classes[place->class].objects - place->free;
+    size_t used = mym_classes[place->cls].objects - place->free;
 
     return place->free > 0 && place->slab != place->next && place->nonfull > 1 &&
            used * place->nonfull <= place->nonfull_used + place->nonfull_used / 8;

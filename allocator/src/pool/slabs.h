@@ -18,7 +18,7 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count);
 
 /*
  * Give back wholly free slabs and the free pages of sparse ones: as many as nobody needed since
- * the last look, or all.
+ * the last upkeep, or all.
  */
 void mym_slabs_trim(struct mym_pool *pool, bool all);
 

@@ -20,13 +20,13 @@ static size_t verify_slab(const struct mym_pool *pool, uint32_t slab, unsigned b
     unsigned set = 0;
     size_t bad = 0;
 
-    for (unsigned i = 0; i < (mym_classes[pool->class].objects + 63u) / 64; i++) {
+    for (unsigned i = 0; i < (mym_classes[pool->cls].objects + 63u) / 64; i++) {
         set += (unsigned)__builtin_popcountll(mym_heap.bits[slab][i]);
         bad += expect(i >= unit->scan || mym_heap.bits[slab][i] == 0,
-                      "free slot below the scan mark");
+                      "free place below the scan mark");
     }
-    bad += expect(set == unit->free, "free slots of a slab do not add up");
-    bad += expect(unit->kind == MYM_SLAB && unit->class == pool->class &&
+    bad += expect(set == unit->free, "free places of a slab do not add up");
+    bad += expect(unit->kind == MYM_SLAB && unit->cls == pool->cls &&
                       unit->arena == pool->arena && unit->first == slab,
                   "slab of another pool in a bin");
     bad += expect(unit->bin == bin && mym_slabs_bin_of(unit) == bin,
@@ -92,15 +92,15 @@ size_t mym_pool_verify(struct mym_pool *pool)
         }
     for (uint32_t slab = pool->leaving; slab != 0; slab = mym_heap.units[slab].next)
         bad += expect(mym_heap.units[slab].kind == MYM_SLAB &&
-                          mym_heap.units[slab].free == mym_classes[pool->class].objects,
+                          mym_heap.units[slab].free == mym_classes[pool->cls].objects,
                       "slab with objects leaves its pool");
-    bad += expect(free == pool->free, "free slots of a pool do not add up");
+    bad += expect(free == pool->free, "free places of a pool do not add up");
     bad += expect(whole == pool->whole && sparse == pool->sparse &&
                       nonfull == pool->nonfull,
                   "whole, sparse or nonfull slabs of a pool do not add up");
     bad +=
-        expect(pool->slots == (uint64_t)pool->slabs * mym_classes[pool->class].objects,
-               "slots of a pool do not add up");
+        expect(pool->places == (uint64_t)pool->slabs * mym_classes[pool->cls].objects,
+               "places of a pool do not add up");
     for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next, loaded++) {
         bad += expect(m->used > 0 && m->used <= m->capacity &&
                           m->floor == MYM_FLOOR(&m->floor) &&
@@ -108,7 +108,7 @@ size_t mym_pool_verify(struct mym_pool *pool)
                       "magazine in the depot is damaged");
         objects += m->used;
         for (unsigned i = 0; i < m->used; i++)
-            bad += expect(mym_heap.class[mym_unit_of(m->entry[i])] == pool->class,
+            bad += expect(mym_heap.cls[mym_unit_of(m->entry[i])] == pool->cls,
                           "object of another class in the depot");
     }
     for (struct mym_magazine *m = pool->empty; m != NULL; m = m->next)

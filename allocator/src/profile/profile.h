@@ -49,7 +49,7 @@ struct mym_countdown {
     int64_t left; /* bytes before the next sample point */
     uint64_t random;
     uint32_t epoch;
-    bool busy; /* in the midst of a sample: what it takes is not sampled */
+    bool inside; /* in the midst of a sample: what it takes is not sampled */
 };
 extern MYM_HIDDEN __thread struct mym_countdown mym_countdown
     __attribute__((tls_model("initial-exec")));

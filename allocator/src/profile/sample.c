@@ -82,7 +82,7 @@ MYM_SLOW bool mym_sample_reached(size_t bytes)
 {
     struct mym_countdown *countdown = &mym_countdown;
 
-    if (countdown->busy)
+    if (countdown->inside)
         return false;
     if (countdown->epoch != MYM_RACY(mym_watch.epoch)) {
         countdown->epoch = MYM_RACY(mym_watch.epoch);

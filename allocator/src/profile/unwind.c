@@ -70,7 +70,7 @@ void mym_trace_begin(struct mym_trace *trace, bool walk)
     void *pc[MYM_STACK_DEPTH + INNER];
     unsigned depth, skip = 0;
 
-    mym_countdown.busy = true;
+    mym_countdown.inside = true;
     trace->depth = 0;
     if (!walk)
         return;
@@ -86,7 +86,7 @@ void mym_trace_interrupted(struct mym_trace *trace, uintptr_t at)
     void *pc[MYM_STACK_DEPTH + INNER];
     unsigned depth, skip = 0;
 
-    mym_countdown.busy = true;
+    mym_countdown.inside = true;
     depth = (unsigned)backtrace(pc, MYM_STACK_DEPTH + INNER);
     while (skip < depth && (uintptr_t)pc[skip] != at)
         skip++;
@@ -100,5 +100,5 @@ void mym_trace_interrupted(struct mym_trace *trace, uintptr_t at)
 
 void mym_trace_end(void)
 {
-    mym_countdown.busy = false;
+    mym_countdown.inside = false;
 }

@@ -36,7 +36,7 @@ debug() {
     timeout 100 gdb -q -nx -batch -ex "set environment LD_PRELOAD $MYMALLOC_PRELOAD" \
         -ex "set environment MYMALLOC_FRONTEND $1" -x "$work/commands" "$work/t" >"$work/got" 2>&1 ||
         fail "gdb: $(cat "$work/got")"
-    for text in '= 112' 'in malloc () from .*libmymalloc_preload' 'ran to its end'; do
+    for text in '= 112' 'malloc (.*) \(from .*libmymalloc_preload\|at .*override.c\)' 'ran to its end'; do
         grep -e "$text" "$work/got" >/dev/null || fail "gdb, $1, does not say '$text': $(cat "$work/got")"
     done
 }

@@ -69,9 +69,9 @@ def check_values(stats):
     expect("in caches", idle["caches"], sum(cached[c] * int(c) for c in cached))
     expect("purged", stats["mymalloc_purged_bytes_total"] > 0, True)
     mapped = stats["mymalloc_heap_mapped_bytes"]
-    slots = small + idle["caches"] + idle["depots"] + stats["mymalloc_free_slots_bytes"]
+    places = small + idle["caches"] + idle["depots"] + stats["mymalloc_free_places_bytes"]
     rest = kinds["large"] + kinds["arena"] + idle["cached_large"] + stats["mymalloc_free_pages_bytes"]
-    expect("what is mapped adds up", 0 <= mapped - slots - rest <= 0.1 * slots, True)
+    expect("what is mapped adds up", 0 <= mapped - places - rest <= 0.1 * places, True)
 
 
 def run(*command, stats=None):

@@ -91,7 +91,7 @@ static void be_the_child(void)
     alarm(60);
     CHECK(!family.verify || family.verify() == 0);
 #ifdef TEST_MY
-    CHECKF(mym_pages.busy == 0, "%u units belong to nobody", mym_pages.busy);
+    CHECKF(mym_pages.purging == 0, "%u units belong to nobody", mym_pages.purging);
 #endif
     for (unsigned i = 0; i < THREADS; i++)
         for (unsigned j = 0; j < OBJECTS; j++)

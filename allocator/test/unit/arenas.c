@@ -260,7 +260,7 @@ static void *free_batch(void *batch)
 static void magazines_go_to_their_owner(void)
 {
     static void *slots[3000];
-    unsigned class = mym_class_of(100);
+    unsigned cls = mym_class_of(100);
     size_t loaded = 0;
     pthread_t thread;
 
@@ -270,11 +270,11 @@ static void magazines_go_to_their_owner(void)
     CHECK(!pthread_create(&thread, NULL, free_batch, slots));
     CHECK(!pthread_join(thread, NULL));
     for (unsigned i = 0; i < mym_arena_count; i++) {
-        struct mym_pool *pool = &mym_arenas[i]->pool[class];
+        struct mym_pool *pool = &mym_arenas[i]->pool[cls];
 
         loaded += pool->loaded_objects;
         for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next)
-            CHECK(mym_pool_owner(class, m->entry[m->used - 1]) == pool);
+            CHECK(mym_pool_owner(cls, m->entry[m->used - 1]) == pool);
     }
     CHECK(loaded > 0);
 }

@@ -20,13 +20,13 @@ static void classes_fit(void)
     free(malloc(1)); /* the tables are made at the first request */
     CHECK(mym_class_count > 1 && mym_class_count <= MYM_CLASSES);
     for (unsigned c = 1; c < mym_class_count; c++) {
-        const struct mym_class *class = &mym_classes[c];
+        const struct mym_class *cls = &mym_classes[c];
 
-        CHECK(class->size % MYM_ALIGNMENT == 0);
-        CHECK(c == 1 || class->size > mym_classes[c - 1].size);
-        CHECK((size_t) class->objects * class->size <= class->units * MYM_UNIT);
-        CHECK((size_t)(class->objects + 1) * class->size > class->units * MYM_UNIT);
-        CHECK(class->capacity > 0 && class->room >= class->capacity);
+        CHECK(cls->size % MYM_ALIGNMENT == 0);
+        CHECK(c == 1 || cls->size > mym_classes[c - 1].size);
+        CHECK((size_t)cls->objects * cls->size <= cls->units * MYM_UNIT);
+        CHECK((size_t)(cls->objects + 1) * cls->size > cls->units * MYM_UNIT);
+        CHECK(cls->capacity > 0 && cls->room >= cls->capacity);
     }
     for (size_t size = 0; size <= MYM_CLASS_MAX; size++) {
         unsigned c = mym_class_of(size);
@@ -336,7 +336,7 @@ static void slab_gives_each_object_once(void)
     static unsigned char seen[4096];
 
     for (unsigned c = 1; c < mym_class_count; c++) {
-        const struct mym_class *class = &mym_classes[c];
+        const struct mym_class *cls = &mym_classes[c];
         uint32_t slab = mym_slab_make(c, 0, &fresh);
         char *start = mym_unit_address(slab);
         unsigned got = 0;
@@ -344,7 +344,7 @@ static void slab_gives_each_object_once(void)
 
         CHECK(slab);
         memset(seen, 0, sizeof(seen));
-        while (got < class->objects) {
+        while (got < cls->objects) {
             unsigned more = mym_slab_take(slab, objects + got, 7);
 
             CHECK(more > 0 && more <= 7);
@@ -354,13 +354,13 @@ static void slab_gives_each_object_once(void)
         for (unsigned i = 0; i < got; i++) {
             size_t offset = (size_t)((char *)objects[i] - start);
 
-            CHECK(offset % class->size == 0 && offset / class->size < class->objects);
-            CHECK(!seen[offset / class->size]++);
+            CHECK(offset % cls->size == 0 && offset / cls->size < cls->objects);
+            CHECK(!seen[offset / cls->size]++);
         }
         check_order(objects, got);
         first = objects[0];
         CHECK(mym_slab_put(slab, objects, got, &misuse) == got && !misuse);
-        CHECK(mym_heap.units[slab].free == class->objects);
+        CHECK(mym_heap.units[slab].free == cls->objects);
         CHECK(mym_slab_take(slab, objects, 1) == 1 && objects[0] == first);
         CHECK(mym_slab_put(slab, objects, 1, &misuse) == 1);
         mym_pages_put(slab);
@@ -383,7 +383,7 @@ static size_t swing(unsigned size, unsigned times)
     }
     CHECK(mym_verify() == 0);
     mym_info_read(&info);
-    return info.class[mym_class_of(size)].depot * size;
+    return info.cls[mym_class_of(size)].depot * size;
 }
 
 /* What swings stays in the depot, as part of what is kept, until memory is asked for. */

@@ -19,7 +19,7 @@
 #endif
 
 static const struct {
-    unsigned machine, class;
+    unsigned machine, cls;
     const char *name;
 } machines[] = {
     {EM_X86_64, ELFCLASS64, "x86-64"},  {EM_X86_64, ELFCLASS32, "x32"},
@@ -73,7 +73,7 @@ const char *image_foreign(const struct image *image)
     if (machine == OWN_MACHINE && bytes[EI_CLASS] == ELFCLASS64 && !big)
         return NULL;
     for (size_t i = 0; i < sizeof machines / sizeof *machines; i++)
-        if (machines[i].machine == machine && machines[i].class == bytes[EI_CLASS])
+        if (machines[i].machine == machine && machines[i].cls == bytes[EI_CLASS])
             return machines[i].name;
     return "another machine";
 }
