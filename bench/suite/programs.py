@@ -160,13 +160,15 @@ def is_static(path):
     return shown.returncode == 0 and "INTERP" not in shown.stdout
 
 
-def judged(found, binds):
+def judged(found, binds, own=""):
     """[(program or library, where its malloc came from)], of the program judged or of all.
 
     A program that is not position independent may hand out the address of its own stub
     for malloc: bound to itself, and the stub in turn to the library. Only the latter counts.
+    Where the column's `own` library looks up libc's malloc, too, that is no program's.
     """
-    mine = [pair for pair in found if binds in ("", os.path.basename(pair[0]))]
+    mine = [(name, library) for name, library in found if binds in ("", os.path.basename(name))
+            and (os.path.realpath(name) != own or os.path.realpath(library) == own)]
     stubs = {name for name, library in found if name == library and ".so" not in name}
     return [pair for pair in mine if pair[1] not in stubs] or mine
 
@@ -178,7 +180,7 @@ def prove(program, column, plan, scratch):
             "LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": os.path.join(directory, "bind")})
         if outcome.failure:
             return outcome.failure
-        found = judged(bindings(directory), program.binds)
+        found = judged(bindings(directory), program.binds, column.path)
     if not found:
         why = "it never bound malloc"
         if is_static(program.argv[0]) or os.stat(program.argv[0]).st_mode & 0o6000:

@@ -26,7 +26,9 @@ class Program(SuiteCase):
         return self.row(f"program/{name}", column)["failure"]
 
     def test_a_program_runs_under_both(self):
-        status, out, err = self.program("sort", __file__, rounds="6")
+        ours = BUILD / allocators.OURS_FILE
+        more = ("--allocator", f"ours={ours}") if ours.exists() else ()
+        status, out, err = self.program("sort", __file__, rounds="6", more=more)
         self.assertEqual(status, 0, err)
         row = self.row("program/sort", "other")
         self.assertEqual(row["runs"], 6)
@@ -76,6 +78,11 @@ class Bindings(unittest.TestCase):
         found = [("/bin/p", "/bin/p"), ("/lib/libx.so.1", "/bin/p"), ("/bin/p", "/lib/libm.so.2")]
         self.assertEqual(programs.judged(found, ""),
                          [("/bin/p", "/lib/libm.so.2")])
+
+    def test_what_the_library_itself_looks_up_is_no_programs(self):
+        found = [("/bin/p", "/opt/own.so"), ("/opt/own.so", "/opt/own.so"), ("/opt/own.so", "/lib/libc.so.6")]
+        self.assertEqual(programs.judged(found, "", "/opt/own.so"), found[:2])
+        self.assertEqual(programs.judged(found, "", "/opt/other.so"), found)
 
     def test_a_program_with_a_malloc_of_its_own(self):
         self.assertEqual(programs.judged([("/bin/p", "/bin/p")], "p"), [("/bin/p", "/bin/p")])
