@@ -272,7 +272,7 @@ bool record_free(const void *p, bool *on)
 {
     if (!p || is_in_pool(p) || !find_next())
         return false;
-    *on = recorder_enter();
+    *on = !recorder_is_freeing(p) && recorder_enter();
     if (*on)
         recorder_freed(recorder_ticket(), p);
     return true;

@@ -67,7 +67,8 @@ static __thread struct {
     uint64_t ticket;
     uint64_t address;
     uint64_t time;
-    const void *taken; /* by the last event, if that was an allocation */
+    const void *taken;   /* by the last event, if that was an allocation */
+    const void *freeing; /* until recorder_leave */
 } me __attribute__((tls_model("initial-exec")));
 
 static uint64_t now_us(void)
@@ -361,6 +362,7 @@ bool recorder_enter(void)
 
 void recorder_leave(void)
 {
+    me.freeing = NULL;
     atomic_signal_fence(memory_order_seq_cst);
     me.busy = false;
 }
@@ -425,6 +427,12 @@ void recorder_took_aligned(size_t alignment, size_t size, const void *p)
 void recorder_freed(uint64_t ticket, const void *p)
 {
     commit(put_address(put_op(TRACE_FREE, ticket), (uintptr_t)p));
+    me.freeing = p;
+}
+
+bool recorder_is_freeing(const void *p)
+{
+    return me.busy && me.freeing == p;
 }
 
 void recorder_moved(uint64_t ticket, size_t size, uintptr_t from, const void *to)

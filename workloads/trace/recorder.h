@@ -34,6 +34,9 @@ void recorder_took_aligned(size_t alignment, size_t size, const void *p);
 void recorder_freed(uint64_t ticket, const void *p);
 void recorder_moved(uint64_t ticket, size_t size, uintptr_t from, const void *to);
 
+/* Whether a recorded free of p by this thread is under way: of delete, which calls free. */
+bool recorder_is_freeing(const void *p);
+
 /*
  * Whether the allocation that gave p was the last event of this thread, and making sure
  * that it was not. For calls that may or may not come down to a recorded one.

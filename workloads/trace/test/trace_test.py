@@ -251,6 +251,7 @@ class Operators(TraceCase):
                 self.assertEqual(taken[2 * aligned, 7], 1000)
                 self.assertEqual([freed[s] for s in (plain, 2 * plain, aligned, 2 * aligned)],
                                  [3000, 1000, 2000, 1000])
+                self.assertNotIn("were not recorded", run(TOOL, "summary", self.trace).stdout)
                 self.replay("--touch")
 
 
