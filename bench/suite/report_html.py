@@ -65,6 +65,12 @@ def contents(result, programs):
                 ("glossary", "Glossary"), ("proof", "Proof and environment"))
 
 
+def charts(result):
+    """Those that this run has cells for."""
+    kinds = {"pareto", *(family["kind"] for family in report_data.all_families(result))}
+    return [chart for chart in CHARTS if chart[0] in kinds]
+
+
 def page(result, folder):
     base = result["reference"]
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True,
@@ -76,7 +82,7 @@ def page(result, folder):
         trouble=[*report_text.state(result), *("Failed: " + line for line in report_text.failures(result))],
         control=text.control_sentence(result["control"]), programs=programs and pinned(result, *programs),
         tables=[pinned(result, *table) for table in text.summary_tables(result)],
-        legend=[line.replace("*:", "Bold:") for line in report_text.legend(base)], charts=CHARTS, fewest=stats.FEWEST,
+        legend=[line.replace("*:", "Bold:") for line in report_text.legend(base)], charts=charts(result), fewest=stats.FEWEST,
         glossary=list(glossary.entries(result["cells"])), looks=[seen[column["name"]] for column in result["columns"]],
         proof=report_text.proof_rows(result), environment=report_text.environment_rows(result),
         css=inlined("report.css"), script=inlined("charts.js", "report.js"),
