@@ -24,7 +24,7 @@ static void add_pool(struct mym_pool *pool, void *context)
     struct mym_class_info *cls = &info->cls[pool->cls];
     size_t size = mym_classes[pool->cls].size;
 
-    mym_mutex_lock(&pool->lock, MYM_RANK_POOL);
+    mym_pool_lock(pool);
     cls->slabs += pool->slabs;
     cls->places += pool->places;
     cls->free += pool->free;
@@ -36,7 +36,7 @@ static void add_pool(struct mym_pool *pool, void *context)
     info->small_used += (size_t)(pool->places - pool->free) * size; /* or cached */
     info->small_free += (size_t)pool->free * size;
     info->depots += pool->loaded_objects * size;
-    mym_mutex_unlock(&pool->lock, MYM_RANK_POOL);
+    mym_pool_unlock(pool);
 }
 
 void mym_info_read(struct mym_info *info)

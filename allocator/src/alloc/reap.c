@@ -12,9 +12,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define LOCK(reap)   mym_mutex_lock(&(reap)->lock, MYM_RANK_REAP)
-#define UNLOCK(reap) mym_mutex_unlock(&(reap)->lock, MYM_RANK_REAP)
-
 static const char inside[] = "free of a pointer into the middle of an object";
 static const char never[] = "free of a pointer that was never allocated";
 
@@ -176,11 +173,11 @@ static void *take_once(struct mym_reap *reap, size_t alignment, size_t size,
 {
     void *object;
 
-    LOCK(reap);
+    mym_reap_lock(reap);
     object = is_small(alignment, size)
                  ? take_small(reap, alignment, mym_class_of(size), lack)
                  : take_large(reap, alignment, size, lack);
-    UNLOCK(reap);
+    mym_reap_unlock(reap);
     return object;
 }
 
@@ -272,14 +269,14 @@ void mym_reap_put(struct mym_reap *reap, void *ptr)
     bool small = mym_reap_record(ptr)->kind == MYM_WINDOW;
     const char *wrong = NULL;
 
-    LOCK(reap);
+    mym_reap_lock(reap);
     if (small)
         wrong = put_small(reap, ptr);
     else if (mym_unit_address(unit) != ptr)
         wrong = inside;
     else if (!put_large(reap, unit))
         wrong = "double free";
-    UNLOCK(reap);
+    mym_reap_unlock(reap);
     if (MYM_UNLIKELY(wrong != NULL))
         mym_fatal(wrong, ptr);
     if (!small)
@@ -313,11 +310,11 @@ size_t mym_reap_bytes(struct mym_reap *reap, const void *ptr)
 
     if (mym_reap_record(ptr)->kind == MYM_LARGE)
         return mym_reap_record(ptr)->length * MYM_UNIT;
-    LOCK(reap);
+    mym_reap_lock(reap);
     wrong = wrong_with(reap, ptr);
     if (wrong == NULL)
         bytes = mym_reap_extent(reap, ptr);
-    UNLOCK(reap);
+    mym_reap_unlock(reap);
     if (wrong != NULL)
         mym_fatal(wrong, ptr);
     return bytes;
@@ -359,11 +356,11 @@ static bool resize(struct mym_reap *reap, void *ptr, size_t size)
 {
     bool done;
 
-    LOCK(reap);
+    mym_reap_lock(reap);
     done = mym_reap_record(ptr)->kind == MYM_LARGE
                ? resize_large(reap, mym_unit_of(ptr), size)
                : grow_last(reap, ptr, size);
-    UNLOCK(reap);
+    mym_reap_unlock(reap);
     return done;
 }
 

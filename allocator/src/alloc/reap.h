@@ -51,6 +51,19 @@ struct mym_reap {
     struct mym_reap *next, *prev; /* of all reaps; next of those destroyed */
 } __attribute__((aligned(MYM_CACHELINE)));
 
+MYM_INLINE void mym_reap_lock(struct mym_reap *reap) MYM_ACQUIRES(reap->lock);
+MYM_INLINE void mym_reap_unlock(struct mym_reap *reap) MYM_RELEASES(reap->lock);
+
+MYM_INLINE void mym_reap_lock(struct mym_reap *reap)
+{
+    mym_mutex_lock(&reap->lock, MYM_RANK_REAP);
+}
+
+MYM_INLINE void mym_reap_unlock(struct mym_reap *reap)
+{
+    mym_mutex_unlock(&reap->lock, MYM_RANK_REAP);
+}
+
 _Static_assert(MYM_CLASSES <= 128, "two words have a bit for each class");
 
 /* limit 0: none. NULL: no memory. */

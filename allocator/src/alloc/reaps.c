@@ -20,8 +20,6 @@ static struct mym_mutex list_lock;
 static struct mym_reap *destroyed;
 struct mym_reap *mym_reaps;
 
-#define LOCK(reap)    mym_mutex_lock(&(reap)->lock, MYM_RANK_REAP)
-#define UNLOCK(reap)  mym_mutex_unlock(&(reap)->lock, MYM_RANK_REAP)
 #define LOCK_LIST()   mym_mutex_lock(&list_lock, MYM_RANK_REAPS)
 #define UNLOCK_LIST() mym_mutex_unlock(&list_lock, MYM_RANK_REAPS)
 
@@ -115,9 +113,9 @@ void mym_reap_reset(struct mym_reap *reap)
     uint32_t windows, large, units, kept;
     struct mym_bump bump;
 
-    LOCK(reap);
+    mym_reap_lock(reap);
     if (!reap->alive) {
-        UNLOCK(reap);
+        mym_reap_unlock(reap);
         mym_fatal("use of an arena that was destroyed", reap);
     }
     bump = reap->own;
@@ -136,7 +134,7 @@ void mym_reap_reset(struct mym_reap *reap)
         reap->held = mym_heap.units[kept].length;
     }
     own(reap);
-    UNLOCK(reap);
+    mym_reap_unlock(reap);
     release(windows, large);
 }
 
@@ -147,13 +145,13 @@ void mym_reap_destroy(struct mym_reap *reap)
 
     if (reap == NULL)
         return;
-    LOCK(reap);
+    mym_reap_lock(reap);
     alive = reap->alive;
     if (alive)
         forget_objects(reap, &windows, &large);
     reap->alive = false;
     __atomic_store_n(&reap->owner, 0, __ATOMIC_RELAXED);
-    UNLOCK(reap);
+    mym_reap_unlock(reap);
     if (!alive)
         mym_fatal("use of an arena that was destroyed", reap);
     release(windows, large);
@@ -179,7 +177,7 @@ static size_t used_bytes(const struct mym_reap *reap, uint32_t window)
 void mym_reap_info(struct mym_reap *reap, struct MyArenaInfo *info)
 {
     *info = (struct MyArenaInfo){0};
-    LOCK(reap);
+    mym_reap_lock(reap);
     info->held = reap->held * MYM_UNIT;
     info->peak = reap->peak * MYM_UNIT;
     info->limit = reap->most == UINT32_MAX ? 0 : reap->most * MYM_UNIT;
@@ -195,7 +193,7 @@ void mym_reap_info(struct mym_reap *reap, struct MyArenaInfo *info)
         info->spans++;
     }
     info->used -= reap->freed;
-    UNLOCK(reap);
+    mym_reap_unlock(reap);
 }
 
 size_t mym_reaps_bytes(void)
@@ -204,9 +202,9 @@ size_t mym_reaps_bytes(void)
 
     LOCK_LIST();
     for (struct mym_reap *reap = mym_reaps; reap != NULL; reap = reap->next) {
-        LOCK(reap);
+        mym_reap_lock(reap);
         bytes += reap->held * MYM_UNIT;
-        UNLOCK(reap);
+        mym_reap_unlock(reap);
     }
     UNLOCK_LIST();
     return bytes;
@@ -277,7 +275,7 @@ static size_t verify(struct mym_reap *reap)
     size_t bad = 0, marked = 0, listed = 0;
     uint32_t units = 0, before = 0;
 
-    LOCK(reap);
+    mym_reap_lock(reap);
     for (uint32_t w = reap->windows; w != 0; w = mym_heap.units[w].next) {
         bad += verify_window(reap, w, &marked);
         units += mym_heap.units[w].length;
@@ -291,7 +289,7 @@ static size_t verify(struct mym_reap *reap)
     bad += verify_holes(reap, &listed);
     bad += expect(bad > 0 || (marked == reap->freed && listed == reap->freed),
                   "freed objects of an arena do not add up");
-    UNLOCK(reap);
+    mym_reap_unlock(reap);
     return bad;
 }
 
@@ -314,9 +312,9 @@ MYM_UNFOLLOWED void mym_reaps_fork(bool prepare)
         LOCK_LIST();
     for (struct mym_reap *reap = mym_reaps; reap != NULL; reap = reap->next)
         if (prepare)
-            LOCK(reap);
+            mym_reap_lock(reap);
         else
-            UNLOCK(reap);
+            mym_reap_unlock(reap);
     if (!prepare)
         UNLOCK_LIST();
 }

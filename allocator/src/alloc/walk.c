@@ -36,10 +36,10 @@ static void note_cached(void *const *objects, size_t count, void *cached)
 
 static void note_depot(struct mym_pool *pool, void *cached)
 {
-    mym_mutex_lock(&pool->lock, MYM_RANK_POOL);
+    mym_pool_lock(pool);
     for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next)
         note_cached(m->entry, m->used, cached);
-    mym_mutex_unlock(&pool->lock, MYM_RANK_POOL);
+    mym_pool_unlock(pool);
 }
 
 static bool is_cached(const struct walk *walk, uintptr_t object)

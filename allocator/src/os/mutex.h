@@ -42,6 +42,8 @@ enum mym_rank {
 #define MYM_LOCKS(attribute)
 #endif
 #define MYM_REQUIRES(lock) MYM_LOCKS(requires_capability(lock))
+#define MYM_ACQUIRES(lock) MYM_LOCKS(acquire_capability(lock))
+#define MYM_RELEASES(lock) MYM_LOCKS(release_capability(lock))
 /* In front of a function that takes locks on a condition, or in a loop over many. */
 #define MYM_UNFOLLOWED MYM_LOCKS(no_thread_safety_analysis)
 
@@ -64,11 +66,11 @@ void mym_rank_tried(enum mym_rank rank);
 #endif
 
 MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex, enum mym_rank rank)
-    MYM_LOCKS(acquire_capability(*mutex));
+    MYM_ACQUIRES(*mutex);
 MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex, enum mym_rank rank)
     MYM_LOCKS(try_acquire_capability(true, *mutex));
 MYM_INLINE void mym_mutex_unlock(struct mym_mutex *mutex, enum mym_rank rank)
-    MYM_LOCKS(release_capability(*mutex));
+    MYM_RELEASES(*mutex);
 
 MYM_INLINE bool mym_mutex_try(struct mym_mutex *mutex)
 {

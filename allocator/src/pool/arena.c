@@ -104,9 +104,9 @@ void mym_pools_each(void (*visit)(struct mym_pool *pool, void *context), void *c
 MYM_UNFOLLOWED static void lock_visit(struct mym_pool *pool, void *prepare)
 {
     if (*(bool *)prepare)
-        mym_mutex_lock(&pool->lock, MYM_RANK_POOL);
+        mym_pool_lock(pool);
     else
-        mym_mutex_unlock(&pool->lock, MYM_RANK_POOL);
+        mym_pool_unlock(pool);
 }
 
 void mym_pools_fork(bool prepare)

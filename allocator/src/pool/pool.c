@@ -30,8 +30,6 @@
 /* Units that every depot is granted. */
 #define GRANT_LEAST 2u
 
-#define LOCK(pool)          mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
-#define UNLOCK(pool)        mym_mutex_unlock(&(pool)->lock, MYM_RANK_POOL)
 #define ASSERT_LOCKED(pool) MYM_ASSERT(mym_mutex_is_held(&(pool)->lock))
 
 _Static_assert(MYM_CLASSES <= UINT8_MAX && MYM_MAX_ARENAS <= UINT8_MAX,
@@ -246,7 +244,7 @@ static struct mym_magazine *borrow(struct mym_pool *pool)
         if (!mym_mutex_trylock(&other->lock, MYM_RANK_POOL))
             continue;
         magazine = pop_loaded(other);
-        UNLOCK(other);
+        mym_pool_unlock(other);
         if (magazine != NULL)
             return magazine;
     }
@@ -292,7 +290,7 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
 {
     struct mym_magazine *loaded;
 
-    LOCK(pool);
+    mym_pool_lock(pool);
     pool->misses++;
     grow_batch(pool);
     loaded = pop_loaded(pool);
@@ -306,9 +304,9 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
         empty = NULL;
     }
     if (loaded == NULL && empty != NULL && mym_arena_count > 1) {
-        UNLOCK(pool);
+        mym_pool_unlock(pool);
         loaded = borrow(pool);
-        LOCK(pool);
+        mym_pool_lock(pool);
         if (loaded == NULL && fill(pool, empty, true) > 0) {
             loaded = empty;
             empty = NULL;
@@ -316,7 +314,7 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
     }
     if (empty != NULL)
         push_empty(pool, empty);
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     return loaded;
 }
 
@@ -328,9 +326,9 @@ static void reclaim_magazine(struct mym_pool *pool, struct mym_magazine *magazin
     if (excess == NULL)
         return;
     mym_slabs_reclaim(pool, excess->entry, excess->used);
-    LOCK(pool);
+    mym_pool_lock(pool);
     push_empty(pool, excess);
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
 }
 
 void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
@@ -338,22 +336,22 @@ void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
 {
     struct mym_magazine *excess;
 
-    LOCK(pool);
+    mym_pool_lock(pool);
     if (used == 0)
         push_empty(pool, magazine);
     else if (find_room(pool, used))
         push_loaded(pool, magazine, used);
     else
         goto reclaim;
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     return;
 reclaim:
     excess = pop_excess(pool);
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     reclaim_magazine(pool, magazine, used, excess);
-    LOCK(pool);
+    mym_pool_lock(pool);
     push_empty(pool, magazine);
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
 }
 
 struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
@@ -364,7 +362,7 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
     unsigned capacity;
     bool room;
 
-    LOCK(pool);
+    mym_pool_lock(pool);
     pool->overflows++;
     grow_batch(pool);
     capacity = pool->batch;
@@ -375,7 +373,7 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
         excess = pop_excess(pool);
     if (room && loaded != NULL)
         push_loaded(pool, loaded, used);
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     if (!room) {
         reclaim_magazine(pool, loaded, used, excess);
         empty = loaded;
@@ -389,16 +387,16 @@ void *mym_pool_take(struct mym_pool *pool)
 {
     void *object = NULL;
 
-    LOCK(pool);
+    mym_pool_lock(pool);
     mym_slabs_carve(pool, &object, 1, true);
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     /* No memory for a slab: others may have free places. */
     for (unsigned i = 1; object == NULL && i < mym_arena_count; i++) {
         struct mym_pool *other = beside(pool, i);
 
-        LOCK(other);
+        mym_pool_lock(other);
         mym_slabs_carve(other, &object, 1, false);
-        UNLOCK(other);
+        mym_pool_unlock(other);
     }
     return object;
 }
@@ -412,20 +410,20 @@ static void trim(struct mym_pool *pool, bool all, bool grew)
 {
     uint32_t goal;
 
-    LOCK(pool);
+    mym_pool_lock(pool);
     if (all)
         narrow(pool);
     goal = all ? pool->loaded_count : pool->loaded_low;
     while (goal-- > 0 && pool->loaded != NULL) {
         struct mym_magazine *magazine = pop_loaded(pool);
 
-        UNLOCK(pool);
+        mym_pool_unlock(pool);
         mym_slabs_reclaim(pool, magazine->entry, magazine->used);
-        LOCK(pool);
+        mym_pool_lock(pool);
         push_empty(pool, magazine);
     }
     pool->loaded_low = pool->loaded_count;
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     mym_slabs_trim(pool, all || grew);
 }
 
@@ -444,9 +442,9 @@ bool mym_pool_is_quiet(struct mym_pool *pool)
 {
     bool quiet;
 
-    LOCK(pool);
+    mym_pool_lock(pool);
     quiet = is_quiet_locked(pool);
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     return quiet;
 }
 
@@ -454,11 +452,11 @@ void mym_pool_upkeep(struct mym_pool *pool, bool age, bool grew)
 {
     bool quiet;
 
-    LOCK(pool);
+    mym_pool_lock(pool);
     quiet = is_quiet_locked(pool);
     pool->at_upkeep = pool->misses + pool->overflows;
     if (age)
         shorten(pool);
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     trim(pool, quiet, grew);
 }

@@ -17,9 +17,6 @@
  */
 #define POPULATE_FROM 8u
 
-#define LOCK(pool)   mym_mutex_lock(&(pool)->lock, MYM_RANK_POOL)
-#define UNLOCK(pool) mym_mutex_unlock(&(pool)->lock, MYM_RANK_POOL)
-
 _Static_assert(MYM_SLAB_BINS < MYM_NO_BIN && MYM_NO_BIN <= UINT8_MAX,
                "a slab's bin is a byte");
 
@@ -160,9 +157,9 @@ static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
     if (slab == 0)
         return 0;
     if (populate && fresh) {
-        UNLOCK(pool);
+        mym_pool_unlock(pool);
         mym_slab_populate(slab);
-        LOCK(pool);
+        mym_pool_lock(pool);
     }
     pool->slabs++;
     pool->places += cls->objects;
@@ -192,11 +189,11 @@ static void release_slabs(struct mym_pool *pool)
     for (;;) {
         uint32_t slab;
 
-        LOCK(pool);
+        mym_pool_lock(pool);
         slab = pool->leaving;
         if (slab != 0)
             pool->leaving = mym_heap.units[slab].next;
-        UNLOCK(pool);
+        mym_pool_unlock(pool);
         if (slab == 0)
             return;
         mym_pages_put(slab);
@@ -302,10 +299,10 @@ static void purge_slab(struct mym_pool *pool)
     /* Nothing to give back, and no hidden place that would hold the slab here. */
     if (pages == 0)
         return;
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     mym_slab_purge(slab, pages);
     mym_idle_settle();
-    LOCK(pool);
+    mym_pool_lock(pool);
     unlink_slab(pool, slab);
     unit->bin = MYM_NO_BIN;
     mym_slab_unhide(slab, pages);
@@ -325,9 +322,9 @@ static void purge_sparse(struct mym_pool *pool, uint32_t count)
 {
     if (pool->sparse == 0 || (count == 0 && !mym_idle_is_overdrawn()))
         return;
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     mym_purge_begin();
-    LOCK(pool);
+    mym_pool_lock(pool);
     while (pool->sparse > 0 && (mym_idle_is_overdrawn() || count-- > 0))
         purge_slab(pool);
     mym_purge_end();
@@ -340,11 +337,11 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
         struct misuse misuse = {NULL, NULL};
         bool leaving;
 
-        LOCK(pool);
+        mym_pool_lock(pool);
         count = reclaim(pool, objects, count, &misuse);
         purge_sparse(pool, 0);
         leaving = pool->leaving != 0;
-        UNLOCK(pool);
+        mym_pool_unlock(pool);
         if (leaving)
             release_slabs(pool);
         mym_idle_tell(0);
@@ -360,12 +357,12 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
 
 void mym_slabs_trim(struct mym_pool *pool, bool all)
 {
-    LOCK(pool);
+    mym_pool_lock(pool);
     purge_sparse(pool, all ? pool->sparse : pool->sparse_low);
     drop_whole(pool, all ? pool->whole : pool->whole_low);
     pool->whole_low = pool->whole;
     pool->sparse_low = pool->sparse;
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     release_slabs(pool);
 }
 
@@ -383,7 +380,7 @@ bool mym_pool_place(const void *object, struct mym_place *place)
     place->cls = mym_heap.cls[unit];
     cls = &mym_classes[place->cls];
     pool = mym_pool_owner(place->cls, object);
-    LOCK(pool);
+    mym_pool_lock(pool);
     slab = mym_heap.units[unit].first;
     place->slab = mym_unit_address(slab);
     place->free = mym_heap.units[slab].free;
@@ -394,7 +391,7 @@ bool mym_pool_place(const void *object, struct mym_place *place)
         (size_t)(pool->nonfull + pool->whole) * cls->objects - pool->free;
     slab = pick_slab(pool);
     place->next = slab == 0 ? NULL : mym_unit_address(slab);
-    UNLOCK(pool);
+    mym_pool_unlock(pool);
     return true;
 }
 

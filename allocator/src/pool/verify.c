@@ -80,7 +80,7 @@ size_t mym_pool_verify(struct mym_pool *pool)
     uint64_t free = 0, objects = 0;
     uint32_t loaded = 0, empty = 0, whole = 0, sparse = 0, nonfull = 0;
 
-    mym_mutex_lock(&pool->lock, MYM_RANK_POOL);
+    mym_pool_lock(pool);
     for (unsigned bin = 0; bin < MYM_SLAB_BINS; bin++)
         for (uint32_t slab = pool->bins[bin]; slab != 0;
              slab = mym_heap.units[slab].next) {
@@ -116,6 +116,6 @@ size_t mym_pool_verify(struct mym_pool *pool)
     bad += expect(loaded == pool->loaded_count && objects == pool->loaded_objects,
                   "loaded magazines do not add up");
     bad += expect(empty == pool->empty_count, "empty magazines do not add up");
-    mym_mutex_unlock(&pool->lock, MYM_RANK_POOL);
+    mym_pool_unlock(pool);
     return bad;
 }
