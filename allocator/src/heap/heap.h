@@ -46,6 +46,8 @@ struct mym_reap; /* alloc/reap.h */
 /* Since they were given back: a slab started here, or a window was; with freed objects. */
 enum { MYM_IN_BITS = 1, MYM_IN_FREED = 2 };
 
+#define MYM_NEVER_PURGED UINT8_MAX
+
 /*
  * Span record. next/prev link free runs in their bin, slabs in their pool and large spans
  * in their reap; 0 ends a list. In the hardened build next of malloc's large spans counts the
@@ -67,9 +69,8 @@ struct mym_unit {
             uint16_t free;  /* free places */
             uint8_t bin;    /* list of its pool, MYM_NO_BIN when full */
             uint8_t scan;   /* first word of bits that may have a bit set */
-            uint8_t
-                purged; /* 1 + objects in use when its free pages were given back; 0:
-                               not */
+            uint8_t purged; /* objects in use when its free pages were given back last,
+                               or MYM_NEVER_PURGED */
         };
         struct mym_reap *reap; /* window, large: whose objects; NULL: malloc's */
     };

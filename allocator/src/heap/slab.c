@@ -46,7 +46,7 @@ MYM_SLOW uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh)
     unit->arena = (uint16_t)arena;
     unit->free = c->objects;
     unit->scan = 0;
-    unit->purged = 0;
+    unit->purged = MYM_NEVER_PURGED;
     for (unsigned i = 0; i < (MYM_SECURE_FREE_CHECK ? c->units : 1u); i++)
         unit[i].has_bits |= MYM_IN_BITS | (MYM_SECURE_FREE_CHECK ? MYM_IN_FREED : 0);
     for (unsigned i = 0; i < words; i++)
@@ -98,7 +98,7 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
         want = unit->free - skip;
     bits[word] ^= skipped;
     unit->free = (uint16_t)(unit->free - want);
-    unit->purged = 0;
+    unit->purged = MYM_NEVER_PURGED;
     while (got < want) {
         uint64_t set = bits[word];
         uintptr_t at = start + (uintptr_t)word * 64 * size;

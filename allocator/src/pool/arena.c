@@ -25,6 +25,7 @@ static void init_arena(struct mym_arena *arena, unsigned index)
 
         arena->pool[cls].cls = (uint8_t)cls;
         arena->pool[cls].arena = (uint8_t)index;
+        arena->pool[cls].starved = MYM_NOBODY;
         arena->pool[cls].batch =
             (uint16_t)(BATCH_FIRST < capacity ? BATCH_FIRST : capacity);
     }

@@ -48,9 +48,13 @@ static void grow_batch(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static bool find_room(struct mym_pool *pool, unsigned used) MYM_REQUIRES(pool->lock);
 static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
     MYM_REQUIRES(pool->lock);
-static struct mym_magazine *pop_excess(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool fresh)
     MYM_REQUIRES(pool->lock);
+static struct mym_magazine *load_past_depot(struct mym_pool *pool,
+                                            struct mym_magazine *empty)
+    MYM_REQUIRES(pool->lock);
+static void reclaim_for_room(struct mym_pool *pool, struct mym_magazine *magazine,
+                             unsigned used) MYM_RELEASES(pool->lock);
 
 static struct mym_magazine *pop_loaded(struct mym_pool *pool)
 {
@@ -208,22 +212,16 @@ static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
     uint32_t units = (used * cls->size + MYM_UNIT - 1) / MYM_UNIT;
     uint32_t half = pool->grant / 2;
 
-    if (pool->starved != id + 1 || cls->objects == 1 ||
+    if (pool->starved != id || cls->objects == 1 ||
         pool->loaded_objects + used > most_objects(pool))
         return false;
     if (half > units && mym_idle_grant(MYM_HOLDS_DEPOTS, half, 1))
         units = half;
     else if (!mym_idle_grant(MYM_HOLDS_DEPOTS, units, 1))
         return false;
-    pool->starved = 0;
+    pool->starved = MYM_NOBODY;
     pool->grant += units;
     return has_room(pool, used);
-}
-
-/* The share shrinks with the pool: one more goes back for each that finds no room. */
-static struct mym_magazine *pop_excess(struct mym_pool *pool)
-{
-    return has_room(pool, 0) ? NULL : pop_loaded(pool);
 }
 
 /* The pool of the same class so many arenas further. */
@@ -285,6 +283,30 @@ static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool 
     return got;
 }
 
+/* A magazine of slabs' objects, where the depot has none; NULL: no memory. */
+static struct mym_magazine *load_past_depot(struct mym_pool *pool,
+                                            struct mym_magazine *empty)
+{
+    bool alone = mym_arena_count == 1;
+    struct mym_magazine *borrowed = NULL;
+
+    if (empty == NULL)
+        empty = pop_empty(pool);
+    if (empty == NULL)
+        return NULL;
+    if (fill(pool, empty, alone) > 0)
+        return empty;
+    if (!alone) { /* what another has too much is better used than a new slab */
+        mym_pool_unlock(pool);
+        borrowed = borrow(pool);
+        mym_pool_lock(pool);
+        if (borrowed == NULL && fill(pool, empty, true) > 0)
+            return empty;
+    }
+    push_empty(pool, empty);
+    return borrowed;
+}
+
 struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
                                    struct mym_magazine *empty)
 {
@@ -294,34 +316,27 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
     pool->misses++;
     grow_batch(pool);
     loaded = pop_loaded(pool);
-    if (loaded == NULL)
-        pool->starved = id + 1;
-    if (loaded == NULL && empty == NULL)
-        empty = pop_empty(pool);
-    if (loaded == NULL && empty != NULL &&
-        fill(pool, empty, mym_arena_count == 1) > 0) {
-        loaded = empty;
-        empty = NULL;
-    }
-    if (loaded == NULL && empty != NULL && mym_arena_count > 1) {
-        mym_pool_unlock(pool);
-        loaded = borrow(pool);
-        mym_pool_lock(pool);
-        if (loaded == NULL && fill(pool, empty, true) > 0) {
-            loaded = empty;
-            empty = NULL;
-        }
-    }
-    if (empty != NULL)
+    if (loaded == NULL) {
+        pool->starved = id;
+        loaded = load_past_depot(pool, empty);
+    } else if (empty != NULL) {
         push_empty(pool, empty);
+    }
     mym_pool_unlock(pool);
     return loaded;
 }
 
-/* Empty a magazine, and the one that the depot has too many, if there is one. */
-static void reclaim_magazine(struct mym_pool *pool, struct mym_magazine *magazine,
-                             unsigned used, struct mym_magazine *excess)
+/*
+ * There is no room for a magazine: its objects go back to their slabs, and those of the one
+ * that the depot has too many by now, for its share shrinks with the pool. No lock is held
+ * afterwards.
+ */
+static void reclaim_for_room(struct mym_pool *pool, struct mym_magazine *magazine,
+                             unsigned used)
 {
+    struct mym_magazine *excess = has_room(pool, 0) ? NULL : pop_loaded(pool);
+
+    mym_pool_unlock(pool);
     mym_slabs_reclaim(pool, magazine->entry, used);
     if (excess == NULL)
         return;
@@ -334,48 +349,36 @@ static void reclaim_magazine(struct mym_pool *pool, struct mym_magazine *magazin
 void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
                      unsigned used)
 {
-    struct mym_magazine *excess;
-
     mym_pool_lock(pool);
-    if (used == 0)
-        push_empty(pool, magazine);
-    else if (find_room(pool, used))
+    if (used > 0 && find_room(pool, used)) {
         push_loaded(pool, magazine, used);
-    else
-        goto reclaim;
-    mym_pool_unlock(pool);
-    return;
-reclaim:
-    excess = pop_excess(pool);
-    mym_pool_unlock(pool);
-    reclaim_magazine(pool, magazine, used, excess);
-    mym_pool_lock(pool);
-    push_empty(pool, magazine);
+    } else {
+        if (used > 0) {
+            reclaim_for_room(pool, magazine, used);
+            mym_pool_lock(pool);
+        }
+        push_empty(pool, magazine);
+    }
     mym_pool_unlock(pool);
 }
 
 struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
                                        struct mym_magazine *loaded, unsigned used)
 {
-    struct mym_magazine *empty = NULL;
-    struct mym_magazine *excess = NULL;
+    struct mym_magazine *empty;
     unsigned capacity;
-    bool room;
 
     mym_pool_lock(pool);
     pool->overflows++;
     grow_batch(pool);
     capacity = pool->batch;
-    room = loaded == NULL || find_room(pool, used) || widen(pool, id, used);
-    if (room)
+    if (loaded == NULL || find_room(pool, used) || widen(pool, id, used)) {
         empty = pop_empty(pool);
-    else
-        excess = pop_excess(pool);
-    if (room && loaded != NULL)
-        push_loaded(pool, loaded, used);
-    mym_pool_unlock(pool);
-    if (!room) {
-        reclaim_magazine(pool, loaded, used, excess);
+        if (loaded != NULL)
+            push_loaded(pool, loaded, used);
+        mym_pool_unlock(pool);
+    } else {
+        reclaim_for_room(pool, loaded, used);
         empty = loaded;
     }
     if (empty != NULL)

@@ -24,6 +24,8 @@ enum mym_bin {
     MYM_NO_BIN = 0xff,
 };
 
+#define MYM_NOBODY UINT32_MAX /* in place of a cache's id */
+
 /*
  * places == sum of the objects of the pool's slabs
  * free  == sum of the free places of its slabs; a slab with any is in one of the bins
@@ -41,7 +43,7 @@ struct mym_pool {
     uint32_t
         grant; /* units that the depot may hold whatever its share: part of what is kept */
     uint32_t
-        starved; /* 1 + the id of the cache that found the depot empty; 0: none since */
+        starved; /* the id of the cache that found the depot empty, or MYM_NOBODY */
     struct mym_magazine *loaded, *empty; /* the depot: stacks, most recent first */
     uint32_t loaded_count, loaded_objects, loaded_low;
     uint32_t empty_count;

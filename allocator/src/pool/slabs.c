@@ -52,10 +52,17 @@ __attribute__((unused)) MYM_INLINE bool is_own(const struct mym_pool *pool,
            unit->arena == pool->arena && unit->free <= mym_classes[pool->cls].objects;
 }
 
-/* So few that at least half of the slab's pages hold no object. */
+/* So few objects that about half of the pages of a slab hold none. */
+#define SPARSE_MOST 8u
+
+_Static_assert(SPARSE_MOST <= MYM_NEVER_PURGED / 4u,
+               "of a slab that was never purged no more than that are left");
+_Static_assert(SPARSE_MOST * 2 <= MYM_UNIT / MYM_PAGE,
+               "each on a page of its own, they leave half of a slab of a unit");
+
 static bool is_sparse(unsigned used, unsigned objects)
 {
-    return used <= 8 && used * 8 <= objects;
+    return used <= SPARSE_MOST && used * 8 <= objects;
 }
 
 unsigned mym_slabs_bin_of(const struct mym_unit *unit)
@@ -71,8 +78,7 @@ unsigned mym_slabs_bin_of(const struct mym_unit *unit)
         return MYM_BIN_THIRDS + (unit->free * 3u > objects) +
                (unit->free * 3u > 2 * objects);
     /* Worth a second time only when far fewer objects are left than the first time. */
-    return unit->purged == 0 || used <= (unit->purged - 1u) / 4 ? MYM_BIN_SPARSE
-                                                                : MYM_BIN_PURGED;
+    return used <= unit->purged / 4u ? MYM_BIN_SPARSE : MYM_BIN_PURGED;
 }
 
 static void unlink_slab(struct mym_pool *pool, uint32_t slab)
@@ -101,6 +107,7 @@ static void unlink_slab(struct mym_pool *pool, uint32_t slab)
         pool->whole_low = pool->whole;
     if (unit->bin == MYM_BIN_SPARSE && --pool->sparse < pool->sparse_low)
         pool->sparse_low = pool->sparse;
+    unit->bin = MYM_NO_BIN;
 }
 
 static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
@@ -175,6 +182,7 @@ static void drop_slab(struct mym_pool *pool, uint32_t slab)
     unsigned objects = mym_heap.units[slab].free;
 
     MYM_ASSERT(is_own(pool, slab) && objects == mym_classes[pool->cls].objects);
+    MYM_ASSERT(mym_heap.units[slab].bin == MYM_NO_BIN);
     MYM_ASSERT(pool->slabs > 0 && pool->free >= objects && pool->places >= pool->free);
     pool->slabs--;
     pool->places -= objects;
@@ -278,9 +286,12 @@ static void drop_whole(struct mym_pool *pool, uint32_t count)
     }
 }
 
-/* Give back the free pages of a slab that a few objects pin. The places are hidden
-   meanwhile: nobody carves from pages that are on their way to the kernel. The caller
-   holds the purge lock: a fork waits until they are back. */
+/*
+ * Give back the free pages of a slab that a few objects pin. The pool's lock is let go while
+ * the kernel has them, and the places on them are hidden: nobody carves from there, and the
+ * slab cannot become wholly free, though it may change its bin. The caller holds the purge
+ * lock: a fork waits until they are back.
+ */
 static void purge_slab(struct mym_pool *pool)
 {
     uint32_t slab = pool->bins[MYM_BIN_SPARSE];
@@ -290,8 +301,7 @@ static void purge_slab(struct mym_pool *pool)
     uint64_t pages;
 
     unlink_slab(pool, slab);
-    unit->bin = MYM_NO_BIN;
-    unit->purged = (uint8_t)(objects - unit->free + 1);
+    unit->purged = (uint8_t)(objects - unit->free);
     pages = mym_slab_hide(slab);
     hidden -= unit->free;
     pool->free -= hidden;
@@ -304,7 +314,6 @@ static void purge_slab(struct mym_pool *pool)
     mym_idle_settle();
     mym_pool_lock(pool);
     unlink_slab(pool, slab);
-    unit->bin = MYM_NO_BIN;
     mym_slab_unhide(slab, pages);
     pool->free += hidden;
     if (unit->free < objects)
