@@ -210,6 +210,8 @@ bool mym_start(void);
  */
 int mym_profile_start(size_t every);
 int mym_profile_stop(void); /* EBUSY: none is taken */
+/* Forget what was sampled; one that is taken goes on at this rate. EINVAL, ENOMEM. */
+int mym_profile_reset(size_t every);
 /* Guard a sample, once, for as long as the process lives. 0, or ENOMEM, ENOSYS. */
 int mym_guarded_begin(size_t every, bool go_on);
 /*

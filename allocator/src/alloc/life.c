@@ -118,6 +118,20 @@ int mym_profile_stop(void)
     return was_on ? 0 : EBUSY;
 }
 
+int mym_profile_reset(size_t every)
+{
+    if (every == 0 || every > MYM_PROFILE_MOST)
+        return EINVAL;
+    if (!mym_start())
+        return ENOMEM;
+    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
+    if (mym_watch.of[MYM_FOR_PROFILE] != 0 && mym_watch.of[MYM_FOR_PROFILE] != every)
+        watch(MYM_FOR_PROFILE, every);
+    mym_profile_forget();
+    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
+    return 0;
+}
+
 int mym_guarded_begin(size_t every, bool go_on)
 {
     if (!mym_unwind_start())

@@ -26,8 +26,10 @@
 #include <string.h>
 
 #define LG_EVERY 19u /* of MYM_PROFILE_EVERY */
+#define LG_MOST  40u /* of MYM_PROFILE_MOST */
 
 _Static_assert(MYM_PROFILE_EVERY == (size_t)1 << LG_EVERY, "prof.lg_sample says so");
+_Static_assert(MYM_PROFILE_MOST == (size_t)1 << LG_MOST, "so does prof.reset");
 
 /* ---- statistics ---- */
 
@@ -280,6 +282,9 @@ static int use_cache(const size_t *unused, uint64_t value)
 
 /* ---- heap profile ---- */
 
+/* Bytes between samples, of the next profile. */
+static _Atomic size_t profile_every = MYM_PROFILE_EVERY;
+
 static uint64_t read_profile(const size_t *unused)
 {
     (void)unused;
@@ -288,7 +293,7 @@ static uint64_t read_profile(const size_t *unused)
 
 static int set_profile(const size_t *unused, uint64_t value)
 {
-    int error = value != 0 ? mym_profile_start(MYM_PROFILE_EVERY) : mym_profile_stop();
+    int error = value != 0 ? mym_profile_start(profile_every) : mym_profile_stop();
 
     (void)unused;
     if (error == EBUSY) /* it is as was asked for */
@@ -303,7 +308,27 @@ static uint64_t read_profile_rate(const size_t *unused)
     size_t every = MYM_RACY(mym_watch.of[MYM_FOR_PROFILE]);
 
     (void)unused;
-    return 63 - (unsigned)__builtin_clzll(every != 0 ? every : MYM_PROFILE_EVERY);
+    return 63 - (unsigned)__builtin_clzll(every != 0 ? every : profile_every);
+}
+
+/* Written may be the logarithm of a new rate; the most is said by prof.lg_sample then. */
+static int reset_profile(const struct mym_exchange *call)
+{
+    uint64_t rate = read_profile_rate(NULL);
+    int error;
+
+    if (call->old != NULL || call->old_length != NULL)
+        return EPERM;
+    if (call->new != NULL && call->new_length != sizeof rate)
+        return EINVAL;
+    if (call->new != NULL)
+        memcpy(&rate, call->new, sizeof rate);
+    if (rate > LG_MOST)
+        rate = LG_MOST;
+    error = mym_profile_reset((size_t)1 << rate);
+    if (error == 0)
+        profile_every = (size_t)1 << rate;
+    return error == ENOMEM ? EAGAIN : error;
 }
 
 /* In the form that jeprof reads, as pprof does. */
@@ -433,6 +458,7 @@ const struct mym_name mym_names[] = {
     {"prof.active", MYM_BOOL, read_profile, set_profile, NULL},
     {"prof.dump", MYM_TEXT, NULL, dump_profile, NULL},
     {"prof.lg_sample", MYM_SIZE, read_profile_rate, NULL, NULL},
+    {"prof.reset", MYM_OTHER, NULL, NULL, reset_profile},
     {"stats.allocated", MYM_SIZE, read_allocated, NULL, NULL},
     {"stats.active", MYM_SIZE, read_active, NULL, NULL},
     {"stats.metadata", MYM_SIZE, read_meta, NULL, NULL},

@@ -147,6 +147,9 @@ bool mym_profile_drop(const void *ptr);
 bool mym_profile_lift(const void *ptr, struct mym_sample *sample);
 void mym_profile_settle(const struct mym_sample *sample, bool stays);
 
+/* Every sum is 0 again, and what is in use now will never be in one. */
+void mym_profile_forget(void);
+
 /*
  * All stacks, newest first, by `older`; and the sums of one. Without a lock, for a signal
  * handler may ask: while others allocate, a sum may lack what is on its way.

@@ -37,7 +37,7 @@ static struct {
     uint64_t peak;         /* the number of times that it was exceeded */
 } table;
 
-static struct mym_stack unknown; /* of samples that no profile wants; never written */
+static struct mym_stack unknown; /* of samples that no profile wants: not in `newest` */
 
 #define LOCK()   mym_mutex_lock(&table.lock, MYM_RANK_PROFILE)
 #define UNLOCK() mym_mutex_unlock(&table.lock, MYM_RANK_PROFILE)
@@ -272,6 +272,22 @@ bool mym_profile_drop(const void *ptr)
     if (found)
         mym_profile_settle(&sample, false);
     return found;
+}
+
+/* An object that is being resized meanwhile counts as one that was taken afterwards. */
+void mym_profile_forget(void)
+{
+    LOCK();
+    for (struct mym_stack *stack = table.newest; stack != NULL; stack = stack->older)
+        for (unsigned when = 0; when < MYM_WHENS; when++) {
+            set(&stack->sums[when].objects, 0);
+            set(&stack->sums[when].bytes, 0);
+        }
+    for (size_t i = 0; i < table.room; i++)
+        if (table.sample[i].ptr != 0)
+            table.sample[i].stack = &unknown; /* their frees find them still */
+    table.in_use = table.most = 0;
+    UNLOCK();
 }
 
 /* ---- looking ---- */

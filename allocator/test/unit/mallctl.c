@@ -225,7 +225,6 @@ static void what_is_not_here_is_unknown(void)
                                         "arenas.dirty_decay_ms",
                                         "arena.0.reset",
                                         "arena.0.extent_hooks",
-                                        "prof.reset",
                                         "opt.junk",
                                         "stats.arenas.0.small.nmalloc",
                                         "stats.arenas.0.small.resident",
@@ -544,6 +543,63 @@ static void a_profile_is_taken(void)
     unlink(path);
 }
 
+/* What prof.dump says of all stacks: objects and bytes in use, and ever taken. */
+static void read_profile(double sums[4])
+{
+    char path[] = "/tmp/unit-mallctl-XXXXXX", text[256] = "";
+    const char *file = path;
+    int fd = mkstemp(path);
+
+    CHECK(control("prof.dump", NULL, NULL, &file, sizeof file) == 0);
+    CHECK(read(fd, text, sizeof text - 1) > 0);
+    CHECKF(sscanf(text, "heap profile: %lf: %lf [%lf: %lf]", &sums[0], &sums[1],
+                  &sums[2], &sums[3]) == 4,
+           "%s", text);
+    close(fd);
+    unlink(path);
+}
+
+/* The objects in use before are freed as ever, and no sum gets less for it. */
+static void a_profile_begins_anew(void)
+{
+    enum { OBJECTS = 100, MANY = 1 << 20 };
+    void *object[OBJECTS];
+    bool on = true, off = false;
+    size_t every = 0, coarse = 99, bad, length = sizeof bad;
+    double sums[4];
+
+    find_all();
+    CHECK(control("prof.reset", &bad, &length, NULL, 0) == EPERM);
+    CHECK(control("prof.reset", NULL, NULL, &every, sizeof every - 1) == EINVAL);
+    CHECK(control("prof.reset", NULL, NULL, &every, sizeof every) == 0);
+    CHECK(size_at("prof.lg_sample") == 0);
+    CHECK(control("prof.active", NULL, NULL, &on, sizeof on) == 0);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        object[i] = take(i % 2 == 0 ? 100 : MANY, 0);
+    read_profile(sums);
+    CHECKF(sums[0] >= OBJECTS && sums[1] >= OBJECTS / 2 * MANY, "%.0f: %.0f", sums[0],
+           sums[1]);
+    CHECK(control("prof.reset", NULL, NULL, NULL, 0) == 0);
+    CHECK(size_at("prof.lg_sample") == 0);
+    read_profile(sums);
+    CHECKF(sums[0] < 10 && sums[2] < 10 && sums[3] < MANY, "%.0f: %.0f [%.0f: %.0f]",
+           sums[0], sums[1], sums[2], sums[3]);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        put(object[i], 0);
+    object[0] = take(MANY, 0);
+    read_profile(sums);
+    CHECKF(sums[0] >= 1 && sums[0] < 10 && sums[1] >= MANY && sums[1] < 2 * MANY,
+           "%.0f: %.0f", sums[0], sums[1]);
+    put(object[0], 0);
+    CHECK(control("prof.reset", NULL, NULL, &coarse, sizeof coarse) == 0);
+    CHECK(size_at("prof.lg_sample") == 40);
+    for (unsigned i = 0; i < 1000; i++)
+        put(take(100, 0), 0);
+    read_profile(sums);
+    CHECKF(sums[2] < 10, "%.0f objects", sums[2]);
+    CHECK(control("prof.active", NULL, NULL, &off, sizeof off) == 0);
+}
+
 /* ---- defragmentation ---- */
 
 enum { OBJECTS = 100000, BYTES = 320, KEPT = 10 };
@@ -761,6 +817,7 @@ const struct test tests[] = {
     {"idle_memory_may_be_refused", idle_memory_may_be_refused},
     {"what_is_not_here_is_unknown", what_is_not_here_is_unknown},
     {"a_profile_is_taken", a_profile_is_taken},
+    {"a_profile_begins_anew", a_profile_begins_anew},
     {"objects_are_moved_together", objects_are_moved_together},
     {"hints_are_of_slabs_only", hints_are_of_slabs_only},
     {NULL, NULL},
