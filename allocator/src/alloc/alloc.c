@@ -110,18 +110,29 @@ MYM_SLOW void *mym_malloc_of_class(unsigned cls)
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
+static MYM_SLOW void *malloc_span(size_t size)
+{
+    void *object = mym_span_pop(mym_span_class(size));
+
+    return MYM_LIKELY(object != NULL) ? object : malloc_colder(size);
+}
+
+/* Calls nothing that comes back: so it saves no register. */
 MYM_SLOW void *mym_malloc_slow(size_t size)
 {
-    void *object = NULL;
-
     /* The limits are 0 before the start, and while samples are taken. */
-    if (size < MYM_RACY(mym_hot.class_end))
-        object = mym_thread_pop(mym_class_of(size));
-    else if (size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX && is_unwatched())
-        object = mym_span_pop(mym_span_class(size));
-    else if (size <= MYM_CLASS_MAX && MYM_RACY(mym_watch.on))
+    if (size < MYM_RACY(mym_hot.class_end)) {
+        void *object = mym_thread_pop(mym_class_of(size));
+
+        if (MYM_LIKELY(object != NULL))
+            return object;
+    } else if (size > MYM_CLASS_MAX) {
+        if (size < MYM_RACY(mym_hot.span_end))
+            return malloc_span(size);
+    } else if (MYM_RACY(mym_watch.on)) {
         return mym_watched_malloc(size);
-    return MYM_LIKELY(object != NULL) ? object : malloc_colder(size);
+    }
+    return malloc_colder(size);
 }
 
 MYM_SLOW void mym_free_slow(void *ptr)

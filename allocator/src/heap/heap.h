@@ -114,8 +114,9 @@ struct mym_hot {
     uintptr_t heap_base;
     size_t heap_size; /* grows while others read it: MYM_RACY */
     const uint8_t *heap_class;
-    size_t small_end, class_end; /* first sizes above: 0 itself fails before start */
-    intptr_t rseq_cs;            /* offset of rseq_cs from the thread pointer */
+    /* First sizes above; 0 itself fails before the start. */
+    size_t small_end, class_end, span_end;
+    intptr_t rseq_cs; /* offset of rseq_cs from the thread pointer */
     intptr_t rseq_id; /* offset of cpu_id or mm_cid from the thread pointer */
 } __attribute__((aligned(MYM_CACHELINE)));
 
