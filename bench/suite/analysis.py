@@ -16,7 +16,7 @@ WIDE = 0.10  # half an interval, relative: how many are wider stands in the firs
 PERCENTILES = ("p50", "p99", "p999", "max")  # drawn; tables have p99.99 too
 PLAIN = re.compile(r"minor_faults|live_bytes|base_rss_bytes|rss_end_bytes|ops|held_\w+|settled_live_bytes|"
                    r"rss_\w+_per_s|remote_share|timer_ns|rss_after_[\d.]+s_bytes|"
-                   r"(malloc|free)_(p\d+|max)_ns|rss_integral\w*|load_p\d+_ns|requests_per_second|\w+_ns_per_\w+")
+                   r"(malloc|free)_(p\d+|max)_ns|rss_integral\w*|load_p\d+_ns|load/.+|requests_per_second|\w+_ns_per_\w+")
 
 
 def analyse(folder, run, environment):

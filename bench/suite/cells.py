@@ -9,6 +9,7 @@ from . import Problem
 from .process import clean_environment
 
 NAMED = ("larson", "xmalloc", "prodcons")  # the three workloads of the default run
+PROGRAMS = ("server", "program")  # whole programs: one driven by a load, one that does its work and ends
 # --quick: one question each of the named workloads, all of them short.
 QUICK = ("larson/fixed/threads:2", "larson/fixed/threads:8", "xmalloc/64B/pairs:1",
          "xmalloc/mixed/pairs:1", "prodcons/1to1", "prodcons/free-only")

@@ -51,7 +51,7 @@ examples:
   ci/bench --trace bench/corpus          recorded programs, replayed; or files of mymalloc-trace record
   ci/bench --program -- ./tool --selftest
   ci/bench --server 'redis-server --port 7777' --ready 'redis-cli -p 7777 ping' \
-           --load 'redis-benchmark -p 7777 -q -n 100000 -t set,get'
+           --load 'redis-benchmark -p 7777 -n 100000 -t set,get,lpush'
 
 exit status: 0 done; 1 a cell failed (crash, refused identity, timeout), was not reached,
 or regressed; 2 bad input; 130 interrupted. What was finished is kept in each case.
@@ -109,7 +109,7 @@ def parser():
                        "compressed by xz; of a folder all that lie in it")
     parse.add_argument("--server", metavar="CMD", help="run this server under each allocator: one command, for the shell")
     parse.add_argument("--ready", metavar="CMD", help="ends with status 0 once the server answers")
-    parse.add_argument("--load", metavar="CMD", help="what drives it, without the allocator: redis-benchmark -q, ab, wrk, "
+    parse.add_argument("--load", metavar="CMD", help="what drives it, without the allocator: redis-benchmark, ab, wrk, "
                        "pgbench, or a script that prints 'throughput N' and 'p99 1.2ms'")
     parse.add_argument("--stop", metavar="CMD", help="ends it (default: SIGTERM)")
     parse.add_argument("--rest", metavar="TIME", help="how long a server or a replay stays without a call at the end, while "
@@ -131,8 +131,8 @@ def check(options, command):
     if options.program + sum(each is not None for each in (
             options.programs, options.workloads, options.server, options.trace)) > 1:
         raise Problem("choose one of --workloads, --programs, --program, --server and --trace")
-    if options.rest and not (options.server or options.trace):
-        raise Problem("--rest: servers and replays rest, with --server or --trace")
+    if options.rest and not (options.server or options.trace or options.programs):
+        raise Problem("--rest: servers and replays rest, with --server, --programs or --trace")
     if options.memory:
         opt.size("--memory", options.memory)
     opt.within("--rest", rest_of(options), 0, timeline.MOMENTS[-1], "at most 60s")

@@ -57,7 +57,7 @@ def cell_of(cell, samples, names, base):
             "failures": [row["failure"] for row in cell["rows"]],
             "samples": [samples_of(samples, name, measures.EXPLORED) for name in names],
             "timeline": [timeline(row) for row in cell["rows"]],
-            "latency_ns": [latencies(row) for row in cell["rows"]]}
+            "latency_ns": [latencies(row) for row in cell["rows"]], "load": text.load_table(cell)}
 
 
 def to_bytes(number, unit):

@@ -48,6 +48,12 @@ def state(result):
     return lines
 
 
+def cell_tables(cell, base):
+    """(head, rows): its figures, and of a server what its load told."""
+    load = text.load_table(cell)
+    return [text.cell_table(cell, base), *([load] if load else [])]
+
+
 def first_tables(result):
     """Kinds of use, then programs one by one: (title, head, rows) of those that there are."""
     return [table for table in (answers.table(result), answers.programs_table(result)) if table]
@@ -62,7 +68,8 @@ def terminal(result, width=100):
     lines = [*text.facts(result)]
     for cell in result["cells"]:
         lines += ["", title(cell)]
-        lines += ["  " + line for line in text.table(*text.cell_table(cell, base), most=width - 2)]
+        for table in cell_tables(cell, base):
+            lines += ["  " + line for line in text.table(*table, most=width - 2)]
         lines += ["  " + line for line in text.notes(cell, base)]
     for name, head, rows in [*text.summary_tables(result), *first_tables(result)]:
         lines += ["", name]
@@ -111,8 +118,9 @@ def markdown(result):
         lines += ["", f"## {name}", "", *text.markdown_table(head, rows)]
     lines += ["", " ".join(legend(base)).replace("*", "\\*"), "", "## Every cell", ""]
     for cell in result["cells"]:
-        head, rows = text.cell_table(cell, base)
-        lines += [f"<details><summary>{title(cell)}</summary>", "", *text.markdown_table(head, rows), ""]
+        lines += [f"<details><summary>{title(cell)}</summary>", ""]
+        for table in cell_tables(cell, base):
+            lines += [*text.markdown_table(*table), ""]
         lines += [line for note in text.notes(cell, base) for line in (note, "")]
         lines += ["</details>"]
     lines += ["", "## Proof and environment", "", *text.markdown_table(*proof_rows(result), left=6), ""]

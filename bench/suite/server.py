@@ -4,6 +4,7 @@ Throughput and percentiles are what the load generator prints; memory is looked 
 """
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -18,12 +19,18 @@ from .timeline import moments
 STOPPING = 15  # seconds a server may take to end once it was asked to
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
-# redis-benchmark -q, ab, wrk, pgbench; "throughput 123" is for scripts.
+# redis-benchmark, ab, wrk, pgbench; "throughput 123" is for scripts.
 RATE = re.compile(r"([\d.]+) requests per second|Requests per second:\s+([\d.]+)|Requests/sec:\s+([\d.]+)|"
                   r"^tps = ([\d.]+)|^throughput[ =:]+([\d.]+)", re.M)
 # p50=0.1 msec, "  99%   1.2ms"; without a unit milliseconds, as ab prints them.
 POINT = re.compile(r"(?:\bp(50|99\.9|99)\b[ \t]*[=:]?|^[ \t]*(50|99\.9|99)%)[ \t]*([\d.]+)[ \t]*(us|µs|msec|ms|s)?\b", re.M)
 UNITS = {"us": 1e3, "µs": 1e3, "ms": 1e6, "msec": 1e6, "s": 1e9, "": 1e6}
+# What is told of one command: a line of redis-benchmark -q, which a script may print too, or, without -q, a
+# block with all percentiles.
+LINE = re.compile(r"^([^:\n]+): ([\d.]+ requests per second.*)$", re.M)
+BLOCK = re.compile(r"^====== (.+?) ======$(.*?)(?=^====== |\Z)", re.M | re.S)
+SUMMARY = re.compile(r"\bp50 +p95 +p99 +max\s+[\d.]+ +[\d.]+ +([\d.]+) +[\d.]+ +([\d.]+)")
+TAIL = re.compile(r"^(99\.9\d*|100\.0+)% <= ([\d.]+) milliseconds", re.M)
 
 
 @dataclass(frozen=True)
@@ -35,14 +42,36 @@ class Commands:
     stop: str = ""
 
 
-def told(output):
-    """{"requests_per_second": …, "load_p99_ns": …}: the mean of the rates, the worst of each percentile."""
-    rates = [float(next(filter(None, groups))) for groups in RATE.findall(output)]
-    found = {"requests_per_second": sum(rates) / len(rates)} if rates else {}
-    for first, second, value, unit in POINT.findall(output):
-        key = f"load_p{(first or second).replace('.', '')}_ns"
+def block_line(text):
+    """What a block of redis-benchmark says, as a line."""
+    rate, points, tail = RATE.search(text), SUMMARY.search(text), TAIL.search(text)
+    named = zip(("p50", "p99", "p99.9"), (*(points.groups() if points else (None, None)), tail and tail[2]))
+    return ", ".join([rate[0] if rate else "", *(f"{name}={value} msec" for name, value in named if value)])
+
+
+def commands_of(output):
+    """[(command, what was printed of it)]; empty for a load that knows of none."""
+    return [(name, block_line(text)) for name, text in BLOCK.findall(output)] or LINE.findall(output)
+
+
+def figures_of(text):
+    """The geometric mean of the rates, so that each counts alike, and the worst of each percentile."""
+    rates = [float(next(filter(None, groups))) for groups in RATE.findall(text)]
+    found = {"requests_per_second": math.prod(rates) ** (1 / len(rates))} if rates and min(rates) > 0 else {}
+    for first, second, value, unit in POINT.findall(text):
+        key = f"p{(first or second).replace('.', '')}_ns"
         found[key] = max(found.get(key, 0), float(value) * UNITS[unit])
     return found
+
+
+def told(output):
+    """{"requests_per_second": …, "load_p99_ns": …}, and of each command {"load/SET/p99_ns": …}."""
+    output = output.replace("\r", "\n")
+    commands = commands_of(output)
+    whole = figures_of("\n".join(text for _, text in commands) if commands else output)
+    found = {key if key.startswith("requests") else f"load_{key}": value for key, value in whole.items()}
+    return found | {f"load/{name.strip()}/{key}": value for name, text in commands
+                    for key, value in figures_of(text).items()}
 
 
 def children(pid):
@@ -76,30 +105,45 @@ def shell(command, environment, cwd, timeout):
 
 def measured(measure, variables, program, plan, cwd):
     """(Outcome, figures as mymalloc-measure reports them and what the load told) of one life."""
-    outside = process.clean_environment() | {key: value for key, value in variables.items()
-                                             if key.startswith("PROGRAM_")}
     report = os.path.join(variables["PROGRAM_SCRATCH"], "measured.json")
     argv = [measure, report, *(f"{key}={value}" for key, value in variables.items()), "--", *program.argv]
-    with tempfile.TemporaryFile() as errors, \
-            plan.limit.around(argv) if plan.limit else contextlib.nullcontext((argv, lambda: None)) as (argv, said):
-        server = subprocess.Popen(
-            argv, env=process.clean_environment(), cwd=cwd, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
-            start_new_session=True)
+    with plan.limit.around(argv) if plan.limit else contextlib.nullcontext((argv, lambda: None)) as (argv, said):
+        outcome, figures = live(argv, program.server, variables, plan, cwd)
+        killed = said()
+    usage = {}
+    if os.path.exists(report):  # it ended by itself
+        with open(report, encoding="utf-8") as file:
+            usage = json.load(file)
+        if usage["status"] not in (0, signal.SIGTERM, (128 + signal.SIGTERM) << 8):
+            why = "the server: " + process.describe(usage["status"], outcome.stderr)
+            outcome.failure = f"{outcome.failure} ({why})" if outcome.failure else why
+    outcome.failure = killed or outcome.failure
+    if outcome.failure:
+        return outcome, None
+    # Of several processes that serve together, not of the largest.
+    usage["peak_rss_bytes"] = max([usage["peak_rss_bytes"], *(rss for _, rss in usage["timeline"])])
+    return outcome, usage | figures | {"status": 0}
+
+
+def live(argv, commands, variables, plan, cwd):
+    """(Outcome, figures): argv, which starts the server below it, from its start to its end."""
+    outside = process.clean_environment() | {key: value for key, value in variables.items()
+                                             if key.startswith("PROGRAM_")}
+    with tempfile.TemporaryFile() as errors:
+        server = subprocess.Popen(argv, env=process.clean_environment(), cwd=cwd, stdin=subprocess.DEVNULL,
+                                  stdout=errors, stderr=errors, start_new_session=True)
         try:
-            outcome, figures = drive(server, program.server, outside, plan, cwd)
+            outcome, figures = drive(server, commands, outside, plan, cwd)
+            if outcome.failure:  # perhaps for its sake: it is given the time to say so
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    server.wait(0.5)
         finally:
             process.end_group(server.pid)
             server.wait()
-        outcome.failure = said() or outcome.failure
-        errors.seek(0)
-        outcome.stderr = errors.read()[-process.STDERR_KEPT:].decode(errors="replace")
-    if outcome.failure:
-        return outcome, None
-    with open(report, encoding="utf-8") as file:
-        usage = json.load(file)
-    if usage["status"] not in (0, signal.SIGTERM, (128 + signal.SIGTERM) << 8):
-        outcome.failure = "the server: " + process.describe(usage["status"], outcome.stderr)
-    return outcome, usage | figures | {"status": 0}
+        errors.seek(0, os.SEEK_END)
+        errors.seek(max(0, errors.tell() - process.STDERR_KEPT))
+        outcome.stderr = errors.read().decode(errors="replace")
+    return outcome, figures
 
 
 def drive(server, commands, outside, plan, cwd):

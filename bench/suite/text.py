@@ -3,6 +3,7 @@ import textwrap
 import unicodedata
 
 from . import measures, stats, units
+from .cells import PROGRAMS
 
 TIE = "≈"
 STAR = "* "  # in front: figures are aligned by their ends
@@ -188,7 +189,7 @@ def label(cell):
     notes = []
     if cell["threads"]:
         notes.append(units.plural(cell["threads"], "thread") + (", more than cores" if cell["crowded"] else ""))
-    if cell["ops"] and cell["workload"] != "program":
+    if cell["ops"] and cell["workload"] not in PROGRAMS:
         notes.append(f"{units.count(cell['ops'])} ops" + (
             f", {units.size(cell['live'])} live" if cell["live"] else ""))
     if cell["scale"] not in (None, 1):
@@ -242,17 +243,15 @@ def after_columns(cell):
 
 def cell_table(cell, base):
     """One row an allocator. Only columns with content."""
-    program = cell["workload"] == "program"
+    program, whole = cell["workload"] == "program", cell["workload"] in PROGRAMS
     rows_with = [row for row in cell["rows"] if row["runs"]]
     has = {measure.key for measure in measures.ALL if any(row[measure.key] for row in rows_with)}
     percentiles = [(f"{call}_{point}_ns", f"{call} {shown}") for call in ("malloc", "free")
                    for point, shown in (("p99", "p99"), ("p999", "p99.9"), ("p9999", "p99.99"), ("max", "longest"))
                    if any(f"{call}_{point}_ns" in row["more"] for row in rows_with)]
-    percentiles += [(f"load_{point}_ns", shown) for point, shown in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9"))
-                    if any(f"load_{point}_ns" in row["more"] for row in rows_with)]
     after, over = after_columns(cell), ["RSS × time", f"vs {base} [95 %]"] if "integral" in has else []
     head = ["allocator", "time" if program else "speed", f"vs {base} [95 %]"]
-    head += ["CPU time"] if program else []
+    head += ["CPU time"] if whole else []
     head += ["peak RSS"] + ([f"vs {base} [95 %]"] if "above" not in has else [])
     head += ["above start", f"vs {base} [95 %]"] if "above" in has else []
     head += [title for _, title in after] + (["kept vs " + base] if "kept" in has else []) + over
@@ -269,7 +268,7 @@ def cell_table(cell, base):
             return mark(row["column"], cell["best"][key]) + full(row["ratios"][key])
         speed = units.seconds(1 / row["speed"]) if program else units.rate(row["speed"])
         line = [row["column"], speed, ratio("speed")]
-        line += [units.seconds(row["cpu"])] if program else []
+        line += [units.seconds(row["cpu"])] if whole else []
         line += [units.size(row["peak"])] + ([ratio("peak")] if "above" not in has else [])
         line += [units.size(row["above"]), ratio("above")] if "above" in has else []
         line += [units.size(row["more"].get(key)) for key, _ in after]
@@ -279,6 +278,24 @@ def cell_table(cell, base):
         line += [units.seconds(row["more"][key] / 1e9) if key in row["more"] else "–" for key, _ in percentiles]
         rows.append(line)
     return head, rows
+
+
+def load_table(cell):
+    """What the load told of a server, or None: a row a command, then the worst percentiles of all commands."""
+    rows_with = [row for row in cell["rows"] if row["runs"]]
+    told = dict.fromkeys(key for row in rows_with for key in row["more"] if key.startswith("load"))
+    commands = dict.fromkeys(key.split("/")[1] for key in told if "/" in key)
+
+    def shown(row, *keys):
+        found = [row.get("more", {}).get(key) for key in keys]
+        return " / ".join("–" if value is None else units.seconds(value / 1e9) if key.endswith("_ns") else units.rate(value)
+                          for key, value in zip(keys, found))
+    rows = [[name, *(shown(row, f"load/{name}/requests_per_second", f"load/{name}/p99_ns") for row in cell["rows"])]
+            for name in commands]
+    rows += [[f"{name}, the worst" if commands else name, *(shown(row, key) for row in cell["rows"])]
+             for key, name in (("load_p50_ns", "p50"), ("load_p99_ns", "p99"), ("load_p999_ns", "p99.9")) if key in told]
+    head = ["command: requests / p99" if commands else "request", *(row["column"] for row in cell["rows"])]
+    return (head, rows) if rows else None
 
 
 def folded(line, most):

@@ -12,6 +12,8 @@ from suite import server
 SERVER = """
 import os, socketserver, sys
 held = [bytes(1000) for _ in range(8000)]
+with open(sys.argv[1] + ".pid", "w") as file:
+    file.write(str(os.getpid()))
 class Line(socketserver.StreamRequestHandler):
     def handle(self):
         for line in self.rfile:
@@ -67,7 +69,13 @@ class Server(SuiteCase):
         return self.row("server/env", "other")["failure"]
 
     def test_a_server_that_ends_at_once(self):
-        self.assertIn("ended before it was ready", self.failure(server="env false"))
+        failure = self.failure(server="env sh -c 'echo no such disk >&2; exit 3'")
+        self.assertIn("ended before it was ready (the server: exit status 3: no such disk)", failure)
+
+    def test_a_server_that_crashes_under_its_load(self):
+        """It is to blame, not the load that then found nobody."""
+        failure = self.failure(load="kill -SEGV $(cat $PROGRAM_SCRATCH/socket.pid); exit 1")
+        self.assertIn("the load: exit status 1 (the server: crashed: SIGSEGV)", failure)
 
     def test_a_load_that_fails(self):
         self.assertIn("the load: exit status 3", self.failure(load="exit 3"))
@@ -84,8 +92,12 @@ class Server(SuiteCase):
 
 class Told(unittest.TestCase):
     def test_what_load_generators_print(self):
-        redis = "SET: 100000.00 requests per second, p50=0.103 msec\nGET: 300000.00 requests per second, p50=0.095 msec\n"
-        self.assertEqual(server.told(redis), {"requests_per_second": 200000, "load_p50_ns": 103000})
+        redis = ("SET: rps=1.0 (overall: 9.9)\rSET: 100000.00 requests per second, p50=0.103 msec\n"
+                 "GET: 400000.00 requests per second, p50=0.095 msec\n")
+        self.assertEqual(server.told(redis), {
+            "requests_per_second": 200000, "load_p50_ns": 103000,
+            "load/SET/requests_per_second": 100000, "load/SET/p50_ns": 103000,
+            "load/GET/requests_per_second": 400000, "load/GET/p50_ns": 95000})
         ab = ("Requests per second:    5000.50 [#/sec] (mean)\nPercentage of the requests\n"
               "  50%      1\n  66%      1\n  99%      4\n 100%     12 (longest request)\n")
         self.assertEqual(server.told(ab), {"requests_per_second": 5000.5, "load_p50_ns": 1e6, "load_p99_ns": 4e6})
@@ -94,6 +106,21 @@ class Told(unittest.TestCase):
         self.assertEqual(server.told("latency average = 1.5 ms\ntps = 800.25 (without initial connection time)\n"),
                          {"requests_per_second": 800.25})
         self.assertEqual(server.told("nothing of the kind\n"), {})
+
+    def test_all_that_redis_benchmark_prints(self):
+        def block(name, rate, p50, p99, tail):
+            return (f"====== {name} ======\n  2000 requests completed in 0.05 seconds\n\n"
+                    f"Latency by percentile distribution:\n50.000% <= {p50} milliseconds (cumulative count 1)\n"
+                    f"99.805% <= 0.001 milliseconds (cumulative count 2)\n99.902% <= {tail} milliseconds (cumulative count 2)\n\n"
+                    f"Summary:\n  throughput summary: {rate} requests per second\n  latency summary (msec):\n"
+                    "          avg       min       p50       p95       p99       max\n"
+                    f"        0.754     0.096     {p50}     0.951     {p99}    99.000\n")
+        found = server.told("\n" + block("SET", "1000.00", "0.5", "2.5", "3.5") + block("HSET 2 KiB", "250.00", "0.25", "3.0", "3.25"))
+        self.assertEqual(found, {
+            "requests_per_second": 500, "load_p50_ns": 5e5, "load_p99_ns": 3e6, "load_p999_ns": 3.5e6,
+            "load/SET/requests_per_second": 1000, "load/SET/p50_ns": 5e5, "load/SET/p99_ns": 2.5e6, "load/SET/p999_ns": 3.5e6,
+            "load/HSET 2 KiB/requests_per_second": 250, "load/HSET 2 KiB/p50_ns": 2.5e5, "load/HSET 2 KiB/p99_ns": 3e6,
+            "load/HSET 2 KiB/p999_ns": 3.25e6})
 
     def test_resident_memory_is_of_all_below(self):
         self.assertEqual(server.resident(os.getpid()), 0)

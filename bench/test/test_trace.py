@@ -84,7 +84,7 @@ class Traces(SuiteCase):
             self.refused(self.arguments("--trace", *map(str, names)), *parts)
         self.refused(self.arguments("--trace", "x", "--rest", "2m"), "--rest 120: at most 60s")
         self.refused(self.arguments("--trace", "x", "--programs", "lua"), "choose one of")
-        self.refused(self.arguments("--rest", "1s"), "with --server or --trace")
+        self.refused(self.arguments("--rest", "1s"), "with --server, --programs or --trace")
 
 
 class OverTime(unittest.TestCase):

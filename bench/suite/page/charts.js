@@ -208,6 +208,14 @@ function latencyChart(cell, call) {
                   y: {label: "time, the clock's own included", log: true, show: value => showSeconds(value / 1e9), left: 84}, series});
 }
 
+// What the load of a server told: a row a command, a column an allocator, as the other reports have it.
+function loadTable(head, rows) {
+    const shown = [0, ...columnsShown().map(column => column + 1)];
+    const line = (words, kind) => make("tr", {}, ...shown.map(i => i ? make(kind, {}, words[i]) : make("th", {scope: "row"}, words[0])));
+    return make("div", {class: "scroll"}, make("table", {class: "load"}, make("thead", {}, line(head, "th")),
+        make("tbody", {}, ...rows.map(row => line(row, "td")))));
+}
+
 function cellTable(cell) {
     const ref = indexOf(state.ref), measures = D.measures.filter(measure => present(cell, measure.key).length);
     const body = columnsShown().map(column => {
@@ -231,7 +239,7 @@ function cellView(cell) {
     close.onclick = () => $("cell").close();
     const parts = [make("header", {}, make("h2", {}, ...breakable(cell.name)), close),
                    make("p", {}, cell.about), make("p", {class: "soft"}, cell.notes.join("; ")), cellTable(cell),
-                   ...cell.lines.map(line => make("p", {class: "soft"}, line))];
+                   ...cell.load ? [loadTable(...cell.load)] : [], ...cell.lines.map(line => make("p", {class: "soft"}, line))];
     if (!columns.length)
         return parts;
     const drawn = [[`${measure.title}: samples in run order`, samplesChart(cell, key)],
