@@ -6,7 +6,7 @@ shown of, the one that is best in the other respect; speed is asked first, memor
 """
 from dataclasses import dataclass
 
-from . import groups
+from . import glossary, groups
 from .cells import Cell
 from .measures import PEAK, SPEED
 
@@ -20,7 +20,9 @@ class Use:
     first: object = SPEED
 
 
+YOURS = Use("Yours", "what was given with --program, --server or --trace", (), ())
 USES = (
+    YOURS,
     Use("Servers", "requests and connections come and go, much stays",
         ("redis", "nginx", "postgres", "memcached"), ("larson", "requests", "prodcons")),
     Use("Batch jobs", "compilers, packers, databases in one process: started, run, ended",
@@ -41,11 +43,13 @@ PROGRAMS = ("program", "server")
 
 def belongs(cell, use):
     workload, _, rest = cell["name"].partition("/")
+    if use is YOURS:
+        return workload in (*PROGRAMS, "trace") and not glossary.of_ready(rest)
     if workload == "server":  # of --server
         return use.title in ("Servers", "Small containers")
     recorded = workload in ("program", "trace")
     names = use.programs if recorded else use.workloads
-    return "*" in names or (rest if recorded else workload) in names
+    return "*" in names or (rest.removesuffix("-long") if recorded else workload) in names
 
 
 def cells_of(cells, use):

@@ -32,6 +32,7 @@ class Program(SuiteCase):
         self.assertEqual(status, 0, err)
         row = self.row("program/sort", "other")
         self.assertEqual(row["runs"], 6)
+        self.assertEqual([use["workload"] for use in self.results()["uses"]], ["Yours", "Small containers"])
         self.assertTrue(row["ratios"]["speed"]["low"] <= row["ratios"]["speed"]["median"] <= row["ratios"]["speed"]["high"])
         self.assertIn("CPU time", out)
 
@@ -49,6 +50,7 @@ class Program(SuiteCase):
         status, _, err = self.bench("--programs", "gcc", "--rounds", "1", "--allocator",
                                     f"other={LIBRARY}", build=relative, columns=())
         self.assertEqual(status, 0, err)
+        self.assertEqual([use["workload"] for use in self.results()["uses"]], ["Batch jobs", "Small containers"])
 
     def test_a_crash(self):
         status, _, _ = self.program("sh", "-c", "kill -SEGV $$")
