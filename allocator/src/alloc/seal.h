@@ -86,45 +86,62 @@ MYM_INLINE uint64_t mym_seal_key(const void *ptr)
 /* No byte of it is 0. */
 #define MYM_RED_WORD (mym_secret[2] | 0x0101010101010101u)
 
-MYM_INLINE void mym_seal(void *ptr, size_t size, size_t room)
+/*
+ * No size decides a branch in what follows: programs ask for sizes that no processor can
+ * foretell, and each wrong guess costs as much as all of the seal. Of a red zone that is
+ * shorter than two words the rest is written below the seal, which is written last.
+ */
+MYM_INLINE char *mym_seal_place(void *ptr, size_t room)
 {
-    char *end = (char *)ptr + size;
-    uint64_t unused = room - sizeof(uint64_t) - size;
-
-    if (!MYM_SECURE_SEAL)
-        return;
-    /* The red zone may reach into the seal, which is written last. */
-    mym_seal_store(end, MYM_RED_WORD);
-    if (unused >= sizeof(uint64_t))
-        mym_seal_store(end + sizeof(uint64_t), MYM_RED_WORD);
-    mym_seal_store((char *)ptr + room - sizeof(uint64_t),
-                   mym_seal_key(ptr) ^ unused << MYM_SEAL_SHIFT);
+    return (char *)ptr + room - sizeof(uint64_t);
 }
 
-/* Only the first `bytes`, up to 8, of two words are the same. */
-MYM_INLINE bool mym_seal_same(uint64_t a, uint64_t b, uint64_t bytes)
+MYM_INLINE void mym_seal_write(char *end, char *seal, uint64_t red, uint64_t word)
 {
-    return bytes == 0 || (a ^ b) << (64 - (bytes < 8 ? bytes : 8) * 8) == 0;
+    char *second = end + sizeof red < seal ? end + sizeof red : seal;
+
+    mym_seal_store(end, red);
+    mym_seal_store(second, red);
+    mym_seal_store(seal, word);
+}
+
+MYM_INLINE void mym_seal(void *ptr, size_t size, size_t room)
+{
+    char *end = (char *)ptr + size, *seal = mym_seal_place(ptr, room);
+    uint64_t unused = (uint64_t)(seal - end);
+
+    if (MYM_SECURE_SEAL)
+        mym_seal_write(end, seal, MYM_RED_WORD,
+                       mym_seal_key(ptr) ^ unused << MYM_SEAL_SHIFT);
+}
+
+/* The first bytes of a word, as many as are given, up to all. */
+MYM_INLINE uint64_t mym_seal_mask(uint64_t bytes)
+{
+    uint64_t half = (bytes < sizeof(uint64_t) ? bytes : sizeof(uint64_t)) * 4;
+
+    return ~(UINT64_MAX << half << half); /* by all of a word nothing can be shifted */
 }
 
 /* The object's size; damage is told. */
 MYM_INLINE size_t mym_sealed_size(const void *ptr, size_t room)
 {
-    uint64_t seal, unused;
-    const char *end;
+    const char *at = (const char *)ptr + room - sizeof(uint64_t), *end, *second;
+    uint64_t seal, unused, more, damage;
 
     if (!MYM_SECURE_SEAL)
         return room;
-    seal =
-        mym_seal_load((const char *)ptr + room - sizeof(uint64_t)) ^ mym_seal_key(ptr);
+    seal = mym_seal_load(at) ^ mym_seal_key(ptr);
     unused = seal >> MYM_SEAL_SHIFT;
-    end = (const char *)ptr + room - sizeof(uint64_t) - unused;
     if (MYM_UNLIKELY(seal << (64 - MYM_SEAL_SHIFT) != 0 ||
-                     unused > room - sizeof(uint64_t) ||
-                     !mym_seal_same(mym_seal_load(end), MYM_RED_WORD, unused)))
+                     unused > room - sizeof(uint64_t)))
         mym_fatal("write beyond the end of an object", ptr);
-    if (unused > 8 &&
-        MYM_UNLIKELY(!mym_seal_same(mym_seal_load(end + 8), MYM_RED_WORD, unused - 8)))
+    end = at - unused;
+    second = end + sizeof seal < at ? end + sizeof seal : at;
+    more = unused < sizeof seal ? 0 : unused - sizeof seal;
+    damage = ((mym_seal_load(end) ^ MYM_RED_WORD) & mym_seal_mask(unused)) |
+             ((mym_seal_load(second) ^ MYM_RED_WORD) & mym_seal_mask(more));
+    if (MYM_UNLIKELY(damage != 0))
         mym_fatal("write beyond the end of an object", ptr);
     return (size_t)(end - (const char *)ptr);
 }
@@ -132,14 +149,8 @@ MYM_INLINE size_t mym_sealed_size(const void *ptr, size_t room)
 /* What mym_seal wrote reads 0 again. */
 MYM_INLINE void mym_unseal(void *ptr, size_t size, size_t room)
 {
-    char *end = (char *)ptr + size;
-
-    if (!MYM_SECURE_SEAL)
-        return;
-    mym_seal_store(end, 0);
-    if (room - size >= 2 * sizeof(uint64_t))
-        mym_seal_store(end + sizeof(uint64_t), 0);
-    mym_seal_store((char *)ptr + room - sizeof(uint64_t), 0);
+    if (MYM_SECURE_SEAL)
+        mym_seal_write((char *)ptr + size, mym_seal_place(ptr, room), 0, 0);
 }
 
 #endif

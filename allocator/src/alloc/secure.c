@@ -26,6 +26,8 @@
 /* What has a slot of several in a slab; longer classes are not zeroed before they are used. */
 #define SHORT_MAX (MYM_SLOT_MAX - MYM_SEAL_BYTES)
 
+#define WRONG_SIZE "sized free with a wrong size"
+
 static void *no_memory(void)
 {
     errno = ENOMEM;
@@ -54,28 +56,72 @@ void mym_secure_die(const void *ptr)
 
 typedef uint64_t lane __attribute__((vector_size(16), may_alias));
 
-/* bytes is a multiple of 16. */
-static bool reads_zero(const void *ptr, size_t bytes)
+#define STRIDE 64 /* bytes that a turn of the loops below reads or writes: four lanes */
+#define BEYOND(bytes) \
+    ((ptrdiff_t)(bytes)-STRIDE) /* the last four lanes come by themselves */
+
+/*
+ * What an object of this size and its red zone may have been written on, in whole lanes; the seal is
+ * the slot's last word.
+ */
+MYM_INLINE size_t written(size_t size, size_t room)
 {
-    const lane *at = ptr, *end = at + bytes / sizeof *at;
+    size_t bytes = (size + MYM_RED_ZONE + sizeof(lane) - 1) & ~(sizeof(lane) - 1);
+
+    return bytes < room ? bytes : room;
+}
+
+/*
+ * The lane that ends so many bytes before the last one does, or the first. So the end of a
+ * loop takes the same four lanes whatever is left of them: its length is one branch that
+ * nobody can foretell, not three.
+ */
+MYM_INLINE lane *lane_before(void *ptr, size_t bytes, size_t before)
+{
+    size_t end = before + sizeof(lane);
+
+    return (lane *)((char *)ptr + (bytes > end ? bytes - end : 0));
+}
+
+MYM_INLINE bool reads_zero(void *ptr, size_t bytes)
+{
+    const lane *at = ptr;
     lane seen = {0, 0};
 
-    for (; end - at >= 4; at += 4)
+    for (ptrdiff_t more = BEYOND(bytes); more > 0; more -= STRIDE, at += 4)
         seen |= (at[0] | at[1]) | (at[2] | at[3]);
-    for (; at < end; at++)
-        seen |= *at;
+    seen |= *lane_before(ptr, bytes, 48) | *lane_before(ptr, bytes, 32);
+    seen |= *lane_before(ptr, bytes, 16) | *lane_before(ptr, bytes, 0);
     return (seen[0] | seen[1]) == 0;
 }
 
-/* Where object and seal are to be written nobody wrote since it was freed, or ever. */
-MYM_INLINE void check_untouched(const void *ptr, size_t size, size_t room)
+MYM_INLINE void make_zero(void *ptr, size_t bytes)
 {
-    size_t bytes = (size + MYM_RED_ZONE + MYM_ALIGNMENT - 1) & ~(MYM_ALIGNMENT - 1u);
+    const lane zero = {0, 0};
+    lane *at = ptr;
 
-    if (!MYM_SECURE_WRITE_AFTER_FREE)
-        return;
-    if (MYM_UNLIKELY(!reads_zero(ptr, bytes < room ? bytes : room) ||
-                     mym_seal_load((const char *)ptr + room - sizeof(uint64_t)) != 0))
+    for (ptrdiff_t more = BEYOND(bytes); more > 0; more -= STRIDE, at += 4)
+        at[0] = at[1] = at[2] = at[3] = zero;
+    *lane_before(ptr, bytes, 48) = *lane_before(ptr, bytes, 32) = zero;
+    *lane_before(ptr, bytes, 16) = *lane_before(ptr, bytes, 0) = zero;
+}
+
+/*
+ * The lines that are written to next are asked for together, before the atomic instruction
+ * that all later ones wait for. Longer objects are read ahead by the processor.
+ */
+MYM_INLINE void fetch(void *ptr, size_t room)
+{
+    for (size_t i = 0; i < 8; i++)
+        __builtin_prefetch((char *)ptr + (i * STRIDE < room ? i * STRIDE : 0), 1);
+}
+
+/* Where object and seal are to be written nobody wrote since it was freed, or ever. */
+MYM_INLINE void check_untouched(void *ptr, size_t size, size_t room)
+{
+    if (MYM_SECURE_WRITE_AFTER_FREE &&
+        MYM_UNLIKELY(!reads_zero(ptr, written(size, room)) ||
+                     mym_seal_load(mym_seal_place(ptr, room)) != 0))
         mym_fatal("write to an object after it was freed", ptr);
 }
 
@@ -110,8 +156,8 @@ MYM_INLINE void *take(unsigned cls)
 MYM_INLINE void clean(void *ptr, size_t size, size_t room)
 {
     if (MYM_SECURE_ZERO_ON_FREE) {
-        memset(ptr, 0, size);
-        mym_unseal(ptr, size, room);
+        make_zero(ptr, written(size, room));
+        mym_seal_store(mym_seal_place(ptr, room), 0);
     }
 }
 
@@ -121,13 +167,20 @@ static void put_raw(unsigned cls, void *object)
         mym_cache_push_slow(cls, object);
 }
 
-MYM_INLINE void put_small(void *ptr, unsigned cls)
-{
-    size_t room = mym_classes[cls].size;
+#define ANY SIZE_MAX
 
+/* size: what it was asked for with, or ANY. */
+MYM_INLINE void put_small(void *ptr, unsigned cls, size_t size)
+{
+    size_t room = mym_classes[cls].size, has;
+
+    fetch(ptr, room);
     if (MYM_UNLIKELY(!mym_live_clear(ptr)))
         mym_secure_die(ptr);
-    clean(ptr, mym_sealed_size(ptr, room), room);
+    has = mym_sealed_size(ptr, room);
+    if (MYM_UNLIKELY(size != ANY && size != has))
+        mym_fatal(WRONG_SIZE, ptr);
+    clean(ptr, has, room);
     ptr = mym_shelf_swap(cls, ptr);
     if (ptr != NULL)
         put_raw(cls, ptr);
@@ -217,7 +270,7 @@ MYM_SLOW void mym_free_slow(void *ptr)
 
     if (MYM_LIKELY(mym_in_heap(ptr)) &&
         MYM_LIKELY((cls = mym_heap.cls[mym_unit_of(ptr)]) != 0))
-        put_small(ptr, cls);
+        put_small(ptr, cls, ANY);
     else
         put_other(ptr);
 }
@@ -234,12 +287,19 @@ static bool is_size_of(const void *ptr, size_t size)
 
 MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
 {
+    unsigned cls;
+
     if (ptr == NULL)
         return;
-    if (MYM_UNLIKELY(!is_size_of(ptr, size)))
-        mym_fatal("sized free with a wrong size", ptr);
     if (MYM_UNLIKELY((uintptr_t)ptr & (alignment - 1)))
         mym_fatal("sized free with a wrong alignment", ptr);
+    if (MYM_SECURE_SEAL && MYM_LIKELY(mym_in_heap(ptr)) &&
+        MYM_LIKELY((cls = mym_heap.cls[mym_unit_of(ptr)]) != 0)) {
+        put_small(ptr, cls, size);
+        return;
+    }
+    if (MYM_UNLIKELY(!is_size_of(ptr, size)))
+        mym_fatal(WRONG_SIZE, ptr);
     mym_free_slow(ptr);
 }
 

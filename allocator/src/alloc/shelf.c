@@ -49,14 +49,15 @@ static struct shelf *shelf_here(void)
 void *mym_shelf_swap(unsigned cls, void *object)
 {
     struct shelf *shelf = shelf_here();
-    uint32_t most = WAIT_BYTES / mym_classes[cls].size;
+    uint64_t most =
+        WAIT_BYTES * mym_classes[cls].inverse >> 40; /* without a division */
     uint32_t random = mym_random(&shelf->random);
 
     if (!MYM_SECURE_QUARANTINE)
         return object;
     most = most == 0 ? 1 : most < PLACES ? most : PLACES;
-    return atomic_exchange_explicit(&shelf->place[cls][(uint64_t)random * most >> 32],
-                                    object, memory_order_acq_rel);
+    return atomic_exchange_explicit(&shelf->place[cls][random * most >> 32], object,
+                                    memory_order_acq_rel);
 }
 
 void *mym_shelf_swap_large(void *object)

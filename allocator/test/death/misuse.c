@@ -134,7 +134,7 @@ static void go_on(bool owned)
 static void overflow(const struct misuse *m)
 {
     set_scene(m->size);
-    memset(unknown(scene.object) + m->size, 'x', m->by);
+    memset(unknown(scene.object) + m->size + m->at, 'x', m->by);
     go_on(true);
 }
 

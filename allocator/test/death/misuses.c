@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* kind, name, bytes of the object, bytes written or claimed, offset or place */
+/* kind, name, bytes of the object, bytes written or claimed, offset (behind it: of an overflow) or place */
 const struct misuse misuse[] = {
     {"overflow", "24-by-1", 24, 1, 0},
     {"overflow", "24-by-8", 24, 8, 0},
@@ -28,6 +28,8 @@ const struct misuse misuse[] = {
     {"overflow", "40M-by-1", 40000000, 1, 0},
     {"overflow", "40M-by-8", 40000000, 8, 0},
     {"overflow", "40M-by-page", 40000000, 4096, 0},
+    {"overflow", "260-at-8", 260, 1,
+     8}, /* the first 8 bytes behind it are as they were */
     {"underflow", "24-by-1", 24, 1, 0},
     {"underflow", "24-by-8", 24, 8, 0},
     {"underflow", "24-by-page", 24, 4096, 0},
@@ -63,6 +65,8 @@ const struct misuse misuse[] = {
     {"read-beyond", "300000-by-64", 300000, 64, 0},
     {"write-after-free", "24-first", 24, 8, 0},
     {"write-after-free", "24-last", 24, 8, 16},
+    {"write-after-free", "100-middle", 100, 8, 56},
+    {"write-after-free", "1000-middle", 1000, 8, 504},
     {"write-after-free", "1000-first", 1000, 8, 0},
     {"write-after-free", "1000-last", 1000, 8, 992},
     {"write-after-free", "20000-first", 20000, 8, 0},
