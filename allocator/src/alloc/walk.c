@@ -138,7 +138,7 @@ int mym_walk(int (*function)(void *object, size_t bytes, void *argument),
     if (*failed)
         return 0;
     room = atomic_load(&mym_heap.size) / MYM_ALIGNMENT / 8;
-    walk.cached = mym_os_map(room);
+    walk.cached = mym_os_map(room + 1); /* own mappings may be all there is */
     *failed = walk.cached == NULL;
     if (*failed)
         return 0;
@@ -147,6 +147,6 @@ int mym_walk(int (*function)(void *object, size_t bytes, void *argument),
     stop = walk_spans(&walk, (uint32_t)(room * MYM_ALIGNMENT * 8 >> MYM_UNIT_SHIFT));
     if (stop == 0)
         stop = walk_mappings(&walk);
-    mym_os_unmap(walk.cached, room);
+    mym_os_unmap(walk.cached, room + 1);
     return stop;
 }

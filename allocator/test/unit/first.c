@@ -1,7 +1,7 @@
 /*
  * first.c - the very first call of a process, before any constructor, is one for nothing,
  * or for much.
- *   first malloc | calloc | realloc | aligned | free | usable | span | mapping
+ *   first malloc | calloc | realloc | aligned | free | usable | span | mapping | walk
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +23,25 @@ static void *volatile object;
 static void *volatile self; /* of the thread: at %fs:0, where a wrong offset points */
 static size_t volatile nothing;
 
+#ifdef TEST_MY
+static int count(void *visited, size_t bytes, void *objects)
+{
+    *(int *)objects += visited == object && bytes >= 40 << 20 ? 1 : 100;
+    return 0;
+}
+
+/* A heap without an object, and one that has only an own mapping; NULL: wrong. */
+static void *walk_first(void)
+{
+    int objects = 0;
+
+    if (MyHeapWalk(count, &objects) != 0 || objects != 0)
+        return NULL;
+    object = malloc(nothing + (40 << 20));
+    return MyHeapWalk(count, &objects) == 0 && objects == 1 ? object : NULL;
+}
+#endif
+
 static void call_first(int argc, char **argv, char **environment)
 {
     const char *which = argc > 1 ? argv[1] : "";
@@ -41,6 +60,10 @@ static void call_first(int argc, char **argv, char **environment)
         object = malloc(nothing + (1 << 20));
     if (!strcmp(which, "mapping"))
         object = malloc(nothing + (40 << 20));
+#ifdef TEST_MY
+    if (!strcmp(which, "walk"))
+        object = walk_first();
+#endif
     if (!strcmp(which, "free"))
         free(NULL);
     if (!strcmp(which, "usable"))
