@@ -1,5 +1,6 @@
 """The answer for each kind of use, in words and as tables: time and memory side by side."""
 from . import stats, text, units
+from .cells import PROGRAMS
 
 AGAINST = {"speed": "speed", "peak": "peak RSS"}
 
@@ -79,7 +80,7 @@ def programs_table(result):
     base = result["reference"]
     rows = []
     for cell in result["cells"]:
-        if cell["workload"] == "program":
+        if cell["workload"] in PROGRAMS:
             alone = {"counted": {key: [cell["name"]] for key in AGAINST}, "best": cell["best"]}
             rows.append([cell["name"].partition("/")[2],
                          *(both(alone, {"failed": int(bool(row["failure"])), "missing": not row["runs"]} | row, base)

@@ -12,8 +12,9 @@ import struct
 import subprocess
 import tempfile
 import zlib
+from types import SimpleNamespace
 
-from . import Problem, glossary, process, programs, text, units
+from . import Problem, glossary, process, programs, server, text, units
 
 CATALOGUE = "README.md"
 HEADER, COMMAND, CRC = 512, 80, 76  # workloads/trace/FORMAT.md
@@ -81,10 +82,13 @@ def record(program, tool, bench, folder):
     scratch.mkdir(mode=0o755)
     for each in (folder.parent, folder):
         each.chmod(0o777)  # postgres, started by root, becomes another user
-    environment = process.clean_environment() | {
-        "PROGRAM_SCRATCH": str(scratch), "PROGRAM_INPUTS": programs.SCRIPTS, "PROGRAM_BUILD": str(bench)}
-    outcome = process.run([tool, "record", "--children", "--quiet", "--output", str(folder / "t.mtrace"), "--",
-                           *program.argv], environment, RECORDING, str(scratch))
+    variables = {"PROGRAM_SCRATCH": str(scratch), "PROGRAM_INPUTS": programs.SCRIPTS, "PROGRAM_BUILD": str(bench)}
+    argv = ["env", *(f"{key}={value}" for key, value in variables.items()), tool, "record", "--children", "--quiet",
+            "--output", str(folder / "t.mtrace"), "--", *program.argv]
+    if program.server:
+        outcome, _ = server.live(argv, program.server, variables, SimpleNamespace(timeout=RECORDING, rest=0), str(scratch))
+    else:
+        outcome = process.run(argv, process.clean_environment(), RECORDING, str(scratch))
     if outcome.failure:
         raise Problem(f"{program.name}: {outcome.failure}")
     found = judged(tool, folder, program.binds)

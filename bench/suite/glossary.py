@@ -7,6 +7,7 @@ import pathlib
 import re
 
 from . import ROOT, traces
+from .cells import PROGRAMS
 from .programs import READY, command_of
 
 TEXT = r'((?:\s*"(?:[^"\\]|\\.)*")+)'  # one C string, in as many parts as it has lines
@@ -52,8 +53,11 @@ def of_program(name):
     return text.replace("$1", re.sub(r"^\D*", "", name)) or None
 
 
+GIVEN = {"program": "A command given with --program.", "server": "Driven by the commands given with --server."}
+
+
 def of_ready(name):
-    """A sentence on the ready program that a trace of the corpus was recorded from, or None."""
+    """A sentence on a ready program, or None."""
     said = name in READY and of_program(name)
     return said and sentence(said)
 
@@ -61,24 +65,23 @@ def of_ready(name):
 def entries(cells):
     """[(name, sentence, more)] for the workloads and programs among the cells, in their order."""
     for workload in dict.fromkeys(cell["workload"] for cell in cells):
-        if workload == "program":
+        if workload in PROGRAMS:
             for cell in cells:
-                if cell["workload"] == "program":
-                    said = of_program(cell["name"].partition("/")[2])
-                    yield cell["name"], sentence(said or "a command given with --program"), ""
+                if cell["workload"] == workload:
+                    yield cell["name"], of_cell(cell["name"]), ""
         elif workload == "trace":
             yield workload, "The allocator calls of a recorded program, made again by as many threads.", traces.NOTE
         elif found := of_workload(workload):
             yield workload, sentence(found[0]), f"One operation: {found[2]}. Source: {found[1]}."
         else:
-            yield workload, "Driven by the commands given." if workload == "server" else "Not described in the sources.", ""
+            yield workload, "Not described in the sources.", ""
 
 
 def of_cell(name):
     """What is said beside one cell."""
     workload, _, rest = name.partition("/")
-    if workload == "program":
-        return sentence(of_program(rest) or "a command given with --program")
+    if workload in PROGRAMS:
+        return of_ready(rest) or GIVEN[workload]
     if workload == "trace":
         return " ".join(filter(None, (
             "The calls of a recorded program, made again.", of_ready(rest), traces.NOTE)))

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from . import ROOT, Problem, process, timeline
 from .server import Commands
@@ -47,7 +47,7 @@ READY = {
     "git": (("git",), "git", "git"),
     "lua": (("lua5.4",), "lua5.4", "lua5.4"),
     "c++": (("g++",), "g++", "cc1plus"),
-    "nginx": (("nginx", "ab"), "nginx-light apache2-utils", "nginx"),
+    "nginx": (("nginx", "h2load", "/usr/bin/python3"), "nginx-light nghttp2-client python3", "nginx"),
     "postgres": (("/usr/lib/postgresql", "pgbench"), "postgresql", "postgres"),
     "memcached": (("memcached", "/usr/bin/python3"), "memcached python3", "memcached"),
     "node": (("node",), "nodejs", "node"),
@@ -63,6 +63,9 @@ READY = {
     "arrays48": (("/usr/bin/python3", NUMPY), "python3 python3-numpy", "python3"),
     "arrays200": (("/usr/bin/python3", NUMPY), "python3 python3-numpy", "python3"),
 }
+# Driven by a load: their script is called with serve, ready and load. Not valkey, as Debian builds it: it calls sdallocx
+# of the jemalloc that it is linked to, and crashes under glibc and whatever else lacks that.
+SERVERS = ("redis", "nginx", "postgres", "memcached")
 # Left out with a word where what they need is missing: a compiler that few machines have.
 OPTIONAL = ("strings",)
 
@@ -89,8 +92,15 @@ def ready(names, binary):
             raise Problem(f"program '{name}' needs {', '.join(missing)} "
                           f"(apt-get install {packages}; build again), "
                           f"or choose others of: {', '.join(READY)}")
-        chosen.append(Program(f"program/{name}", command_of(name), binds))
+        chosen.append(program_of(name, binds))
     return chosen
+
+
+def program_of(name, binds):
+    if name not in SERVERS:
+        return Program(f"program/{name}", command_of(name), binds)
+    script = f'/bin/sh "$PROGRAM_INPUTS/{name}.sh"'
+    return Program(f"server/{name}", (*command_of(name), "serve"), binds, server=Commands(f"{script} ready", f"{script} load"))
 
 
 def command_of(name):
@@ -176,7 +186,7 @@ def judged(found, binds, own=""):
 def prove(program, column, plan, scratch):
     """Why the preload does not answer in this program, or None. One untimed run."""
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
-        outcome, _ = measured(program, column, plan, directory, {
+        outcome, _ = measured(program, column, replace(plan, rest=0), directory, {
             "LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": os.path.join(directory, "bind")})
         if outcome.failure:
             return outcome.failure
@@ -261,7 +271,7 @@ def sample(program, column, plan, scratch, proven):
         failure = "refused: the preload was not mapped in this process"
     if failure:
         return {"suite": {"seconds": round(outcome.seconds, 4), "failure": hinted(failure, program)}}
-    more = {key: value for key, value in figures.items() if key.startswith(("load_p", "requests_", "rss_after", "base_rss"))}
+    more = {key: value for key, value in figures.items() if key.startswith(("load_p", "load/", "requests_", "rss_after", "base_rss"))}
     # A server's speed is what its load reports, or how soon the load was served.
     speed = figures.get("requests_per_second") or 1 / figures.get("load_seconds", figures["seconds"])
     return {"context": {"allocator_path": column.path, "proof": "LD_DEBUG=bindings"},

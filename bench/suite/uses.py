@@ -7,7 +7,7 @@ shown of, the one that is best in the other respect; speed is asked first, memor
 from dataclasses import dataclass
 
 from . import glossary, groups
-from .cells import Cell
+from .cells import PROGRAMS, Cell
 from .measures import PEAK, SPEED
 
 
@@ -26,7 +26,8 @@ USES = (
     Use("Servers", "requests and connections come and go, much stays",
         ("redis", "nginx", "postgres", "memcached"), ("larson", "requests", "prodcons")),
     Use("Batch jobs", "compilers, packers, databases in one process: started, run, ended",
-        ("gcc", "c++", "clang++", "git", "sqlite3", "ghostscript", "z3", "imagemagick"), ("order", "regrow")),
+        ("gcc", "c++", "clang++", "git", "sqlite3", "ghostscript", "z3", "imagemagick"),
+        ("order", "regrow")),
     Use("Desktop and scripts", "interpreters and their objects",
         ("python3", "objects", "perl", "lua", "ruby", "node"), ("fragment", "walk")),
     Use("Arrays of numbers", "few objects, each of many megabytes",
@@ -38,14 +39,11 @@ USES = (
 )
 
 
-PROGRAMS = ("program", "server")
-
-
 def belongs(cell, use):
     workload, _, rest = cell["name"].partition("/")
     if use is YOURS:
         return workload in (*PROGRAMS, "trace") and not glossary.of_ready(rest)
-    if workload == "server":  # of --server
+    if workload == "server":  # a ready one, or of --server
         return use.title in ("Servers", "Small containers")
     recorded = workload in ("program", "trace")
     names = use.programs if recorded else use.workloads
