@@ -56,6 +56,8 @@ READY = {
     "z3": (("z3",), "z3", "z3"),
     "ghostscript": (("gs",), "ghostscript", "gs"),
     "imagemagick": (("/usr/bin/convert",), "imagemagick", "convert"),
+    "ffmpeg": (("ffmpeg",), "ffmpeg", "ffmpeg"),
+    "rocksdb": (("db_bench",), "rocksdb-tools", "db_bench"),
     "maps": (("mymalloc-program-maps",), "g++", ""),
     "strings": (("mymalloc-program-strings",), "rustc", ""),
     "objects": (("/usr/bin/python3",), "python3", "python3"),

@@ -26,7 +26,7 @@ USES = (
     Use("Servers", "requests and connections come and go, much stays",
         ("redis", "nginx", "postgres", "memcached"), ("larson", "requests", "prodcons")),
     Use("Batch jobs", "compilers, packers, databases in one process: started, run, ended",
-        ("gcc", "c++", "clang++", "git", "sqlite3", "ghostscript", "z3", "imagemagick"),
+        ("gcc", "c++", "clang++", "git", "sqlite3", "ghostscript", "z3", "imagemagick", "ffmpeg", "rocksdb"),
         ("order", "regrow")),
     Use("Desktop and scripts", "interpreters and their objects",
         ("python3", "objects", "perl", "lua", "ruby", "node"), ("fragment", "walk")),

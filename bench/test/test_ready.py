@@ -67,6 +67,11 @@ class Life(Scratch):
     def test_postgres(self):
         self.serve("postgres", "transactions", "queries")
 
+    def test_programs_that_end(self):
+        for name in ("ffmpeg", "rocksdb"):
+            with self.subTest(name):
+                self.assertGreater(self.live(name)["peak_rss_bytes"], 2**20)
+
 
 class Checks(Scratch):
     """In place of the programs stand some that answer wrongly."""
@@ -109,6 +114,16 @@ class Checks(Scratch):
             (self.folder / "port").write_text(str(served.server_port))
             threading.Thread(target=served.handle_request).start()
             self.assertIn("nginx: small, identity: the answer is not the page", self.refusal("nginx.sh", "load"))
+
+    def test_ffmpeg(self):
+        said = self.refusal("ffmpeg.sh", ffmpeg='for last; do :; done; echo "$last" >"$last"')
+        self.assertIn("ffmpeg: what was decoded is not what was encoded", said)
+
+    def test_rocksdb(self):
+        lines = "echo 'readrandom : (1000 of 1000 found)'; echo 'seekrandom : ({} of 1000 found)'"
+        self.assertIn("rocksdb: keys are missing", self.refusal("rocksdb.sh", db_bench=lines.format(999)))
+        self.assertIn("checksums were not verified", self.refusal("rocksdb.sh", db_bench=lines.format(1000)))
+        self.assertIn("Corruption", self.refusal("rocksdb.sh", db_bench="echo Corruption: block; exit 1"))
 
 
 if __name__ == "__main__":
