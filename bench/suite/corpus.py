@@ -3,6 +3,8 @@
 The trace that is kept of a program is that of the process which --programs judges (cc1 of gcc's
 run, the server and not its client), the one with the most calls. Its header's command line is
 rewritten: it names neither the scratch folder nor the checkout.
+
+The long forms, bench/corpus/*.sh, serve a load for as long as they are told: --long.
 """
 import json
 import lzma
@@ -20,7 +22,9 @@ CATALOGUE = "README.md"
 HEADER, COMMAND, CRC = 512, 80, 76  # workloads/trace/FORMAT.md
 LARGE = 8 * 2**20  # raw bytes from which on a trace is packed quickly instead of tightly
 SHORT = 127  # calls: what lives no longer is short-lived
-RECORDING = 600  # seconds that a program may take
+RECORDING = 600  # seconds that a program may take, besides those that it is told to take
+LONG = ("redis", "postgres", "python3")  # ready programs with a form of minutes
+FORMS = os.path.join(programs.ROOT, "bench/corpus")
 
 HEAD = """\
 # Recorded programs
@@ -33,7 +37,8 @@ or of what they worked on. The traces are part of this project and under its lic
 every cache line of every object once: the programs' own touching was not recorded.
 """
 MISSING = """
-Sizes in italics: larger than {most}, so not kept here; `ci/record-corpus DIR` makes them all in some minutes.
+Sizes in italics: too large to be kept here. `ci/record-corpus DIR` makes those of seconds in some minutes,
+`ci/record-corpus DIR --long 90s` those named -long: servers under a load that goes on for as long as is said.
 """
 
 
@@ -76,25 +81,35 @@ def judged(tool, folder, binds):
     return max(found, key=lambda pair: pair[1]["events"], default=None)
 
 
-def record(program, tool, bench, folder):
+def long_forms(names, binary):
+    """Those of the programs that serve a load for as long as they are told."""
+    without = [name for name in names if name not in LONG]
+    if without:
+        raise Problem(f"--long: '{without[0]}' has no form of minutes; accepted: {', '.join(LONG)}")
+    return [programs.Program(f"program/{name}-long", ("/bin/sh", os.path.join(FORMS, name + ".sh")), program.binds)
+            for name, program in zip(names or LONG, programs.ready(names or LONG, binary))]
+
+
+def record(program, tool, bench, folder, seconds=0):
     """Run it under the recorder; (path, summary) of the trace that is kept."""
     scratch = folder / "scratch"
     scratch.mkdir(mode=0o755)
     for each in (folder.parent, folder):
         each.chmod(0o777)  # postgres, started by root, becomes another user
-    variables = {"PROGRAM_SCRATCH": str(scratch), "PROGRAM_INPUTS": programs.SCRIPTS, "PROGRAM_BUILD": str(bench)}
+    variables = {"PROGRAM_SCRATCH": str(scratch), "PROGRAM_INPUTS": FORMS if seconds else programs.SCRIPTS,
+                 "PROGRAM_BUILD": str(bench), "PROGRAM_SECONDS": f"{seconds:.0f}"}
     argv = ["env", *(f"{key}={value}" for key, value in variables.items()), tool, "record", "--children", "--quiet",
             "--output", str(folder / "t.mtrace"), "--", *program.argv]
     if program.server:
         outcome, _ = server.live(argv, program.server, variables, SimpleNamespace(timeout=RECORDING, rest=0), str(scratch))
     else:
-        outcome = process.run(argv, process.clean_environment(), RECORDING, str(scratch))
+        outcome = process.run(argv, process.clean_environment(), RECORDING + seconds, str(scratch))
     if outcome.failure:
         raise Problem(f"{program.name}: {outcome.failure}")
     found = judged(tool, folder, program.binds)
     if not found:
         raise Problem(f"{program.name}: no process named {program.binds} was recorded")
-    rename(found[0], ((str(scratch), "SCRATCH"), (programs.SCRIPTS, "INPUTS"), (str(bench), "BUILD")))
+    rename(found[0], ((str(scratch), "SCRATCH"), (programs.SCRIPTS, "INPUTS"), (FORMS, "INPUTS"), (str(bench), "BUILD")))
     return found
 
 
@@ -121,48 +136,57 @@ def row_of(name, found, size, kept):
     """A line of the catalogue."""
     short = sum(count for end, count in found["life_calls"] if end <= SHORT)
     size = units.size(size)
-    return [name, glossary.of_ready(name) or "", units.count(found["events"]), str(found["threads"]), units.size(found["peak_bytes"]),
+    return [name, glossary.of_ready(name) or "", units.seconds(found["seconds"]), units.count(found["events"]), str(found["threads"]),
+            units.size(found["peak_bytes"]),
             f"{units.size(at_most(found['sizes'], 0.5))} / {units.size(at_most(found['sizes'], 0.99))}",
             share(short, found["freed"]), share(found["left"], found["taken"]), share(found["remote"], found["freed"]),
             size if kept else f"_{size}_"]
 
 
-FIELDS = ["program", "what it does", "calls", "threads", "peak live", "sizes: half / 99 % at most",
+FIELDS = ["program", "what it does", "time", "calls", "threads", "peak live", "sizes: half / 99 % at most",
           f"freed within {SHORT} calls", "never freed", "freed by another thread", "packed"]
 
 
-def make(out, names, binary, most=None):
+def listed(out):
+    """The rows of the catalogue that OUT has already, by name: what is not recorded anew stays in it."""
+    path = out / CATALOGUE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = [[cell.strip().replace("\\*", "*") for cell in line.strip("|").split(" | ")]
+            for line in lines if line.startswith("| ")]
+    return {row[0]: row for row in rows[1:]} if rows and rows[0] == FIELDS else {}
+
+
+def make(out, names, binary, most=None, seconds=0):
     """Record the programs (names; none: all) into OUT; the larger than `most` bytes are only catalogued."""
     bench = pathlib.Path(binary).parent
     tool = str(bench.parent / "workloads/trace/mymalloc-trace")
     if not os.access(tool, os.X_OK):
         raise Problem(f"no {tool}: build first (leave out --no-build)")
     out.mkdir(parents=True, exist_ok=True)
-    rows, left_out = [], False
-    for program in programs.ready(names, binary):
+    for program in long_forms(names, binary) if seconds else programs.ready(names, binary):
         name = program.name.partition("/")[2]
         with tempfile.TemporaryDirectory(prefix="corpus-") as scratch:
             folder = pathlib.Path(scratch) / "traces"
             folder.mkdir()
-            path, found = record(program, tool, bench, folder)
+            path, found = record(program, tool, bench, folder, seconds)
             content = packed(path)
         kept = not most or len(content) <= most
         file = out / f"{name}.mtrace.xz"
         if kept:
             file.write_bytes(content)
-        left_out |= not kept
-        rows.append(row_of(name, found, len(content), kept))
-        write_catalogue(out, rows, most if left_out else None)  # each time: it may be interrupted
-        print(f"{name}: {rows[-1][2]} calls, {units.size(len(content))}" + ("" if kept else ", not kept"), flush=True)
+        # Read and written each time: it may be interrupted, and be one of two at once.
+        write_catalogue(out, list((listed(out) | {name: row_of(name, found, len(content), kept)}).values()))
+        print(f"{name}: {units.count(found['events'])} calls in {units.seconds(found['seconds'])}, {units.size(len(content))}"
+              + ("" if kept else ", not kept"), flush=True)
 
 
-def write_catalogue(out, rows, most):
+def write_catalogue(out, rows):
     from .environment import describe
     inside = out.resolve().is_relative_to(programs.ROOT)
     where = os.path.relpath(out, programs.ROOT) if inside else "DIR"
     up = os.path.relpath(programs.ROOT, out.resolve()) + "/" if inside else ""
     system = describe(programs.ROOT)["software"]["system"]
     lines = [HEAD.format(system=system, where=where, up=up), *text.markdown_table(FIELDS, rows, left=2)]
-    if most:
-        lines.append(MISSING.format(most=units.size(most)).rstrip())
+    if any(row[-1].startswith("_") for row in rows):
+        lines.append(MISSING.rstrip())
     (out / CATALOGUE).write_text("\n".join(lines) + "\n", encoding="utf-8")

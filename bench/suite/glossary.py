@@ -1,7 +1,8 @@
 """One sentence for each workload and ready program, from where it is kept: its source.
 
 A workload's is `.summary` in workloads/NAME.c, a variant's the third text of its entry there; a
-program's is the comment at the head of bench/programs/NAME.sh.
+program's is the comment at the head of bench/programs/NAME.sh, that of a recording's long form in
+bench/corpus/NAME.sh.
 """
 import pathlib
 import re
@@ -41,23 +42,28 @@ def of_workload(name):
 def of_program(name):
     """What a ready program does, or None: the comment below its script's first line."""
     path = pathlib.Path(command_of(name)[1])
-    if not path.exists():
-        return None
-    lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    return comment_of(path, name).replace("$1", re.sub(r"^\D*", "", name)) or None if path.exists() else None
+
+
+def comment_of(path, name):
+    """The comment below a script's first line, without the name that it begins with."""
+    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()[1:]
     comment = []
     for line in lines:
         if not line.startswith("#"):
             break
         comment.append(line[1:].strip())
-    text = " ".join(comment).removeprefix(f"{name.rstrip('0123456789')}: ").removeprefix(f"{name}: ")
-    return text.replace("$1", re.sub(r"^\D*", "", name)) or None
+    return " ".join(comment).removeprefix(f"{name.rstrip('0123456789')}: ").removeprefix(f"{name}: ")
 
 
 GIVEN = {"program": "A command given with --program.", "server": "Driven by the commands given with --server."}
 
 
 def of_ready(name):
-    """A sentence on a ready program, or None."""
+    """A sentence on the ready program that a trace of the corpus was recorded from, or None."""
+    form = pathlib.Path(ROOT) / "bench/corpus" / (name.removesuffix("-long") + ".sh")
+    if name.endswith("-long") and form.exists():
+        return sentence(comment_of(form, name))
     said = name in READY and of_program(name)
     return said and sentence(said)
 

@@ -55,6 +55,12 @@ class Recorded(SuiteCase):
         self.assertEqual((row["program"], row["threads"], row["freed by another thread"], row["packed"]),
                          ("perl", "1", "0%", "4.88 KiB"))
         self.assertEqual(corpus.row_of("perl", found, 5000, False)[-1], "_4.88 KiB_")
+        # A later run keeps the rows of what it does not record.
+        rows = {name: corpus.row_of(name, found, 5000, kept) for name, kept in (("c++", True), ("redis-long", False))}
+        corpus.write_catalogue(self.folder, list(rows.values()))
+        self.assertEqual(corpus.listed(self.folder), rows)
+        self.assertIn("--long", (self.folder / corpus.CATALOGUE).read_text())
+        self.assertEqual(corpus.listed(self.folder / "new"), {})
 
     def test_a_program_that_is_not_there_is_named(self):
         with self.assertRaisesRegex(Problem, "no process named nobody"):
@@ -62,11 +68,29 @@ class Recorded(SuiteCase):
 
     def test_bad_input(self):
         for words, part in ((("--programs", "nonsense"), "unknown program 'nonsense'"),
+                            (("--long", "0s"), "--long '0s': a time"), (("--long", "2h"), "from 1s to 1h"),
+                            (("--long", "1s", "--programs", "lua"), "'lua' has no form of minutes; accepted: redis"),
                             (("--largest", "x"), "--largest 'x': a size"), (("--build", "none"), "build first")):
             done = subprocess.run([ROOT / "ci/record-corpus", self.folder / "out", "--no-build", "--build", BUILD, *words],
                                   capture_output=True, text=True)
             self.assertEqual((done.returncode, len(done.stderr.splitlines())), (2, 1), done.stderr)
             self.assertIn(part, done.stderr)
+
+
+class Long(SuiteCase):
+    def test_the_load_goes_on_for_as_long_as_is_said_and_threads_are_kept(self):
+        program, = corpus.long_forms(["python3"], str(BUILD / "bench/mymalloc-bench"))
+        folder = self.folder / "corpus/traces"
+        folder.mkdir(parents=True)
+        _, found = corpus.record(program, TOOL, BUILD / "bench", folder, seconds=1)
+        self.assertEqual(program.name, "program/python3-long")
+        self.assertGreaterEqual(found["seconds"], 1)
+        self.assertGreaterEqual(found["threads"], 5)  # four clients, a thread each
+        self.assertGreater(found["remote"], 0)
+
+    def test_each_form_says_what_it_does(self):
+        for name in corpus.LONG:
+            self.assertRegex(corpus.glossary.of_ready(f"{name}-long"), r"^[A-Z].{30,}\.$")
 
 
 class Classes(unittest.TestCase):
