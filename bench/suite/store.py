@@ -50,8 +50,8 @@ def failure_of(samples, column):
 
 
 def fresh(results, what, commit):
-    """A new folder results/<date>-<what>-<commit>, with a number where that is taken."""
-    name = f"{time.strftime('%Y-%m-%d')}-{what}-{commit}"
+    """A new folder results/<date>-<what>-<commit>, if that is known, with a number where that is taken."""
+    name = f"{time.strftime('%Y-%m-%d')}-{what}" + (f"-{commit}" if commit != "unknown" else "")
     for number in itertools.count(1):
         folder = Folder(pathlib.Path(results) / (name if number == 1 else f"{name}-{number}"))
         if folder.create(new=True):

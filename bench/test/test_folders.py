@@ -10,6 +10,8 @@ import unittest
 
 from support import BUILD, HERE, SUITE, SuiteCase, library
 
+from suite import store
+
 
 class Folders(SuiteCase):
     def default(self, *more, **kind):
@@ -23,6 +25,8 @@ class Folders(SuiteCase):
         runs = [name for name in second if name != "latest"]
         self.assertEqual(len(runs), 2)
         self.assertTrue(set(first) < set(second))  # nothing went
+        # In an image made without a commit's name nobody reads "unknown".
+        self.assertRegex(store.fresh(self.folder, "quick", "unknown").path.name, r"^\d{4}-\d\d-\d\d-quick$")
         for name in runs:
             self.assertRegex(name, r"^\d{4}-\d\d-\d\d-cells-[0-9a-z]+\+?(-2)?$")
             self.assertTrue((self.folder / "results" / name / "results.json").exists())
