@@ -136,6 +136,25 @@ class Heap:
                     start = (top & -(1 << (size - 1).bit_length())) + entry
                     yield i % many, start, (top - start) // 8
 
+    def waiting(self, classes):
+        """The hardened library's quarantine: objects by class, and bytes of large ones."""
+        found, large = [0] * len(classes), 0
+        if "mym_shelves" not in self.fact:
+            return found, large
+        size, places = self.size("shelf"), self.fact["MYM_SHELF_PLACES"]
+        for i in range(self.fact["MYM_SHELVES"]):
+            shelf = self.read(self.fact["mym_shelves"] + i * size, size)
+            start = self.fact["shelf.place"]
+            for number in range(1, len(classes)):
+                at = start + 8 * places * number
+                found[number] += sum(place != 0 for place in struct.unpack(f"<{places}Q", shelf[at:at + 8 * places]))
+        for i in range(self.fact["MYM_SHELF_LARGE"]):
+            object = self.number(self.fact["mym_shelf_large"] + 8 * i, 8)
+            if object != 0:
+                unit = (object - self.member("mym_heap", "heap", "base")) // self.fact["MYM_UNIT"]
+                large += self.field("unit", self.unit_record(unit), "length") * self.fact["MYM_UNIT"]
+        return found, large
+
     def cached_spans(self):
         for words in self.caches():
             yield from (word for word in words[2 * self.fact["MYM_CLASSES"]:] if word > self.fact["MYM_SPAN_SHUT"])
@@ -173,7 +192,7 @@ class Heap:
     def info(self):
         """struct mym_info: its fields by name, and those of each class."""
         unit, classes = self.fact["MYM_UNIT"], self.classes()
-        names = ("slabs", "places", "free", "depot", "misses", "overflows", "cached")
+        names = ("slabs", "places", "free", "depot", "misses", "overflows", "cached", "waiting")
         by_class = [dict.fromkeys(names, 0) for _ in classes]
         for pool in self.pools():
             entry = by_class[self.field("pool", pool, "cls")]
@@ -182,8 +201,10 @@ class Heap:
             entry["depot"] += self.field("pool", pool, "loaded_objects")
         for number, _, objects in self.magazines(classes):
             by_class[number]["cached"] += max(objects, 0)
-        for entry in by_class:
-            entry["used"] = max(entry["places"] - entry["free"] - entry["depot"] - entry["cached"], 0)
+        waiting, waiting_large = self.waiting(classes)
+        for entry, objects in zip(by_class, waiting):
+            entry["waiting"] = objects
+            entry["used"] = max(entry["places"] - entry["free"] - entry["depot"] - entry["cached"] - objects, 0)
         pages = self.record("pages", self.fact["mym_pages"])
         clean, clean_runs, clean_longest = self.runs("MYM_CLEAN")
         dirty, dirty_runs, dirty_longest = self.runs("MYM_DIRTY")
@@ -208,15 +229,20 @@ class Heap:
             "spans": unit * sum(self.field("unit", self.unit_record((span - base) // unit), "length")
                                 for span in self.cached_spans()),
         }
+        info |= {"waiting_large": waiting_large} | {
+            name: self.member("mym_guarded", "guarded", field)
+            for name, field in (("guarded", "objects"), ("guarded_bytes", "live"), ("guarded_pages", "open"),
+                                ("guarded_ever", "taken"))}
         sizes = [entry["size"] for entry in classes]
         total = {name: sum(entry[name] * size for entry, size in zip(by_class, sizes))
-                 for name in ("used", "free", "cached", "depot")}
+                 for name in ("used", "free", "cached", "depot", "waiting")}
         info |= {"small_used": total["used"], "small_free": total["free"],
-                 "caches": total["cached"], "depots": total["depot"]}
+                 "caches": total["cached"], "depots": total["depot"], "waiting": total["waiting"]}
         info["rounding"] = sum(entry["used"] * (size - before - 1)
                                for entry, size, before in zip(by_class[1:], sizes[1:], sizes))
         slabs = unit * sum(entry["slabs"] * one["units"] for entry, one in zip(by_class, classes))
-        info["large"] = max(info["pages.mapped"] - info["pages.free"] - slabs - info["spans"] - info["reaps"], 0)
+        info["large"] = max(info["pages.mapped"] - info["pages.free"] - slabs - info["spans"] - info["reaps"]
+                            - waiting_large, 0)
         return info, dict(zip(sizes, by_class))
 
     def metrics(self):

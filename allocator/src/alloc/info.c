@@ -41,7 +41,7 @@ static void add_pool(struct mym_pool *pool, void *context)
 
 void mym_info_read(struct mym_info *info)
 {
-    size_t slabs = 0, cached[MYM_CLASSES] = {0};
+    size_t slabs = 0, cached[MYM_CLASSES] = {0}, waiting[MYM_CLASSES] = {0};
 
     memset(info, 0, sizeof *info);
     if (!mym_start())
@@ -49,26 +49,31 @@ void mym_info_read(struct mym_info *info)
     mym_pools_each(add_pool, info);
     info->pages = mym_pages_info();
     info->spans = mym_cache_count(cached);
+    if (MYM_SECURE_QUARANTINE)
+        info->waiting_large = mym_shelf_count(waiting);
     for (unsigned i = 1; i < mym_class_count; i++) {
         struct mym_class_info *cls = &info->cls[i];
         size_t size = mym_classes[i].size;
 
         cls->cached = cached[i];
-        cls->used = less(cls->places - cls->free, cls->depot + cached[i]);
+        cls->used = less(cls->places - cls->free, cls->depot + cached[i] + waiting[i]);
         slabs += cls->slabs * mym_classes[i].units * MYM_UNIT;
         info->caches += cached[i] * size;
+        info->waiting += waiting[i] * size;
         info->rounding += cls->used * (size - mym_classes[i - 1].size - 1);
     }
-    info->cached = info->caches + info->depots;
-    if (MYM_SECURE_QUARANTINE)
-        info->cached += mym_shelf_bytes();
+    info->cached = info->caches + info->depots + info->waiting;
     info->reaps = mym_reaps_bytes();
-    info->large =
-        less(info->pages.mapped, info->pages.free + slabs + info->spans + info->reaps);
+    info->large = less(info->pages.mapped, info->pages.free + slabs + info->spans +
+                                               info->reaps + info->waiting_large);
     info->huge = mym_mapping_total(&info->huges);
     info->small_used = less(info->small_used, info->cached);
     info->cached += info->spans;
     info->meta = mym_meta_bytes();
+    info->guarded = MYM_RACY(mym_guarded.objects);
+    info->guarded_bytes = MYM_RACY(mym_guarded.live);
+    info->guarded_pages = MYM_RACY(mym_guarded.open);
+    info->guarded_ever = MYM_RACY(mym_guarded.taken);
 }
 
 size_t mym_idle_bytes(size_t *live)

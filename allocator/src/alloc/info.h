@@ -9,7 +9,7 @@
 
 struct mym_class_info {
     size_t slabs, places;
-    /* places == used + cached + depot + free; free: in slabs */
+    /* places == used + cached + depot + free, and those on shelves; free: in slabs */
     size_t used, cached, depot, free;
     size_t whole, nonfull; /* slabs without an object; with some, and free places */
     uint64_t misses, overflows;
@@ -25,7 +25,12 @@ struct mym_info {
     size_t large;                 /* bytes in large spans */
     size_t reaps;                 /* bytes that reaps hold */
     size_t huge, huges;           /* bytes in own mappings, and how many */
-    size_t meta;                  /* bytes of the allocator's own records */
+    size_t waiting,
+        waiting_large; /* bytes on shelves, small and large (not resident) */
+    size_t guarded, guarded_bytes; /* guarded samples in use, and their bytes */
+    size_t guarded_pages;          /* bytes of pages that these and some others have */
+    size_t guarded_ever;           /* objects that were guarded */
+    size_t meta;                   /* bytes of the allocator's own records */
     size_t rounding; /* bytes that rounding up to classes costs in objects at most */
 };
 

@@ -5,9 +5,11 @@
 
 #include "alloc/metrics.h"
 #include "alloc/reap.h"
+#include "alloc/secure.h"
 #include "cache/cache.h"
 #include "heap/meta.h"
 #include "heap/runs.h"
+#include "profile/guarded.h"
 
 /* clang-format off */
 #define VARIABLE(name) {#name, (uintptr_t)&(name), sizeof(name)}
@@ -62,6 +64,13 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     FIELD(reap, next),
     FIELD(bump, at), FIELD(bump, first),
 
+    FIELD(guarded, open), FIELD(guarded, objects), FIELD(guarded, live),
+    FIELD(guarded, taken), VARIABLE(mym_guarded),
+#if MYM_SECURE_QUARANTINE
+    ARRAY(mym_shelves), SIZE(shelf), FIELD(shelf, place), NUMBER(MYM_SHELVES),
+    NUMBER(MYM_SHELF_PLACES), ARRAY(mym_shelf_large), NUMBER(MYM_SHELF_LARGE),
+#endif
+
     SIZE(metric), FIELD(metric, name), FIELD(metric, help), FIELD(metric, label),
     FIELD(metric, value), FIELD(metric, offset), FIELD(metric, counter),
     FIELD(info, pages.mapped), FIELD(info, pages.free), FIELD(info, pages.dirty),
@@ -72,6 +81,8 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     FIELD(info, small_used), FIELD(info, small_free), FIELD(info, caches),
     FIELD(info, spans), FIELD(info, depots), FIELD(info, large), FIELD(info, reaps),
     FIELD(info, huge), FIELD(info, huges), FIELD(info, meta), FIELD(info, rounding),
+    FIELD(info, waiting), FIELD(info, waiting_large), FIELD(info, guarded),
+    FIELD(info, guarded_bytes), FIELD(info, guarded_pages), FIELD(info, guarded_ever),
     FIELD(info, cls), SIZE(class_info),
     FIELD(class_info, slabs), FIELD(class_info, places), FIELD(class_info, used),
     FIELD(class_info, cached), FIELD(class_info, depot), FIELD(class_info, free),

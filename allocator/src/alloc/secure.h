@@ -4,10 +4,8 @@
 #ifndef MYM_ALLOC_SECURE_H
 #define MYM_ALLOC_SECURE_H
 
+#include "base/config.h"
 #include "base/secure.h"
-
-#include <stdbool.h>
-#include <stddef.h>
 
 /* An object that is not live, or is no object: told, then abort. */
 _Noreturn void mym_secure_die(const void *ptr);
@@ -22,8 +20,20 @@ void *mym_shelf_swap_large(void *object);
 void mym_shelf_clear(void (*put)(unsigned cls, void *object),
                      void (*put_large)(void *object));
 
-/* Of objects of classes that wait. */
-size_t mym_shelf_bytes(void);
+/* Adds those of each class that wait; returns the bytes of large ones. */
+size_t mym_shelf_count(size_t objects[MYM_CLASSES]);
+
+#define MYM_SHELVES      64u
+#define MYM_SHELF_PLACES 32u /* of a class at most, a power of two */
+
+struct mym_shelf {
+    uint64_t random; /* 0: never used */
+    void *_Atomic place[MYM_CLASSES][MYM_SHELF_PLACES];
+} __attribute__((aligned(MYM_CACHELINE)));
+extern MYM_HIDDEN struct mym_shelf mym_shelves[MYM_SHELVES];
+
+#define MYM_SHELF_LARGE 8u /* places for objects of up to MYM_SPAN_MAX bytes */
+extern MYM_HIDDEN void *_Atomic mym_shelf_large[MYM_SHELF_LARGE];
 
 /* ---- fence.c: objects without a size class ---- */
 

@@ -6,7 +6,7 @@
  * returns next, and one that was just freed is not it.
  *
  * Bounded: WAIT_BYTES per class and CPU that the program runs on, and one object of a longer
- * class; large objects, which are not resident meanwhile, in LARGE_PLACES in all.
+ * class; large objects, which are not resident meanwhile, in MYM_SHELF_LARGE in all.
  *
  * Locking: none. A place changes hands by an exchange, whichever CPU it is of.
  */
@@ -16,46 +16,38 @@
 
 #if MYM_SECURE
 
-#define WAIT_BYTES   (16u << 10)
-#define PLACES       32u /* of a class at most, a power of two */
-#define LARGE_PLACES 8u  /* of up to MYM_SPAN_MAX bytes */
-#define SHELVES      64u
+#define WAIT_BYTES (16u << 10)
 
-_Static_assert((PLACES & (PLACES - 1)) == 0 &&
-                   (LARGE_PLACES & (LARGE_PLACES - 1)) == 0 &&
-                   (SHELVES & (SHELVES - 1)) == 0,
+_Static_assert((MYM_SHELF_PLACES & (MYM_SHELF_PLACES - 1)) == 0 &&
+                   (MYM_SHELF_LARGE & (MYM_SHELF_LARGE - 1)) == 0 &&
+                   (MYM_SHELVES & (MYM_SHELVES - 1)) == 0,
                "powers of two");
 
-struct shelf {
-    uint64_t random;
-    void *_Atomic place[MYM_CLASSES][PLACES];
-} __attribute__((aligned(MYM_CACHELINE)));
-
-static struct shelf shelves[SHELVES];
-static void *_Atomic large[LARGE_PLACES];
+struct mym_shelf mym_shelves[MYM_SHELVES];
+void *_Atomic mym_shelf_large[MYM_SHELF_LARGE];
 static uint64_t large_random;
 
 /* Of the CPU, or of some threads: a hint. */
-static struct shelf *shelf_here(void)
+static struct mym_shelf *shelf_here(void)
 {
     uint32_t id = mym_rseq_id();
 
     if (MYM_UNLIKELY(id == MYM_NO_ID))
         id = (uint32_t)((uintptr_t)__builtin_thread_pointer() * 0x9E3779B97F4A7C15u >>
                         58);
-    return &shelves[id % SHELVES];
+    return &mym_shelves[id % MYM_SHELVES];
 }
 
 void *mym_shelf_swap(unsigned cls, void *object)
 {
-    struct shelf *shelf = shelf_here();
+    struct mym_shelf *shelf = shelf_here();
     uint64_t most =
         WAIT_BYTES * mym_classes[cls].inverse >> 40; /* without a division */
     uint32_t random = mym_random(&shelf->random);
 
     if (!MYM_SECURE_QUARANTINE)
         return object;
-    most = most == 0 ? 1 : most < PLACES ? most : PLACES;
+    most = most == 0 ? 1 : most < MYM_SHELF_PLACES ? most : MYM_SHELF_PLACES;
     return atomic_exchange_explicit(&shelf->place[cls][random * most >> 32], object,
                                     memory_order_acq_rel);
 }
@@ -64,39 +56,55 @@ void *mym_shelf_swap_large(void *object)
 {
     if (!MYM_SECURE_QUARANTINE)
         return object;
-    return atomic_exchange_explicit(&large[mym_random(&large_random) % LARGE_PLACES],
-                                    object, memory_order_acq_rel);
+    return atomic_exchange_explicit(
+        &mym_shelf_large[mym_random(&large_random) % MYM_SHELF_LARGE], object,
+        memory_order_acq_rel);
 }
 
-size_t mym_shelf_bytes(void)
+static size_t count_large(void)
 {
     size_t bytes = 0;
 
-    for (unsigned i = 0; i < SHELVES; i++)
-        for (unsigned cls = 1; shelves[i].random != 0 && cls < mym_class_count; cls++)
-            for (unsigned place = 0; place < PLACES; place++)
-                if (atomic_load_explicit(&shelves[i].place[cls][place],
-                                         memory_order_relaxed) != NULL)
-                    bytes += mym_classes[cls].size;
+    for (unsigned i = 0; i < MYM_SHELF_LARGE; i++) {
+        const void *object =
+            atomic_load_explicit(&mym_shelf_large[i], memory_order_relaxed);
+
+        if (object != NULL)
+            bytes +=
+                (size_t)MYM_RACY(mym_heap.units[mym_unit_of(object)].length) * MYM_UNIT;
+    }
     return bytes;
+}
+
+size_t mym_shelf_count(size_t objects[MYM_CLASSES])
+{
+    for (unsigned i = 0; i < MYM_SHELVES; i++) {
+        if (mym_shelves[i].random == 0)
+            continue;
+        for (unsigned cls = 1; cls < mym_class_count; cls++)
+            for (unsigned place = 0; place < MYM_SHELF_PLACES; place++)
+                objects[cls] += atomic_load_explicit(&mym_shelves[i].place[cls][place],
+                                                     memory_order_relaxed) != NULL;
+    }
+    return count_large();
 }
 
 void mym_shelf_clear(void (*put)(unsigned cls, void *object),
                      void (*put_large)(void *object))
 {
-    for (unsigned i = 0; i < SHELVES; i++) {
-        if (shelves[i].random == 0) /* never used */
+    for (unsigned i = 0; i < MYM_SHELVES; i++) {
+        if (mym_shelves[i].random == 0) /* never used */
             continue;
         for (unsigned cls = 1; cls < mym_class_count; cls++)
-            for (unsigned place = 0; place < PLACES; place++) {
-                void *object = atomic_exchange(&shelves[i].place[cls][place], NULL);
+            for (unsigned place = 0; place < MYM_SHELF_PLACES; place++) {
+                void *object = atomic_exchange(&mym_shelves[i].place[cls][place], NULL);
 
                 if (object != NULL)
                     put(cls, object);
             }
     }
-    for (unsigned i = 0; i < LARGE_PLACES; i++) {
-        void *object = atomic_exchange(&large[i], NULL);
+    for (unsigned i = 0; i < MYM_SHELF_LARGE; i++) {
+        void *object = atomic_exchange(&mym_shelf_large[i], NULL);
 
         if (object != NULL)
             put_large(object);

@@ -184,7 +184,14 @@ void mym_face_stats(void)
     say("%-34s %12.2f MiB\n", "  depots", (double)info.depots / mib);
     say("%-34s %12.2f MiB, %.2f of large objects\n", "  caches",
         (double)(info.caches + info.spans) / mib, (double)info.spans / mib);
+    if (MYM_SECURE_QUARANTINE)
+        say("%-34s %12.2f MiB, and %.2f of large objects, not resident\n",
+            "  quarantine", (double)info.waiting / mib,
+            (double)info.waiting_large / mib);
     say("%-34s %12.2f MiB\n", "  records", (double)info.meta / mib);
+    if (info.guarded_ever > 0)
+        say("%-34s %12.2f MiB in %zu objects of %zu so far\n", "guarded samples",
+            (double)info.guarded_bytes / mib, info.guarded, info.guarded_ever);
     say("%-34s %12.2f MiB\n", "given back since start",
         (double)info.pages.purged / mib);
     say("%8s %8s %10s %10s %10s %10s %10s %10s\n", "size", "slabs", "in use", "cached",

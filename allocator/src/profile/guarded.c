@@ -41,9 +41,7 @@ static struct {
     struct mym_mutex lock;
     struct cell *cell; /* MYM_GUARD_CELLS */
     size_t page;       /* bytes of one */
-    size_t open;       /* bytes of pages that can be touched */
     unsigned next;     /* the cell that is looked at first */
-    unsigned taken;
     bool go_on;
 } guard;
 
@@ -184,10 +182,12 @@ static void *place_object(unsigned first, unsigned cells, size_t bytes, size_t s
                           size_t alignment)
 {
     struct cell *object = make_object(first, cells);
-    bool left = ++guard.taken % LEFT_EVERY == 0;
+    bool left = ++mym_guarded.taken % LEFT_EVERY == 0;
     struct rest rest[2];
 
-    guard.open += bytes;
+    mym_guarded.open += bytes;
+    mym_guarded.objects++;
+    mym_guarded.live += size;
     object->spent = false;
     object->size = (uint32_t)size;
     object->start = address_of(first) + (left ? 0 : bytes - round_up(size, alignment));
@@ -210,7 +210,8 @@ void *mym_guarded_take(size_t alignment, size_t size, const struct mym_trace *tr
         return NULL;
     LOCK();
     mym_fault_come_first();
-    first = guard.open + bytes <= MYM_GUARD_BYTES ? find_cells(cells) : MYM_GUARD_CELLS;
+    first = mym_guarded.open + bytes <= MYM_GUARD_BYTES ? find_cells(cells)
+                                                        : MYM_GUARD_CELLS;
     if (first < MYM_GUARD_CELLS &&
         mym_os_protect((void *)address_of(first), bytes, true)) { /* NOLINT */
         object = place_object(first, cells, bytes, wanted, alignment);
@@ -271,8 +272,10 @@ static void end_object(struct cell *object, const struct mym_trace *trace)
 
     remember(&object->freed, trace);
     object->state = CELL_ENDED;
+    mym_guarded.objects--;
+    mym_guarded.live -= object->size;
     if (mym_os_close_pages(first, bytes))
-        guard.open -= bytes;
+        mym_guarded.open -= bytes;
     else
         object->spent = true;
 }
@@ -393,7 +396,7 @@ static bool open_fault(uintptr_t ptr)
         return true;
     if (!mym_os_protect((void *)page, guard.page, true)) /* NOLINT */
         return false;
-    guard.open += guard.page;
+    mym_guarded.open += guard.page;
     if (object == NULL && index < MYM_GUARD_CELLS) {
         object = make_object(index, 1);
         object->state = CELL_ENDED;
@@ -438,7 +441,7 @@ bool mym_guarded_fault(const void *ptr, enum mym_access access, uintptr_t pc)
 
 size_t mym_guarded_verify(void)
 {
-    size_t bad = 0, open = 0, last = 0;
+    size_t bad = 0, open = 0, live = 0, last = 0;
 
     if (mym_guarded.bytes == 0)
         return 0;
@@ -451,9 +454,11 @@ size_t mym_guarded_verify(void)
         bad += i < last; /* within the one before */
         last = object->state == CELL_LIVE ? i + object->cells : last;
         open += object->state == CELL_LIVE ? pages_of(object) : 0;
+        live += object->state == CELL_LIVE ? object->size : 0;
         bad += object->start - address_of(i) >= 2 * object->cells * guard.page;
     }
-    bad += open > guard.open || guard.open > mym_guarded.bytes;
+    bad += live != mym_guarded.live;
+    bad += open > mym_guarded.open || mym_guarded.open > mym_guarded.bytes;
     UNLOCK();
     if (bad != 0)
         mym_warn("guarded samples", "cells overlap, or do not add up");

@@ -26,6 +26,10 @@
 struct mym_guarded {
     uintptr_t start; /* of all the pages, the first of which belongs to no cell */
     size_t bytes;    /* 0: nothing is guarded */
+    /* Under the lock; others read them: MYM_RACY. */
+    size_t open;          /* bytes of pages that can be touched */
+    size_t objects, live; /* that the program holds, and their bytes */
+    size_t taken;         /* objects, ever */
 };
 extern MYM_HIDDEN struct mym_guarded mym_guarded;
 

@@ -91,7 +91,8 @@ def check_files(program, work):
     by_text, types = read_prometheus(files[1].read_text())
     expect("the two forms", by_text, by_json)
     expect("counters", sorted(n for n in types if types[n] == "counter"),
-           ["mymalloc_class_misses_total", "mymalloc_class_overflows_total", "mymalloc_purged_bytes_total"])
+           ["mymalloc_class_misses_total", "mymalloc_class_overflows_total", "mymalloc_guarded_objects_total",
+            "mymalloc_purged_bytes_total"])
     check_values(by_json)
 
 

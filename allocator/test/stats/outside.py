@@ -2,7 +2,7 @@
 """mymalloc-stats says of a running process what the process says of itself; and one line
 where it cannot: no such process, none with mymalloc, no permission.
 
-  outside.py TOOL KNOWN-PROGRAM PRELOAD-LIBRARY
+  outside.py TOOL KNOWN-PROGRAM PRELOAD-LIBRARY [HARDENED-LIBRARY]
 """
 import json
 import os
@@ -73,6 +73,47 @@ def check_preloaded(stats, library):
         expect("status of --watch when the process ended", watching.returncode, 0)
 
 
+# Says of itself what it has, twice: the first time may take something for good.
+SAYS = """
+import ctypes, os, sys
+kept = [bytes(i) for i in range(3000)]
+bytearray(1 << 20), [bytes(i) for i in range(3000)]
+for _ in range(2):
+    file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    ctypes.CDLL(None).MyStatsWrite(file, 0)
+os.write(1, b"ready\\n")
+os.read(0, 1)
+"""
+
+
+def check_own_words(stats, work, library, **environment):
+    """Both tell the same, up to what the script's last lines take; returns it."""
+    said = work / "said"
+    with Running("/usr/bin/python3", "-S", "-c", SAYS, said, LD_PRELOAD=library, PYTHONMALLOC="malloc", **environment) as process:
+        inside, outside = json.loads(said.read_text()), json.loads(tool(stats, "--json", process.pid))
+    expect("names", list(outside), list(inside))
+    for name, value in inside.items():
+        pairs = [(value[key], outside[name][key]) for key in value] if isinstance(value, dict) else [(value, outside[name])]
+        for one, other in pairs:
+            near = one == other if isinstance(one, str) else abs(one - other) <= (16384 if "bytes" in name else 4)
+            expect(f"{name}: {one} and {other} are about the same", near, True)
+    return inside
+
+
+def check_guarded(stats, library, work):
+    said = check_own_words(stats, work, library, MYMALLOC_GUARD="every=20K")
+    live, ever = said["mymalloc_guarded_live_objects"], said["mymalloc_guarded_objects_total"]
+    expect("guarded objects", 10 < live < ever, True)
+    expect("their bytes", live < said["mymalloc_allocated_bytes"]["guarded"] < said["mymalloc_guarded_page_bytes"] <= 512 << 10, True)
+
+
+def check_quarantine(stats, library, work):
+    said = check_own_words(stats, work, library)
+    expect("quarantine", 100000 < said["mymalloc_idle_bytes"]["quarantine"] < 8 << 20, True)
+    expect("and of large objects", said["mymalloc_quarantine_large_bytes"] >= 1 << 20, True)
+    expect("guarded", said["mymalloc_guarded_objects_total"], 0)
+
+
 def check_refusals(stats, known, work):
     for wrong in "abc", "0", "-5", "1.5":
         expect(wrong, "PID: " in tool(stats, "--", wrong, status=2), True)
@@ -96,10 +137,13 @@ def check_refusals(stats, known, work):
 
 
 def main():
-    stats, known, library = (pathlib.Path(argument) for argument in sys.argv[1:])
+    stats, known, library, *hardened = (pathlib.Path(argument) for argument in sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         check_numbers(stats, known, pathlib.Path(folder))
         check_preloaded(stats, str(library))
+        for secure in hardened:
+            check_guarded(stats, library, pathlib.Path(folder))
+            check_quarantine(stats, secure, pathlib.Path(folder))
         check_refusals(stats, known, pathlib.Path(folder))
 
 
