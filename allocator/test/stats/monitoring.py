@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """The examples for Prometheus and Grafana: the exporter's text of two processes, and that the
-dashboard asks for metrics that there are.
+dashboard and the alerts ask for metrics that there are.
 
   monitoring.py FOLDER TOOL KNOWN-PROGRAM
 """
@@ -85,8 +85,19 @@ def check_dashboard(names):
     expect("ids", len({panel["id"] for panel in board["panels"]}), len(board["panels"]))
 
 
+def check_rules(names):
+    text = (FOLDER / "rules.yml").read_text()
+    expressions = re.findall(r"^ +expr: (.+)$", text, re.M)
+    expect("alerts", len(expressions), text.count("- alert: "))
+    asked = {name for expression in expressions for name in re.findall(r"mymalloc_[a-z_]+", expression)}
+    expect("alerts on metrics", bool(asked), True)
+    expect("metrics that there are not", asked - names, set())
+
+
 def main():
-    check_dashboard(check_exporter())
+    names = check_exporter()
+    check_dashboard(names)
+    check_rules(names)
 
 
 if __name__ == "__main__":
