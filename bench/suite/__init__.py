@@ -19,3 +19,8 @@ HARNESS = "harness"  # the no-allocator baseline, a column that is never compare
 
 class Problem(Exception):
     """Something the user can mend: one line, told without a traceback."""
+
+
+def reason(error):
+    """Why the system refused, without the number and the path that Python adds."""
+    return getattr(error, "strerror", None) or str(error)

@@ -6,6 +6,7 @@ import pathlib
 import platform
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,8 @@ def library(name, path, environment=None):
     """A column for a library file, its identity recorded now."""
     real = os.path.realpath(path)
     try:
+        if not stat.S_ISREG(os.stat(real).st_mode):  # a pipe or a device has no end to wait for
+            raise Problem(f"allocator '{name}': {path} is not a file")
         with open(real, "rb") as file:
             data = file.read()
     except OSError as error:

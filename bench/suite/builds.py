@@ -1,5 +1,5 @@
 """Two builds of the preload library run in pairs: what a pull request's gate judges."""
-import pathlib
+import os
 
 from . import allocators, cells, options as opt, session, stats, text, units
 from .measures import ABOVE, PEAK, log_ratios
@@ -34,7 +34,7 @@ def compare_builds(options):
     columns = [allocators.library("base", options.base), allocators.library("head", options.head)]
     for column in columns:
         allocators.probe(column)
-    binary = str(pathlib.Path(options.build).resolve() / "bench/mymalloc-bench")
+    binary = os.path.join(os.path.realpath(options.build), "bench/mymalloc-bench")
     counts = cells.parse_threads(options.threads) if options.threads else None
     chosen = cells.choose(cells.available(binary), opt.words("--workloads", options.workloads, ""),
                           counts, "quick")

@@ -7,14 +7,13 @@ import argparse
 import atexit
 import codecs
 import os
-import pathlib
 import shutil
 import signal
 import sys
 import tempfile
 import time
 
-from . import Problem, allocators, cells, options as opt, prepare, programs, rivals, session, timeline, traces, units
+from . import Problem, allocators, cells, ending, options as opt, prepare, programs, rivals, session, timeline, traces, units
 
 BUDGET = {"quick": 110, "default": 20 * 60, "full": None}
 ROUNDS = {"quick": None, "default": None, "full": 6}
@@ -247,7 +246,7 @@ def bench(options, command):
 
 def new_run(options, command, build):
     """(Plan, record) of what the options say; the folder is still to come."""
-    binary = str(pathlib.Path(build).resolve() / "bench/mymalloc-bench")
+    binary = os.path.join(os.path.realpath(build), "bench/mymalloc-bench")
     chosen, left_out = chosen_cells(options, command, binary)
     columns = chosen_columns(options, build)
     scope = "quick" if options.quick else "full" if options.full else "default"
@@ -300,23 +299,18 @@ def other_form(argv):
     return forms.main(argv)
 
 
+def run(argv):
+    fit_the_terminal()
+    opt.readable(argv)
+    find_scratch()
+    if argv and argv[0] in ("compare", "compare-builds", "report", "keep", "judge", "doctor"):
+        return other_form(argv)
+    own, command = opt.split(argv)
+    return bench(parser().parse_args(own), command)
+
+
 def main(argv=None):
     argv = list(sys.argv[1:] if argv is None else argv)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    fit_the_terminal()
-    try:
-        opt.readable(argv)
-        find_scratch()
-        if argv and argv[0] in ("compare", "compare-builds", "report", "keep", "judge", "doctor"):
-            return other_form(argv)
-        own, command = opt.split(argv)
-        return bench(parser().parse_args(own), command)
-    except Problem as problem:
-        print(f"ci/bench: {problem}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("ci/bench: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 1
+    return ending.of("ci/bench", lambda: run(argv))

@@ -17,6 +17,7 @@ import zlib
 from types import SimpleNamespace
 
 from . import Problem, glossary, process, programs, server, text, units
+from .store import write_whole
 
 CATALOGUE = "README.md"
 HEADER, COMMAND, CRC = 512, 80, 76  # workloads/trace/FORMAT.md
@@ -158,6 +159,7 @@ def listed(out):
 
 def make(out, names, binary, most=None, seconds=0):
     """Record the programs (names; none: all) into OUT; the larger than `most` bytes are only catalogued."""
+    check_catalogue(out / CATALOGUE)
     bench = pathlib.Path(binary).parent
     tool = str(bench.parent / "workloads/trace/mymalloc-trace")
     if not os.access(tool, os.X_OK):
@@ -173,11 +175,17 @@ def make(out, names, binary, most=None, seconds=0):
         kept = not most or len(content) <= most
         file = out / f"{name}.mtrace.xz"
         if kept:
-            file.write_bytes(content)
+            write_whole(file, content)
         # Read and written each time: it may be interrupted, and be one of two at once.
         write_catalogue(out, list((listed(out) | {name: row_of(name, found, len(content), kept)}).values()))
         print(f"{name}: {units.count(found['events'])} calls in {units.seconds(found['seconds'])}, {units.size(len(content))}"
               + ("" if kept else ", not kept"), flush=True)
+
+
+def check_catalogue(path):
+    """Only a catalogue is written over: a folder of something else has a README, too."""
+    if path.exists() and not path.read_bytes().startswith(HEAD.partition("\n")[0].encode()):
+        raise Problem(f"{path} is there, and no catalogue of recorded programs: name another folder")
 
 
 def write_catalogue(out, rows):
@@ -189,4 +197,4 @@ def write_catalogue(out, rows):
     lines = [HEAD.format(system=system, where=where, up=up), *text.markdown_table(FIELDS, rows, left=2)]
     if any(row[-1].startswith("_") for row in rows):
         lines.append(MISSING.rstrip())
-    (out / CATALOGUE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(out / CATALOGUE, "\n".join(lines) + "\n")

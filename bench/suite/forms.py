@@ -9,6 +9,7 @@ from .store import Folder
 def parser():
     parse = opt.Parser(prog="ci/bench", allow_abbrev=False)
     forms = parse.add_subparsers(dest="form", required=True)
+    forms.type = str  # it takes the form's words, too, which are the form's to judge
     for name, text, folders in (
             ("compare", "what changed between two results folders", "AB"),
             ("keep", "make a finished run small, for git: its samples in one compressed file, its reports "

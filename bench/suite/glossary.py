@@ -60,7 +60,7 @@ GIVEN = {"program": "A command given with --program.", "server": "Driven by the 
 
 
 def of_ready(name):
-    """A sentence on the ready program that a trace of the corpus was recorded from, or None."""
+    """A sentence on a ready program, or on the one that a trace of the corpus is of; or None."""
     form = pathlib.Path(ROOT) / "bench/corpus" / (name.removesuffix("-long") + ".sh")
     if name.endswith("-long") and form.exists():
         return sentence(comment_of(form, name))

@@ -2,13 +2,14 @@
 import csv
 import io
 
-from . import Problem, measures, report
+from . import Problem, measures, reason, report
 from .store import write_whole
 
 HISTORY = "history.csv"
 FIELDS = ["run", "started", "commit", "system", "glibc", "cpus", "scale", "rounds", "workload", "cells",
           "allocator", "version", *(f"{measure.key}{part}" for measure in measures.ALL
                                     for part in ("", "_low", "_high"))]
+FIGURES = FIELDS[FIELDS.index("version") + 1:]
 # What ci/bench report makes again; report.md stays, it is what README links to.
 MADE_AGAIN = ("results.json", "results.csv", "report.html", "table.txt")
 
@@ -42,16 +43,25 @@ def add(path, name, result):
 
 def read(path):
     """[{field: text}]; a file that was written before there was a measure lacks its fields."""
+    def is_number(field):
+        try:
+            return float(field or 0) >= 0
+        except (TypeError, ValueError):
+            return False
+
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
             head, rows = rows.fieldnames or [], list(rows)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise Problem(f"{path}: cannot be read: {error}") from None
+        raise Problem(f"{path}: cannot be read: {reason(error)}") from None
     unknown = [field for field in head if field not in FIELDS]
     lacking = [field for field in FIELDS[:FIELDS.index("version") + 1] if field not in head]
     if unknown or lacking:
         raise Problem(f"{path} has other columns than this version writes: {', '.join(unknown or lacking)}")
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values() or not all(map(is_number, (row[field] for field in head if field in FIGURES))):
+            raise Problem(f"{path}: line {number} is damaged: not {len(head)} fields, or a word where a figure belongs")
     return rows
 
 

@@ -11,7 +11,7 @@ import statistics
 import jinja2
 
 from . import Problem, analysis, groups, history, measures, palette, report_html, stats, units
-from .store import Folder
+from .store import Folder, write_whole
 
 LEVEL = 0.99  # many pairs are looked at: by chance about one in a hundred is called a change
 ALIKE = ("system", "glibc", "cpus", "scale", "cells")
@@ -146,7 +146,7 @@ def site(results, out):
     for name in dict.fromkeys(row["run"] for row in rows):
         folder = Folder(results / name)
         if folder.is_packed():
-            (out / f"{name}.html").write_text(report_of(folder), encoding="utf-8")
+            write_whole(out / f"{name}.html", report_of(folder))
             reports[name] = f"{name}.html"
-    (out / "index.html").write_text(page(rows, reports), encoding="utf-8")
+    write_whole(out / "index.html", page(rows, reports))
     return reports

@@ -2,6 +2,7 @@
 import argparse
 import os
 import pathlib
+import re
 import shutil
 import sys
 
@@ -12,8 +13,23 @@ BUILD = ROOT + "/build/release"
 BUILDS_BUDGET = 10 * 60  # seconds of compare-builds
 
 
+def not_empty(text):
+    if not text:
+        raise argparse.ArgumentTypeError("its value is empty")
+    return text
+
+
+def path(text):
+    """A type of arguments."""
+    return pathlib.Path(not_empty(text))
+
+
 class Parser(argparse.ArgumentParser):
-    """argparse, its complaints in one line like every other."""
+    """argparse, its complaints in one line like every other. An empty word is none that anybody meant."""
+
+    def __init__(self, *words, **named):
+        super().__init__(*words, **named)
+        self.register("type", None, not_empty)
 
     def error(self, message):
         raise Problem(f"{message}; see --help")
@@ -39,7 +55,7 @@ def readable(argv):
 
 def words(option, text, example):
     """'a,b' -> ['a', 'b']; None stays None."""
-    found = [word for word in text.split(",") if word] if text is not None else None
+    found = [word.strip() for word in text.split(",") if word.strip()] if text is not None else None
     if found == []:
         raise Problem(f"{option} '{text}': names nothing; a list such as {example}")
     return found
@@ -54,10 +70,11 @@ def seconds(option, text):
 
 def size(option, text):
     """'64M' -> bytes"""
-    factor = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:].upper(), 0)
-    if not factor or not text[:-1].isdigit() or not 2**20 <= int(text[:-1]) * factor <= 2**50:
+    found = re.fullmatch(r"([0-9]{1,15})([KMG])", text, re.I)
+    value = int(found[1]) * {"K": 2**10, "M": 2**20, "G": 2**30}[found[2].upper()] if found else 0
+    if not 2**20 <= value <= 2**50:
         raise Problem(f"{option} '{text}': a size such as 64M or 2G, 1M at least")
-    return int(text[:-1]) * factor
+    return value
 
 
 def within(option, value, low, high, shown):
@@ -77,14 +94,15 @@ def check_numbers(options):
             seconds("--" + option, text)
 
 
-def writable(path):
+def writable(path, what="results folder"):
     """Told before anything is built: the folder, or the nearest one above it, takes files."""
     path = pathlib.Path(path).absolute()
-    above = next(p for p in (path, *path.parents) if p.exists())
+    # A link that leads nowhere, or to itself, does not exist and yet is there.
+    above = next(p for p in (path, *path.parents) if p.is_symlink() or p.exists())
     if not above.is_dir():
-        raise Problem(f"cannot make the results folder {path}: {above} is not a folder")
+        raise Problem(f"cannot make the {what} {path}: {above} is not a folder")
     if not os.access(above, os.W_OK | os.X_OK, effective_ids=True):  # as open() asks
-        raise Problem(f"cannot make the results folder {path}: {above} is not writable")
+        raise Problem(f"cannot make the {what} {path}: {above} is not writable")
 
 
 def terminal_width():

@@ -5,7 +5,6 @@ it and needs no other option.
 """
 import contextlib
 import os
-import pathlib
 import random
 import sys
 import time
@@ -121,7 +120,7 @@ def same_cells(record, binary):
 
 def interrupted(out):
     """(folder, record) of the run to go on with."""
-    folder = Folder(pathlib.Path(out or options.RESULTS / "latest").resolve())
+    folder = Folder(os.path.realpath(out or options.RESULTS / "latest"))
     record = folder.read("run.json")
     if "timeout" not in record or folder.is_packed():
         raise Problem(f"--resume: the run in {folder.path} " + (

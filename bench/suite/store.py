@@ -21,9 +21,13 @@ import re
 import shutil
 import time
 
-from . import FORMAT, Problem
+from . import FORMAT, Problem, reason
 
 PACKED = "samples.jsonl.xz"
+# What every reader counts on, and its kind; what came with later versions has a default where it is read.
+HAS = {"run.json": {"columns": list, "cells": list, "seed": int, "scale": (int, float), "started": str, "finished": bool},
+       "environment.json": {"machine": dict, "software": dict, "kernel": dict}}
+COLUMN_HAS = {"name", "path", "sha256", "environment", "control_of"}
 
 
 def slug(name):
@@ -40,6 +44,17 @@ def write_whole(path, content):
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise Problem(f"cannot write {path}: {error.strerror}") from None
+
+
+def lacks(name, content):
+    """What a file of ours does not have, or has as something else; None when it is whole."""
+    for key, kind in HAS.get(name, {}).items():
+        if not isinstance(content.get(key), kind):
+            return key
+    for column in content.get("columns", ()) if name == "run.json" else ():
+        if not isinstance(column, dict) or not column.keys() >= COLUMN_HAS:
+            return "columns"
+    return None
 
 
 def failure_of(samples, column):
@@ -132,11 +147,13 @@ class Folder:
         except FileNotFoundError:
             raise Problem(f"{self.path} is not a results folder: it has no {name}") from None
         except (OSError, ValueError) as error:
-            raise Problem(f"{self.path / name} cannot be read: {error}") from None
+            raise Problem(f"{self.path / name} cannot be read: {reason(error)}") from None
         found = content.get("format") if isinstance(content, dict) else None
         if found != FORMAT:
             raise Problem(f"{self.path / name} has format {found}; this version reads format "
                           f"{FORMAT} only: run both sides with one version of the suite")
+        if missing := lacks(name, content):
+            raise Problem(f"{self.path / name} is damaged: its '{missing}' is missing or no such thing")
         return content
 
     def append(self, cell, sample):
@@ -170,15 +187,17 @@ class Folder:
     def packed(self):
         """{cell: samples}, read once."""
         if self.unpacked is None:
-            self.unpacked = {}
+            found = {}
             try:
-                content = lzma.decompress((self.path / PACKED).read_bytes())
+                for line in lzma.decompress((self.path / PACKED).read_bytes()).splitlines():
+                    sample = json.loads(line)
+                    suite = sample["suite"]
+                    found.setdefault(suite["cell"], {})[suite["round"], suite["column"]] = sample
             except (OSError, lzma.LZMAError) as error:
-                raise Problem(f"{self.path / PACKED} cannot be read: {error}") from None
-            for line in content.splitlines():
-                sample = json.loads(line)
-                suite = sample["suite"]
-                self.unpacked.setdefault(suite["cell"], {})[suite["round"], suite["column"]] = sample
+                raise Problem(f"{self.path / PACKED} cannot be read: {reason(error)}") from None
+            except (ValueError, KeyError, TypeError):
+                raise Problem(f"{self.path / PACKED} is damaged: a line of it is no sample") from None
+            self.unpacked = found
         return self.unpacked
 
     def pack(self, cells):

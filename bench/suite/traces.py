@@ -10,9 +10,10 @@ import lzma
 import os
 import pathlib
 import shutil
+import stat
 from dataclasses import dataclass
 
-from . import ROOT, Problem, process, timeline
+from . import ROOT, Problem, process, reason, timeline
 from .store import slug
 
 MAGIC = b"\x89mtrace\n"
@@ -36,11 +37,14 @@ def opened(path):
 def read(path):
     """A Trace, its content seen to be one."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device has no end to wait for
+            raise Problem(f"--trace {path}: not a file")
         with opened(path) as file:
             begins = file.read(len(MAGIC))
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, lzma.LZMAError, EOFError) as error:
-        raise Problem(f"--trace {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise Problem(f"--trace {path}: cannot be read: {reason(error)}") from None
     if begins != MAGIC:
         raise Problem(f"--trace {path}: no trace; mymalloc-trace record makes one")
     return Trace(f"trace/{path.name.removesuffix('.xz').removesuffix('.mtrace')}", str(path.resolve()), digest)

@@ -1,10 +1,15 @@
 """Bad input: one line that names what was wrong and what is accepted, status 2."""
+import contextlib
+import io
 import json
+import lzma
 import os
+import subprocess
 import sys
 
 from support import SUITE, SuiteCase, library
-import subprocess
+
+from suite import Problem, cli, ending, forms, options as opt, store, traces
 
 
 class Options(SuiteCase):
@@ -49,8 +54,7 @@ class Options(SuiteCase):
 
     def test_empty_lists(self):
         for option in ("--workloads", "--allocators", "--threads", "--programs"):
-            self.refused(self.arguments(option + "="), f"{option} ''", "names nothing", "such as")
-            self.refused(self.arguments(option + "=,"), f"{option} ','", "names nothing")
+            self.refused(self.arguments(option + "=,"), f"{option} ','", "names nothing", "such as")
 
     def test_seeds(self):
         self.refused(self.arguments("--workloads", "good", "--seed=-1"), "--seed -1", "from 0 to")
@@ -123,6 +127,102 @@ class Options(SuiteCase):
                        "--threads", "--out", "--budget", "--seed", "--resume", "--program",
                        "--programs", "--no-build", "compare A B"):
             self.assertIn(option, done.stdout)
+
+
+class Words(SuiteCase):
+    """As Options, in this process: what the options' check says, before anything else is done."""
+
+    def told(self, words, *parts):
+        with self.assertRaises(Problem) as caught:
+            options, command = opt.split(words)
+            cli.check(cli.parser().parse_args(options), command)
+        for part in parts:
+            self.assertIn(part, str(caught.exception))
+
+    def test_empty(self):
+        for option in ("--workloads", "--out", "--build", "--memory", "--rest", "--server", "--trace"):
+            self.told([option, ""], f"argument {option}", "empty")
+        for words, name in ((["report", ""], "DIR"), (["compare-builds", ""], "BASE.so")):
+            with self.assertRaisesRegex(Problem, f"argument {name}: its value is empty"):
+                forms.parser().parse_args(words)
+
+    def test_blanks_in_lists(self):
+        self.assertEqual(opt.words("--threads", " 1 , 2 ", ""), ["1", "2"])
+        self.told(["--threads", " , "], "names nothing")
+
+    def test_sizes(self):
+        for size in ("64", "²M", "1K", "9" * 40 + "G"):
+            self.told(["--memory", size], f"--memory '{size}'", "64M")
+
+    def test_what_has_no_end_is_not_read(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for path in (pipe, "/dev/zero"):
+            self.told(["--allocator", f"x={path}"], str(path), "not a file")
+            with self.assertRaisesRegex(Problem, f"--trace {path}: not a file"):
+                traces.chosen([str(path)])
+
+    def test_links_that_lead_nowhere(self):
+        loop = self.folder / "loop"
+        loop.symlink_to(loop)
+        self.told(["--out", str(loop)], str(loop), "not a folder")
+        with self.assertRaisesRegex(Problem, "loop/run.json cannot be read: Too many levels"):
+            store.Folder(loop).read("run.json")
+        with self.assertRaisesRegex(Problem, "loop.*no benchmark binary|no benchmark binary.*loop"):
+            cli.new_run(cli.parser().parse_args(["--workloads", "x"]), [], str(loop))
+
+    def test_damaged_folders(self):
+        """Whatever reads a folder says which file is not what a run writes."""
+        whole = {"format": 1, "cells": [], "seed": 1, "scale": 1, "started": "", "finished": True, "columns": []}
+        folder = store.Folder(self.folder)
+        for record, lacks in (({"format": 1}, "columns"), (whole | {"columns": 3}, "columns"),
+                              (whole | {"columns": [{"name": "x"}]}, "columns"), (whole | {"seed": "x"}, "seed")):
+            folder.write("run.json", record)
+            with self.assertRaisesRegex(Problem, f"run.json is damaged: its '{lacks}'"):
+                folder.read("run.json")
+        folder.write("environment.json", {"format": 1})
+        with self.assertRaisesRegex(Problem, "environment.json is damaged: its 'machine'"):
+            folder.read("environment.json")
+        for line in (b"[]", b"{}", b"{", b"\xff"):
+            folder.write("samples.jsonl.xz", lzma.compress(line))
+            with self.assertRaisesRegex(Problem, "samples.jsonl.xz is damaged"):
+                folder.samples("x")
+
+
+class Ends(SuiteCase):
+    """How a command ends whose output takes nothing, or that lacks something: one line, no traceback."""
+
+    def ended(self, code, **streams):
+        """(status, standard error) of a command that does this."""
+        done = subprocess.run([sys.executable, "-B", "-c", "import sys; from suite import Problem, ending\n"
+                               f"def main():\n    {code}\nsys.exit(ending.of('name', main))"],
+                              stderr=subprocess.PIPE, text=True, env=self.environment(), **streams)
+        return done.returncode, done.stderr
+
+    def test_a_full_disk(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            self.assertEqual(self.ended("print(1)", stdout=full), (2, "name: cannot write: No space left on device\n"))
+
+    def test_a_closed_stream(self):
+        self.assertEqual(self.ended("print(1)", preexec_fn=lambda: os.close(1)), (0, ""))
+
+    def test_nobody_reads(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "wb") as unread:
+            self.assertEqual(self.ended("print(1)", stdout=unread), (1, ""))
+
+    def test_lines(self):
+        def end(error):
+            def main():
+                raise error
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                return ending.of("name", main), said.getvalue()
+        self.assertEqual(end(Problem("x\udcff")), (2, "name: x\\xff\n"))
+        self.assertEqual(end(KeyboardInterrupt()), (130, "name: interrupted\n"))
+        self.assertEqual(end(FileNotFoundError(2, "No such file", "/x")), (2, "name: /x: No such file\n"))
+        self.assertEqual(end(ModuleNotFoundError(name="numpy")),
+                         (2, "name: no Python module 'numpy'; ci/setup bench installs it\n"))
 
 
 class Folders(SuiteCase):
