@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -127,9 +128,14 @@ static void check_output(struct record *rec)
     bool was_there = access(rec->output, F_OK) == 0;
     int fd = open(rec->output, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     struct trace_header h;
+    struct stat s;
 
     if (fd < 0)
         die(EXIT_CANNOT_RECORD, "cannot write %s: %s", rec->output, strerror(errno));
+    /* Sealing would put a file in its place. */
+    if (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode))
+        die(EXIT_CANNOT_RECORD, "%s is no regular file; name a new file or a trace",
+            rec->output);
     if (was_there && lseek(fd, 0, SEEK_END) > 0 &&
         (pread(fd, &h, 8, 0) != 8 || memcmp(&h, TRACE_MAGIC, 8) != 0))
         die(EXIT_CANNOT_RECORD, "%s exists and is not a trace; remove it first",

@@ -3,8 +3,11 @@
  */
 #include "tool.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -31,8 +34,18 @@ static void print_help(FILE *out)
           out);
 }
 
+/* Nothing that was printed may be missing while the status says that all is well. */
+static void close_output(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return;
+    complain("cannot write to standard output: %s", strerror(errno));
+    _exit(EXIT_TROUBLE);
+}
+
 int main(int argc, char **argv)
 {
+    atexit(close_output);
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

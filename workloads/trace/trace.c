@@ -282,7 +282,7 @@ bool trace_open_bytes(struct trace *t, const uint8_t *bytes, size_t length)
 
 bool trace_open(struct trace *t, const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, too */
     void *bytes = NULL;
     struct stat s;
 

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -447,6 +448,29 @@ class CommandLine(TraceCase):
         self.assert_one_line(done, 125, "not a trace")
         with open(precious) as f:
             self.assertIn("main", f.read())
+
+    def test_what_is_no_file_stays(self):
+        """Sealing renames: a device's or a pipe's name would become a file's."""
+        for kind in ("null", "pipe"):
+            path = os.path.join(self.directory, kind)
+            if kind == "pipe":
+                os.mkfifo(path)
+            elif os.geteuid() == 0:
+                os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+            else:
+                continue
+            before = os.lstat(path)
+            done = run(TOOL, "record", "-o", path, "--", "true")
+            self.assertEqual(done.returncode, 125, done.stderr)
+            self.assertEqual(done.stderr, f"mymalloc-trace: {path} is no regular file; name a new file or a trace\n")
+            self.assertEqual(os.lstat(path).st_mode, before.st_mode)
+            self.assertEqual(run(TOOL, "summary", path).stderr, f"mymalloc-trace: {path}: not a regular file\n")
+
+    def test_output_that_takes_nothing(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([TOOL, "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, "mymalloc-trace: cannot write to standard output: No space left on device\n"))
 
     def test_static_program(self):
         source = os.path.join(self.directory, "s.c")
