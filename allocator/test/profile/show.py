@@ -118,6 +118,13 @@ def check_bad(file, folder):
     expect(f"--by: said {said!r}", "alloc_objects, alloc_space, inuse_objects, inuse_space, peak_objects, peak_space" in said)
     said = show("svg", "-o", folder / "none" / "out", file, status=1)
     expect(f"-o: said {said!r}", said.startswith(f"mymalloc-prof: {folder}/none/out: "))
+    for options, status in ((["tree", "--least", "nan"], 2), (["top", "--lines", "0"], 2)):
+        said = show(*options, file, status=status)
+        expect(f"{options}: said {said!r}", f"argument {options[1]}: " in said)
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([tool, "top", file], stdout=full, stderr=subprocess.PIPE, text=True)
+    expect(f"a full disk: {done}", (done.returncode, done.stderr) == (
+        1, "mymalloc-prof: cannot write to standard output: No space left on device\n"))
     (folder / "gz").write_bytes(gzip.compress(whole))
     expect("compressed: another answer", show("top", folder / "gz") == show("top", file))
     # Without binutils names are still there.

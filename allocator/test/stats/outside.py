@@ -124,6 +124,10 @@ def check_refusals(stats, known, work):
     with Running("sh", "-c", "echo ready; read line") as process:
         expect("no mymalloc", tool(stats, process.pid, status=1),
                f"mymalloc-stats: process {process.pid}: no mymalloc in it that has a heap\n")
+    with Running(known, "--wait") as process, open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([sys.executable, stats, "--json", str(process.pid)], stdout=full, stderr=subprocess.PIPE, text=True)
+    expect("a full disk", (done.returncode, done.stderr),
+           (1, "mymalloc-stats: cannot write to standard output: No space left on device\n"))
     if os.geteuid() == 0:  # as nobody, who may not look into our own folders
         shutil.copytree(stats.parent, work / "tools")
         other = work / "tools" / stats.name

@@ -106,6 +106,16 @@ static bool set_profile(const char *value)
     return done;
 }
 
+/* Nothing that was printed may be missing while the status says that all is well. */
+static void close_output(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return;
+    fprintf(stderr, "mymalloc-run: cannot write to standard output: %s\n",
+            strerror(errno));
+    _exit(1);
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -125,6 +135,7 @@ int main(int argc, char **argv)
     bool anyway = false, secure = false;
     int mode = 0, option;
 
+    atexit(close_output);
     while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
         if (option == '?')
             return 2;
@@ -142,11 +153,16 @@ int main(int argc, char **argv)
             mode = option;
     }
     if (mode == 'h')
-        return fputs(usage_text, stdout) < 0;
+        return fputs(usage_text, stdout) == EOF;
     if (mode == 'i')
         return doctor_inside();
     if (!mode && optind == argc) {
         fputs(usage_text, stderr);
+        return 2;
+    }
+    if (mode && optind + (mode == 'd') < argc) {
+        fprintf(stderr, "mymalloc-run: '%s' is one too many; see --help\n",
+                argv[optind + (mode == 'd')]);
         return 2;
     }
     if (!library_find(secure, library, sizeof library))
