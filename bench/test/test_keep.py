@@ -100,7 +100,7 @@ class Keep(SuiteCase):
         self.assertIn("good/other: no good sample of glibc", done.stdout)
         (self.out / "run.json").write_text("{}")
         done = self.check()
-        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
 
 
 @unittest.skipUnless(shutil.which("git"), "git is not installed")
