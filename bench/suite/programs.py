@@ -186,10 +186,10 @@ def judged(found, binds, own=""):
 
 
 def prove(program, column, plan, scratch):
-    """Why the preload does not answer in this program, or None. One untimed run."""
+    """Why the preload does not answer in this program, or None. One untimed run, of ready ones that can a hundredth."""
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
         outcome, _ = measured(program, column, replace(plan, rest=0), directory, {
-            "LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": os.path.join(directory, "bind")})
+            "PROGRAM_PART": "100", "LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": os.path.join(directory, "bind")})
         if outcome.failure:
             return outcome.failure
         found = judged(bindings(directory), program.binds, column.path)

@@ -284,17 +284,16 @@ def load_table(cell):
     """What the load told of a server, or None: a row a command, then the worst percentiles of all commands."""
     rows_with = [row for row in cell["rows"] if row["runs"]]
     told = dict.fromkeys(key for row in rows_with for key in row["more"] if key.startswith("load"))
-    commands = dict.fromkeys(key.split("/")[1] for key in told if "/" in key)
+    commands = dict.fromkeys(key.removeprefix("load/").rpartition("/")[0] for key in told if "/" in key)
 
     def shown(row, *keys):
-        found = [row.get("more", {}).get(key) for key in keys]
-        return " / ".join("–" if value is None else units.seconds(value / 1e9) if key.endswith("_ns") else units.rate(value)
-                          for key, value in zip(keys, found))
+        found = [(key, row["more"][key]) for key in keys if key in row.get("more", {})]
+        return ", ".join(units.seconds(value / 1e9) if key.endswith("_ns") else units.rate(value) for key, value in found) or "–"
     rows = [[name, *(shown(row, f"load/{name}/requests_per_second", f"load/{name}/p99_ns") for row in cell["rows"])]
             for name in commands]
     rows += [[f"{name}, the worst" if commands else name, *(shown(row, key) for row in cell["rows"])]
              for key, name in (("load_p50_ns", "p50"), ("load_p99_ns", "p99"), ("load_p999_ns", "p99.9")) if key in told]
-    head = ["command: requests / p99" if commands else "request", *(row["column"] for row in cell["rows"])]
+    head = ["command: requests, p99" if commands else "request", *(row["column"] for row in cell["rows"])]
     return (head, rows) if rows else None
 
 

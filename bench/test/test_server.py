@@ -6,7 +6,7 @@ import unittest
 from support import BUILD, SuiteCase
 from test_programs import LIBRARY
 
-from suite import server
+from suite import server, text
 
 # Serves lines over a socket whose path it is given; holds 8 MiB; ends by SIGTERM.
 SERVER = """
@@ -121,6 +121,17 @@ class Told(unittest.TestCase):
             "load/SET/requests_per_second": 1000, "load/SET/p50_ns": 5e5, "load/SET/p99_ns": 2.5e6, "load/SET/p999_ns": 3.5e6,
             "load/HSET 2 KiB/requests_per_second": 250, "load/HSET 2 KiB/p50_ns": 2.5e5, "load/HSET 2 KiB/p99_ns": 3e6,
             "load/HSET 2 KiB/p999_ns": 3.25e6})
+
+    def test_the_table_of_commands(self):
+        def row(column, output):
+            return {"column": column, "runs": 2, "more": server.told(output)} if output else {
+                "column": column, "runs": 0, "failure": "crashed"}
+        rows = [row("glibc", "SET: 1000 requests per second, p99=2 ms\nGET /x: 4000 requests per second, p99=0.5 ms\n"),
+                row("a", "SET: 2000 requests per second, p99=1 ms\nGET /x: 8000 requests per second\n"), row("b", "")]
+        self.assertEqual(text.load_table({"rows": rows}), (["command: requests, p99", "glibc", "a", "b"], [
+            ["SET", "1.00 k/s, 2.00 ms", "2.00 k/s, 1.00 ms", "–"], ["GET /x", "4.00 k/s, 500 µs", "8.00 k/s", "–"],
+            ["p99, the worst", "2.00 ms", "1.00 ms", "–"]]))
+        self.assertIsNone(text.load_table({"rows": [row("glibc", "nothing of the kind")]}))
 
     def test_resident_memory_is_of_all_below(self):
         self.assertEqual(server.resident(os.getpid()), 0)
