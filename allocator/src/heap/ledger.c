@@ -127,6 +127,12 @@ void mym_idle_watch(void)
     mym_pages.unused = least(mym_pages.unused, mym_pages_dirty());
 }
 
+bool mym_idle_has_excess(void)
+{
+    mym_idle_watch();
+    return mym_pages_dirty() > mym_idle_room();
+}
+
 bool mym_idle_is_swinging(void)
 {
     return swing_of(&mym_pages.ledger) > 0;

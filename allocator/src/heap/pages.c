@@ -30,12 +30,11 @@ struct mym_pages mym_pages;
 
 static void watch_growth(void)
 {
-    uint64_t now = mym_pages_in_use() - mym_pages.outside + mym_runs(MYM_DIRTY)->units;
+    uint32_t now = mym_pages.mapped - mym_pages.purging - mym_runs(MYM_CLEAN)->units;
 
     if (now <= mym_pages.high)
         return;
-    mym_pages.high =
-        (uint32_t)(now + (now / 16 > GROWTH_STEP ? now / 16 : GROWTH_STEP));
+    mym_pages.high = now + (now / 16 > GROWTH_STEP ? now / 16 : GROWTH_STEP);
     atomic_store_explicit(&mym_pages.grew, true, memory_order_relaxed);
 }
 
@@ -66,48 +65,35 @@ static void set_span(uint32_t first, uint32_t length, enum mym_kind kind)
 }
 
 /*
- * The clean units [first, first + length) leave the run that they are part of, which goes
- * on to `end`. What becomes resident with them is idle memory from now on.
+ * Take a stretch out of the run that it is in. What becomes resident with clean units is idle
+ * memory from now on.
  */
-static void use_clean(uint32_t first, uint32_t length, uint32_t end, bool dense)
-{
-    uint32_t resident = mym_chunk_use(first, length, end, dense);
-
-    if (end > resident)
-        mym_runs_link(resident, end - resident, MYM_CLEAN);
-    if (resident > first + length)
-        mym_runs_put(first + length, resident - first - length, MYM_DIRTY);
-}
-
-/* Take a stretch out of the run that it is in; what is left on both sides stays free. */
 static void cut(uint32_t run, uint32_t first, uint32_t length, bool dense)
 {
-    enum mym_kind kind = mym_heap.units[run].kind;
-    uint32_t end = run + mym_heap.units[run].length;
+    bool clean = mym_heap.units[run].kind == MYM_CLEAN;
+    uint32_t end = run + mym_heap.units[run].length, last = first + length, resident;
 
-    mym_runs_unlink(run);
-    /* What stays must not be joined with it. */
-    mym_heap.units[first].kind = mym_heap.units[first + length - 1].kind = MYM_BUSY;
-    if (first > run)
-        mym_runs_link(run, first - run, kind);
-    if (kind == MYM_CLEAN)
-        use_clean(first, length, end, dense);
-    else if (end > first + length)
-        mym_runs_link(first + length, end - first - length, kind);
+    mym_runs_cut(run, first, length);
+    if (!clean)
+        return;
+    resident = mym_chunk_use(first, length, end, dense);
+    if (resident > last) {
+        mym_runs_cut(last, last, resident - last);
+        mym_runs_put(last, resident - last, MYM_DIRTY);
+    }
 }
 
-/* The same for a stretch that goes on through the runs behind; its dirty units. */
-static uint32_t cut_all(uint32_t run, uint32_t first, uint32_t length, bool dense)
+/* The same for a stretch that may go on through the runs behind; whether some of it is dirty. */
+static bool cut_all(uint32_t run, uint32_t first, uint32_t length, bool dense)
 {
-    uint32_t end = first + length, dirty = 0;
+    bool dirty = false;
+    uint32_t part;
 
-    while (first < end) {
-        uint32_t stop = run + mym_heap.units[run].length;
-
-        stop = stop < end ? stop : end;
-        dirty += mym_heap.units[run].kind == MYM_DIRTY ? stop - first : 0;
-        cut(run, first, stop - first, dense);
-        run = first = stop;
+    for (; length > 0; length -= part, run = first += part) {
+        part = run + mym_heap.units[run].length - first;
+        part = part < length ? part : length;
+        dirty |= mym_heap.units[run].kind == MYM_DIRTY;
+        cut(run, first, part, dense);
     }
     return dirty;
 }
@@ -115,7 +101,7 @@ static uint32_t cut_all(uint32_t run, uint32_t first, uint32_t length, bool dens
 uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, bool dense,
                         bool *zeroed)
 {
-    uint32_t run, first = 0, dirty;
+    uint32_t run, first = 0;
 
     LOCK();
     if (mym_pages_in_use() + length > mym_pages.most)
@@ -133,8 +119,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, boo
     if (!*zeroed && first == run && align == 1 &&
         mym_heap.units[run - 1].kind == MYM_DIRTY)
         first = run = mym_heap.units[run - 1].first;
-    dirty = cut_all(run, first, length, dense);
-    *zeroed = dirty == 0;
+    *zeroed = !cut_all(run, first, length, dense);
     set_span(first, length, kind);
     if (kind == MYM_SLAB)
         mym_pages.slabs += length;
@@ -157,7 +142,6 @@ void mym_pages_put(uint32_t first)
         memset(&mym_heap.cls[first], 0, length);
     }
     mym_runs_put(first, length, MYM_DIRTY);
-    mym_idle_watch();
     excess = mym_idle_has_excess();
     dirty = mym_pages_dirty();
     UNLOCK();

@@ -89,16 +89,10 @@ static void take_clean_beside(uint32_t from, uint32_t end, uint32_t *low,
         stop = end + after->length;
     if (stop < *high)
         *high = end;
-    if (*low < from) {
-        mym_runs_unlink(first);
-        if (first < *low)
-            mym_runs_link(first, *low - first, MYM_CLEAN);
-    }
-    if (*high > end) {
-        mym_runs_unlink(end);
-        if (stop > *high)
-            mym_runs_link(*high, stop - *high, MYM_CLEAN);
-    }
+    if (*low < from)
+        mym_runs_cut(first, *low, from - *low);
+    if (*high > end)
+        mym_runs_cut(end, end, *high - end);
 }
 
 /* Units whose bitmaps fill a page of 4 KiB: it goes with them. */
@@ -169,17 +163,11 @@ static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
 /* Purge at most `excess` units of a run, a little more for a whole step; units given. */
 MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t excess)
 {
-    uint32_t length = mym_heap.units[run].length;
     uint32_t from, end, low, high, given;
     bool done;
 
     choose(run, excess, &from, &end);
-    mym_runs_unlink(run);
-    mym_heap.units[from].kind = mym_heap.units[end - 1].kind = MYM_BUSY;
-    if (from > run)
-        mym_runs_link(run, from - run, MYM_DIRTY);
-    if (run + length > end)
-        mym_runs_link(end, run + length - end, MYM_DIRTY);
+    mym_runs_cut(run, from, end - from);
     take_clean_beside(from, end, &low, &high);
     mark_purging(low, high);
     if ((from | end) % MYM_CHUNK_UNITS != 0) {
@@ -328,13 +316,9 @@ static uint32_t unmap_run(uint32_t run)
 
     if (low >= high)
         return 0;
-    mym_runs_unlink(run);
+    mym_runs_cut(run, low, high - low);
     mym_os_unmap(mym_unit_address(low), (size_t)(high - low) * MYM_UNIT);
     mym_chunk_forget(low, high);
-    if (low > run)
-        mym_runs_link(run, low - run, MYM_CLEAN);
-    if (end > high)
-        mym_runs_link(high, end - high, MYM_CLEAN);
     mym_runs_put(low, high - low, MYM_GONE);
     mym_pages.mapped -= high - low;
     return high - low;

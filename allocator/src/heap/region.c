@@ -118,13 +118,11 @@ static bool map_gone(uint32_t length)
 
         switch (map_units(run, length)) {
         case MYM_OS_OK:
-            mym_runs_unlink(run);
-            if (has > length)
-                mym_runs_link(run + length, has - length, MYM_GONE);
+            mym_runs_cut(run, run, length);
             mym_runs_put(run, length, MYM_CLEAN);
             return true;
         case MYM_OS_TAKEN:
-            mym_runs_unlink(run);
+            mym_runs_cut(run, run, has);
             for (uint32_t i = 0; i < has; i++)
                 mym_heap.units[run + i].kind = MYM_ABSENT;
             break;

@@ -43,66 +43,130 @@ uint32_t mym_runs_longest(enum mym_kind kind)
     return longest;
 }
 
-void mym_runs_link(uint32_t first, uint32_t length, enum mym_kind kind)
+/* Its boundary tags. */
+MYM_INLINE void set_run(uint32_t first, uint32_t length, unsigned kind)
 {
-    struct mym_index *index = mym_runs(kind);
     struct mym_unit *unit = &mym_heap.units[first];
     struct mym_unit *last = &mym_heap.units[first + length - 1];
-    unsigned bin = mym_runs_bin_of(length);
 
     MYM_ASSERT(length > 0 && first + length <= mym_pages.end);
     unit->kind = last->kind = (uint8_t)kind;
     unit->first = last->first = first;
     unit->length = length;
+}
+
+/* The run becomes the first of its bin, in front of `next`. */
+MYM_INLINE void set_head(struct mym_index *index, unsigned bin, uint32_t first,
+                         uint32_t next)
+{
+    struct mym_unit *unit = &mym_heap.units[first];
+
     unit->prev = 0;
-    unit->next = index->bins[bin];
-    if (unit->next != 0)
-        mym_heap.units[unit->next].prev = first;
+    unit->next = next;
+    if (next != 0)
+        mym_heap.units[next].prev = first;
     index->bins[bin] = first;
+}
+
+/* Into its bin; its neighbours are known not to be free and of its kind. */
+static void link_run(uint32_t first, uint32_t length, enum mym_kind kind)
+{
+    struct mym_index *index = mym_runs(kind);
+    unsigned bin = mym_runs_bin_of(length);
+
+    set_run(first, length, kind);
+    set_head(index, bin, first, index->bins[bin]);
     index->filled[bin / 64] |= (uint64_t)1 << bin % 64;
     index->units += length;
     index->count++;
 }
 
-void mym_runs_unlink(uint32_t first)
+static void unlink_run(uint32_t first)
 {
-    struct mym_unit *unit = &mym_heap.units[first];
+    const struct mym_unit *unit = &mym_heap.units[first];
     struct mym_index *index = mym_runs(unit->kind);
-    unsigned bin = mym_runs_bin_of(unit->length);
 
     MYM_ASSERT(mym_is_free(unit->kind) && unit->first == first);
+    MYM_ASSERT(index->count > 0 && index->units >= unit->length);
     if (unit->next != 0)
         mym_heap.units[unit->next].prev = unit->prev;
-    if (unit->prev != 0)
+    if (unit->prev != 0) {
         mym_heap.units[unit->prev].next = unit->next;
-    else
+    } else {
+        unsigned bin = mym_runs_bin_of(unit->length);
+
+        MYM_ASSERT(index->bins[bin] == first);
         index->bins[bin] = unit->next;
-    if (index->bins[bin] == 0)
-        index->filled[bin / 64] &= ~((uint64_t)1 << bin % 64);
+        if (unit->next == 0)
+            index->filled[bin / 64] &= ~((uint64_t)1 << bin % 64);
+    }
     index->units -= unit->length;
     index->count--;
+}
+
+/*
+ * The run becomes [first, first + length): what unlinking and linking it does. Mostly it is
+ * the first of its bin and stays it.
+ */
+MYM_INLINE void change_run(uint32_t run, uint32_t first, uint32_t length)
+{
+    const struct mym_unit *unit = &mym_heap.units[run];
+    struct mym_index *index = mym_runs(unit->kind);
+    enum mym_kind kind = unit->kind;
+    unsigned bin = mym_runs_bin_of(length);
+
+    MYM_ASSERT(mym_is_free(kind) && unit->first == run);
+    if (index->bins[bin] == run) {
+        index->units += length - unit->length;
+        set_head(index, bin, first, unit->next);
+        set_run(first, length, kind);
+    } else {
+        unlink_run(run);
+        link_run(first, length, kind);
+    }
 }
 
 void mym_runs_put(uint32_t first, uint32_t length, enum mym_kind kind)
 {
     const struct mym_unit *before = &mym_heap.units[first - 1];
     uint32_t after = first + length;
+    bool joins = after < mym_pages.end && mym_heap.units[after].kind == kind;
 
+    if (joins)
+        length += mym_heap.units[after].length;
     /* No unit inside a run may still pass for the start of a span: a second free of the
        same pointer must be seen even after the run was joined with others. */
     mym_heap.units[first].kind = (uint8_t)kind;
     if (before->kind == kind) {
         uint32_t start = before->first;
 
-        mym_runs_unlink(start);
-        length += first - start;
-        first = start;
+        if (joins)
+            unlink_run(after);
+        change_run(start, start, length + first - start);
+    } else if (joins) {
+        change_run(after, first, length);
+    } else {
+        link_run(first, length, kind);
     }
-    if (after < mym_pages.end && mym_heap.units[after].kind == kind) {
-        length += mym_heap.units[after].length;
-        mym_runs_unlink(after);
+}
+
+void mym_runs_cut(uint32_t run, uint32_t first, uint32_t length)
+{
+    enum mym_kind kind = mym_heap.units[run].kind;
+    uint32_t end = run + mym_heap.units[run].length, after = first + length;
+
+    MYM_ASSERT(run <= first && after <= end);
+    if (first == run && after < end) {
+        change_run(run, after, end - after);
+    } else {
+        unlink_run(run);
+        if (first > run)
+            link_run(run, first - run, kind);
+        if (after < end)
+            link_run(after, end - after, kind);
     }
-    mym_runs_link(first, length, kind);
+    /* What stays must not be joined with it. */
+    mym_heap.units[first].kind = mym_heap.units[after - 1].kind = MYM_BUSY;
 }
 
 /* The first filled bin from `bin` on, or MYM_RUN_BINS. */
@@ -122,7 +186,7 @@ static uint64_t align_up(uint32_t unit, uint32_t align)
 {
     uint64_t base = mym_heap.base >> MYM_UNIT_SHIFT;
 
-    return (base + unit + align - 1) / align * align - base;
+    return ((base + unit + align - 1) & ~((uint64_t)align - 1)) - base;
 }
 
 /* Where in the run a stretch fits; 0: nowhere. */
@@ -141,25 +205,21 @@ uint32_t mym_runs_find(enum mym_kind kind, uint32_t length, uint32_t align,
     const struct mym_index *index = mym_runs(kind);
     uint32_t padded = length + align - 1;
     /* From this bin on whatever is found fits. */
-    unsigned safe = mym_runs_bin_of(padded) + (padded >= EXACT_BINS);
-    unsigned tries = 0;
+    unsigned safe = mym_runs_bin_of(padded) + (padded >= EXACT_BINS), tries = 0;
+    unsigned bin = next_filled(index, mym_runs_bin_of(length));
 
-    for (unsigned bin = mym_runs_bin_of(length);
-         (bin = next_filled(index, bin)) < MYM_RUN_BINS; bin++) {
-        if (bin < safe && tries >= TRIES)
-            bin = next_filled(index, safe);
-        if (bin >= MYM_RUN_BINS)
-            break;
-        for (*run = index->bins[bin]; *run != 0; *run = mym_heap.units[*run].next) {
+    for (; bin < safe; bin = next_filled(index, bin + 1))
+        for (*run = index->bins[bin]; *run != 0 && tries < TRIES;
+             *run = mym_heap.units[*run].next, tries++) {
             uint32_t start = fits_at(*run, length, align);
 
             if (start != 0)
                 return start;
-            if (++tries >= TRIES)
-                break;
         }
-    }
-    return 0;
+    if (bin >= MYM_RUN_BINS)
+        return 0;
+    *run = index->bins[bin];
+    return (uint32_t)align_up(*run, align);
 }
 
 uint32_t mym_runs_room(uint32_t at, uint32_t need)

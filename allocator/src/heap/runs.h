@@ -78,12 +78,8 @@ MYM_INLINE uint32_t mym_pages_dirty(void)
 
 uint32_t mym_idle_room(void); /* dirty units that may stay */
 
-MYM_INLINE bool mym_idle_has_excess(void)
-{
-    return mym_pages_dirty() > mym_idle_room();
-}
-
-void mym_idle_watch(void); /* more, or less, is in use than before */
+void mym_idle_watch(void);      /* more, or less, is in use than before */
+bool mym_idle_has_excess(void); /* the same; now more is dirty than may stay */
 
 /* ---- purge.c ---- */
 
@@ -97,12 +93,11 @@ unsigned mym_runs_bin_of(uint32_t length);
 /* Units in the longest one. */
 uint32_t mym_runs_longest(enum mym_kind kind);
 
-/* Put a run into its bin; its neighbours are known not to be free and of its kind. */
-void mym_runs_link(uint32_t first, uint32_t length, enum mym_kind kind);
-void mym_runs_unlink(uint32_t first);
-
-/* The same for a run whose neighbours may be: it is joined with them. */
+/* A stretch becomes a free run, joined with its neighbours of that kind. */
 void mym_runs_put(uint32_t first, uint32_t length, enum mym_kind kind);
+
+/* A stretch is taken out of a free run; what is left on both sides stays free. */
+void mym_runs_cut(uint32_t run, uint32_t first, uint32_t length);
 
 /*
  * The first unit of a free stretch of `length` units at a multiple of `align`, in *run,
