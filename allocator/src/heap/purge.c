@@ -47,12 +47,9 @@ void mym_purge_fork_child(void)
     mym_mutex_reset(&purging, MYM_RANK_PURGE);
 }
 
-/*
- * A bitmap of free units, where these were slabs or windows: 1/128 of their size. Of large
- * objects there are none, and the call would cost as much as that for the object.
- */
-static void purge_bits(uint64_t (*table)[MYM_BIT_WORDS], uint8_t mark, uint32_t from,
-                       uint32_t end)
+/* The pages of a table of bitmaps that are of the units [from, end) alone. */
+static void purge_table(uint64_t (*table)[MYM_BIT_WORDS], uint8_t mark, uint32_t from,
+                        uint32_t end)
 {
     uint32_t each = (uint32_t)(mym_os_page() / sizeof *table); /* a page */
     uint32_t low = UINT32_MAX, high = 0;
@@ -67,6 +64,22 @@ static void purge_bits(uint64_t (*table)[MYM_BIT_WORDS], uint8_t mark, uint32_t 
     if (low <= high)
         mym_os_purge(table[low / each * each],
                      (size_t)(high / each - low / each + 1) * mym_os_page());
+}
+
+/*
+ * Bitmaps of free units, where these were slabs or windows: 1/128 of their size. Of large
+ * objects there are none, and the call would cost as much as that for the object.
+ */
+static void purge_bits(uint32_t from, uint32_t end)
+{
+    unsigned marks = 0;
+
+    for (uint32_t unit = from; unit < end; unit++)
+        marks |= mym_heap.units[unit].has_bits;
+    if (marks & MYM_IN_BITS)
+        purge_table(mym_heap.bits, MYM_IN_BITS, from, end);
+    if (marks & MYM_IN_FREED)
+        purge_table(mym_heap.freed, MYM_IN_FREED, from, end);
 }
 
 /*
@@ -176,8 +189,7 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t ex
     }
     UNLOCK();
     done = mym_os_purge(mym_unit_address(from), (size_t)(end - from) * MYM_UNIT);
-    purge_bits(mym_heap.bits, MYM_IN_BITS, low, high);
-    purge_bits(mym_heap.freed, MYM_IN_FREED, low, high);
+    purge_bits(low, high);
     LOCK();
     mym_pages.purging -= high - low;
     if (done) {
