@@ -15,12 +15,17 @@ static size_t round_up(size_t bytes, size_t to)
     return (bytes + to - 1) & ~(to - 1);
 }
 
-/* What can be cached has the size of its class. */
+static bool has_class(size_t size)
+{
+    return size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX;
+}
+
+/* What can be cached has the size of its class; an object of no bytes has a unit, too. */
 static uint32_t units_for(size_t size)
 {
-    if (size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX)
-        return mym_span_units(mym_span_class(size));
-    return (uint32_t)(round_up(size, MYM_UNIT) >> MYM_UNIT_SHIFT);
+    return has_class(size)
+               ? mym_span_round(size)
+               : (uint32_t)(round_up(size, MYM_UNIT) >> MYM_UNIT_SHIFT) + (size == 0);
 }
 
 void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
@@ -28,14 +33,13 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
     size_t align = alignment <= MYM_UNIT ? 1 : alignment >> MYM_UNIT_SHIFT;
     uint32_t unit;
 
-    if (size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX && align == 1) {
-        void *span = mym_span_pop(mym_span_class(size));
+    if (has_class(size) && align == 1) {
+        void *span = mym_span_take(mym_span_class(size));
 
         if (span != NULL) {
             *zeroed = false;
             return span;
         }
-        mym_span_missed(mym_span_class(size));
     }
     if (size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return NULL;
@@ -48,7 +52,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
     }
     if ((size >> MYM_UNIT_SHIFT) + align >= UINT32_MAX / 2)
         return NULL;
-    unit = mym_pages_take(units_for(size == 0 ? 1 : size), (uint32_t)align, MYM_LARGE,
+    unit = mym_pages_take(units_for(size), (uint32_t)align, MYM_LARGE,
                           mym_chunk_is_dense(size), zeroed);
     if (unit == 0)
         return NULL;

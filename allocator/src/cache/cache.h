@@ -48,7 +48,7 @@ struct mym_cache {
     void **slot[MYM_SLOTS + MYM_SPAN_CLASSES]; /* mym_slot_of and mym_slot_set, where
                                                   there is no sequence */
     uint32_t missed;     /* 1 + the span class asked for in vain last; a hint */
-    uint32_t open, idle; /* sets of span classes; hints, see mym_spans_age_here */
+    uint32_t open, idle; /* sets of span classes; hints, see mym_span_take */
     uint32_t exchanges;  /* with pools; a hint: written by whoever runs here */
     struct mym_class_set asked; /* what is to be emptied; under mym_front_lock */
     /* of a thread; under mym_front_lock: */
@@ -177,6 +177,15 @@ MYM_INLINE unsigned mym_span_class(size_t size)
     return ((units + (1u << shift) - 1) >> shift) + shift * 8 - MYM_SPAN_FIRST;
 }
 
+/* The units of its spans: mym_span_units(mym_span_class(size)). */
+MYM_INLINE uint32_t mym_span_round(size_t size)
+{
+    uint32_t units = (uint32_t)((size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
+    uint32_t rest = (units > 16) + (units > 32) * 2;
+
+    return (units + rest) & ~rest;
+}
+
 /* Of each span of the class. */
 MYM_INLINE uint32_t mym_span_units(unsigned cls)
 {
@@ -190,14 +199,14 @@ MYM_INLINE uint32_t mym_span_units(unsigned cls)
 MYM_INLINE bool mym_span_can_cache(uint32_t units)
 {
     return units >= MYM_SPAN_FIRST && units <= MYM_SPAN_MAX / MYM_UNIT &&
-           (units & ((1u << ((units > 16) + (units > 32))) - 1)) == 0;
+           mym_span_round((size_t)units * MYM_UNIT) == units;
 }
 
 void *mym_span_pop(unsigned cls);             /* NULL: none here */
 bool mym_span_push(unsigned cls, void *span); /* false: no room here */
 
-/* Asked for in vain, and about to be taken from the page heap. */
-void mym_span_missed(unsigned cls);
+/* The same as pop, by who takes one from the page heap if there is none: that is remembered. */
+void *mym_span_take(unsigned cls);
 /* The spans of this CPU's, or thread's, cache go to the page heap. */
 void mym_spans_close_here(void);
 /* The same for a cache that the caller has for himself. */

@@ -86,18 +86,23 @@ static void set_hint(uint32_t *hint, uint32_t bits, bool set)
         __atomic_store_n(hint, want, __ATOMIC_RELAXED);
 }
 
+MYM_INLINE void *pop(struct mym_cache *own, unsigned cls)
+{
+    void *span = read_word(own, cls);
+
+    if (!is_span(span) || !swap(own, cls, span, MYM_SPAN_NONE))
+        return NULL;
+    set_hint(&cache_here(own)->idle, bit(cls), false);
+    record_of(span)->cached = false;
+    return span;
+}
+
 void *mym_span_pop(unsigned cls)
 {
     struct mym_cache *own = mym_thread_hold();
-    void *span = read_word(own, cls);
-    bool taken = is_span(span) && swap(own, cls, span, MYM_SPAN_NONE);
+    void *span = pop(own, cls);
 
-    if (taken)
-        set_hint(&cache_here(own)->idle, bit(cls), false);
     mym_thread_leave(own);
-    if (!taken)
-        return NULL;
-    record_of(span)->cached = false;
     return span;
 }
 
@@ -127,9 +132,9 @@ static bool close_one(struct mym_cache *own, unsigned cls)
 /* More than one of the class was asked for before one was freed. */
 #define MANY 0x100u
 
-void mym_span_missed(unsigned cls)
+static void note_miss(struct mym_cache *own, unsigned cls)
 {
-    struct mym_cache *own = mym_thread_hold(), *cache = cache_here(own);
+    struct mym_cache *cache = cache_here(own);
     uint32_t missed = __atomic_load_n(&cache->missed, __ATOMIC_RELAXED);
     uint32_t open = __atomic_load_n(&cache->open, __ATOMIC_RELAXED);
     uint32_t idle = __atomic_load_n(&cache->idle, __ATOMIC_RELAXED), full = 0;
@@ -149,7 +154,17 @@ void mym_span_missed(unsigned cls)
     }
     if (full != idle)
         __atomic_store_n(&cache->idle, full, __ATOMIC_RELAXED);
+}
+
+void *mym_span_take(unsigned cls)
+{
+    struct mym_cache *own = mym_thread_hold();
+    void *span = pop(own, cls);
+
+    if (span == NULL)
+        note_miss(own, cls);
     mym_thread_leave(own);
+    return span;
 }
 
 uint32_t mym_spans_open_in(const struct mym_cache *cache)
@@ -165,17 +180,21 @@ uint32_t mym_spans_open_in(const struct mym_cache *cache)
     return units;
 }
 
+/* Not for a size that is only one of many, or of which many are wanted at once. */
+static bool may_open(struct mym_cache *own, unsigned cls)
+{
+    uint32_t *missed = &cache_here(own)->missed;
+    uint32_t now = __atomic_load_n(missed, __ATOMIC_RELAXED);
+
+    if (now == ((cls + 1) | MANY))
+        __atomic_store_n(missed, 0, __ATOMIC_RELAXED);
+    return now == cls + 1;
+}
+
 static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
 {
     uint32_t units = mym_span_units(cls);
-    uint32_t missed = __atomic_load_n(&cache_here(own)->missed, __ATOMIC_RELAXED);
 
-    /* Not for a size that is only one of many, or of which many are wanted at once. */
-    if (missed != cls + 1) {
-        if (missed == ((cls + 1) | MANY))
-            __atomic_store_n(&cache_here(own)->missed, 0, __ATOMIC_RELAXED);
-        return false;
-    }
     mym_chunk_learn(span, units * MYM_UNIT); /* the page heap will not see it soon */
     while (mym_spans_open_in(cache_here(own)) + units > CACHE_MOST &&
            close_one(own, cls))
@@ -195,12 +214,16 @@ bool mym_span_push(unsigned cls, void *span)
     void *word = read_word(own, cls);
     bool kept;
 
-    if (word == MYM_SPAN_SHUT) {
+    if (MYM_UNLIKELY(word == MYM_SPAN_SHUT)) {
         mym_thread_leave(own);
         if (!mym_cache_open_here())
             return false;
         own = mym_thread_hold();
         word = read_word(own, cls);
+    }
+    if (word == MYM_SPAN_CLOSED ? !may_open(own, cls) : word != MYM_SPAN_NONE) {
+        mym_thread_leave(own);
+        return false;
     }
     /* Before others can take it: afterwards the record is theirs. */
     record_of(span)->cached = true;
