@@ -212,20 +212,13 @@ static bool is_written(uintptr_t at)
     return false;
 }
 
-void mym_chunk_learn(const void *object, size_t bytes)
+static MYM_SLOW void look_at(const void *object, size_t bytes, uint32_t draw)
 {
-    static _Atomic uint32_t random;
-    uint32_t draw = atomic_load_explicit(&random, memory_order_relaxed);
     _Atomic int8_t *score = score_of(bytes);
     int now = atomic_load_explicit(score, memory_order_relaxed);
     size_t slice = bytes / SAMPLES & ~(size_t)(MYM_PAGE - 1);
     unsigned written = 0;
 
-    draw = draw * 1664525 + 1013904223;
-    atomic_store_explicit(&random, draw, memory_order_relaxed);
-    /* What is known is looked at now and then: each page may be a cache miss, or a fault. */
-    if ((now == SCORE_MOST || now == -SCORE_MOST) && draw >> 25 != 0)
-        return;
     while (written < SAMPLES &&
            is_written((uintptr_t)object + written * slice +
                       (draw >> 8) * (written + 1) % (slice / MYM_PAGE) * MYM_PAGE))
@@ -235,4 +228,24 @@ void mym_chunk_learn(const void *object, size_t bytes)
     else
         now = now - 2 > -SCORE_MOST ? now - 2 : -SCORE_MOST;
     atomic_store_explicit(score, (int8_t)now, memory_order_relaxed);
+}
+
+/*
+ * What is known is looked at now and then, one in so many: each page may be a cache miss and,
+ * where objects are not written all over, a fault.
+ */
+#define DENSE_SELDOM  128u
+#define SPARSE_SELDOM 1024u
+
+void mym_chunk_learn(const void *object, size_t bytes)
+{
+    static _Atomic uint32_t random;
+    int now = atomic_load_explicit(score_of(bytes), memory_order_relaxed);
+    uint32_t draw = atomic_load_explicit(&random, memory_order_relaxed);
+
+    draw = draw * 1664525 + 1013904223;
+    atomic_store_explicit(&random, draw, memory_order_relaxed);
+    if ((now != SCORE_MOST || draw < UINT32_MAX / DENSE_SELDOM) &&
+        (now != -SCORE_MOST || draw < UINT32_MAX / SPARSE_SELDOM))
+        look_at(object, bytes, draw);
 }
