@@ -103,11 +103,19 @@ static MYM_SLOW void *malloc_colder(size_t size)
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
-MYM_SLOW void *mym_malloc_of_class(unsigned cls)
+static MYM_SLOW void *malloc_of_class_colder(unsigned cls)
 {
     void *object = take_small(cls);
 
     return MYM_LIKELY(object != NULL) ? object : no_memory();
+}
+
+/* Saves no register, as mym_malloc_slow. */
+MYM_SLOW void *mym_malloc_of_class(unsigned cls)
+{
+    void *object = mym_thread_pop(cls);
+
+    return MYM_LIKELY(object != NULL) ? object : malloc_of_class_colder(cls);
 }
 
 static MYM_SLOW void *malloc_span(size_t size)
