@@ -2,7 +2,7 @@
 import json
 import re
 
-from . import analysis, glossary, groups, measures, palette, stats, text
+from . import analysis, glossary, groups, measures, palette, stats, text, units
 from .store import failure_of
 
 SHORT = {"speed": "speed", "peak": "peak RSS", "above": "above start", "kept": "kept", "integral": "RSS × time", "cpu": "CPU"}
@@ -50,6 +50,14 @@ def latencies(row):
     return None if None in found else found
 
 
+def load_of(cell):
+    """(head, rows) of a server: what its load told, and the memory that it kept behind it."""
+    table = text.load_table(cell)
+    return table and (table[0], table[1] + [
+        [f"RSS {title} the load", *(units.size(row.get("more", {}).get(key)) for row in cell["rows"])]
+        for key, title in text.after_columns(cell)])
+
+
 def cell_of(cell, samples, names, base):
     return {"name": cell["name"], "workload": cell["workload"], "threads": cell["threads"],
             "crowded": cell["crowded"], "dominated": cell["dominated"], "latency": groups.is_latency(cell["name"]),
@@ -57,7 +65,7 @@ def cell_of(cell, samples, names, base):
             "failures": [row["failure"] for row in cell["rows"]],
             "samples": [samples_of(samples, name, measures.EXPLORED) for name in names],
             "timeline": [timeline(row) for row in cell["rows"]],
-            "latency_ns": [latencies(row) for row in cell["rows"]], "load": text.load_table(cell)}
+            "latency_ns": [latencies(row) for row in cell["rows"]], "load": load_of(cell)}
 
 
 def to_bytes(number, unit):

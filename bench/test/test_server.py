@@ -61,6 +61,8 @@ class Server(SuiteCase):
             self.assertGreater(len(row["timeline"]), 5)
             self.assertGreater(row["integral"], 0.2 * 8)
         self.assertIn("p99.9", out)
+        page = (self.out / "report.html").read_text(encoding="utf-8")
+        self.assertRegex(page, r'\["p99","2.00 ms","2.00 ms"\],.*\["RSS 0.1 s after the load","[\d.]+ MiB","[\d.]+ MiB"\]')
         self.assertIn("Servers (1 program)", out)
 
     def failure(self, **commands):
