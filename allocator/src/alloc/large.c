@@ -96,7 +96,7 @@ static bool was_reaped(const void *ptr)
     return mym_heap.units[mym_heap.units[mym_unit_of(ptr)].first].cls == MYM_REAPED;
 }
 
-void (*mym_explain_foreign)(void);
+MYM_FIXED void (*mym_explain_foreign)(void);
 
 void mym_bad_pointer(const void *ptr)
 {

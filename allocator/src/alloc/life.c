@@ -46,7 +46,7 @@ MYM_COLD bool mym_start(void)
     if (atomic_load_explicit(&started, memory_order_acquire))
         return true;
     mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    if (!started) {
+    if (!started && mym_os_fix(false)) {
         if (MYM_SECURE)
             mym_os_draw_secret();
         mym_sizes_init();
@@ -366,4 +366,5 @@ __attribute__((constructor(101))) static void start_front_end(void)
                  "ignored, the program is linked without threads");
     if (config.verbose)
         mym_warn(mym_mode_name(), mym_mode_reason);
+    mym_os_fix(true);
 }

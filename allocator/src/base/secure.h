@@ -42,11 +42,15 @@
 #ifndef MYM_SECURE_FENCE
 #define MYM_SECURE_FENCE MYM_SECURE
 #endif
+/* Variables that are written at start alone are read-only from then on. */
+#ifndef MYM_SECURE_FIXED
+#define MYM_SECURE_FIXED MYM_SECURE
+#endif
 
-_Static_assert(MYM_SECURE ||
-                   !(MYM_SECURE_FREE_CHECK || MYM_SECURE_SEAL ||
-                     MYM_SECURE_ZERO_ON_FREE || MYM_SECURE_WRITE_AFTER_FREE ||
-                     MYM_SECURE_QUARANTINE || MYM_SECURE_RANDOM || MYM_SECURE_FENCE),
+_Static_assert(MYM_SECURE || !(MYM_SECURE_FREE_CHECK || MYM_SECURE_SEAL ||
+                               MYM_SECURE_ZERO_ON_FREE || MYM_SECURE_WRITE_AFTER_FREE ||
+                               MYM_SECURE_QUARANTINE || MYM_SECURE_RANDOM ||
+                               MYM_SECURE_FENCE || MYM_SECURE_FIXED),
                "options are for the hardened build");
 _Static_assert(!MYM_SECURE_WRITE_AFTER_FREE || MYM_SECURE_ZERO_ON_FREE,
                "that what is handed out reads 0 tells something if freeing zeroes it");
@@ -54,6 +58,16 @@ _Static_assert(!MYM_SECURE_QUARANTINE || MYM_SECURE_FREE_CHECK,
                "an object that is freed twice would be in two places");
 _Static_assert(!MYM_SECURE_FENCE || MYM_SECURE_FREE_CHECK,
                "what is without access is not looked at to see whether it was freed");
+
+/*
+ * On definitions. A section that the linker makes part of what the loader protects (os/fixed.c);
+ * the name makes it one of its own.
+ */
+#if MYM_SECURE_FIXED
+#define MYM_FIXED __attribute__((section(".data.rel.ro.mym_fixed")))
+#else
+#define MYM_FIXED
+#endif
 
 /* Of the process, drawn at its start: by nobody's guess. */
 extern MYM_HIDDEN uint64_t mym_secret[3];

@@ -8,6 +8,7 @@
  */
 #include "cache/cache.h"
 
+#include "base/secure.h"
 #include "os/os.h"
 #include "pool/pool.h"
 
@@ -102,7 +103,7 @@ static void adapt_pace(uint64_t now)
     atomic_store_explicit(&pace, mask, memory_order_relaxed);
 }
 
-void (*mym_cache_each_second)(void);
+MYM_FIXED void (*mym_cache_each_second)(void);
 
 static void add_quiet(struct mym_pool *pool, void *set)
 {

@@ -10,6 +10,7 @@
 #include "cache/cache.h"
 
 #include "base/check.h"
+#include "base/secure.h"
 #include "os/os.h"
 
 #include <string.h>
@@ -29,9 +30,9 @@
 extern const ptrdiff_t __rseq_offset MYM_MAYBE;
 extern const unsigned int __rseq_size MYM_MAYBE;
 
-enum mym_mode mym_mode;
+MYM_FIXED enum mym_mode mym_mode;
 const char *const mym_mode_names[] = {"none yet", "tls", "rseq-cpu_id", "rseq-mm_cid"};
-const char *mym_mode_reason = "the program is still starting";
+MYM_FIXED const char *mym_mode_reason = "the program is still starting";
 
 /* Where the kernel keeps the CPU's number, from the thread pointer; 0: nowhere. */
 static ptrdiff_t cpu_id;

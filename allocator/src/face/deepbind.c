@@ -8,6 +8,7 @@
  */
 #include "alloc/alloc.h"
 #include "base/check.h"
+#include "os/os.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -102,5 +103,7 @@ __attribute__((constructor)) static void offer(void)
 {
     for (int n = 0; n < NAMES; n++)
         libc[n] = dlsym(RTLD_NEXT, names[n]);
+    mym_os_fix(false);
     mym_explain_foreign = explain;
+    mym_os_fix(true);
 }

@@ -4,6 +4,7 @@
 #include "heap/sizes.h"
 
 #include "base/check.h"
+#include "base/secure.h"
 
 /*
  * What a full magazine holds: as many bytes for all classes, which bounds the memory
@@ -19,10 +20,10 @@ _Static_assert(MYM_UNIT / MYM_ALIGNMENT <= UINT16_MAX,
                "objects of a slab are two bytes");
 _Static_assert(MYM_CLASSES <= UINT8_MAX, "a class is a byte");
 
-struct mym_class mym_classes[MYM_CLASSES];
-unsigned mym_class_count;
-uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
-uint8_t mym_class_of_64[MYM_CLASS_MAX / 64 + 1];
+MYM_FIXED struct mym_class mym_classes[MYM_CLASSES];
+MYM_FIXED unsigned mym_class_count;
+MYM_FIXED uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
+MYM_FIXED uint8_t mym_class_of_64[MYM_CLASS_MAX / 64 + 1];
 
 static unsigned clamp(unsigned value, unsigned low, unsigned high)
 {

@@ -102,6 +102,12 @@ bool mym_os_is_unsafe_arm64(const char *version, const char *signature);
 /* The hardened build: draw what base/secure.h has from the kernel's random bytes. */
 void mym_os_draw_secret(void);
 
+/*
+ * From now on what is MYM_FIXED (base/secure.h) is read-only, or no longer so. False: the kernel
+ * refuses. In the default build nothing is.
+ */
+bool mym_os_fix(bool fixed);
+
 void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected);
 void mym_os_futex_wake(_Atomic uint32_t *word);
 

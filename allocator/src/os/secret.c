@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-uint64_t mym_secret[3] = {0, 1, 0};
+MYM_FIXED uint64_t mym_secret[3] = {0, 1, 0};
 
 /* The finalizer of splitmix64: each bit depends on all (D. Lea and G. Steele, 2014). */
 static uint64_t mix(uint64_t word)

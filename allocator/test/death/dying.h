@@ -14,6 +14,8 @@
 #define INTERIOR        "free of a pointer into the middle of an object"
 #define WRONG_SIZE      "sized free with a wrong size"
 #define WRONG_ALIGNMENT "sized free with a wrong alignment"
+#define WRITTEN_FREED   "write to an object after it was freed"
+#define WRITTEN_BEYOND  "write beyond the end of an object"
 #define ARENA_GONE      "free of an object of an arena that was destroyed or reset"
 #define ARENA_ENDED     "use of an arena that was destroyed"
 #define ARENA_OTHER     "an object given to an arena that is not its own"

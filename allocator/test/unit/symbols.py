@@ -23,7 +23,7 @@ ALLOWED = {
     "backtrace": ("profile", "walks a stack, no lock held; what it allocates at the start of a profile is no sample"),
     "sigaction": ("profile", "at start, if a signal or guarded samples were asked for; no lock held"),
     "_dl_find_object": ("profile", "reads the loader's list without a lock"),
-    "__ehdr_start": ("profile", "an address"),
+    "__ehdr_start": ("os profile", "an address"),
     "environ": ("alloc", "a variable"),
     "strtoul": ("alloc", "digits to a number, at start, no lock held"),
     "__errno_location": ("alloc face", "the address of errno, set where a request failed"),

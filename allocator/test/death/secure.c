@@ -1,0 +1,110 @@
+/*
+ * secure.c - what the hardened build finds wherever it is, linked in as an archive: each word
+ * of what was freed, each byte behind an object; and what nobody may write to.
+ */
+#include "base/secure.h"
+#include "cache/cache.h"
+#include "dying.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static size_t size, at; /* of the case that a child runs */
+
+/* The memory is somebody's again sooner or later: it waits among at most 32 of its class. */
+static void write_after_free(void)
+{
+    char *p = take(size);
+
+    free(p);
+    ((char *)wrong(p))[at] = 1;
+    for (int i = 0; i < 100000; i++)
+        free(malloc(size));
+}
+
+static void write_beyond(void)
+{
+    char *p = take(size);
+
+    ((char *)wrong(p))[size + at] ^= 1;
+    free(p);
+}
+
+static int check(size_t bytes, size_t place, const char *what, void (*run)(void))
+{
+    char name[64];
+    struct death death = {name, what, run};
+
+    snprintf(name, sizeof name, "%zu at %zu", bytes, place);
+    size = bytes;
+    at = place;
+    return check_death(&death);
+}
+
+/* Sizes whose lanes end where the loop over four does, and where it does not. */
+static void words_that_were_freed(void)
+{
+    int failed = 0;
+
+    share_culprit();
+    for (size_t place = 0; place < 100; place += 16)
+        failed += check(100, place + 3, WRITTEN_FREED, write_after_free);
+    for (size_t place = 0; place < 260; place += 48)
+        failed += check(260, place, WRITTEN_FREED, write_after_free);
+    failed += check(16, 15, WRITTEN_FREED, write_after_free);
+    failed += check(30000, 29999, WRITTEN_FREED, write_after_free);
+    CHECKF(!failed, "%d writes were not found", failed);
+}
+
+/* 260 bytes have a red zone of 16, 102 one of 2: the rest of it would be the seal. */
+static void bytes_behind_an_object(void)
+{
+    static const size_t long_zone[] = {0, 7, 8, 15}, short_zone[] = {0, 1, 2, 9};
+    int failed = 0;
+
+    share_culprit();
+    for (int i = 0; i < 4; i++) {
+        failed += check(260, long_zone[i], WRITTEN_BEYOND, write_beyond);
+        failed += check(102, short_zone[i], WRITTEN_BEYOND, write_beyond);
+    }
+    CHECKF(!failed, "%d writes were not found", failed);
+}
+
+/* ---- what is written at start alone ---- */
+
+static bool can_write(void *word)
+{
+    int status = 0;
+    pid_t child = fork();
+
+    CHECK(child >= 0);
+    if (child == 0) {
+        *(volatile char *)word = *(volatile char *)word;
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV));
+    return status == 0;
+}
+
+static void tables_are_read_only(void)
+{
+    free(take(100));
+    CHECK(!can_write(mym_secret));
+    CHECK(!can_write(&mym_classes[1].size));
+    CHECK(!can_write(&mym_class_count));
+    CHECK(!can_write(mym_class_of_16));
+    CHECK(!can_write(mym_class_of_64));
+    CHECK(!can_write(&mym_cache_each_second));
+    CHECK(!can_write(&mym_mode));
+    CHECK(can_write(&mym_hot)); /* the question can be answered with yes */
+}
+
+const struct test tests[] = {
+    {"words_that_were_freed", words_that_were_freed},
+    {"bytes_behind_an_object", bytes_behind_an_object},
+    {"tables_are_read_only", tables_are_read_only},
+    {NULL, NULL},
+};
