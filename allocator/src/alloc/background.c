@@ -7,13 +7,15 @@
  * with nothing to give back has no thread more than its own, and ends with its last one. A
  * child of fork starts another when it needs one.
  *
- * Locking: none; whatever is called takes its own locks. None is held when it is started:
+ * Locking: `work` while it gives memory back, for whoever needs a heap that stands still
+ * (walk.c); whatever is called takes its own locks. None is held when it is started:
  * pthread_create allocates.
  */
 #include "alloc/background.h"
 
 #include "alloc/info.h"
 #include "cache/cache.h"
+#include "os/mutex.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -62,10 +64,31 @@ static bool may_end(void)
     return !is_wanted() || atomic_exchange(&running, true);
 }
 
-static void cool(void)
+static struct mym_mutex work;
+
+void mym_background_hold(void) MYM_LOCKS(acquire_capability(work));
+void mym_background_release(void) MYM_LOCKS(release_capability(work));
+
+void mym_background_hold(void)
 {
-    mym_cache_cool();
-    mym_collapse();
+    mym_mutex_lock(&work, MYM_RANK_HELPER);
+}
+
+void mym_background_release(void)
+{
+    mym_mutex_unlock(&work, MYM_RANK_HELPER);
+}
+
+void mym_background_work(bool pressed)
+{
+    mym_background_hold();
+    if (pressed) {
+        mym_trim(0);
+    } else {
+        mym_cache_cool();
+        mym_collapse();
+    }
+    mym_background_release();
 }
 
 static void *help(void *unused)
@@ -76,10 +99,7 @@ static void *help(void *unused)
     mym_os_watch_pressure(&pressure);
     do {
         mym_idle_set_helped(true);
-        if (mym_os_wait_pressure(&pressure, TICK_MS))
-            mym_trim(0);
-        else
-            cool();
+        mym_background_work(mym_os_wait_pressure(&pressure, TICK_MS));
     } while (!may_end());
     return unused;
 }
@@ -139,5 +159,6 @@ void mym_background_fork_child(void)
 {
     mym_idle_set_helped(false);
     atomic_store(&running, false);
+    work = (struct mym_mutex){0}; /* who held it is not in the child */
     not_before = 0;
 }

@@ -12,6 +12,12 @@ bool mym_background_enable(void);
 void mym_background_disable(void);
 bool mym_background_is_enabled(void);
 
+/* Its work of a second; pressed: the kernel says that memory is short. */
+void mym_background_work(bool pressed);
+/* Between the two it does none, and has nothing in its hands. */
+void mym_background_hold(void);
+void mym_background_release(void);
+
 bool mym_background_is_running(void);
 void mym_background_fork_child(void);
 

@@ -1,15 +1,16 @@
 /*
  * walk.c - every object that the program holds, where nobody takes or frees meanwhile.
  *
- * A slab does not know which of its objects lie free in caches and depots: these are
- * collected first, in a map with a bit for each 16 bytes of the heap, which is mapped for
- * the walk and resident where there are any. In the hardened build a bit of each object says
- * that it is in use, for those too that wait on a shelf. Then spans are visited in the order of
+ * What is free, in slabs, depots and caches, is collected first, while the helper is held off:
+ * it moves such objects from one to the other. The map has a bit for each 16 bytes of the
+ * heap, and is resident where there are any. In the hardened build a bit of each object says that
+ * it is in use, for those too that wait on a shelf. Then spans are visited in the order of
  * addresses, then own mappings. No lock is held while the caller's function runs.
  */
 #include "alloc/info.h"
 
 #include "alloc/alloc.h"
+#include "alloc/background.h"
 #include "alloc/reap.h"
 #include "alloc/seal.h"
 #include "cache/cache.h"
@@ -19,34 +20,67 @@
 struct walk {
     int (*visit)(void *object, size_t bytes, void *argument);
     void *argument;
-    uint64_t
-        *cached; /* bit set: the object that starts there is in a cache or a depot */
+    uint64_t *free; /* bit set: the object that starts there is free */
 };
 
-static void note_cached(void *const *objects, size_t count, void *cached)
-{
-    uint64_t *map = cached;
-
-    for (size_t i = 0; i < count; i++) {
-        size_t bit = mym_window_bit((uintptr_t)objects[i]);
-
-        map[bit / 64] |= (uint64_t)1 << bit % 64;
-    }
-}
-
-static void note_depot(struct mym_pool *pool, void *cached)
-{
-    mym_pool_lock(pool);
-    for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next)
-        note_cached(m->entry, m->used, cached);
-    mym_pool_unlock(pool);
-}
-
-static bool is_cached(const struct walk *walk, uintptr_t object)
+static void note(uint64_t *map, uintptr_t object)
 {
     size_t bit = mym_window_bit(object);
 
-    return walk->cached[bit / 64] >> bit % 64 & 1;
+    map[bit / 64] |= (uint64_t)1 << bit % 64;
+}
+
+static void note_cached(void *const *objects, size_t count, void *map)
+{
+    for (size_t i = 0; i < count; i++)
+        note(map, (uintptr_t)objects[i]);
+}
+
+static void note_depot(struct mym_pool *pool, void *map)
+{
+    mym_pool_lock(pool);
+    for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next)
+        note_cached(m->entry, m->used, map);
+    mym_pool_unlock(pool);
+}
+
+/* The unit behind the span, run or gap that starts here. */
+static uint32_t after(uint32_t unit)
+{
+    const struct mym_unit *record = &mym_heap.units[unit];
+
+    return unit + (record->kind == MYM_ABSENT ? 1 : record->length);
+}
+
+static void note_span(uint64_t *map, uint32_t first)
+{
+    const struct mym_unit *span = &mym_heap.units[first];
+    uintptr_t start = (uintptr_t)mym_unit_address(first);
+
+    if (span->kind == MYM_LARGE && span->cached)
+        note(map, start);
+    for (unsigned i = 0; span->kind == MYM_SLAB && i < mym_classes[span->cls].objects;
+         i++)
+        if (mym_heap.bits[first][i / 64] >> i % 64 & 1)
+            note(map, start + i * (uintptr_t)mym_classes[span->cls].size);
+}
+
+static void note_free(uint64_t *map, uint32_t end)
+{
+    mym_background_hold();
+    mym_cache_each_object(note_cached, map);
+    mym_pools_each(note_depot, map);
+    for (uint32_t unit = 1; unit < end; unit = after(unit))
+        note_span(map, unit);
+    mym_background_release();
+}
+
+static bool is_free(const struct walk *walk, uintptr_t object)
+{
+    size_t bit = mym_window_bit(object);
+
+    return (walk->free[bit / 64] >> bit % 64 & 1) ||
+           !mym_is_live((void *)object); /* NOLINT */
 }
 
 static int visit(const struct walk *walk, uintptr_t object, size_t bytes)
@@ -61,8 +95,7 @@ static int walk_slab(const struct walk *walk, uint32_t slab)
     int stop = 0;
 
     for (unsigned i = 0; i < c->objects && stop == 0; i++, object += c->size)
-        if (!(mym_heap.bits[slab][i / 64] >> i % 64 & 1) && !is_cached(walk, object) &&
-            mym_is_live((void *)object)) /* NOLINT */
+        if (!is_free(walk, object))
             stop = visit(walk, object, c->size);
     return stop;
 }
@@ -85,6 +118,7 @@ static int walk_window(const struct walk *walk, uint32_t first)
 static int walk_span(const struct walk *walk, uint32_t first)
 {
     const struct mym_unit *span = &mym_heap.units[first];
+    uintptr_t start;
 
     switch (span->kind) {
     case MYM_SLAB:
@@ -92,11 +126,10 @@ static int walk_span(const struct walk *walk, uint32_t first)
     case MYM_WINDOW:
         return walk_window(walk, first);
     case MYM_LARGE:
-        return span->cached ||
-                       (span->reap == NULL && !mym_is_live(mym_unit_address(first)))
+        start = (uintptr_t)mym_unit_address(first);
+        return span->reap == NULL && is_free(walk, start)
                    ? 0
-                   : visit(walk, (uintptr_t)mym_unit_address(first),
-                           span->length * MYM_UNIT);
+                   : visit(walk, start, span->length * MYM_UNIT);
     default:
         return 0;
     }
@@ -106,14 +139,8 @@ static int walk_spans(const struct walk *walk, uint32_t end)
 {
     int stop = 0;
 
-    for (uint32_t unit = 1; unit < end && stop == 0;) {
-        uint32_t length = 1;
-
-        if (mym_heap.units[unit].kind != MYM_ABSENT)
-            length = mym_heap.units[unit].length;
+    for (uint32_t unit = 1; unit < end && stop == 0; unit = after(unit))
         stop = walk_span(walk, unit);
-        unit += length;
-    }
     return stop;
 }
 
@@ -132,21 +159,22 @@ int mym_walk(int (*function)(void *object, size_t bytes, void *argument),
 {
     struct walk walk = {.visit = function, .argument = argument};
     size_t room;
+    uint32_t end;
     int stop;
 
     *failed = !mym_start();
     if (*failed)
         return 0;
     room = atomic_load(&mym_heap.size) / MYM_ALIGNMENT / 8;
-    walk.cached = mym_os_map(room + 1); /* own mappings may be all there is */
-    *failed = walk.cached == NULL;
+    walk.free = mym_os_map(room + 1); /* own mappings may be all there is */
+    *failed = walk.free == NULL;
     if (*failed)
         return 0;
-    mym_cache_each_object(note_cached, walk.cached);
-    mym_pools_each(note_depot, walk.cached);
-    stop = walk_spans(&walk, (uint32_t)(room * MYM_ALIGNMENT * 8 >> MYM_UNIT_SHIFT));
+    end = (uint32_t)(room * MYM_ALIGNMENT * 8 >> MYM_UNIT_SHIFT);
+    note_free(walk.free, end);
+    stop = walk_spans(&walk, end);
     if (stop == 0)
         stop = walk_mappings(&walk);
-    mym_os_unmap(walk.cached, room + 1);
+    mym_os_unmap(walk.free, room + 1);
     return stop;
 }

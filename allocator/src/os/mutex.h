@@ -18,7 +18,8 @@
 
 /* Lock order, outermost first. docs/design.md tells who nests what. */
 enum mym_rank {
-    MYM_RANK_INIT = 1,
+    MYM_RANK_HELPER = 1, /* the helper's work */
+    MYM_RANK_INIT,
     MYM_RANK_INFO,  /* numbers that were read, and are kept */
     MYM_RANK_FRONT, /* opening and draining of caches */
     MYM_RANK_PURGE, /* pages on their way to the kernel */

@@ -3,6 +3,7 @@
 #include "family.h"
 
 #include "alloc/alloc.h"
+#include "alloc/background.h"
 #include "alloc/info.h"
 #include "cache/cache.h"
 #include "heap/heap.h"
@@ -10,6 +11,7 @@
 #include "heap/sizes.h"
 #include "os/os.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 
@@ -545,6 +547,59 @@ static void sparse_slabs_are_part_of_keep(void)
     mym_trim(0);
 }
 
+/* ---- the walker ---- */
+
+enum { WALKS = 20, WALKED = 20000 };
+
+static int count_object(void *object, size_t bytes, void *objects)
+{
+    (void)object, (void)bytes;
+    ++*(size_t *)objects;
+    return 0;
+}
+
+static void *help_for_ever(void *done)
+{
+    while (!__atomic_load_n((bool *)done, __ATOMIC_RELAXED))
+        mym_background_work(true);
+    return NULL;
+}
+
+/* The helper moves what is free between caches, depots and slabs: none of it is visited. */
+static void walk_beside_the_helper(void)
+{
+    static void *objects[WALKED];
+    uint64_t random = test_seed();
+    bool done = false;
+    pthread_t helper;
+    size_t others = 0;
+
+    CHECK(MyHeapWalk(count_object, &others) == 0);
+    CHECK(pthread_create(&helper, NULL, help_for_ever, &done) == 0);
+    for (int walk = 0; walk < WALKS; walk++) {
+        size_t held = 0, visited = 0;
+
+        for (int i = 0; i < WALKED; i++)
+            CHECK((objects[i] = mym_malloc(opaque(64 + i % 8 * 200u))));
+        for (int i = 0; i < WALKED; i++)
+            if (next_random(&random) % 20 != 0) {
+                mym_free(objects[i]);
+                objects[i] = NULL;
+            }
+        for (int i = 0; i < WALKED; i++)
+            held += objects[i] != NULL;
+        for (int again = 0; again < 3; again++, visited = 0) {
+            CHECK(MyHeapWalk(count_object, &visited) == 0);
+            CHECKF(visited == held + others, "%zu objects are visited, not %zu and %zu",
+                   visited, held, others);
+        }
+        for (int i = 0; i < WALKED; i++)
+            mym_free(objects[i]);
+    }
+    __atomic_store_n(&done, true, __ATOMIC_RELAXED);
+    CHECK(pthread_join(helper, NULL) == 0);
+}
+
 const struct test tests[] = {
     {"classes_fit", classes_fit},
     {"classes_waste_little", classes_waste_little},
@@ -561,5 +616,6 @@ const struct test tests[] = {
     {"sums_are_verified", sums_are_verified},
     {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},
     {"sparse_slabs_are_part_of_keep", sparse_slabs_are_part_of_keep},
+    {"walk_beside_the_helper", walk_beside_the_helper},
     {NULL, NULL},
 };
