@@ -4,8 +4,11 @@
  * Each call takes 6 bytes: what, which slot, and 4 bytes that give size and alignment.
  * The model knows for each slot the address, the size and the pattern. After every call
  * the object it made must be disjoint from all others; at the end the walker looks at
- * the whole heap. Built with libFuzzer, or with a main that plays files.
+ * the whole heap. Built with libFuzzer, or with play.c.
  */
+#include "mymalloc/arena.h" /* before family.h renames malloc */
+
+#include "bytes.h"
 #include "check.h"
 #include "family.h"
 
@@ -13,14 +16,20 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define SLOTS 64
-#define CALL  6
+#ifdef TEST_MY
+#include "alloc/background.h"
+#endif
+
+#define SLOTS  64
+#define CALL   6
+#define ARENAS 3
 
 static struct slot {
     unsigned char *p;
     size_t size;
     size_t alignment; /* C23: decides which sized free may end it; 0: none */
     unsigned char mark;
+    unsigned arena; /* 1 + the number of the one whose it is; 0: malloc's */
 } slots[SLOTS];
 
 static unsigned char next_mark;
@@ -151,6 +160,7 @@ static void resize(struct slot *slot, size_t size)
     if (size == 0) {
         CHECK(!p);
         slot->p = NULL;
+        slot->arena = 0;
     } else if (!p) {
         CHECK(errno == ENOMEM && size > (size_t)1 << 24);
         check_bytes(slot, slot->p, slot->size);
@@ -173,7 +183,104 @@ static void end(struct slot *slot, int how)
         free(slot->p);
     CHECK(errno == 99);
     slot->p = NULL;
+    slot->arena = 0;
 }
+
+#ifdef TEST_MY
+
+/* ---- arenas ---- */
+
+static MyArena *arenas[ARENAS];
+
+static void take_from(unsigned which, struct slot *slot, int how, size_t size,
+                      size_t alignment)
+{
+    MyArena *arena = arenas[which];
+    unsigned char *p;
+
+    errno = 0;
+    if (how == 0) {
+        fill_slot(slot, MyArenaAlloc(arena, size), size, 1);
+    } else if (how == 1) {
+        p = MyArenaCalloc(arena, 1, size);
+        for (size_t i = 0; p && i < size; i = next_byte(i, size))
+            CHECKF(p[i] == 0, "calloc of %zu: byte %zu is %02x", size, i, p[i]);
+        fill_slot(slot, p, size, 1);
+    } else {
+        fill_slot(slot, MyArenaAllocAligned(arena, alignment, size), size, alignment);
+    }
+    slot->arena = slot->p ? which + 1 : 0;
+}
+
+/* All its objects end with it. */
+static void end_all(unsigned which, bool destroy)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        if (!slots[i].p || slots[i].arena != which + 1)
+            continue;
+        check_bytes(&slots[i], slots[i].p, slots[i].size);
+        slots[i].p = NULL;
+        slots[i].arena = 0;
+    }
+    if (destroy) {
+        MyArenaDestroy(arenas[which]);
+        arenas[which] = NULL;
+    } else {
+        MyArenaReset(arenas[which]);
+    }
+}
+
+static void play_arena(struct slot *slot, const uint8_t call[CALL], size_t size)
+{
+    unsigned which = call[0] / 16u % ARENAS;
+
+    if (arenas[which] == NULL)
+        CHECK((arenas[which] = MyArenaCreate(0)));
+    if (call[0] / 48 == 4)
+        end_all(which, call[5] & 128);
+    else if (!slot->p)
+        take_from(which, slot, call[0] / 48, size, (size_t)1 << call[5] / 8 % 23);
+    else
+        end(slot, call[5]);
+}
+
+/* ---- the walker, and the helper's work of a second ---- */
+
+static size_t seen;
+
+static int see(void *object, size_t bytes, void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < SLOTS; i++)
+        if (slots[i].p == object) {
+            CHECKF(bytes >= slots[i].size, "%p has %zu bytes, not %zu", object, bytes,
+                   slots[i].size);
+            seen++;
+            return 0;
+        }
+    check_failed(__FILE__, __LINE__, "%p of %zu bytes is visited, is nobody's", object,
+                 bytes);
+}
+
+/* Each object once, and nothing else; guarded samples are left out. */
+static void walk(void)
+{
+    size_t held = 0;
+
+    seen = 0;
+    CHECK(MyHeapWalk(see, NULL) == 0);
+    for (int i = 0; i < SLOTS; i++)
+        held += slots[i].p != NULL;
+    CHECKF(seen == held || (seen < held && getenv("MYMALLOC_GUARD")),
+           "%zu objects are visited, there are %zu", seen, held);
+}
+
+static void help(void)
+{
+    mym_background_work(false);
+}
+
+#endif
 
 static void play(const uint8_t call[CALL])
 {
@@ -181,6 +288,16 @@ static void play(const uint8_t call[CALL])
     size_t size = size_of(call + 2);
     int what = call[0] % 16;
 
+#ifdef TEST_MY
+    if (what == 13) {
+        play_arena(slot, call, size);
+        return;
+    }
+    if (what == 12) {
+        call[1] & 128 ? walk() : help();
+        return;
+    }
+#endif
     if (what == 15)
         malloc_trim(size);
     else if (what == 14 && family.verify)
@@ -193,12 +310,17 @@ static void play(const uint8_t call[CALL])
         end(slot, what);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 {
     check_begin("calls");
     for (; length >= CALL; data += CALL, length -= CALL)
         play(data);
+#ifdef TEST_MY
+    walk();
+    for (unsigned i = 0; i < ARENAS; i++)
+        if (arenas[i] != NULL)
+            end_all(i, true);
+#endif
     for (int i = 0; i < SLOTS; i++)
         if (slots[i].p)
             end(&slots[i], i);
@@ -206,25 +328,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
         CHECK(family.verify() == 0);
     return 0;
 }
-
-#ifdef FUZZ_PLAY
-/* Without libFuzzer: play the files named on the command line. */
-int main(int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++) {
-        static uint8_t data[1 << 16];
-        FILE *file = fopen(argv[i], "rb");
-        size_t length;
-
-        if (!file) {
-            fprintf(stderr, "calls: cannot open %s\n", argv[i]);
-            return 2;
-        }
-        length = fread(data, 1, sizeof(data), file);
-        fclose(file);
-        LLVMFuzzerTestOneInput(data, length);
-    }
-    printf("%d sequences of calls played\n", argc - 1);
-    return argc < 2;
-}
-#endif
