@@ -147,6 +147,17 @@ static MYM_COLD void forget(void *ptr)
     mym_large_mark(ptr, false);
 }
 
+/* In the cache, which is opened if need be. */
+static inline bool keep_span(unsigned cls, void *span)
+{
+    enum mym_push done = mym_span_push(cls, span);
+
+    if (MYM_LIKELY(done == MYM_PUSH_KEPT))
+        return true;
+    return done == MYM_PUSH_SHUT && mym_cache_open_here() &&
+           mym_span_push(cls, span) == MYM_PUSH_KEPT;
+}
+
 MYM_SLOW void mym_large_put(void *ptr)
 {
     uint32_t unit, units;
@@ -170,7 +181,7 @@ MYM_SLOW void mym_large_put(void *ptr)
         forget(ptr);
     units = mym_heap.units[unit].length;
     if (mym_span_can_cache(units) &&
-        mym_span_push(mym_span_class((size_t)units * MYM_UNIT), ptr))
+        keep_span(mym_span_class((size_t)units * MYM_UNIT), ptr))
         return;
     mym_chunk_learn(ptr, (size_t)units * MYM_UNIT);
     mym_pages_put(unit);

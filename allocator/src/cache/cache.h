@@ -14,7 +14,7 @@
  *
  * A slot is written only by pop, push and swap on its own CPU. Nobody empties the cache of
  * another: he sets its delta to 0, as one rings a bell, and the next slow path there
- * opens it again and empties it by swaps (drain.c). Before, a drainer closed the cache,
+ * opens it again and empties it by swaps (open.c). Before, a drainer closed the cache,
  * had every sequence restarted by membarrier(2) and had the slots for himself: a system
  * call that a sandbox forbids.
  */
@@ -47,9 +47,9 @@ MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned cls)
 struct mym_cache {
     void **slot[MYM_SLOTS + MYM_SPAN_CLASSES]; /* mym_slot_of and mym_slot_set, where
                                                   there is no sequence */
-    uint32_t missed;     /* 1 + the span class asked for in vain last; a hint */
-    uint32_t open, idle; /* sets of span classes; hints, see mym_span_take */
-    uint32_t exchanges;  /* with pools; a hint: written by whoever runs here */
+    uint32_t missed; /* the span class asked for in vain last, see spans.c; a hint */
+    uint32_t open, idle;        /* sets of span classes; hints, see mym_span_take */
+    uint32_t exchanges;         /* with pools; a hint: written by whoever runs here */
     struct mym_class_set asked; /* what is to be emptied; under mym_front_lock */
     /* of a thread; under mym_front_lock: */
     uint32_t user;          /* 1 + the process that its thread is of, see thread.c */
@@ -121,24 +121,41 @@ unsigned mym_mode_cpu(unsigned otherwise);
 /* Before the heap serves its first object: every id closed, every thread on it. */
 void mym_cache_init(void);
 
+/* ---- slots.c ---- */
+
+extern MYM_HIDDEN const struct mym_class_set mym_every_class;
+
+/* A new cache, with no magazine in its slots; NULL: no memory. */
+struct mym_cache *mym_cache_make(void);
+
+/* Empty slots of a thread's cache that the caller holds; NULL: of this CPU's. */
+void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some);
+
+/* Ask for a cache to be emptied by who next runs there. */
+void mym_cache_ring(unsigned id, const struct mym_class_set *some)
+    MYM_REQUIRES(mym_front_lock);
+
+/* ---- open.c ---- */
+
+/* Open the cache of an id, and empty it if that was asked for; false: no memory. */
+bool mym_cache_open(uint32_t id);
+
 /* Open the cache of this CPU or thread if there is none yet; false: not possible. */
 bool mym_cache_open_here(void);
+
+/* ---- cache.c ---- */
 
 /* The cold halves; they never fail to make progress. NULL: no memory. */
 void *mym_cache_pop_slow(unsigned cls);
 void mym_cache_push_slow(unsigned cls, void *object);
+
+/* ---- drain.c ---- */
 
 /*
  * What the running thread's cache holds goes back to pools and page heap now, what those
  * of other CPUs hold when a thread next misses there.
  */
 void mym_cache_drain(void);
-
-/* Ask for a cache to be emptied by who next runs there. Under mym_front_lock. */
-void mym_cache_ring(unsigned id, const struct mym_class_set *some);
-
-/* Empty slots of a thread's cache that the caller holds; NULL: of this CPU's. */
-void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some);
 
 /* Objects and slabs that nobody needed lately go back; looks whether it is time to. */
 void mym_cache_upkeep(void);
@@ -151,6 +168,8 @@ uint32_t mym_upkeep_pace(void);
 
 /* Called by upkeep once a second, no lock held; set at start, NULL: nothing. */
 extern MYM_HIDDEN void (*mym_cache_each_second)(void);
+
+/* ---- visit.c ---- */
 
 /* Objects of each class that lie in caches are added to `objects`; bytes of spans. About. */
 size_t mym_cache_count(size_t objects[MYM_CLASSES]);
@@ -202,8 +221,10 @@ MYM_INLINE bool mym_span_can_cache(uint32_t units)
            mym_span_round((size_t)units * MYM_UNIT) == units;
 }
 
-void *mym_span_pop(unsigned cls);             /* NULL: none here */
-bool mym_span_push(unsigned cls, void *span); /* false: no room here */
+void *mym_span_pop(unsigned cls); /* NULL: none here */
+/* KEPT, or not: there is no room here, or the cache is not open yet. */
+enum mym_push { MYM_PUSH_REFUSED, MYM_PUSH_KEPT, MYM_PUSH_SHUT };
+enum mym_push mym_span_push(unsigned cls, void *span);
 
 /* The same as pop, by who takes one from the page heap if there is none: that is remembered. */
 void *mym_span_take(unsigned cls);
@@ -302,10 +323,6 @@ struct mym_cache *mym_thread_enter(void);
 /* What the caches of threads hold that a child of fork does not have goes to the pools. */
 void mym_thread_collect(void);
 void mym_thread_fork_child(void);
-
-/* Empty a cache that nobody else can reach (drain.c). */
-void mym_thread_flush(struct mym_cache *cache);
-struct mym_cache *mym_cache_make(void);
 
 /* ---- area.c: an rseq area of our own, where the C library has none ---- */
 

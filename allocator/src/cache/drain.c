@@ -16,27 +16,6 @@
 
 /* ---- draining ---- */
 
-/*
- * Thread 1, in a sequence of id 0: has read delta[0], is about to commit.
- * Thread 2, draining: sets delta[0] = 0.
- * Thread 1 commits, to a cache that is closed by now; this does no harm, because nobody
- * takes anything out of it but by a sequence on the same CPU. The next operation of id 0
- * finds the closed cache, takes the slow path (open_cache) and empties the slots there.
- *
- * A CPU on which no thread of the program runs any more keeps what its cache holds.
- */
-MYM_REQUIRES(mym_front_lock)
-void mym_cache_ring(unsigned id, const struct mym_class_set *some)
-{
-    struct mym_cache *cache = mym_cache_made(id);
-
-    if (cache == NULL)
-        return;
-    for (unsigned i = 0; i < sizeof some->in / sizeof *some->in; i++)
-        cache->asked.in[i] |= some->in[i];
-    __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_RELEASE);
-}
-
 static void drain(const struct mym_class_set *some)
 {
     struct mym_cache *own;
@@ -58,17 +37,9 @@ static void drain(const struct mym_class_set *some)
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 
-static const struct mym_class_set every_class = {{UINT64_MAX, UINT64_MAX}};
-
 void mym_cache_drain(void)
 {
-    drain(&every_class);
-}
-
-void mym_thread_flush(struct mym_cache *cache)
-{
-    mym_spans_close(cache);
-    mym_cache_empty(cache, &every_class);
+    drain(&mym_every_class);
 }
 
 /* ---- upkeep: from slow paths, once a second and whenever the heap has grown ---- */

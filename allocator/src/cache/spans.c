@@ -129,8 +129,14 @@ static bool close_one(struct mym_cache *own, unsigned cls)
     return false;
 }
 
-/* More than one of the class was asked for before one was freed. */
-#define MANY 0x100u
+/*
+ * cache->missed: 0, or the class that was asked for in vain last; MANY: more than one of it
+ * before one was freed.
+ */
+#define ONE(cls)  ((cls) + 1u)
+#define MANY(cls) (ONE(cls) | 0x100u)
+
+_Static_assert(ONE(MYM_SPAN_CLASSES) < 0x100, "a class and a mark");
 
 static void note_miss(struct mym_cache *own, unsigned cls)
 {
@@ -140,7 +146,7 @@ static void note_miss(struct mym_cache *own, unsigned cls)
     uint32_t idle = __atomic_load_n(&cache->idle, __ATOMIC_RELAXED), full = 0;
 
     __atomic_store_n(&cache->missed,
-                     (cls + 1) | ((missed & ~MANY) == cls + 1 ? MANY : 0),
+                     missed == ONE(cls) || missed == MANY(cls) ? MANY(cls) : ONE(cls),
                      __ATOMIC_RELAXED);
     for (; open != 0; open &= open - 1) {
         unsigned other = (unsigned)__builtin_ctz(open);
@@ -186,9 +192,9 @@ static bool may_open(struct mym_cache *own, unsigned cls)
     uint32_t *missed = &cache_here(own)->missed;
     uint32_t now = __atomic_load_n(missed, __ATOMIC_RELAXED);
 
-    if (now == ((cls + 1) | MANY))
+    if (now == MANY(cls))
         __atomic_store_n(missed, 0, __ATOMIC_RELAXED);
-    return now == cls + 1;
+    return now == ONE(cls);
 }
 
 static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
@@ -208,7 +214,7 @@ static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
     return false;
 }
 
-bool mym_span_push(unsigned cls, void *span)
+enum mym_push mym_span_push(unsigned cls, void *span)
 {
     struct mym_cache *own = mym_thread_hold();
     void *word = read_word(own, cls);
@@ -216,14 +222,11 @@ bool mym_span_push(unsigned cls, void *span)
 
     if (MYM_UNLIKELY(word == MYM_SPAN_SHUT)) {
         mym_thread_leave(own);
-        if (!mym_cache_open_here())
-            return false;
-        own = mym_thread_hold();
-        word = read_word(own, cls);
+        return MYM_PUSH_SHUT;
     }
     if (word == MYM_SPAN_CLOSED ? !may_open(own, cls) : word != MYM_SPAN_NONE) {
         mym_thread_leave(own);
-        return false;
+        return MYM_PUSH_REFUSED;
     }
     /* Before others can take it: afterwards the record is theirs. */
     record_of(span)->cached = true;
@@ -232,7 +235,7 @@ bool mym_span_push(unsigned cls, void *span)
     if (!kept)
         record_of(span)->cached = false;
     mym_thread_leave(own);
-    return kept;
+    return kept ? MYM_PUSH_KEPT : MYM_PUSH_REFUSED;
 }
 
 void mym_spans_close_here(void)

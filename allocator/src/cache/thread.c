@@ -41,11 +41,18 @@ MYM_REQUIRES(mym_front_lock) static void retire_locked(struct mym_cache *cache)
     idle_caches = cache;
 }
 
+/* Empty a cache that nobody else can reach. */
+static void flush(struct mym_cache *cache)
+{
+    mym_spans_close(cache);
+    mym_cache_empty(cache, &mym_every_class);
+}
+
 static void end_thread(void *cache)
 {
     state = ENDED;
     mym_thread_own = mine = NULL;
-    mym_thread_flush(cache);
+    flush(cache);
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     retire_locked(cache);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
@@ -62,7 +69,7 @@ void mym_thread_collect(void)
         if (cache->user != 0 && cache->user != process) {
             cache->user = process; /* ours: emptied with no lock held, as all are */
             mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-            mym_thread_flush(cache);
+            flush(cache);
             mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
             retire_locked(cache);
         }

@@ -107,7 +107,7 @@ static void check_sums(void)
 
 static void take(struct span *span, unsigned cls)
 {
-    void *object = mym_span_pop(cls);
+    void *object = mym_span_take(cls);
     bool zeroed = false;
 
     if (object != NULL) {
@@ -119,7 +119,6 @@ static void take(struct span *span, unsigned cls)
         was->where = NOWHERE;
         span->first = was->first;
     } else {
-        mym_span_missed(cls);
         span->first = mym_pages_take(mym_span_units(cls), 1, MYM_LARGE, false, &zeroed);
         CHECK(span->first != 0);
         for (int i = 0; i < SPANS; i++)
@@ -138,7 +137,9 @@ static void put(struct span *span)
 
     *word_of(span) = ~(uint64_t)0;
     span->where = CACHED;
-    if (mym_span_push(span->cls, object))
+    if (mym_span_push(span->cls, object) == MYM_PUSH_SHUT && mym_cache_open_here())
+        mym_span_push(span->cls, object);
+    if (mym_heap.units[span->first].cached)
         return;
     mym_pages_put(span->first);
     span->where = NOWHERE;

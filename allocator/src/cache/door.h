@@ -1,0 +1,74 @@
+/*
+ * door.h - a thread's way to its slots in a slow path: by sequences to those of its CPU, or
+ * to those of its own cache, which it holds.
+ */
+#ifndef MYM_CACHE_DOOR_H
+#define MYM_CACHE_DOOR_H
+
+#include "cache/cache.h"
+#include "pool/pool.h"
+
+struct mym_door {
+    struct mym_cache *own; /* the thread's cache; NULL: that of the CPU */
+    unsigned id;           /* tells caches apart; a thread of CPUs may have moved on */
+    bool open;             /* false: there is no cache to be had */
+    bool exchanged;        /* a magazine, with a pool */
+};
+
+MYM_INLINE bool mym_door_swap(struct mym_door door, size_t index, void **old,
+                              void **fresh)
+{
+    if (door.own == NULL)
+        return mym_rseq_swap(index, old, fresh);
+    if (mym_slot_of(door.own, index) != old)
+        return false;
+    mym_slot_set(door.own, index, fresh);
+    return true;
+}
+
+MYM_INLINE void **mym_door_slot(struct mym_door door, size_t index)
+{
+    struct mym_cache *cache = door.own != NULL ? door.own : mym_cache_of(mym_rseq_id());
+
+    return mym_slot_of(cache, index);
+}
+
+/* Take the magazine out of a slot, leaving none. NULL: there is none to take. */
+MYM_INLINE struct mym_magazine *mym_door_take(struct mym_door door, unsigned cls,
+                                              size_t index, unsigned *used)
+{
+    void **top = mym_door_slot(door, index);
+    struct mym_magazine *magazine;
+
+    if (top == MYM_NONE || top == MYM_CLOSED ||
+        !mym_door_swap(door, index, top, MYM_NONE))
+        return NULL;
+    magazine = mym_magazine_of(cls, top);
+    *used = (unsigned)(top - magazine->entry);
+    return magazine;
+}
+
+/*
+ * The cache that this thread uses. No id is MYM_MAX_CPUS or more, in no kernel: the
+ * sequences look at delta[id] without asking.
+ */
+MYM_INLINE struct mym_door mym_door_enter(void)
+{
+    struct mym_door door = {NULL, 0, false, false};
+
+    if (mym_mode >= MYM_MODE_CPU_ID) {
+        door.id = mym_rseq_id();
+        if (door.id == MYM_NO_ID && mym_area_register())
+            door.id = mym_rseq_id();
+        door.open =
+            door.id != MYM_NO_ID &&
+            (mym_cache_of(door.id) != &mym_front.closed || mym_cache_open(door.id));
+    } else if (mym_mode == MYM_MODE_TLS) {
+        door.own = mym_thread_enter();
+        door.open = door.own != NULL;
+        door.id = (unsigned)((uintptr_t)door.own >> 10);
+    }
+    return door;
+}
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * open.c - the cache of an id is opened, and emptied if somebody asked for it.
+ *
+ * Locking: mym_front_lock guards delta[] and mym_caches against others that open or drain.
+ */
+#include "cache/door.h"
+
+#include "os/mutex.h"
+
+#include <string.h>
+
+/*
+ * The cache of an id that had none, or was asked to be emptied. Opening hands out nothing
+ * and takes nothing: whoever finds delta 0 may do it, wherever he is by then. So may the
+ * emptying be done; only, when the thread was moved meanwhile, it was another cache that
+ * was emptied, and the bell is rung again.
+ */
+MYM_COLD bool mym_cache_open(uint32_t id)
+{
+    static const struct mym_class_set none;
+    struct mym_class_set asked = none;
+    struct mym_cache *cache;
+
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    MYM_ASSERT(id < MYM_MAX_CPUS);
+    cache = mym_cache_made(id);
+    if (cache == NULL && (cache = mym_cache_make()) != NULL) {
+        mym_caches.made[id] = (char *)cache - (char *)&mym_front;
+        if (id >= mym_caches.top)
+            mym_caches.top = id + 1;
+    }
+    if (cache != NULL) {
+        asked = cache->asked;
+        cache->asked = none;
+        /* release: pairs with the address dependency of the sequences */
+        __atomic_store_n(&mym_front.delta[id], mym_caches.made[id], __ATOMIC_RELEASE);
+    }
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    if (memcmp(&asked, &none, sizeof asked) != 0) {
+        mym_spans_close_here();
+        mym_cache_empty(NULL, &asked);
+        if (mym_rseq_id() != id) {
+            mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+            mym_cache_ring(id, &asked);
+            mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+        }
+    }
+    return cache != NULL;
+}
+
+bool mym_cache_open_here(void)
+{
+    struct mym_door door = mym_door_enter();
+
+    if (door.own != NULL)
+        mym_thread_leave(door.own);
+    return door.open;
+}

@@ -1,0 +1,69 @@
+/*
+ * slots.c - a cache's slots: made, emptied, and the bell that asks for it.
+ *
+ * Locking: mym_front_lock guards delta[] and mym_caches against others that open or drain.
+ */
+#include "cache/door.h"
+
+#include "heap/meta.h"
+
+_Static_assert(offsetof(struct mym_cache, slot) == 0, "the sequences index the cache");
+
+struct mym_front mym_front __attribute__((aligned(MYM_CACHELINE)));
+struct mym_mutex mym_front_lock;
+struct mym_caches mym_caches;
+
+_Static_assert(MYM_CLASSES <=
+                   64 * sizeof mym_every_class.in / sizeof *mym_every_class.in,
+               "every class has a bit");
+const struct mym_class_set mym_every_class = {{UINT64_MAX, UINT64_MAX}};
+
+struct mym_cache *mym_cache_make(void)
+{
+    struct mym_cache *cache = mym_meta_take(sizeof *cache, MYM_CACHELINE);
+
+    if (cache != NULL)
+        for (unsigned i = 0; i < MYM_SLOTS; i++)
+            /* Class 0, the class of what is no object, stays closed everywhere. */
+            cache->slot[i] = i % MYM_CLASSES == 0 ? MYM_CLOSED : MYM_NONE;
+    for (unsigned i = 0; cache != NULL && i < MYM_SPAN_CLASSES; i++)
+        cache->slot[MYM_SLOTS + i] = MYM_SPAN_CLOSED;
+    return cache;
+}
+
+void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
+{
+    struct mym_door door = {.own = own};
+
+    for (unsigned i = 0; i < MYM_SLOTS; i++) {
+        unsigned cls = i % MYM_CLASSES;
+        unsigned used;
+        struct mym_magazine *magazine =
+            mym_class_set_has(some, cls) ? mym_door_take(door, cls, i, &used) : NULL;
+
+        if (magazine != NULL)
+            mym_pool_unload(used == 0 ? mym_pool_of(0, cls)
+                                      : mym_pool_owner(cls, magazine->entry[0]),
+                            magazine, used);
+    }
+}
+
+/*
+ * Thread 1, in a sequence of id 0: has read delta[0], is about to commit.
+ * Thread 2, draining: sets delta[0] = 0.
+ * Thread 1 commits, to a cache that is closed by now; this does no harm, because nobody
+ * takes anything out of it but by a sequence on the same CPU. The next operation of id 0
+ * finds the closed cache, takes the slow path (mym_cache_open) and empties the slots there.
+ *
+ * A CPU on which no thread of the program runs any more keeps what its cache holds.
+ */
+void mym_cache_ring(unsigned id, const struct mym_class_set *some)
+{
+    struct mym_cache *cache = mym_cache_made(id);
+
+    if (cache == NULL)
+        return;
+    for (unsigned i = 0; i < sizeof some->in / sizeof *some->in; i++)
+        cache->asked.in[i] |= some->in[i];
+    __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,139 @@
+/*
+ * visit.c - all caches, one after the other: for statistics, the checker, and fork.
+ *
+ * Locking: mym_front_lock, for mym_caches and the list of threads' caches.
+ */
+#include "cache/cache.h"
+
+#include "base/check.h"
+#include "os/mutex.h"
+
+typedef void visit_magazine(unsigned cls, void **entry, size_t count, void *context);
+
+static void each_magazine(visit_magazine *visit, void *context,
+                          const struct mym_cache *cache)
+{
+    for (unsigned i = 0; i < MYM_SLOTS; i++) {
+        void **top = mym_slot_of(cache, i), **entry;
+        unsigned cls = i % MYM_CLASSES;
+
+        if (top == MYM_NONE || top == MYM_CLOSED)
+            continue;
+        entry = mym_magazine_of(cls, top)->entry;
+        visit(cls, entry, (size_t)(top - entry), context);
+    }
+}
+
+/* Of all caches; the bytes of the spans in them. */
+static size_t each_cache(visit_magazine *visit, void *context)
+{
+    size_t spans = 0;
+
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    for (unsigned id = 0; id < mym_caches.top; id++)
+        if (mym_cache_made(id) != NULL) {
+            each_magazine(visit, context, mym_cache_made(id));
+            spans += mym_spans_in(mym_cache_made(id));
+        }
+    for (const struct mym_cache *cache = mym_thread_caches; cache != NULL;
+         cache = cache->next) {
+        each_magazine(visit, context, cache);
+        spans += mym_spans_in(cache);
+    }
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    return spans;
+}
+
+static void add_objects(unsigned cls, void **entry, size_t count, void *objects)
+{
+    (void)entry;
+    ((size_t *)objects)[cls] += count;
+}
+
+size_t mym_cache_count(size_t objects[MYM_CLASSES])
+{
+    return each_cache(add_objects, objects);
+}
+
+struct of_objects {
+    void (*visit)(void *const *objects, size_t count, void *context);
+    void *context;
+};
+
+static void visit_objects(unsigned cls, void **entry, size_t count, void *context)
+{
+    const struct of_objects *of = context;
+
+    (void)cls;
+    of->visit(entry, count, of->context);
+}
+
+void mym_cache_each_object(void (*visit)(void *const *objects, size_t count,
+                                         void *context),
+                           void *context)
+{
+    struct of_objects of = {visit, context};
+
+    each_cache(visit_objects, &of);
+}
+
+/* Units that the open span words of all caches stand for. */
+static uint32_t open_spans(void)
+{
+    uint32_t units = 0;
+
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    for (unsigned id = 0; id < mym_caches.top; id++)
+        if (mym_cache_made(id) != NULL)
+            units += mym_spans_open_in(mym_cache_made(id));
+    for (const struct mym_cache *cache = mym_thread_caches; cache != NULL;
+         cache = cache->next)
+        units += mym_spans_open_in(cache);
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    return units;
+}
+
+size_t mym_cache_verify(void)
+{
+    uint32_t held, open;
+    size_t bad = 0;
+
+    for (unsigned i = 0; i < MYM_SLOTS; i++)
+        bad += mym_front.closed.slot[i] != MYM_CLOSED;
+    for (unsigned i = 0; i < MYM_SPAN_CLASSES; i++)
+        bad += mym_front.closed.slot[MYM_SLOTS + i] != (void **)MYM_SPAN_SHUT;
+    bad += mym_front.delta[MYM_NO_ID] != 0;
+    bad += mym_closed_magazine.floor != MYM_FLOOR(&mym_closed_magazine) ||
+           mym_closed_magazine.ceiling != MYM_CEILING;
+    bad += mym_none_magazine.floor != MYM_FLOOR(&mym_none_magazine) ||
+           mym_none_magazine.ceiling != MYM_CEILING;
+    if (bad > 0)
+        mym_warn("cache check", "the closed cache was written to");
+    held = mym_idle_held(MYM_HOLDS_SPANS);
+    open = open_spans();
+    /*
+     * Who opens a word was granted it before, who closes one returns it after. Another
+     * thread may do so meanwhile: then nothing can be told.
+     */
+    if (held == mym_idle_held(MYM_HOLDS_SPANS) && held < open) {
+        mym_warn("cache check", "more span words are open than were granted");
+        bad++;
+    }
+    return bad;
+}
+
+MYM_UNFOLLOWED void mym_cache_fork(bool prepare)
+{
+    if (prepare)
+        mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    else
+        mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+}
+
+void mym_cache_fork_child(void)
+{
+    mym_mutex_reset(&mym_front_lock, MYM_RANK_FRONT);
+    mym_thread_fork_child();
+    /* A thread that the child does not have may have been about to open one, or to close it. */
+    mym_idle_recount(MYM_HOLDS_SPANS, open_spans());
+}
