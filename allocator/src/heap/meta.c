@@ -8,8 +8,14 @@
 
 #define STEP ((size_t)1 << 20)
 
-/* The first cache is the first record: not at the start of a page (slab.c, colour). */
+/*
+ * The first cache is the first record. It begins at line 25 of a page: not where slabs do
+ * (slab.c, colour), nor where the class table does (region.c).
+ */
 #define COLOUR 1600u
+
+_Static_assert(COLOUR % MYM_CACHELINE == 0 && COLOUR % MYM_PAGE != 0,
+               "a line, and not the first of a page");
 
 static struct {
     struct mym_mutex lock;

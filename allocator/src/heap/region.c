@@ -21,9 +21,14 @@
 /*
  * Unit 0 stays absent: the end of every list, and a guard. That more do is for the
  * class table: what every free reads of it would lie at the start of a page, where all
- * else that is read begins too, and the first-level cache has few places for that.
+ * else that is read begins too, and the first-level cache has few places for that. So it
+ * begins at line 11 (slabs at 0, the first cache at 25: meta.c), and the heap with a chunk.
  */
 #define FIRST_UNIT 704u
+
+_Static_assert(FIRST_UNIT % MYM_CHUNK_UNITS == 0 && FIRST_UNIT > 0, "a whole chunk");
+_Static_assert(FIRST_UNIT % MYM_CACHELINE == 0 && FIRST_UNIT % MYM_PAGE != 0,
+               "a line of the class table, and not the first of a page");
 
 struct mym_hot mym_hot;
 struct mym_heap mym_heap;

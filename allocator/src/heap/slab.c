@@ -19,6 +19,12 @@
 #define COLOURED_MAX 512
 #define COLOURS      (MYM_PAGE / MYM_CACHELINE / 2)
 
+/* Lines between the colours of neighbouring classes: about 0.4 of all, and each comes in turn. */
+#define COLOUR_STEP 13u
+
+_Static_assert((COLOURS & (COLOURS - 1)) == 0 && COLOUR_STEP % 2 == 1,
+               "without a common factor: so many classes have so many colours");
+
 _Static_assert(MYM_BIT_WORDS <= UINT8_MAX, "scan is a byte");
 _Static_assert(MYM_UNIT / MYM_ALIGNMENT <= UINT16_MAX, "free is two bytes");
 _Static_assert(MYM_CLASSES <= UINT8_MAX, "the class table has a byte a unit");
@@ -75,7 +81,7 @@ void mym_slab_populate(uint32_t slab)
  */
 static unsigned colour(const struct mym_class *c)
 {
-    unsigned line = (unsigned)(c - mym_classes) * 13 % COLOURS;
+    unsigned line = (unsigned)(c - mym_classes) * COLOUR_STEP % COLOURS;
     unsigned objects = c->size <= COLOURED_MAX ? line * MYM_CACHELINE / c->size : 0;
 
     return objects < 63 ? objects : 63;
