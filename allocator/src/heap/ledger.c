@@ -10,6 +10,7 @@
  */
 #include "heap/runs.h"
 
+#include "base/check.h"
 #include "heap/meta.h"
 
 /* More than any heap has; three times as much is still a number of units. */
@@ -43,6 +44,7 @@ void mym_ledger_see(struct mym_ledger *ledger, uint32_t use)
         ledger->high = ledger->low = use;
     ledger->low = least(use, ledger->low);
     ledger->use = use;
+    MYM_ASSERT(ledger->low <= use && use <= ledger->high);
 }
 
 /* An eighth is forgotten each second: half of it in 5 s. */

@@ -117,21 +117,40 @@ static void close_gap(size_t hole)
     mym_mappings.entry[hole] = (struct mym_mapping){0, 0};
 }
 
-/* Remove an entry, and keep a place for it if it is only moving; bytes 0: no such. */
-static struct mym_mapping take_out(const void *ptr, bool moving)
+/* Remove an entry; bytes 0: no such. */
+static struct mym_mapping remove_locked(const void *ptr)
 {
     struct mym_mapping mapping = {0, 0};
-    struct mym_mapping *found;
+    struct mym_mapping *found = find((uintptr_t)ptr);
 
-    LOCK();
-    found = find((uintptr_t)ptr);
     if (found != NULL) {
         mapping = *found;
+        MYM_ASSERT(mym_mappings.count > 0 && mym_mappings.bytes >= mapping.bytes);
         mym_mappings.count--;
-        mym_mappings.moving += moving;
         mym_mappings.bytes -= mapping.bytes;
         close_gap((size_t)(found - mym_mappings.entry));
     }
+    return mapping;
+}
+
+static struct mym_mapping take_out(const void *ptr)
+{
+    struct mym_mapping mapping;
+
+    LOCK();
+    mapping = remove_locked(ptr);
+    UNLOCK();
+    return mapping;
+}
+
+/* The same for one that put_back brings again: a place is kept for it. */
+static struct mym_mapping lift(const void *ptr)
+{
+    struct mym_mapping mapping;
+
+    LOCK();
+    mapping = remove_locked(ptr);
+    mym_mappings.moving += mapping.bytes != 0;
     UNLOCK();
     return mapping;
 }
@@ -152,6 +171,7 @@ static bool hold_place(void)
 static void put_back(struct mym_mapping mapping)
 {
     LOCK();
+    MYM_ASSERT(mym_mappings.moving > 0);
     mym_mappings.moving--;
     if (mapping.bytes != 0)
         insert(mapping);
@@ -294,7 +314,7 @@ static bool may_be_kept(const struct mym_mapping *mapping)
 
 size_t mym_mapping_put(void *ptr)
 {
-    struct mym_mapping mapping = take_out(ptr, false);
+    struct mym_mapping mapping = take_out(ptr);
 
     if (mapping.bytes == 0)
         return 0;
@@ -335,7 +355,7 @@ bool mym_mapping_has(const void *ptr)
 void *mym_mapping_resize(void *ptr, size_t size)
 {
     size_t bytes = round_up(size, mym_os_page());
-    struct mym_mapping mapping = take_out(ptr, true);
+    struct mym_mapping mapping = lift(ptr);
     uint32_t had = units_of(mapping.bytes), wanted = units_of(bytes);
     void *moved = ptr;
 

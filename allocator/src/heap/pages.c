@@ -56,6 +56,7 @@ static void set_span(uint32_t first, uint32_t length, enum mym_kind kind)
     struct mym_unit *unit = &mym_heap.units[first];
     struct mym_unit *last = &mym_heap.units[first + length - 1];
 
+    MYM_ASSERT(length > 0 && first + length <= mym_pages.end && kind >= MYM_SLAB);
     if (kind == MYM_SLAB || kind == MYM_WINDOW)
         for (uint32_t i = 0; i < length; i++)
             unit[i].first = first;
@@ -137,7 +138,10 @@ void mym_pages_put(uint32_t first)
 
     LOCK();
     length = mym_heap.units[first].length;
+    MYM_ASSERT(mym_heap.units[first].kind >= MYM_SLAB);
+    MYM_ASSERT(mym_heap.units[first].first == first);
     if (mym_heap.units[first].kind == MYM_SLAB) {
+        MYM_ASSERT(mym_pages.slabs >= length);
         mym_pages.slabs -= length;
         memset(&mym_heap.cls[first], 0, length);
     }

@@ -145,6 +145,7 @@ static void mark_purging(uint32_t from, uint32_t end)
 {
     struct mym_unit *first = &mym_heap.units[from], *last = &mym_heap.units[end - 1];
 
+    MYM_ASSERT(from < end && end <= mym_pages.end && mym_mutex_is_held(&purging));
     first->kind = last->kind = MYM_BUSY;
     first->first = last->first = from;
     first->length = end - from;
