@@ -100,6 +100,18 @@ def parser():
                        "options are those it began with")
     parse.add_argument("--control", metavar="NAME",
                        help="the allocator that runs under two names (--full: mymalloc or the last)")
+    kinds(parse)
+    parse.add_argument("--memory", metavar="SIZE", help="run each process in a memory cgroup of that size, such as 64M: "
+                       "whether it survives, and how fast")
+    parse.add_argument("--list", action="store_true", help="show every cell and stop")
+    parse.add_argument("--build", metavar="DIR", help="build folder (default build/release)")
+    parse.add_argument("--no-build", action="store_true",
+                       help="install and build nothing: use what the build folder has")
+    return parse
+
+
+def kinds(parse):
+    """What is run instead of workloads."""
     parse.add_argument("--programs", metavar="LIST", nargs="?", const="all",
                        help="run ready programs instead of workloads (default: all of them)")
     parse.add_argument("--program", action="store_true",
@@ -113,13 +125,6 @@ def parser():
     parse.add_argument("--stop", metavar="CMD", help="ends it (default: SIGTERM)")
     parse.add_argument("--rest", metavar="TIME", help="how long a server or a replay stays without a call at the end, while "
                        f"RSS is read; up to 60s (default {timeline.REST:g}s)")
-    parse.add_argument("--memory", metavar="SIZE", help="run each process in a memory cgroup of that size, such as 64M: "
-                       "whether it survives, and how fast")
-    parse.add_argument("--list", action="store_true", help="show every cell and stop")
-    parse.add_argument("--build", metavar="DIR", help="build folder (default build/release)")
-    parse.add_argument("--no-build", action="store_true",
-                       help="install and build nothing: use what the build folder has")
-    return parse
 
 
 def check(options, command):

@@ -25,6 +25,15 @@ class Structure(unittest.TestCase):
             for name in free:
                 del needs[name]
 
+    def test_sizes(self):
+        """A module is read in a sitting, a function on a screen."""
+        for path in SUITE.glob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            self.assertLessEqual(text.count("\n"), 500, path.name)
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef):
+                    self.assertLessEqual(node.end_lineno - node.lineno + 1, 50, f"{path.name}: {node.name}")
+
     def test_options_need_no_package(self):
         """What answers --help and a mistyped option imports the standard library alone."""
         todo, seen = ["cli", "forms"], set()
