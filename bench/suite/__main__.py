@@ -1,5 +1,9 @@
+import signal
 import sys
 
-from .cli import main
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while modules load nothing is there to be kept or told
+
+from .cli import main  # noqa: E402
 
 sys.exit(main())

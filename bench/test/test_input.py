@@ -4,6 +4,7 @@ import io
 import json
 import lzma
 import os
+import signal
 import subprocess
 import sys
 
@@ -211,6 +212,12 @@ class Ends(SuiteCase):
         os.close(reader)
         with os.fdopen(writer, "wb") as unread:
             self.assertEqual(self.ended("print(1)", stdout=unread), (1, ""))
+
+    def test_interrupted_while_it_starts(self):
+        (self.folder / "argparse.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+        path = f"{self.folder}:{os.environ['PYTHONPATH']}"
+        done = subprocess.run([*SUITE, "--help"], capture_output=True, text=True, env=self.environment(PYTHONPATH=path))
+        self.assertEqual((done.returncode, done.stderr), (-signal.SIGINT, ""))
 
     def test_lines(self):
         def end(error):
