@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -49,6 +50,18 @@ class SuiteCase(unittest.TestCase):
 
     def bench(self, *more, environment=None, **kind):
         return self.suite(*self.arguments(*more, **kind), **(environment or {}))
+
+    def start(self, *words):
+        return subprocess.Popen([*SUITE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env=self.environment())
+
+    def wait_for_samples(self, number):
+        """Of slow/second, the cell that takes its time."""
+        raw = self.out / "raw/slow-second.jsonl"
+        deadline = time.monotonic() + 60
+        while not raw.exists() or raw.read_text().count("\n") < number:
+            self.assertLess(time.monotonic(), deadline, "no samples came")
+            time.sleep(0.05)
 
     def results(self, out=None):
         return json.loads(((out or self.out) / "results.json").read_text())

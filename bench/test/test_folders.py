@@ -8,7 +8,7 @@ import sys
 import time
 import unittest
 
-from support import BUILD, HERE, SUITE, SuiteCase, library
+from support import BUILD, HERE, SuiteCase, library
 
 from suite import store
 
@@ -77,17 +77,6 @@ class Folders(SuiteCase):
 
 
 class Locks(SuiteCase):
-    def start(self, *words):
-        return subprocess.Popen([*SUITE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                env=self.environment())
-
-    def wait_for_samples(self, number):
-        raw = self.out / "raw/slow-second.jsonl"
-        deadline = time.monotonic() + 60
-        while not raw.exists() or raw.read_text().count("\n") < number:
-            self.assertLess(time.monotonic(), deadline, "no samples came")
-            time.sleep(0.05)
-
     def test_a_second_run_into_a_folder_is_refused_with_the_others_pid(self):
         child = self.start(*self.arguments("--workloads", "slow/second", "--rounds", "50"))
         self.addCleanup(child.communicate)

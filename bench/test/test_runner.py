@@ -82,20 +82,11 @@ class Order(SuiteCase):
 
 
 class Interruption(SuiteCase):
-    def start(self, *more):
-        return subprocess.Popen(
-            [*SUITE, *self.arguments("--workloads", "slow/second", "--rounds", "6", *more)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment())
-
-    def wait_for_samples(self, number):
-        raw = self.out / "raw/slow-second.jsonl"
-        deadline = time.monotonic() + 60
-        while not raw.exists() or raw.read_text().count("\n") < number:
-            self.assertLess(time.monotonic(), deadline, "no samples came")
-            time.sleep(0.05)
+    def start_slow(self):
+        return self.start(*self.arguments("--workloads", "slow/second", "--rounds", "6"))
 
     def test_ctrl_c_keeps_what_was_finished(self):
-        child = self.start()
+        child = self.start_slow()
         self.wait_for_samples(4)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=60)
@@ -118,7 +109,7 @@ class Interruption(SuiteCase):
         self.assertNotIn("Not run: ", out)
 
     def test_resume_after_a_kill(self):
-        child = self.start()
+        child = self.start_slow()
         self.wait_for_samples(5)
         child.kill()
         child.communicate()
