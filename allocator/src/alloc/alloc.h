@@ -196,10 +196,10 @@ bool mym_sampled_put(void *ptr);
 /* What was freed and waits is free. */
 void mym_secure_flush(void);
 
-/* ---- life.c: start, configuration, fork ---- */
+/* ---- start.c ---- */
 
-/* Register the fork handlers, once: before any other handler that needs the heap. */
-void mym_fork_register(void);
+/* Held while the heap starts, and while it changes which samples are taken. */
+extern MYM_HIDDEN struct mym_mutex mym_start_lock;
 
 /* Make the heap usable; idempotent. False: no memory for its first tables. */
 bool mym_start(void);
@@ -214,10 +214,24 @@ int mym_profile_stop(void); /* EBUSY: none is taken */
 int mym_profile_reset(size_t every);
 /* Guard a sample, once, for as long as the process lives. 0, or ENOMEM, ENOSYS. */
 int mym_guarded_begin(size_t every, bool go_on);
+/* Once a second: samples for a listener that has come, or none for one that has gone. */
+void mym_probes_hear(void);
+
+/* ---- limit.c ---- */
+
+/* MYMALLOC_LIMIT; SIZE_MAX: none. */
+void mym_limit_set(size_t bytes);
+/* Read the container's limit, now and whenever it may have changed. */
+void mym_limit_read(void);
 /*
  * Called where a request of so many bytes failed: empty caches, purge, unmap, if what
  * they hold can make the difference. True when it is worth another try.
  */
 bool mym_relieve(size_t size);
+
+/* ---- life.c: configuration, fork ---- */
+
+/* Register the fork handlers, once: before any other handler that needs the heap. */
+void mym_fork_register(void);
 
 #endif

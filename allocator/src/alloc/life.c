@@ -1,10 +1,9 @@
 /*
- * life.c - start, configuration, fork, and what is tried when memory runs short.
+ * life.c - configuration, once the program can be asked for it; and fork.
  *
- * The heap starts with the first request, which may come from ld.so before any
- * constructor has run: it needs nothing from libc but system calls. The front end is
- * chosen later, by a constructor, when the environment and the rseq registration are
- * in place; until then the closed cache sends every request to the pools.
+ * The heap has started by itself (start.c). The front end is chosen here, by a constructor,
+ * when the environment and the rseq registration are in place; until then the closed cache
+ * sends every request to the pools.
  */
 #include "alloc/alloc.h"
 #include "alloc/background.h"
@@ -25,125 +24,7 @@
 #include <pthread.h>
 #include <string.h>
 
-static struct mym_mutex start_lock;
-
 MYM_PUT_LAYOUT_NOTE;
-
-/* What malloc tests: 0 sends every request to the cold half. */
-static void set_limits_of_malloc(bool open)
-{
-    __atomic_store_n(&mym_hot.class_end, open ? MYM_CLASS_MAX + 1 : 0,
-                     __ATOMIC_RELEASE);
-    __atomic_store_n(&mym_hot.span_end, open ? MYM_SPAN_MAX + 1 : 0, __ATOMIC_RELEASE);
-    __atomic_store_n(&mym_hot.small_end, open ? MYM_SMALL_MAX + 1 : 0,
-                     __ATOMIC_RELEASE);
-}
-
-MYM_COLD bool mym_start(void)
-{
-    static _Atomic bool started;
-
-    if (atomic_load_explicit(&started, memory_order_acquire))
-        return true;
-    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    if (!started && mym_os_fix(false)) {
-        if (MYM_SECURE)
-            mym_os_draw_secret();
-        mym_sizes_init();
-        mym_cache_init();
-        if (mym_pages_init()) {
-            set_limits_of_malloc(true);
-            atomic_store_explicit(&started, true, memory_order_release);
-        }
-    }
-    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
-    return started;
-}
-
-/* ---- samples: for a heap profile, for who listens to the probes, guarded ones ---- */
-
-/* start_lock is held: no fork meanwhile. */
-static int watch(enum mym_watcher who, size_t every)
-{
-    if (every != 0 && who != MYM_FOR_GUARD && !mym_arena_sampled())
-        return ENOMEM;
-    mym_watch_set(who, every);
-    set_limits_of_malloc(!mym_watch.on);
-    return 0;
-}
-
-static size_t wanted_by_probes(void)
-{
-    return MYM_RACY(mym_watch.of[MYM_FOR_PROFILE]) == 0 && mym_probes_heard()
-               ? MYM_PROFILE_EVERY
-               : 0;
-}
-
-/* Once a second: a listener has come, or the last one has gone. */
-static void hear_probes(void)
-{
-    if (wanted_by_probes() == MYM_RACY(mym_watch.of[MYM_FOR_PROBES]))
-        return;
-    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    watch(MYM_FOR_PROBES, wanted_by_probes());
-    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
-}
-
-int mym_profile_start(size_t every)
-{
-    int error = 0;
-
-    if (every == 0 || every > MYM_PROFILE_MOST)
-        return EINVAL;
-    if (!mym_start())
-        return ENOMEM;
-    if (!mym_unwind_start())
-        return ENOSYS;
-    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    error = mym_watch.of[MYM_FOR_PROFILE] != 0 ? EBUSY : watch(MYM_FOR_PROFILE, every);
-    if (error == 0)
-        watch(MYM_FOR_PROBES, 0); /* a listener hears the profile's */
-    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
-    return error;
-}
-
-int mym_profile_stop(void)
-{
-    bool was_on;
-
-    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    was_on = mym_watch.of[MYM_FOR_PROFILE] != 0;
-    if (was_on)
-        watch(MYM_FOR_PROFILE, 0); /* a listener is heard again within a second */
-    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
-    return was_on ? 0 : EBUSY;
-}
-
-int mym_profile_reset(size_t every)
-{
-    if (every == 0 || every > MYM_PROFILE_MOST)
-        return EINVAL;
-    if (!mym_start())
-        return ENOMEM;
-    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    if (mym_watch.of[MYM_FOR_PROFILE] != 0 && mym_watch.of[MYM_FOR_PROFILE] != every)
-        watch(MYM_FOR_PROFILE, every);
-    mym_profile_forget();
-    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
-    return 0;
-}
-
-int mym_guarded_begin(size_t every, bool go_on)
-{
-    if (!mym_unwind_start())
-        return ENOSYS;
-    if (!mym_guarded_start(go_on))
-        return ENOMEM;
-    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
-    watch(MYM_FOR_GUARD, every);
-    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
-    return 0;
-}
 
 /*
  * ---- fork: every lock in rank order, so that the child gets a heap at rest ----
@@ -165,7 +46,7 @@ MYM_UNFOLLOWED static void before_fork(void)
 {
     if (&_IO_list_lock != NULL)
         _IO_list_lock();
-    mym_mutex_lock(&start_lock, MYM_RANK_INIT);
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
     mym_mutex_lock(&mym_info_lock, MYM_RANK_INFO);
     mym_cache_fork(true);
     mym_purge_fork(true);
@@ -190,7 +71,7 @@ MYM_UNFOLLOWED static void after_fork_parent(void)
     mym_purge_fork(false);
     mym_cache_fork(false);
     mym_mutex_unlock(&mym_info_lock, MYM_RANK_INFO);
-    mym_mutex_unlock(&start_lock, MYM_RANK_INIT);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
     if (&_IO_list_unlock != NULL)
         _IO_list_unlock();
 }
@@ -209,7 +90,7 @@ MYM_UNFOLLOWED static void after_fork_child(void)
     mym_cache_fork_child();
     mym_background_fork_child();
     mym_mutex_reset(&mym_info_lock, MYM_RANK_INFO);
-    mym_mutex_reset(&start_lock, MYM_RANK_INIT);
+    mym_mutex_reset(&mym_start_lock, MYM_RANK_INIT);
     if (&_IO_list_resetlock != NULL) /* glibc does so when there were other threads */
         _IO_list_resetlock();
 }
@@ -222,72 +103,16 @@ void mym_fork_register(void)
         pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
-/* ---- shortage ---- */
-
-static size_t own_limit = SIZE_MAX; /* MYMALLOC_LIMIT */
-
-/* No address space that a program can have is larger. */
-#define ADDRESS_BITS 48
-
-/*
- * The limit has room for it beside what is alive, and what the heap could give back is
- * enough by itself, or together with what the kernel grants now. Without this question a
- * hopeless request would cost a program its caches.
- */
-static bool can_help(size_t size)
-{
-    static const size_t slack = 2 * MYM_CHUNK_UNITS * MYM_UNIT; /* rounding up */
-    size_t live, idle = mym_idle_bytes(&live) + slack;
-    void *probe;
-
-    if (size >> ADDRESS_BITS != 0 || size > own_limit || live > own_limit - size)
-        return false;
-    if (size <= idle)
-        return idle > slack;
-    probe = mym_os_map((size - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
-    if (probe != NULL)
-        mym_os_unmap(probe, (size - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
-    return probe != NULL;
-}
-
-MYM_COLD bool mym_relieve(size_t size)
-{
-    if (!can_help(size))
-        return false;
-    mym_trim(0);
-    return true;
-}
-
-/* ---- limits ---- */
-
-/*
- * A container's limit does not make requests fail, for what is asked for may never be
- * touched; near it, nothing free stays resident. Files are read here, so no lock is held.
- */
-static void read_limits(void)
-{
-    size_t group = mym_os_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup");
-
-    mym_pages_set_limit(own_limit, (group < own_limit ? group : own_limit) / 8 * 7);
-}
+/* ---- configuration ---- */
 
 static bool watches_group; /* MYMALLOC_CGROUP=watch */
 
 static void each_second(void)
 {
-    hear_probes();
+    mym_probes_hear();
     if (watches_group)
-        read_limits();
+        mym_limit_read();
     mym_stats_each_second();
-}
-
-static void set_limits(const struct mym_config *config)
-{
-    own_limit = config->limit;
-    mym_pages_set_limit(own_limit, own_limit / 8 * 7);
-    if (config->cgroup != MYM_CGROUP_OFF)
-        read_limits();
-    watches_group = config->cgroup == MYM_CGROUP_WATCH;
 }
 
 /* Huge pages are asked for only where the kernel makes them. */
@@ -349,7 +174,10 @@ __attribute__((constructor(101))) static void start_front_end(void)
         name_mappings();
     mym_arenas_start(config.together);
     mym_idle_set_keep(config.keep);
-    set_limits(&config);
+    mym_limit_set(config.limit);
+    if (config.cgroup != MYM_CGROUP_OFF)
+        mym_limit_read();
+    watches_group = config.cgroup == MYM_CGROUP_WATCH;
     mym_cache_each_second = each_second;
     set_huge(&config);
     /* Before the front end: the handlers must know every lock that a child could find. */

@@ -1,0 +1,60 @@
+/*
+ * limit.c - how much memory there may be, and what is tried when it runs short.
+ *
+ * Locking: none of its own. Files are read, and much is given back, so no lock is held.
+ */
+#include "alloc/alloc.h"
+#include "alloc/info.h"
+
+#include "os/os.h"
+
+static size_t own_limit = SIZE_MAX; /* MYMALLOC_LIMIT */
+
+/* No address space that a program can have is larger. */
+#define ADDRESS_BITS 48
+
+/*
+ * The limit has room for it beside what is alive, and what the heap could give back is
+ * enough by itself, or together with what the kernel grants now. Without this question a
+ * hopeless request would cost a program its caches.
+ */
+static bool can_help(size_t size)
+{
+    static const size_t slack = 2 * MYM_CHUNK_UNITS * MYM_UNIT; /* rounding up */
+    size_t live, idle = mym_idle_bytes(&live) + slack;
+    void *probe;
+
+    if (size >> ADDRESS_BITS != 0 || size > own_limit || live > own_limit - size)
+        return false;
+    if (size <= idle)
+        return idle > slack;
+    probe = mym_os_map((size - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
+    if (probe != NULL)
+        mym_os_unmap(probe, (size - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
+    return probe != NULL;
+}
+
+MYM_COLD bool mym_relieve(size_t size)
+{
+    if (!can_help(size))
+        return false;
+    mym_trim(0);
+    return true;
+}
+
+/*
+ * A container's limit does not make requests fail, for what is asked for may never be
+ * touched; near it, nothing free stays resident.
+ */
+void mym_limit_read(void)
+{
+    size_t group = mym_os_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup");
+
+    mym_pages_set_limit(own_limit, (group < own_limit ? group : own_limit) / 8 * 7);
+}
+
+void mym_limit_set(size_t bytes)
+{
+    own_limit = bytes;
+    mym_pages_set_limit(own_limit, own_limit / 8 * 7);
+}

@@ -1,0 +1,142 @@
+/*
+ * start.c - the heap starts, and samples are taken or no longer.
+ *
+ * It starts with the first request, which may come from ld.so before any constructor has
+ * run: it needs nothing from libc but system calls.
+ *
+ * Locking: mym_start_lock guards the start, and which samples are taken: it is held over a
+ * fork, so that no child sees either half done.
+ */
+#include "alloc/alloc.h"
+
+#include "os/os.h"
+#include "pool/pool.h"
+#include "profile/guarded.h"
+#include "profile/profile.h"
+
+#include <errno.h> /* numbers only */
+
+struct mym_mutex mym_start_lock;
+
+/*
+ * Nothing else refers to life.c, whose constructor chooses the front end: of an archive it
+ * is linked because the heap is.
+ */
+__attribute__((used)) MYM_HIDDEN void (*const mym_with_life)(void) = mym_fork_register;
+
+/* What malloc tests: 0 sends every request to the cold half. */
+static void set_limits_of_malloc(bool open)
+{
+    __atomic_store_n(&mym_hot.class_end, open ? MYM_CLASS_MAX + 1 : 0,
+                     __ATOMIC_RELEASE);
+    __atomic_store_n(&mym_hot.span_end, open ? MYM_SPAN_MAX + 1 : 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&mym_hot.small_end, open ? MYM_SMALL_MAX + 1 : 0,
+                     __ATOMIC_RELEASE);
+}
+
+MYM_COLD bool mym_start(void)
+{
+    static _Atomic bool started;
+
+    if (atomic_load_explicit(&started, memory_order_acquire))
+        return true;
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    if (!started && mym_os_fix(false)) {
+        if (MYM_SECURE)
+            mym_os_draw_secret();
+        mym_sizes_init();
+        mym_cache_init();
+        if (mym_pages_init()) {
+            set_limits_of_malloc(true);
+            atomic_store_explicit(&started, true, memory_order_release);
+        }
+    }
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    return started;
+}
+
+/* ---- samples: for a heap profile, for who listens to the probes, guarded ones ---- */
+
+/* No process forks meanwhile: see mym_arena_sampled. */
+static int watch(enum mym_watcher who, size_t every) MYM_REQUIRES(mym_start_lock);
+static int watch(enum mym_watcher who, size_t every)
+{
+    if (every != 0 && who != MYM_FOR_GUARD && !mym_arena_sampled())
+        return ENOMEM;
+    mym_watch_set(who, every);
+    set_limits_of_malloc(!mym_watch.on);
+    return 0;
+}
+
+static size_t wanted_by_probes(void)
+{
+    return MYM_RACY(mym_watch.of[MYM_FOR_PROFILE]) == 0 && mym_probes_heard()
+               ? MYM_PROFILE_EVERY
+               : 0;
+}
+
+/* Once a second: a listener has come, or the last one has gone. */
+void mym_probes_hear(void)
+{
+    if (wanted_by_probes() == MYM_RACY(mym_watch.of[MYM_FOR_PROBES]))
+        return;
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    watch(MYM_FOR_PROBES, wanted_by_probes());
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+}
+
+int mym_profile_start(size_t every)
+{
+    int error = 0;
+
+    if (every == 0 || every > MYM_PROFILE_MOST)
+        return EINVAL;
+    if (!mym_start())
+        return ENOMEM;
+    if (!mym_unwind_start())
+        return ENOSYS;
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    error = mym_watch.of[MYM_FOR_PROFILE] != 0 ? EBUSY : watch(MYM_FOR_PROFILE, every);
+    if (error == 0)
+        watch(MYM_FOR_PROBES, 0); /* a listener hears the profile's */
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    return error;
+}
+
+int mym_profile_stop(void)
+{
+    bool was_on;
+
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    was_on = mym_watch.of[MYM_FOR_PROFILE] != 0;
+    if (was_on)
+        watch(MYM_FOR_PROFILE, 0); /* a listener is heard again within a second */
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    return was_on ? 0 : EBUSY;
+}
+
+int mym_profile_reset(size_t every)
+{
+    if (every == 0 || every > MYM_PROFILE_MOST)
+        return EINVAL;
+    if (!mym_start())
+        return ENOMEM;
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    if (mym_watch.of[MYM_FOR_PROFILE] != 0 && mym_watch.of[MYM_FOR_PROFILE] != every)
+        watch(MYM_FOR_PROFILE, every);
+    mym_profile_forget();
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    return 0;
+}
+
+int mym_guarded_begin(size_t every, bool go_on)
+{
+    if (!mym_unwind_start())
+        return ENOSYS;
+    if (!mym_guarded_start(go_on))
+        return ENOMEM;
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    watch(MYM_FOR_GUARD, every);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    return 0;
+}
