@@ -90,12 +90,6 @@ void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes)
                                MREMAP_MAYMOVE, 0, 0));
 }
 
-void *mym_os_remap_to(void *old, size_t old_bytes, void *to, size_t bytes)
-{
-    return pointer(mym_syscall(SYS_mremap, (long)old, (long)old_bytes, (long)bytes,
-                               MREMAP_MAYMOVE | MREMAP_FIXED, (long)to, 0));
-}
-
 static bool advise(void *addr, size_t bytes, int advice)
 {
     return mym_syscall(SYS_madvise, (long)addr, (long)bytes, advice, 0, 0, 0) == 0;

@@ -29,9 +29,6 @@ void mym_os_unmap(void *addr, size_t bytes);
 /* Grow or shrink a mapping, moving it if need be; NULL when refused. */
 void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes);
 
-/* The same to exactly `to`, whatever was mapped there; NULL when refused. */
-void *mym_os_remap_to(void *old, size_t old_bytes, void *to, size_t bytes);
-
 /*
  * Give the pages back; they read as zero afterwards. Locked ones (mlock) too where the
  * kernel can (Linux 5.18), else false.
