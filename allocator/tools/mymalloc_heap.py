@@ -286,7 +286,7 @@ class Objects:
         self.base = heap.member("mym_heap", "heap", "base")
         self.unit = heap.fact["MYM_UNIT"]
         self.classes = heap.classes()
-        self.kinds = {heap.fact[name]: name for name in ("MYM_ABSENT", "MYM_GONE", "MYM_CLEAN", "MYM_DIRTY", "MYM_BUSY",
+        self.kinds = {heap.fact[name]: name for name in ("MYM_ABSENT", "MYM_GONE", "MYM_CLEAN", "MYM_DIRTY", "MYM_PURGING",
                                                          "MYM_SLAB", "MYM_WINDOW", "MYM_LARGE")}
         self.cached = self._cached()
         self.spans = self._spans()

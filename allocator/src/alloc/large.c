@@ -10,11 +10,6 @@
 #include "profile/guarded.h"
 #include "profile/profile.h"
 
-static size_t round_up(size_t bytes, size_t to)
-{
-    return (bytes + to - 1) & ~(to - 1);
-}
-
 static bool has_class(size_t size)
 {
     return size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX;
@@ -25,7 +20,8 @@ static uint32_t units_for(size_t size)
 {
     return has_class(size)
                ? mym_span_round(size)
-               : (uint32_t)(round_up(size, MYM_UNIT) >> MYM_UNIT_SHIFT) + (size == 0);
+               : (uint32_t)(mym_round_up(size, MYM_UNIT) >> MYM_UNIT_SHIFT) +
+                     (size == 0);
 }
 
 void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
@@ -85,7 +81,7 @@ static bool was_freed(const void *ptr)
     uintptr_t offset = (uintptr_t)ptr - (uintptr_t)mym_unit_address(first);
 
     return span->first == first &&
-           (mym_is_free(span->kind) || span->kind == MYM_BUSY || span->cached) &&
+           (mym_is_free(span->kind) || span->kind == MYM_PURGING || span->cached) &&
            (offset == 0 || span->cls == MYM_REAPED ||
             (c->size != 0 && mym_slab_index(c, offset) < c->objects));
 }
@@ -203,7 +199,7 @@ size_t mym_large_bytes(const void *ptr)
 
 size_t mym_large_good_size(size_t size)
 {
-    return size >= MYM_HUGE_MIN ? round_up(size, mym_os_page())
+    return size >= MYM_HUGE_MIN ? mym_round_up(size, mym_os_page())
                                 : (size_t)units_for(size) * MYM_UNIT;
 }
 

@@ -210,13 +210,6 @@ size_t mym_reaps_bytes(void)
     return bytes;
 }
 
-static size_t expect(bool fact, const char *what)
-{
-    if (!fact)
-        mym_warn("arena check", what);
-    return !fact;
-}
-
 /* Bytes of freed objects in it. */
 static size_t verify_window(const struct mym_reap *reap, uint32_t first, size_t *freed)
 {
@@ -225,13 +218,15 @@ static size_t verify_window(const struct mym_reap *reap, uint32_t first, size_t 
     uintptr_t at = (uintptr_t)mym_unit_address(first);
     size_t bad;
 
-    bad = expect(window->kind == MYM_WINDOW && window->reap == reap &&
-                     window->first == first,
-                 "a window of another");
-    bad += expect(used >= at && used - at <= window->length * MYM_UNIT,
-                  "a window is used beyond its end");
+    bad = mym_expect("arena check",
+                     window->kind == MYM_WINDOW && window->reap == reap &&
+                         window->first == first,
+                     "a window of another");
     bad +=
-        expect(used == at || mym_window_is_start(at), "a window begins in an object");
+        mym_expect("arena check", used >= at && used - at <= window->length * MYM_UNIT,
+                   "a window is used beyond its end");
+    bad += mym_expect("arena check", used == at || mym_window_is_start(at),
+                      "a window begins in an object");
     for (; at < used && bad == 0; at = next) {
         next = mym_window_after(at, used);
         if (mym_window_is_freed(window, at))
@@ -244,9 +239,10 @@ static size_t verify_large(const struct mym_reap *reap, uint32_t unit, uint32_t 
 {
     const struct mym_unit *span = &mym_heap.units[unit];
 
-    return expect(span->kind == MYM_LARGE && span->reap == reap &&
-                      span->prev == before && !span->cached,
-                  "a large object of another");
+    return mym_expect("arena check",
+                      span->kind == MYM_LARGE && span->reap == reap &&
+                          span->prev == before && !span->cached,
+                      "a large object of another");
 }
 
 static size_t verify_holes(const struct mym_reap *reap, size_t *freed)
@@ -256,11 +252,12 @@ static size_t verify_holes(const struct mym_reap *reap, size_t *freed)
     for (unsigned cls = 0; cls < MYM_CLASSES; cls++) {
         void *object = reap->free[cls];
 
-        bad += expect((object != NULL) == (reap->filled[cls / 64] >> cls % 64 & 1),
-                      "lists of freed objects are not told right");
+        bad += mym_expect("arena check",
+                          (object != NULL) == (reap->filled[cls / 64] >> cls % 64 & 1),
+                          "lists of freed objects are not told right");
         while (object != NULL && bad == 0) {
-            bad += expect(mym_reap_is_hole(reap, object, cls),
-                          "a list of freed objects is damaged");
+            bad += mym_expect("arena check", mym_reap_is_hole(reap, object, cls),
+                              "a list of freed objects is damaged");
             if (bad == 0) {
                 *freed += mym_reap_extent(reap, object);
                 memcpy(&object, object, sizeof object);
@@ -284,11 +281,12 @@ static size_t verify(struct mym_reap *reap)
         bad += verify_large(reap, l, before);
         units += mym_heap.units[l].length;
     }
-    bad += expect(units == reap->held && units <= reap->most,
-                  "units of an arena do not add up");
+    bad += mym_expect("arena check", units == reap->held && units <= reap->most,
+                      "units of an arena do not add up");
     bad += verify_holes(reap, &listed);
-    bad += expect(bad > 0 || (marked == reap->freed && listed == reap->freed),
-                  "freed objects of an arena do not add up");
+    bad += mym_expect("arena check",
+                      bad > 0 || (marked == reap->freed && listed == reap->freed),
+                      "freed objects of an arena do not add up");
     mym_reap_unlock(reap);
     return bad;
 }

@@ -91,3 +91,10 @@ void mym_warn(const char *what, const char *detail)
     }
     say(&line);
 }
+
+size_t mym_expect(const char *who, bool fact, const char *what)
+{
+    if (!fact)
+        mym_warn(who, what);
+    return !fact;
+}

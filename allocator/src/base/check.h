@@ -19,6 +19,9 @@ _Noreturn void mym_give_up(void);
 /* One line on standard error, "mymalloc: <what>[: <detail>]"; the program goes on. */
 void mym_warn(const char *what, const char *detail);
 
+/* For checkers, which go on: 1, and a warning of `who`, where the fact does not hold. */
+size_t mym_expect(const char *who, bool fact, const char *what);
+
 /* Text to standard error as it is. */
 void mym_say(const char *text, size_t length);
 

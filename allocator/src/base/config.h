@@ -70,4 +70,10 @@
 
 _Static_assert(sizeof(void *) == 8, "mymalloc is for 64-bit Linux");
 
+/* To a multiple of `to`, a power of two. */
+MYM_INLINE size_t mym_round_up(size_t bytes, size_t to)
+{
+    return (bytes + to - 1) & ~(to - 1);
+}
+
 #endif

@@ -21,9 +21,6 @@
 #define COLLAPSES 64u
 #define TRIES     512u
 
-#define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
-#define UNLOCK() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
-
 static _Atomic bool due;
 
 bool mym_collapse_is_due(void)
@@ -37,9 +34,9 @@ void mym_collapse_tell(void)
 
     if (mym_idle_when_much == NULL)
         return;
-    LOCK();
+    mym_pages_lock();
     worth = mym_chunk_is_worth_it();
-    UNLOCK();
+    mym_pages_unlock();
     if (!worth)
         return;
     atomic_store(&due, true);
@@ -72,14 +69,14 @@ MYM_REQUIRES(mym_pages.lock) static enum outcome collapse(uint32_t chunk)
     size_t resident;
     bool done;
 
-    UNLOCK();
+    mym_pages_unlock();
     resident = mym_os_resident(at, CHUNK);
-    LOCK();
+    mym_pages_lock();
     if (resident < CHUNK - CHUNK / 32 || !mark(chunk))
         return STAYS_SMALL;
-    UNLOCK();
+    mym_pages_unlock();
     done = mym_os_collapse(at, CHUNK);
-    LOCK();
+    mym_pages_lock();
     if (!done)
         mym_chunk_split(chunk);
     return done ? BECAME_HUGE : KERNEL_WOULD_NOT;
@@ -102,14 +99,14 @@ static enum outcome step(uint32_t *next)
     uint32_t chunk;
 
     mym_purge_begin();
-    LOCK();
+    mym_pages_lock();
     chunk = next_candidate(*next);
     *next = 0;
     if (chunk + MYM_CHUNK_UNITS <= mym_pages.end) {
         outcome = collapse(chunk);
         *next = chunk + MYM_CHUNK_UNITS;
     }
-    UNLOCK();
+    mym_pages_unlock();
     mym_purge_end();
     mym_purge_excess(); /* who found the lock taken has left it */
     return outcome;

@@ -26,14 +26,14 @@
 
 /* Free runs are of three kinds, and always as long as they can be of their kind. */
 enum mym_kind {
-    MYM_ABSENT, /* never ours: the first units, and what somebody else has mapped */
-    MYM_GONE,   /* free address space that was unmapped again */
-    MYM_CLEAN,  /* free, not resident, reads as zero */
-    MYM_DIRTY,  /* free, may be resident: idle memory */
-    MYM_BUSY,   /* being purged: belongs to the purger for the moment */
-    MYM_SLAB,   /* objects of one class, belongs to a pool */
-    MYM_WINDOW, /* objects of a reap, one behind the other (window.c) */
-    MYM_LARGE,  /* one object */
+    MYM_ABSENT,  /* never ours: the first units, and what somebody else has mapped */
+    MYM_GONE,    /* free address space that was unmapped again */
+    MYM_CLEAN,   /* free, not resident, reads as zero */
+    MYM_DIRTY,   /* free, may be resident: idle memory */
+    MYM_PURGING, /* being purged: belongs to the purger for the moment */
+    MYM_SLAB,    /* objects of one class, belongs to a pool */
+    MYM_WINDOW,  /* objects of a reap, one behind the other (window.c) */
+    MYM_LARGE,   /* one object */
 };
 
 MYM_INLINE bool mym_is_free(unsigned kind)

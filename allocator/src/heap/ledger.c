@@ -16,9 +16,6 @@
 /* More than any heap has; three times as much is still a number of units. */
 #define KEEP_MOST (UINT32_MAX / 4)
 
-#define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
-#define UNLOCK() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
-
 static uint32_t least(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
@@ -144,14 +141,14 @@ size_t mym_idle_set_keep(size_t bytes)
 {
     size_t units = bytes >> MYM_UNIT_SHIFT, before;
 
-    LOCK();
+    mym_pages_lock();
     before = mym_pages.ledger.keep;
     mym_pages.ledger.keep = units < KEEP_MOST ? (uint32_t)units : KEEP_MOST;
     mym_pages.ledger.high = mym_pages.ledger.seen = 0;
     atomic_store(&mym_pages.ledger.swing, 0);
     mym_idle_watch();
     mym_idle_room(); /* and what of it may be granted */
-    UNLOCK();
+    mym_pages_unlock();
     mym_purge_excess();
     return before << MYM_UNIT_SHIFT;
 }
@@ -195,10 +192,10 @@ uint32_t mym_idle_hollow(int32_t units)
 
 void mym_idle_settle(void)
 {
-    LOCK();
+    mym_pages_lock();
     mym_idle_watch();
     mym_idle_room();
-    UNLOCK();
+    mym_pages_unlock();
 }
 
 /* ---- the helper ---- */
@@ -217,28 +214,28 @@ bool mym_idle_is_much(void)
 {
     uint32_t dirty;
 
-    LOCK();
+    mym_pages_lock();
     dirty = mym_pages_dirty();
-    UNLOCK();
+    mym_pages_unlock();
     return dirty + held() > MYM_IDLE_LITTLE || mym_collapse_is_due();
 }
 
 void mym_idle_set_helped(bool helped)
 {
-    LOCK();
+    mym_pages_lock();
     mym_pages.ledger.helped = helped;
-    UNLOCK();
+    mym_pages_unlock();
 }
 
 void mym_idle_cool(void)
 {
     uint32_t dirty, unused;
 
-    LOCK();
+    mym_pages_lock();
     dirty = mym_pages_dirty();
     unused = least(mym_pages.unused, dirty);
     mym_pages.unused = dirty - unused / 2;
-    UNLOCK();
+    mym_pages_unlock();
     mym_pages_purge((size_t)(dirty - unused / 2) * MYM_UNIT);
 }
 
@@ -246,8 +243,8 @@ void mym_idle_cool(void)
 
 void mym_pages_set_limit(size_t most, size_t near)
 {
-    LOCK();
+    mym_pages_lock();
     mym_pages.most = most >> MYM_UNIT_SHIFT;
     mym_pages.near = near >> MYM_UNIT_SHIFT;
-    UNLOCK();
+    mym_pages_unlock();
 }

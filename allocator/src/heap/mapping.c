@@ -17,15 +17,8 @@
 
 struct mym_mappings mym_mappings;
 
-#define LOCK()         mym_mutex_lock(&mym_mappings.lock, MYM_RANK_HUGE)
-#define UNLOCK()       mym_mutex_unlock(&mym_mappings.lock, MYM_RANK_HUGE)
-#define LOCK_PAGES()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
-#define UNLOCK_PAGES() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
-
-static size_t round_up(size_t bytes, size_t to)
-{
-    return (bytes + to - 1) & ~(to - 1);
-}
+#define LOCK()   mym_mutex_lock(&mym_mappings.lock, MYM_RANK_HUGE)
+#define UNLOCK() mym_mutex_unlock(&mym_mappings.lock, MYM_RANK_HUGE)
 
 static uint32_t units_of(size_t bytes)
 {
@@ -185,22 +178,22 @@ static bool charge(uint32_t units)
 {
     bool fits;
 
-    LOCK_PAGES();
+    mym_pages_lock();
     fits = mym_pages_in_use() + units <= mym_pages.most;
     if (fits) {
         mym_pages.outside += units;
         mym_idle_watch();
     }
-    UNLOCK_PAGES();
+    mym_pages_unlock();
     return fits;
 }
 
 static void uncharge(uint32_t units)
 {
-    LOCK_PAGES();
+    mym_pages_lock();
     mym_pages.outside -= units;
     mym_idle_watch();
-    UNLOCK_PAGES();
+    mym_pages_unlock();
 }
 
 /* The idle mapping that fits best: the shortest that is long enough, or the longest. */
@@ -225,7 +218,7 @@ static void *take_idle(size_t bytes)
     struct mym_idle idle = {NULL, 0, 0};
     void *object;
 
-    LOCK_PAGES();
+    mym_pages_lock();
     if (mym_pages.idle_count > 0) {
         uint32_t at = best_idle(bytes);
 
@@ -235,7 +228,7 @@ static void *take_idle(size_t bytes)
         mym_pages.idle -= idle.dirty;
         mym_idle_watch();
     }
-    UNLOCK_PAGES();
+    mym_pages_unlock();
     if (idle.addr == NULL || idle.bytes == bytes)
         return idle.addr;
     object = mym_os_remap(idle.addr, idle.bytes, bytes);
@@ -249,7 +242,7 @@ static void put_idle(struct mym_mapping mapping)
     uint32_t units = units_of(mapping.bytes);
     struct mym_idle last = {NULL, 0, 0};
 
-    LOCK_PAGES();
+    mym_pages_lock();
     if (mym_pages.idle_count == MYM_IDLE_MAX) { /* the one that was freed first goes */
         last = mym_pages.idles[0];
         mym_pages.idle -= last.dirty;
@@ -263,7 +256,7 @@ static void put_idle(struct mym_mapping mapping)
     mym_pages.idle += units;
     mym_pages.outside -= units;
     mym_idle_watch();
-    UNLOCK_PAGES();
+    mym_pages_unlock();
     if (last.addr != NULL)
         mym_os_unmap(last.addr, last.bytes);
     mym_purge_excess();
@@ -274,7 +267,7 @@ static void put_idle(struct mym_mapping mapping)
 
 void *mym_mapping_take(size_t size, bool *zeroed)
 {
-    size_t bytes = round_up(size, mym_os_page());
+    size_t bytes = mym_round_up(size, mym_os_page());
     bool dense = mym_chunk_is_dense(size);
     void *object = NULL;
 
@@ -354,7 +347,7 @@ bool mym_mapping_has(const void *ptr)
 
 void *mym_mapping_resize(void *ptr, size_t size)
 {
-    size_t bytes = round_up(size, mym_os_page());
+    size_t bytes = mym_round_up(size, mym_os_page());
     struct mym_mapping mapping = lift(ptr);
     uint32_t had = units_of(mapping.bytes), wanted = units_of(bytes);
     void *moved = ptr;
@@ -393,7 +386,7 @@ static bool begin_adoption(uint32_t span, uint32_t had, uint32_t more)
 {
     bool may;
 
-    LOCK_PAGES();
+    mym_pages_lock();
     may = mym_pages.idle_count == 0 && mym_pages_in_use() + more <= mym_pages.most &&
           is_mapped(span + had);
     if (may) {
@@ -403,7 +396,7 @@ static bool begin_adoption(uint32_t span, uint32_t had, uint32_t more)
         mym_chunk_split(span + had - 1);
         mym_idle_watch();
     }
-    UNLOCK_PAGES();
+    mym_pages_unlock();
     return may;
 }
 
@@ -420,7 +413,7 @@ static void *move_out(uint32_t span, size_t had, size_t bytes)
 
 void *mym_mapping_adopt(uint32_t span, size_t size)
 {
-    size_t bytes = round_up(size, mym_os_page());
+    size_t bytes = mym_round_up(size, mym_os_page());
     uint32_t had = mym_heap.units[span].length, more = units_of(bytes) - had;
     void *object = NULL;
 
@@ -433,11 +426,11 @@ void *mym_mapping_adopt(uint32_t span, size_t size)
             uncharge(more);
         } else {
             mym_chunk_advise(object, bytes, mym_chunk_is_dense((size_t)had * MYM_UNIT));
-            LOCK_PAGES();
+            mym_pages_lock();
             mym_pages.mapped -= had;
             mym_pages.outside += had;
             mym_runs_put(span, had, MYM_GONE);
-            UNLOCK_PAGES();
+            mym_pages_unlock();
         }
     }
     put_back((struct mym_mapping){(uintptr_t)object, object == NULL ? 0 : bytes});

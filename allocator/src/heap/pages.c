@@ -21,9 +21,6 @@
 
 struct mym_pages mym_pages;
 
-#define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
-#define UNLOCK() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
-
 /* ---- growth ---- */
 
 #define GROWTH_STEP 16u /* units, 1 MiB, or a sixteenth of what there is */
@@ -104,7 +101,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, boo
 {
     uint32_t run, first = 0;
 
-    LOCK();
+    mym_pages_lock();
     if (mym_pages_in_use() + length > mym_pages.most)
         goto out;
     first = mym_runs_find(MYM_DIRTY, length, align, &run);
@@ -127,7 +124,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, boo
     mym_idle_watch();
     watch_growth();
 out:
-    UNLOCK();
+    mym_pages_unlock();
     return first;
 }
 
@@ -136,7 +133,7 @@ void mym_pages_put(uint32_t first)
     uint32_t length, dirty;
     bool excess;
 
-    LOCK();
+    mym_pages_lock();
     length = mym_heap.units[first].length;
     MYM_ASSERT(mym_heap.units[first].kind >= MYM_SLAB);
     MYM_ASSERT(mym_heap.units[first].first == first);
@@ -148,7 +145,7 @@ void mym_pages_put(uint32_t first)
     mym_runs_put(first, length, MYM_DIRTY);
     excess = mym_idle_has_excess();
     dirty = mym_pages_dirty();
-    UNLOCK();
+    mym_pages_unlock();
     if (excess)
         mym_purge_excess();
     mym_idle_tell(dirty);
@@ -190,7 +187,7 @@ bool mym_pages_resize(uint32_t first, uint32_t length, bool dense)
 
     if (length == old)
         return true;
-    LOCK();
+    mym_pages_lock();
     if (length > old) {
         done = grow_locked(first, old, length, dense);
     } else {
@@ -198,7 +195,7 @@ bool mym_pages_resize(uint32_t first, uint32_t length, bool dense)
         mym_runs_put(first + length, old - length, MYM_DIRTY);
         mym_idle_watch();
     }
-    UNLOCK();
+    mym_pages_unlock();
     if (length < old) {
         mym_purge_excess();
         mym_idle_tell(old - length);
@@ -210,9 +207,9 @@ bool mym_pages_map_freed(uint32_t end)
 {
     bool done;
 
-    LOCK();
+    mym_pages_lock();
     done = mym_region_map_freed(end);
-    UNLOCK();
+    mym_pages_unlock();
     return done;
 }
 
@@ -223,7 +220,7 @@ struct mym_pages_info mym_pages_info(void)
     struct mym_pages_info info = {0};
     uint32_t clean, dirty;
 
-    LOCK();
+    mym_pages_lock();
     clean = mym_runs(MYM_CLEAN)->units;
     dirty = mym_runs(MYM_DIRTY)->units;
     info.mapped = (size_t)mym_pages.mapped * MYM_UNIT;
@@ -242,7 +239,7 @@ struct mym_pages_info mym_pages_info(void)
         if (longest * MYM_UNIT > info.longest)
             info.longest = longest * MYM_UNIT;
     }
-    UNLOCK();
+    mym_pages_unlock();
     return info;
 }
 
@@ -258,18 +255,11 @@ uint32_t mym_pages_find(uint32_t unit)
 {
     uint32_t at = 1;
 
-    LOCK();
+    mym_pages_lock();
     while (at < mym_pages.end && after(at) <= unit)
         at = after(at);
-    UNLOCK();
+    mym_pages_unlock();
     return at;
-}
-
-static size_t expect(bool fact, const char *what)
-{
-    if (!fact)
-        mym_warn("heap check", what);
-    return !fact;
 }
 
 static size_t verify_index(unsigned kind, uint32_t units)
@@ -280,15 +270,18 @@ static size_t verify_index(unsigned kind, uint32_t units)
     for (unsigned bin = 0; bin < MYM_RUN_BINS; bin++)
         for (uint32_t run = mym_runs(kind)->bins[bin]; run != 0;
              run = mym_heap.units[run].next) {
-            bad += expect(mym_runs_bin_of(mym_heap.units[run].length) == bin,
-                          "run in a wrong bin");
-            bad += expect(mym_heap.units[run].kind == kind, "run in a wrong index");
+            bad += mym_expect("heap check",
+                              mym_runs_bin_of(mym_heap.units[run].length) == bin,
+                              "run in a wrong bin");
+            bad += mym_expect("heap check", mym_heap.units[run].kind == kind,
+                              "run in a wrong index");
             listed += mym_heap.units[run].length;
             count++;
         }
-    return bad + expect(units == mym_runs(kind)->units && listed == units &&
-                            count == mym_runs(kind)->count,
-                        "free units do not add up");
+    return bad + mym_expect("heap check",
+                            units == mym_runs(kind)->units && listed == units &&
+                                count == mym_runs(kind)->count,
+                            "free units do not add up");
 }
 
 /*
@@ -304,43 +297,49 @@ size_t mym_pages_verify(void)
 
     if (mym_pages.limit == 0)
         return 0;
-    LOCK();
+    mym_pages_lock();
     for (uint32_t unit = 1; unit < mym_pages.end; unit = after(unit)) {
         const struct mym_unit *u = &mym_heap.units[unit];
         const struct mym_unit *end = &mym_heap.units[after(unit) - 1];
 
-        if (expect(after(unit) > unit && after(unit) <= mym_pages.end,
-                   "span leaves the heap"))
+        if (mym_expect("heap check", after(unit) > unit && after(unit) <= mym_pages.end,
+                       "span leaves the heap"))
             break; /* where the next one starts is not known */
-        bad += expect(u->kind == MYM_ABSENT || u->first == unit,
-                      "span has a wrong first unit");
-        bad += expect(end->kind == u->kind &&
-                          (u->kind == MYM_ABSENT || end->first == unit),
-                      "ends of a span differ");
-        bad += expect(!mym_is_free(u->kind) || last != u->kind, "free runs touch");
-        bad += expect(u->kind != MYM_CLEAN || mym_chunk_may_be_clean(unit, after(unit)),
-                      "a huge chunk is clean in part");
+        bad += mym_expect("heap check", u->kind == MYM_ABSENT || u->first == unit,
+                          "span has a wrong first unit");
+        bad += mym_expect("heap check",
+                          end->kind == u->kind &&
+                              (u->kind == MYM_ABSENT || end->first == unit),
+                          "ends of a span differ");
+        bad += mym_expect("heap check", !mym_is_free(u->kind) || last != u->kind,
+                          "free runs touch");
+        bad += mym_expect("heap check",
+                          u->kind != MYM_CLEAN ||
+                              mym_chunk_may_be_clean(unit, after(unit)),
+                          "a huge chunk is clean in part");
         units[u->kind] += after(unit) - unit;
         last = u->kind;
     }
     for (unsigned kind = MYM_GONE; kind <= MYM_DIRTY; kind++)
         bad += verify_index(kind, units[kind]);
-    bad += expect(mym_chunk_adds_up(), "huge chunks do not add up");
-    bad += expect(units[MYM_SLAB] == mym_pages.slabs, "units of slabs do not add up");
-    bad += expect(units[MYM_CLEAN] + units[MYM_DIRTY] + units[MYM_BUSY] +
-                          units[MYM_SLAB] + units[MYM_WINDOW] + units[MYM_LARGE] ==
-                      mym_pages.mapped,
-                  "mapped units do not add up");
-    UNLOCK();
+    bad += mym_expect("heap check", mym_chunk_adds_up(), "huge chunks do not add up");
+    bad += mym_expect("heap check", units[MYM_SLAB] == mym_pages.slabs,
+                      "units of slabs do not add up");
+    bad += mym_expect("heap check",
+                      units[MYM_CLEAN] + units[MYM_DIRTY] + units[MYM_PURGING] +
+                              units[MYM_SLAB] + units[MYM_WINDOW] + units[MYM_LARGE] ==
+                          mym_pages.mapped,
+                      "mapped units do not add up");
+    mym_pages_unlock();
     return bad;
 }
 
 MYM_UNFOLLOWED void mym_pages_fork(bool prepare)
 {
     if (prepare)
-        LOCK();
+        mym_pages_lock();
     else
-        UNLOCK();
+        mym_pages_unlock();
 }
 
 void mym_pages_fork_child(void)

@@ -5,7 +5,7 @@
  * first: memory comes back without a helper thread and without a later call, and the price
  * is bounded by what was freed.
  *
- * madvise and munmap run without mym_pages.lock, on runs that are marked MYM_BUSY and in
+ * madvise and munmap run without mym_pages.lock, on runs that are marked MYM_PURGING and in
  * no index, or on idle mappings in the purger's hands. Whoever has such holds `purging`,
  * which a fork takes before all else of the heap: its child finds every run in its index.
  *
@@ -17,9 +17,6 @@
 #include "os/os.h"
 
 static struct mym_mutex purging;
-
-#define LOCK()   mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES)
-#define UNLOCK() mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES)
 
 void mym_purge_begin(void) MYM_LOCKS(acquire_capability(purging));
 void mym_purge_end(void) MYM_LOCKS(release_capability(purging));
@@ -146,7 +143,7 @@ static void mark_purging(uint32_t from, uint32_t end)
     struct mym_unit *first = &mym_heap.units[from], *last = &mym_heap.units[end - 1];
 
     MYM_ASSERT(from < end && end <= mym_pages.end && mym_mutex_is_held(&purging));
-    first->kind = last->kind = MYM_BUSY;
+    first->kind = last->kind = MYM_PURGING;
     first->first = last->first = from;
     first->length = end - from;
     mym_pages.purging += end - from;
@@ -162,9 +159,9 @@ static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
         bool done;
 
         mym_chunk_split(unit); /* it is going to be clean in part */
-        UNLOCK();
+        mym_pages_unlock();
         done = mym_os_purge(mym_unit_address(unit), MYM_UNIT);
-        LOCK();
+        mym_pages_lock();
         mym_pages.purging -= end - unit;
         if (unit + 1 < end)
             mark_purging(unit + 1, end);
@@ -188,10 +185,10 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t ex
         mym_chunk_split(from);
         mym_chunk_split(end - 1);
     }
-    UNLOCK();
+    mym_pages_unlock();
     done = mym_os_purge(mym_unit_address(from), (size_t)(end - from) * MYM_UNIT);
     purge_bits(low, high);
-    LOCK();
+    mym_pages_lock();
     mym_pages.purging -= high - low;
     if (done) {
         given = end - from;
@@ -220,14 +217,14 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_idle(uint32_t excess)
         mym_pages.idles[i - 1] = mym_pages.idles[i];
     mym_pages.idle_count--;
     mym_pages.idle -= idle.dirty;
-    UNLOCK();
+    mym_pages_unlock();
     if (stays == 0)
         mym_os_unmap(idle.addr, idle.bytes);
     else
         done = mym_os_purge((char *)idle.addr + stays, idle.bytes - stays);
     if (stays > 0 && !done) /* pages that cannot be given back go with their mapping */
         mym_os_unmap(idle.addr, idle.bytes);
-    LOCK();
+    mym_pages_lock();
     if (stays > 0 && done && mym_pages.idle_count < MYM_IDLE_MAX) {
         idle.dirty -= given;
         for (uint32_t i = mym_pages.idle_count++; i > 0; i--)
@@ -284,25 +281,25 @@ void mym_purge_excess(void)
     do {
         uint32_t keep;
 
-        LOCK();
+        mym_pages_lock();
         more = mym_idle_has_excess();
-        UNLOCK();
+        mym_pages_unlock();
         if (!more || !mym_mutex_trylock(&purging, MYM_RANK_PURGE))
             return;
-        LOCK();
+        mym_pages_lock();
         keep = mym_idle_room();
         /* A little more than needed: each call to the kernel costs as much as a page. */
         more = purge_locked(keep - keep / 64) > 0;
-        UNLOCK();
+        mym_pages_unlock();
         mym_purge_end();
     } while (more);
 }
 
 void mym_idle_age(void)
 {
-    LOCK();
+    mym_pages_lock();
     mym_ledger_age(&mym_pages.ledger);
-    UNLOCK();
+    mym_pages_unlock();
     mym_purge_excess();
 }
 
@@ -311,9 +308,9 @@ size_t mym_pages_purge(size_t keep)
     uint32_t given;
 
     mym_mutex_lock(&purging, MYM_RANK_PURGE);
-    LOCK();
+    mym_pages_lock();
     given = purge_locked((uint32_t)(keep >> MYM_UNIT_SHIFT));
-    UNLOCK();
+    mym_pages_unlock();
     mym_purge_end();
     return (size_t)given * MYM_UNIT;
 }
@@ -341,7 +338,7 @@ size_t mym_pages_unmap(void)
 {
     uint32_t units = 0;
 
-    LOCK();
+    mym_pages_lock();
     for (unsigned bin = MYM_RUN_BINS; bin-- > MYM_CHUNK_UNITS;)
         for (uint32_t run = mym_runs(MYM_CLEAN)->bins[bin]; run != 0;) {
             uint32_t next = mym_heap.units[run].next;
@@ -349,6 +346,6 @@ size_t mym_pages_unmap(void)
             units += unmap_run(run);
             run = next;
         }
-    UNLOCK();
+    mym_pages_unlock();
     return (size_t)units * MYM_UNIT;
 }

@@ -45,11 +45,6 @@ static struct table class_table, unit_table, bit_table, freed_table;
 static const char name_of_tables[] = "mymalloc: tables",
                   name_of_heap[] = "mymalloc: heap";
 
-static size_t round_up(size_t bytes, size_t to)
-{
-    return (bytes + to - 1) / to * to;
-}
-
 /* Entries up to `end` and one more are there; an eighth more each time. */
 static bool grow_table(struct table *table, uint32_t end)
 {
@@ -60,7 +55,7 @@ static bool grow_table(struct table *table, uint32_t end)
     if (need <= table->mapped)
         return true;
     need -= table->mapped;
-    need = round_up(need > step ? need : step, mym_os_page());
+    need = mym_round_up(need > step ? need : step, mym_os_page());
     if (mym_os_map_at(at, need) != MYM_OS_OK)
         return false;
     /* With huge pages always on, a table's first touch would cost 2 MiB. */
@@ -213,15 +208,15 @@ bool mym_pages_init(void)
     if (at == 0)
         return false;
     units = (size_t)1 << (shift - MYM_UNIT_SHIFT);
-    at = round_up(at, chunk);
+    at = mym_round_up(at, chunk);
     class_table = (struct table){at, 1, 0};
-    at += round_up(units, chunk);
+    at += mym_round_up(units, chunk);
     unit_table = (struct table){at, sizeof(struct mym_unit), 0};
-    at += round_up(units * sizeof(struct mym_unit), chunk) + chunk;
+    at += mym_round_up(units * sizeof(struct mym_unit), chunk) + chunk;
     bit_table = (struct table){at, sizeof(mym_heap.bits[0]), 0};
-    at += round_up(units * sizeof(mym_heap.bits[0]), chunk);
+    at += mym_round_up(units * sizeof(mym_heap.bits[0]), chunk);
     freed_table = (struct table){at, sizeof(mym_heap.freed[0]), 0};
-    at += round_up(units * sizeof(mym_heap.freed[0]), chunk);
+    at += mym_round_up(units * sizeof(mym_heap.freed[0]), chunk);
     mym_heap.cls = (uint8_t *)class_table.start;                    /* NOLINT */
     mym_heap.units = (struct mym_unit *)unit_table.start;           /* NOLINT */
     mym_heap.bits = (uint64_t(*)[MYM_BIT_WORDS])bit_table.start;    /* NOLINT */

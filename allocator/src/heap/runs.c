@@ -166,7 +166,7 @@ void mym_runs_cut(uint32_t run, uint32_t first, uint32_t length)
             link_run(after, end - after, kind);
     }
     /* What stays must not be joined with it. */
-    mym_heap.units[first].kind = mym_heap.units[after - 1].kind = MYM_BUSY;
+    mym_heap.units[first].kind = mym_heap.units[after - 1].kind = MYM_PURGING;
 }
 
 /* The first filled bin from `bin` on, or MYM_RUN_BINS. */

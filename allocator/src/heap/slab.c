@@ -186,9 +186,9 @@ void mym_slab_purge(uint32_t slab, uint64_t pages)
     char *start = mym_unit_address(slab);
     size_t bytes = 0, bytes_each = mym_os_page();
 
-    mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES);
+    mym_pages_lock();
     mym_chunk_split(slab);
-    mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES);
+    mym_pages_unlock();
     for (unsigned page = 0; page < page_count(); page++) {
         unsigned end = page;
 

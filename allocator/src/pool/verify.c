@@ -7,13 +7,6 @@
 
 #include "base/check.h"
 
-static size_t expect(bool fact, const char *what)
-{
-    if (!fact)
-        mym_warn("pool check", what);
-    return !fact;
-}
-
 static size_t verify_slab(const struct mym_pool *pool, uint32_t slab, unsigned bin)
 {
     const struct mym_unit *unit = &mym_heap.units[slab];
@@ -22,15 +15,17 @@ static size_t verify_slab(const struct mym_pool *pool, uint32_t slab, unsigned b
 
     for (unsigned i = 0; i < (mym_classes[pool->cls].objects + 63u) / 64; i++) {
         set += (unsigned)__builtin_popcountll(mym_heap.bits[slab][i]);
-        bad += expect(i >= unit->scan || mym_heap.bits[slab][i] == 0,
-                      "free place below the scan mark");
+        bad += mym_expect("pool check", i >= unit->scan || mym_heap.bits[slab][i] == 0,
+                          "free place below the scan mark");
     }
-    bad += expect(set == unit->free, "free places of a slab do not add up");
-    bad += expect(unit->kind == MYM_SLAB && unit->cls == pool->cls &&
-                      unit->arena == pool->arena && unit->first == slab,
-                  "slab of another pool in a bin");
-    bad += expect(unit->bin == bin && mym_slabs_bin_of(unit) == bin,
-                  "slab in a wrong bin");
+    bad += mym_expect("pool check", set == unit->free,
+                      "free places of a slab do not add up");
+    bad += mym_expect("pool check",
+                      unit->kind == MYM_SLAB && unit->cls == pool->cls &&
+                          unit->arena == pool->arena && unit->first == slab,
+                      "slab of another pool in a bin");
+    bad += mym_expect("pool check", unit->bin == bin && mym_slabs_bin_of(unit) == bin,
+                      "slab in a wrong bin");
     return bad;
 }
 
@@ -65,11 +60,12 @@ MYM_UNFOLLOWED size_t mym_pools_verify_idle(void)
 
     mym_pools_fork(true); /* all at once */
     mym_pools_each(add_sums, &sums);
-    bad = expect(sums.slabs == mym_idle_held(MYM_HOLDS_SLABS) &&
-                     sums.hollow == mym_idle_hollow(0),
-                 "what slabs hold idle does not add up");
-    bad += expect(sums.depots == mym_idle_held(MYM_HOLDS_DEPOTS),
-                  "what depots were granted does not add up");
+    bad = mym_expect("pool check",
+                     sums.slabs == mym_idle_held(MYM_HOLDS_SLABS) &&
+                         sums.hollow == mym_idle_hollow(0),
+                     "what slabs hold idle does not add up");
+    bad += mym_expect("pool check", sums.depots == mym_idle_held(MYM_HOLDS_DEPOTS),
+                      "what depots were granted does not add up");
     mym_pools_fork(false);
     return bad;
 }
@@ -91,31 +87,40 @@ size_t mym_pool_verify(struct mym_pool *pool)
             nonfull += bin != MYM_BIN_WHOLE;
         }
     for (uint32_t slab = pool->leaving; slab != 0; slab = mym_heap.units[slab].next)
-        bad += expect(mym_heap.units[slab].kind == MYM_SLAB &&
-                          mym_heap.units[slab].free == mym_classes[pool->cls].objects,
-                      "slab with objects leaves its pool");
-    bad += expect(free == pool->free, "free places of a pool do not add up");
-    bad += expect(whole == pool->whole && sparse == pool->sparse &&
-                      nonfull == pool->nonfull,
-                  "whole, sparse or nonfull slabs of a pool do not add up");
-    bad +=
-        expect(pool->places == (uint64_t)pool->slabs * mym_classes[pool->cls].objects,
-               "places of a pool do not add up");
+        bad +=
+            mym_expect("pool check",
+                       mym_heap.units[slab].kind == MYM_SLAB &&
+                           mym_heap.units[slab].free == mym_classes[pool->cls].objects,
+                       "slab with objects leaves its pool");
+    bad += mym_expect("pool check", free == pool->free,
+                      "free places of a pool do not add up");
+    bad += mym_expect("pool check",
+                      whole == pool->whole && sparse == pool->sparse &&
+                          nonfull == pool->nonfull,
+                      "whole, sparse or nonfull slabs of a pool do not add up");
+    bad += mym_expect("pool check",
+                      pool->places ==
+                          (uint64_t)pool->slabs * mym_classes[pool->cls].objects,
+                      "places of a pool do not add up");
     for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next, loaded++) {
-        bad += expect(m->used > 0 && m->used <= m->capacity &&
-                          m->floor == MYM_FLOOR(&m->floor) &&
-                          m->entry[m->capacity] == MYM_CEILING,
-                      "magazine in the depot is damaged");
+        bad += mym_expect("pool check",
+                          m->used > 0 && m->used <= m->capacity &&
+                              m->floor == MYM_FLOOR(&m->floor) &&
+                              m->entry[m->capacity] == MYM_CEILING,
+                          "magazine in the depot is damaged");
         objects += m->used;
         for (unsigned i = 0; i < m->used; i++)
-            bad += expect(mym_heap.cls[mym_unit_of(m->entry[i])] == pool->cls,
-                          "object of another class in the depot");
+            bad += mym_expect("pool check",
+                              mym_heap.cls[mym_unit_of(m->entry[i])] == pool->cls,
+                              "object of another class in the depot");
     }
     for (struct mym_magazine *m = pool->empty; m != NULL; m = m->next)
         empty++;
-    bad += expect(loaded == pool->loaded_count && objects == pool->loaded_objects,
-                  "loaded magazines do not add up");
-    bad += expect(empty == pool->empty_count, "empty magazines do not add up");
+    bad += mym_expect("pool check",
+                      loaded == pool->loaded_count && objects == pool->loaded_objects,
+                      "loaded magazines do not add up");
+    bad += mym_expect("pool check", empty == pool->empty_count,
+                      "empty magazines do not add up");
     mym_pool_unlock(pool);
     return bad;
 }

@@ -115,16 +115,11 @@ static unsigned find_cells(unsigned cells)
     return MYM_GUARD_CELLS;
 }
 
-static size_t round_up(size_t bytes, size_t to)
-{
-    return (bytes + to - 1) & ~(to - 1);
-}
-
 static size_t pages_of(const struct cell *object)
 {
     uintptr_t first = object->start & ~(guard.page - 1);
 
-    return round_up(object->start + object->size - first, guard.page);
+    return mym_round_up(object->start + object->size - first, guard.page);
 }
 
 static void remember(struct stack *stack, const struct mym_trace *trace)
@@ -190,7 +185,8 @@ static void *place_object(unsigned first, unsigned cells, size_t bytes, size_t s
     mym_guarded.live += size;
     object->spent = false;
     object->size = (uint32_t)size;
-    object->start = address_of(first) + (left ? 0 : bytes - round_up(size, alignment));
+    object->start =
+        address_of(first) + (left ? 0 : bytes - mym_round_up(size, alignment));
     object->freed.depth = 0;
     find_rests(object, rest);
     memset(rest[0].at, PATTERN, rest[0].bytes);
@@ -200,7 +196,7 @@ static void *place_object(unsigned first, unsigned cells, size_t bytes, size_t s
 
 void *mym_guarded_take(size_t alignment, size_t size, const struct mym_trace *trace)
 {
-    size_t wanted = size + (size == 0), bytes = round_up(wanted, mym_os_page());
+    size_t wanted = size + (size == 0), bytes = mym_round_up(wanted, mym_os_page());
     unsigned cells = (unsigned)(bytes / mym_os_page() / 2 + 1), first;
     void *object = NULL;
 
