@@ -348,17 +348,6 @@ static int dump_profile(const size_t *unused, uint64_t value)
 
 /* ---- what reads and writes at once ---- */
 
-int mym_put_number(const struct mym_exchange *call, uint64_t value, size_t length)
-{
-    if (call->old == NULL || call->old_length == NULL || *call->old_length != length) {
-        if (call->old_length != NULL)
-            *call->old_length = 0;
-        return EINVAL;
-    }
-    memcpy(call->old, &value, length); /* little-endian */
-    return 0;
-}
-
 /* Any value reads all again. */
 static int exchange_epoch(const struct mym_exchange *call)
 {

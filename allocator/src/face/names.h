@@ -6,6 +6,9 @@
 
 #include "base/config.h"
 
+#include <errno.h>
+#include <string.h>
+
 /* What oldp and newp point to, as jemalloc(3) has it. */
 enum mym_type {
     MYM_ACTION,   /* nothing */
@@ -45,7 +48,17 @@ extern MYM_HIDDEN const struct mym_name mym_names[];
 extern MYM_HIDDEN const unsigned mym_name_count;
 
 /* Tell a number of so many bytes; EINVAL: there is no place of that length for it. */
-int mym_put_number(const struct mym_exchange *call, uint64_t value, size_t length);
+MYM_INLINE int mym_put_number(const struct mym_exchange *call, uint64_t value,
+                              size_t length)
+{
+    if (call->old == NULL || call->old_length == NULL || *call->old_length != length) {
+        if (call->old_length != NULL)
+            *call->old_length = 0;
+        return EINVAL;
+    }
+    memcpy(call->old, &value, length); /* little-endian */
+    return 0;
+}
 
 /* The program made it: nothing is in it. */
 bool mym_arena_is_created(size_t arena);

@@ -21,28 +21,6 @@
 #define COLLAPSES 64u
 #define TRIES     512u
 
-static _Atomic bool due;
-
-bool mym_collapse_is_due(void)
-{
-    return atomic_load_explicit(&due, memory_order_relaxed);
-}
-
-void mym_collapse_tell(void)
-{
-    bool worth;
-
-    if (mym_idle_when_much == NULL)
-        return;
-    mym_pages_lock();
-    worth = mym_chunk_is_worth_it();
-    mym_pages_unlock();
-    if (!worth)
-        return;
-    atomic_store(&due, true);
-    mym_idle_tell(0);
-}
-
 /* Slabs alone are in it, and it is no huge page yet. */
 static bool is_candidate(uint32_t chunk)
 {
@@ -118,7 +96,7 @@ void mym_collapse(void)
     static bool some; /* since the first chunk */
     unsigned collapses = 0, tries = 0;
 
-    if (next == 0 && !atomic_exchange(&due, false))
+    if (next == 0 && !mym_collapse_take_up(false))
         return;
     do {
         enum outcome outcome = step(&next);
@@ -132,7 +110,7 @@ void mym_collapse(void)
         some |= outcome == BECAME_HUGE;
     } while (next != 0 && collapses < COLLAPSES && ++tries < TRIES);
     if (next != 0 || some)
-        atomic_store(&due, true);
+        mym_collapse_take_up(true);
     if (next == 0)
         some = false;
 }

@@ -236,6 +236,7 @@ void mym_idle_recount(enum mym_holder holder, uint32_t units); /* in a child of 
 bool mym_idle_is_overdrawn(void); /* more is granted than there is for this */
 
 uint32_t mym_idle_held(enum mym_holder holder); /* units */
+uint32_t mym_idle_held_in_all(void);
 
 /* So many units more, or less, are in slabs whose free pages were given back; how many. */
 uint32_t mym_idle_hollow(int32_t units);
@@ -322,10 +323,11 @@ void mym_chunk_advise(void *object, size_t bytes, bool dense);
 /* Pages of the chunk that the span is in are given back one by one: small from now on. */
 void mym_chunk_split(uint32_t unit);
 
-/* ---- dense chunks, by the helper (collapse.c) ---- */
+/* ---- dense chunks, by the helper (idle.c, collapse.c) ---- */
 
-void mym_collapse_tell(void);   /* the heap has grown; no lock is held */
-bool mym_collapse_is_due(void); /* the helper has something to look at */
+void mym_collapse_tell(void);          /* the heap has grown; no lock is held */
+bool mym_collapse_is_due(void);        /* the helper has something to look at */
+bool mym_collapse_take_up(bool again); /* whether it had, and whether it still has */
 void mym_collapse(void);
 
 /* ---- slabs (slab.c); the caller holds the lock of the pool that owns them ---- */

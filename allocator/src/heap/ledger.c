@@ -13,9 +13,6 @@
 #include "base/check.h"
 #include "heap/meta.h"
 
-/* More than any heap has; three times as much is still a number of units. */
-#define KEEP_MOST (UINT32_MAX / 4)
-
 static uint32_t least(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
@@ -80,7 +77,7 @@ uint32_t mym_idle_held(enum mym_holder holder)
     return atomic_load_explicit(&mym_pages.held[holder], memory_order_relaxed);
 }
 
-static uint32_t held(void)
+uint32_t mym_idle_held_in_all(void)
 {
     uint32_t units = 0;
 
@@ -117,7 +114,8 @@ uint32_t mym_idle_room(void)
     atomic_store_explicit(&mym_pages.grants, half, memory_order_relaxed);
     room = may - least(records, may / 4);
     room -= least(mym_pages.slabs / 2, room / 7);
-    return room - least(held(), half); /* arenas per CPU may come to more than half */
+    return room - least(mym_idle_held_in_all(),
+                        half); /* arenas per CPU may come to more than half */
 }
 
 void mym_idle_watch(void)
@@ -137,22 +135,6 @@ bool mym_idle_is_swinging(void)
     return swing_of(&mym_pages.ledger) > 0;
 }
 
-size_t mym_idle_set_keep(size_t bytes)
-{
-    size_t units = bytes >> MYM_UNIT_SHIFT, before;
-
-    mym_pages_lock();
-    before = mym_pages.ledger.keep;
-    mym_pages.ledger.keep = units < KEEP_MOST ? (uint32_t)units : KEEP_MOST;
-    mym_pages.ledger.high = mym_pages.ledger.seen = 0;
-    atomic_store(&mym_pages.ledger.swing, 0);
-    mym_idle_watch();
-    mym_idle_room(); /* and what of it may be granted */
-    mym_pages_unlock();
-    mym_purge_excess();
-    return before << MYM_UNIT_SHIFT;
-}
-
 /* ---- grants ---- */
 
 static bool may_hold(uint32_t units, uint32_t part)
@@ -164,7 +146,7 @@ static bool may_hold(uint32_t units, uint32_t part)
 bool mym_idle_grant(enum mym_holder holder, uint32_t units, uint32_t part)
 {
     atomic_fetch_add(&mym_pages.held[holder], units);
-    if (part == 0 || may_hold(held(), part))
+    if (part == 0 || may_hold(mym_idle_held_in_all(), part))
         return true;
     atomic_fetch_sub(&mym_pages.held[holder], units);
     return false;
@@ -172,7 +154,7 @@ bool mym_idle_grant(enum mym_holder holder, uint32_t units, uint32_t part)
 
 bool mym_idle_is_overdrawn(void)
 {
-    return !may_hold(held(), 1);
+    return !may_hold(mym_idle_held_in_all(), 1);
 }
 
 void mym_idle_return(enum mym_holder holder, uint32_t units)
@@ -196,47 +178,6 @@ void mym_idle_settle(void)
     mym_idle_watch();
     mym_idle_room();
     mym_pages_unlock();
-}
-
-/* ---- the helper ---- */
-
-void (*mym_idle_when_much)(void);
-
-void mym_idle_tell(uint32_t dirty)
-{
-    void (*tell)(void) = __atomic_load_n(&mym_idle_when_much, __ATOMIC_RELAXED);
-
-    if (tell != NULL && (dirty + held() > MYM_IDLE_LITTLE || mym_collapse_is_due()))
-        tell();
-}
-
-bool mym_idle_is_much(void)
-{
-    uint32_t dirty;
-
-    mym_pages_lock();
-    dirty = mym_pages_dirty();
-    mym_pages_unlock();
-    return dirty + held() > MYM_IDLE_LITTLE || mym_collapse_is_due();
-}
-
-void mym_idle_set_helped(bool helped)
-{
-    mym_pages_lock();
-    mym_pages.ledger.helped = helped;
-    mym_pages_unlock();
-}
-
-void mym_idle_cool(void)
-{
-    uint32_t dirty, unused;
-
-    mym_pages_lock();
-    dirty = mym_pages_dirty();
-    unused = least(mym_pages.unused, dirty);
-    mym_pages.unused = dirty - unused / 2;
-    mym_pages_unlock();
-    mym_pages_purge((size_t)(dirty - unused / 2) * MYM_UNIT);
 }
 
 /* ---- limits ---- */

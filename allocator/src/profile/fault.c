@@ -29,6 +29,7 @@ static const full_handler in_front[FRONTS] = {in_front_0, in_front_1, in_front_2
 static struct mym_os_action behind[FRONTS];
 static unsigned fronts; /* set so far; under the guard's lock */
 static void *restorer;  /* by which a handler returns: libc's */
+static mym_on_fault *on_fault;
 
 /* ---- what the kernel tells ---- */
 
@@ -110,7 +111,7 @@ static void pass_on(const struct mym_os_action *next, int signal, siginfo_t *inf
 static void handle(unsigned front, int signal, siginfo_t *info, void *context)
 {
     if (info->si_code <= 0 ||
-        !mym_guarded_fault(info->si_addr, access_of(context), code_of(context)))
+        !on_fault(info->si_addr, access_of(context), code_of(context)))
         pass_on(&behind[front], signal, info, context);
 }
 
@@ -145,13 +146,14 @@ static bool is_ours(const struct mym_os_action *action)
 }
 
 /* The first by libc, which knows what a handler returns by. */
-bool mym_fault_start(void)
+bool mym_fault_start(mym_on_fault *ours)
 {
     struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
     struct mym_os_action set;
 
     if (!mym_os_action(SIGSEGV, NULL, &behind[0]))
         return false;
+    on_fault = ours;
     action.sa_sigaction = in_front[0];
     if (sigaction(SIGSEGV, &action, NULL) != 0)
         return false;

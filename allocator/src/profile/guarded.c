@@ -48,6 +48,8 @@ static struct {
 #define LOCK()   mym_mutex_lock(&guard.lock, MYM_RANK_GUARD)
 #define UNLOCK() mym_mutex_unlock(&guard.lock, MYM_RANK_GUARD)
 
+static mym_on_fault on_fault;
+
 bool mym_guarded_start(bool go_on)
 {
     size_t page = mym_os_page(), bytes = (2 * MYM_GUARD_CELLS + 1) * page;
@@ -60,7 +62,7 @@ bool mym_guarded_start(bool go_on)
     guard.go_on = go_on;
     mym_guarded.start = (uintptr_t)start;
     __atomic_store_n(&mym_guarded.bytes, bytes, __ATOMIC_RELEASE);
-    return mym_fault_start();
+    return mym_fault_start(on_fault);
 }
 
 /* ---- cells ---- */
@@ -405,7 +407,7 @@ static bool open_fault(uintptr_t ptr)
     return true;
 }
 
-bool mym_guarded_fault(const void *ptr, enum mym_access access, uintptr_t pc)
+static bool on_fault(const void *ptr, enum mym_access access, uintptr_t pc)
 {
     struct mym_trace trace;
     struct cell *object;

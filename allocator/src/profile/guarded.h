@@ -56,17 +56,17 @@ size_t mym_guarded_bytes(const void *ptr);
 /* If mym_guarded_has: report that it is used as an object and is none; abort. */
 void mym_guarded_blame(const void *ptr);
 
-/* An access faulted, in the code at pc. False: it is none of ours. */
-enum mym_access { MYM_ACCESS, MYM_READ, MYM_WRITE };
-bool mym_guarded_fault(const void *ptr, enum mym_access access, uintptr_t pc);
-
 size_t mym_guarded_verify(void);
 void mym_guarded_fork(bool prepare);
 void mym_guarded_fork_child(void);
 
 /* ---- fault.c: SIGSEGV ---- */
 
-bool mym_fault_start(void);
+enum mym_access { MYM_ACCESS, MYM_READ, MYM_WRITE };
+/* An access faulted, in the code at pc. False: it is none of ours. */
+typedef bool mym_on_fault(const void *ptr, enum mym_access access, uintptr_t pc);
+
+bool mym_fault_start(mym_on_fault *ours);
 /* Come before the handler that the program has set since. The guard's lock is held. */
 void mym_fault_come_first(void);
 

@@ -1,0 +1,95 @@
+/*
+ * idle.c - what is done about idle memory: when the helper is told, and what it, or another
+ * allowance, gives back at once. The ledger and the purges below know of neither.
+ *
+ * Locking: mym_pages.lock, as said; none is held when the helper is told, or over a purge.
+ */
+#include "heap/runs.h"
+
+/* More than any heap has; three times as much is still a number of units. */
+#define KEEP_MOST (UINT32_MAX / 4)
+
+size_t mym_idle_set_keep(size_t bytes)
+{
+    size_t units = bytes >> MYM_UNIT_SHIFT, before;
+
+    mym_pages_lock();
+    before = mym_pages.ledger.keep;
+    mym_pages.ledger.keep = units < KEEP_MOST ? (uint32_t)units : KEEP_MOST;
+    mym_pages.ledger.high = mym_pages.ledger.seen = 0;
+    atomic_store(&mym_pages.ledger.swing, 0);
+    mym_idle_watch();
+    mym_idle_room(); /* and what of it may be granted */
+    mym_pages_unlock();
+    mym_purge_excess();
+    return before << MYM_UNIT_SHIFT;
+}
+
+/* ---- the helper ---- */
+
+static _Atomic bool due; /* there may be chunks to collapse */
+
+bool mym_collapse_is_due(void)
+{
+    return atomic_load_explicit(&due, memory_order_relaxed);
+}
+
+bool mym_collapse_take_up(bool again)
+{
+    return atomic_exchange(&due, again);
+}
+
+void (*mym_idle_when_much)(void);
+
+void mym_idle_tell(uint32_t dirty)
+{
+    void (*tell)(void) = __atomic_load_n(&mym_idle_when_much, __ATOMIC_RELAXED);
+
+    if (tell != NULL &&
+        (dirty + mym_idle_held_in_all() > MYM_IDLE_LITTLE || mym_collapse_is_due()))
+        tell();
+}
+
+bool mym_idle_is_much(void)
+{
+    uint32_t dirty;
+
+    mym_pages_lock();
+    dirty = mym_pages_dirty();
+    mym_pages_unlock();
+    return dirty + mym_idle_held_in_all() > MYM_IDLE_LITTLE || mym_collapse_is_due();
+}
+
+void mym_idle_set_helped(bool helped)
+{
+    mym_pages_lock();
+    mym_pages.ledger.helped = helped;
+    mym_pages_unlock();
+}
+
+void mym_idle_cool(void)
+{
+    uint32_t dirty, unused;
+
+    mym_pages_lock();
+    dirty = mym_pages_dirty();
+    unused = mym_pages.unused < dirty ? mym_pages.unused : dirty;
+    mym_pages.unused = dirty - unused / 2;
+    mym_pages_unlock();
+    mym_pages_purge((size_t)(dirty - unused / 2) * MYM_UNIT);
+}
+
+void mym_collapse_tell(void)
+{
+    bool worth;
+
+    if (mym_idle_when_much == NULL)
+        return;
+    mym_pages_lock();
+    worth = mym_chunk_is_worth_it();
+    mym_pages_unlock();
+    if (!worth)
+        return;
+    mym_collapse_take_up(true);
+    mym_idle_tell(0);
+}
