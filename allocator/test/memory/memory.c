@@ -24,7 +24,10 @@ static void *map(size_t bytes)
     return p;
 }
 
-/* A program that does next to nothing. */
+/*
+ * A program that does next to nothing: its own pages, for those of files are shared, and
+ * which of them the kernel maps along is chance.
+ */
 static void trivial(void)
 {
     void *objects[100];
@@ -33,7 +36,7 @@ static void trivial(void)
         objects[i] = memset(malloc((size_t)i * 10), 1, (size_t)i * 10);
     for (int i = 0; i < 100; i++)
         free(objects[i]);
-    printf("trivial %zu\n", status_kib("VmHWM"));
+    printf("trivial %zu\n", status_kib("RssAnon"));
 }
 
 /* Small objects of one size in many pages: how many mappings they take. */
