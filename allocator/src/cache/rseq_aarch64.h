@@ -10,7 +10,7 @@
  *     (test_and_set_bit, cmpxchg) on the word that freed it, before its first access.
  * A cpu_id does not move, and there too a switch lies between. A cache that was just
  * opened is reached through delta[id]: its address depends on that load, which pairs with
- * the release in open_cache. What runs under another id meets a magazine only through a
+ * the release in mym_cache_open. What runs under another id meets a magazine only through a
  * pool's mutex.
  *
  * price: pop 11 instructions (label 0 to 2), push 14, swap 10

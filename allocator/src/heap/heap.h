@@ -242,8 +242,15 @@ uint32_t mym_idle_held_in_all(void);
 uint32_t mym_idle_hollow(int32_t units);
 void mym_idle_settle(void); /* after such a change */
 
+/* More may stay for the moment: mym_idle_age is to be called. */
+bool mym_idle_is_swinging(void);
+
+/* ---- what is done about it (idle.c) ---- */
+
 /* Bytes that may stay whatever the program did before (ledger.h). */
 size_t mym_idle_set_keep(size_t bytes); /* what it was */
+
+void mym_idle_age(void); /* once a second, when there is a call at all */
 
 /*
  * More than this is idle, with what pools and caches hold, or chunks are to be collapsed: a
@@ -261,10 +268,6 @@ void mym_idle_set_helped(bool helped);
 
 /* By the helper, each second: half of what nobody took since the last time goes. */
 void mym_idle_cool(void);
-
-/* More may stay for the moment: mym_idle_age is to be called. */
-bool mym_idle_is_swinging(void);
-void mym_idle_age(void); /* once a second, when there is a call at all */
 
 /* ---- own mappings (mapping.c): objects of MYM_HUGE_MIN bytes and more ---- */
 

@@ -25,6 +25,14 @@ size_t mym_idle_set_keep(size_t bytes)
     return before << MYM_UNIT_SHIFT;
 }
 
+void mym_idle_age(void)
+{
+    mym_pages_lock();
+    mym_ledger_age(&mym_pages.ledger);
+    mym_pages_unlock();
+    mym_purge_excess();
+}
+
 /* ---- the helper ---- */
 
 static _Atomic bool due; /* there may be chunks to collapse */

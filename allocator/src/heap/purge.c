@@ -295,14 +295,6 @@ void mym_purge_excess(void)
     } while (more);
 }
 
-void mym_idle_age(void)
-{
-    mym_pages_lock();
-    mym_ledger_age(&mym_pages.ledger);
-    mym_pages_unlock();
-    mym_purge_excess();
-}
-
 size_t mym_pages_purge(size_t keep)
 {
     uint32_t given;
