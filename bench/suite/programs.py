@@ -65,11 +65,22 @@ READY = {
     "arrays48": (("/usr/bin/python3", NUMPY), "python3 python3-numpy", "python3"),
     "arrays200": (("/usr/bin/python3", NUMPY), "python3 python3-numpy", "python3"),
 }
-# Driven by a load: their script is called with serve, ready and load. Not valkey, as Debian builds it: it calls sdallocx
-# of the jemalloc that it is linked to, and crashes under glibc and whatever else lacks that.
+# Driven by a load: their script is called with serve, ready and load.
 SERVERS = ("redis", "nginx", "postgres", "memcached")
 # Left out with a word where what they need is missing: a compiler that few machines have.
 OPTIONAL = ("strings",)
+
+
+# What jemalloc alone has, and what is had from it is malloc's to no other: as Debian builds valkey, and redis since trixie,
+# they crash under each that lacks them.
+JEMALLOCS = {"mallocx", "rallocx", "xallocx", "dallocx", "sdallocx"}
+
+
+def calls_jemalloc(command):
+    """Those of its own calls that a program makes of the jemalloc that it is linked to."""
+    path = shutil.which(command)
+    shown = path and subprocess.run(["readelf", "-W", "--dyn-syms", path], capture_output=True, text=True).stdout
+    return sorted(JEMALLOCS & set(re.findall(r" UND (\w+)", shown or "")))
 
 
 def is_there(command, build):
@@ -94,6 +105,13 @@ def ready(names, binary):
             raise Problem(f"program '{name}' needs {', '.join(missing)} "
                           f"(apt-get install {packages}; build again), "
                           f"or choose others of: {', '.join(READY)}")
+        if own := calls_jemalloc(commands[0]):
+            why = (f"program '{name}' cannot be compared: {commands[0]} as it is built here calls {', '.join(own)} of the "
+                   "jemalloc that it is linked to, and crashes under others")
+            if names:
+                raise Problem(f"{why}; choose others of: {', '.join(READY)}")
+            print(f"{why}: left out", file=sys.stderr)
+            continue
         chosen.append(program_of(name, binds))
     return chosen
 

@@ -129,6 +129,18 @@ class Ready(unittest.TestCase):
                 with self.assertRaisesRegex(Problem, "'strings' needs mymalloc-program-strings"):
                     programs.ready(["strings"], binary)
 
+    def test_what_lives_on_jemallocs_own_calls_is_left_out_with_a_word(self):
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()) as said:
+            one, other = (os.path.join(folder, name) for name in ("bound", "free"))
+            for path, text in ((one, "void dallocx(void *, int); void f(void *p) { dallocx(p, 0); }"),
+                               (other, "unsigned long nallocx(unsigned long, int); unsigned long f(void) { return nallocx(8, 0); }")):
+                subprocess.run(["gcc", "-shared", "-fPIC", "-o", path, "-xc", "-"], input=text, text=True, check=True)
+            with unittest.mock.patch.object(programs, "READY", {"lua": ((one,), "", ""), "perl": ((other,), "", "")}):
+                self.assertEqual([program.name for program in programs.ready([], "")], ["program/perl"])
+                self.assertIn("'lua' cannot be compared: " + one, said.getvalue())
+                with self.assertRaisesRegex(Problem, "calls dallocx of the jemalloc"):
+                    programs.ready(["lua"], "")
+
 
 class Built(unittest.TestCase):
     """The programs that come with the benchmark check what they compute."""
