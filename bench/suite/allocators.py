@@ -1,5 +1,6 @@
 """Columns: where each allocator's library is, and the proof that it answered."""
 import atexit
+import functools
 import hashlib
 import os
 import pathlib
@@ -13,7 +14,7 @@ import tempfile
 from dataclasses import asdict, dataclass, field, replace
 
 from . import HARNESS, REFERENCE, ROOT, Problem, process, rivals
-from .rivals import ADVISED, GROUPS, KNOWN, MORE, OURS
+from .rivals import ADVISED, FOLDER, GROUPS, KNOWN, MORE, OBSERVED, OURS
 
 OURS_FILE = "allocator/libmymalloc_preload.so"
 BUILT = {OURS: OURS_FILE, **rivals.OWN}  # by this project's build
@@ -38,7 +39,9 @@ class Column:
     def variables(self, always=False):
         """always: a program may be linked to an allocator of its own (Debian's redis)."""
         wanted = self.path and (self.preloads or always)
-        return self.environment | ({"LD_PRELOAD": without_blanks(self.path)} if wanted else {})
+        own = {key: value.replace(FOLDER, private_folder()) if FOLDER in value else value
+               for key, value in self.environment.items()}
+        return own | ({"LD_PRELOAD": without_blanks(self.path)} if wanted else {})
 
     def as_dict(self):
         return asdict(self) | {"path": self.path and self.path.removeprefix(ROOT + "/")}
@@ -49,14 +52,20 @@ def without_blanks(path):
     if not re.search(r"[\s:]", path):
         return path
     if path not in links:
-        folder = tempfile.mkdtemp(prefix="mymalloc-preload-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        links[path] = os.path.join(folder, re.sub(r"[\s:]", "_", os.path.basename(path)))
+        links[path] = os.path.join(private_folder(), f"{len(links)}-" + re.sub(r"[\s:]", "_", os.path.basename(path)))
         os.symlink(path, links[path])
     return links[path]
 
 
 links = {}
+
+
+@functools.cache
+def private_folder():
+    folder = tempfile.mkdtemp(prefix="mymalloc-bench-own-")
+    os.chmod(folder, 0o1777)  # postgres, started by root, becomes another user
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def library_paths():
@@ -167,12 +176,12 @@ def resolve(names, own, build):
 
 
 def find(name, build, taken=()):
-    if name in ADVISED:
-        of, environment, _ = ADVISED[name]
+    if setting := (ADVISED | OBSERVED).get(name):
+        of, environment, _ = setting
         column = reference() if of == REFERENCE else find(of, build, taken)
         column.name, column.environment = name, environment
         return column
-    accepted = ", ".join([*DEFAULT, *rivals.OWN, *MORE, *ADVISED, *(n for n in taken if n not in DEFAULT), *GROUPS])
+    accepted = ", ".join([*DEFAULT, *rivals.OWN, *OBSERVED, *MORE, *ADVISED, *(n for n in taken if n not in DEFAULT), *GROUPS])
     if name in BUILT:
         path = pathlib.Path(build) / BUILT[name]
         if not path.exists():

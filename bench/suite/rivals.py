@@ -40,6 +40,9 @@ ADVISED = {
 }
 # Other builds of our own, by the name of the column: the hardened one.
 OWN = {"secure": "allocator/libmymalloc_secure.so"}
+FOLDER = "{folder}"  # in a setting: of ours, gone with the run
+# Settings of our own that nobody advises for speed, as ADVISED has them.
+OBSERVED = {"profile": (OURS, {"MYMALLOC_PROFILE": FOLDER + "/heap.pb"}, "mymalloc-run(1), --profile: which calls took the memory")}
 GROUPS = {"+more": tuple(MORE), "+advised": tuple(ADVISED)}
 
 
@@ -72,4 +75,5 @@ def spread(names, default):
 
 def describe():
     """For --help."""
-    return "; ".join(f"{group} is {','.join(names)}" for group, names in GROUPS.items())
+    groups = [f"{group} is {','.join(names)}" for group, names in GROUPS.items()]
+    return "; ".join([*groups, "secure is mymalloc's hardened library, profile mymalloc with its heap profile"])

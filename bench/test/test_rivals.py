@@ -10,6 +10,8 @@ from support import SuiteCase, library
 
 from suite import Problem, allocators, process, rivals
 
+REAL_FIND = allocators.find
+
 
 def resolved(names, known, build="/nonexistent"):
     """Names of the columns, and what was said, where only these libraries are installed."""
@@ -43,8 +45,16 @@ class Groups(unittest.TestCase):
         self.assertEqual(background.path, os.path.realpath(library("a")))
         self.assertEqual(set(background.variables()), {"LD_PRELOAD", "MALLOC_CONF"})
 
+    def test_a_setting_may_name_a_folder_that_goes_with_the_run(self):
+        with unittest.mock.patch.object(allocators, "find", return_value=allocators.Column("mymalloc", "/lib/m.so")):
+            column = REAL_FIND("profile", "")
+        path = pathlib.Path(column.variables()["MYMALLOC_PROFILE"])
+        self.assertTrue(path.parent.is_dir())
+        self.assertEqual((path.name, column.variables()["MYMALLOC_PROFILE"]), ("heap.pb", str(path)))
+        self.assertEqual(column.as_dict()["environment"], {"MYMALLOC_PROFILE": "{folder}/heap.pb"})  # no machine's path is published
+
     def test_no_setting_reaches_another_column(self):
-        for _, environment, said in rivals.ADVISED.values():
+        for _, environment, said in (rivals.ADVISED | rivals.OBSERVED).values():
             self.assertTrue(said)
             for key in environment:
                 self.assertTrue(key.startswith(process.PREFIXES), key)
