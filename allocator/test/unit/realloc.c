@@ -156,7 +156,7 @@ static void failure_leaves_object(void)
 {
     for (size_t size = 1; size < (size_t)1 << 22; size = size * 5 + 1) {
         const size_t wanted[] = {SIZE_MAX, SIZE_MAX - 4096, (size_t)PTRDIFF_MAX + 1,
-                                 (size_t)1 << 47};
+                                 (size_t)1 << 52};
         unsigned char *p = malloc(size);
 
         CHECK(p);
