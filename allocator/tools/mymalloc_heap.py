@@ -186,8 +186,8 @@ class Heap:
         ledger = pages[at:at + self.bytes["pages.ledger"]]
         keep, high, use, swing, helped = (self.field("ledger", ledger, name)
                                           for name in ("keep", "high", "use", "swing", "helped"))
-        most = 1 << 32 if helped else max(2 * keep, high // 4 - keep)
-        return 0 if keep == 0 else keep + min(swing, max(high - use, 0), most)
+        back, most = max(high - use, 0), max(2 * keep, high // 4 - keep)
+        return 0 if keep == 0 else keep + (back if helped else min(swing, back, most))
 
     def info(self):
         """struct mym_info: its fields by name, and those of each class."""

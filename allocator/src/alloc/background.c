@@ -59,7 +59,6 @@ static bool may_end(void)
 {
     if (is_wanted())
         return false;
-    mym_idle_set_helped(false);
     atomic_store(&running, false);
     return !is_wanted() || atomic_exchange(&running, true);
 }
@@ -97,8 +96,8 @@ static void *help(void *unused)
 
     mym_os_name_thread("mymalloc");
     mym_os_watch_pressure(&pressure);
+    mym_idle_set_helped(true); /* a thread had been refused, or this is a child of fork */
     do {
-        mym_idle_set_helped(true);
         mym_background_work(mym_os_wait_pressure(&pressure, TICK_MS));
     } while (!may_end());
     return unused;
@@ -132,6 +131,7 @@ static MYM_COLD void start(void)
         if (!create()) {
             not_before = mym_os_coarse_ms() + TICK_MS;
             atomic_store(&running, false);
+            mym_idle_set_helped(false);
         }
         mym_os_restore_signals(signals);
     } else {
@@ -146,6 +146,7 @@ bool mym_background_enable(void)
         &pthread_attr_destroy == NULL || &pthread_attr_setdetachstate == NULL ||
         &pthread_attr_setstacksize == NULL)
         return false;
+    mym_idle_set_helped(true);
     __atomic_store_n(&mym_idle_when_much, start, __ATOMIC_RELAXED);
     return true;
 }
@@ -153,6 +154,7 @@ bool mym_background_enable(void)
 void mym_background_disable(void)
 {
     __atomic_store_n(&mym_idle_when_much, NULL, __ATOMIC_RELAXED);
+    mym_idle_set_helped(false);
 }
 
 void mym_background_fork_child(void)

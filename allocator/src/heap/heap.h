@@ -263,10 +263,10 @@ extern MYM_HIDDEN void (*mym_idle_when_much)(void);
 void mym_idle_tell(uint32_t dirty);
 bool mym_idle_is_much(void);
 
-/* The helper is there: it gives back what a swing would leave, however much. */
+/* There is a helper, or will be: what a fall leaves waits for it, however much. */
 void mym_idle_set_helped(bool helped);
 
-/* By the helper, each second: half of what nobody took since the last time goes. */
+/* By the helper, each second: of what nobody took since the last time a quarter stays. */
 void mym_idle_cool(void);
 
 /* ---- own mappings (mapping.c): objects of MYM_HUGE_MIN bytes and more ---- */

@@ -73,18 +73,21 @@ void mym_idle_set_helped(bool helped)
     mym_pages_lock();
     mym_pages.ledger.helped = helped;
     mym_pages_unlock();
+    if (!helped)
+        mym_purge_excess();
 }
 
 void mym_idle_cool(void)
 {
-    uint32_t dirty, unused;
+    uint32_t unused, stays;
 
     mym_pages_lock();
-    dirty = mym_pages_dirty();
-    unused = mym_pages.unused < dirty ? mym_pages.unused : dirty;
-    mym_pages.unused = dirty - unused / 2;
+    stays = mym_pages_dirty();
+    unused = mym_pages.unused < stays ? mym_pages.unused : stays;
+    stays -= unused - unused / 4;
+    mym_pages.unused = stays;
     mym_pages_unlock();
-    mym_pages_purge((size_t)(dirty - unused / 2) * MYM_UNIT);
+    mym_pages_purge((size_t)stays * MYM_UNIT);
 }
 
 void mym_collapse_tell(void)

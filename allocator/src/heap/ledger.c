@@ -59,15 +59,15 @@ void mym_ledger_age(struct mym_ledger *ledger)
 
 uint32_t mym_ledger_allowance(const struct mym_ledger *ledger)
 {
-    uint32_t keep = ledger->keep, most = 2 * keep;
+    uint32_t keep = ledger->keep, most = 2 * keep, back = ledger->high - ledger->use;
 
     if (keep == 0)
         return 0;
     if (ledger->helped)
-        most = UINT32_MAX;
-    else if (ledger->high / 4 > 3 * keep)
+        return keep + back;
+    if (ledger->high / 4 > 3 * keep)
         most = ledger->high / 4 - keep;
-    return keep + least(least(swing_of(ledger), ledger->high - ledger->use), most);
+    return keep + least(least(swing_of(ledger), back), most);
 }
 
 /* ---- who holds what ---- */

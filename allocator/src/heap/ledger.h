@@ -2,11 +2,12 @@
  * ledger.h - how much idle memory may stay resident: a rule, and the numbers it needs.
  *
  *   allowance = keep + min(swing, high - use, max(2 * keep, high / 4 - keep))
+ *   helped    = keep + high - use
  *
  * `keep` stays whatever happens. A program that was seen to come back for what it had given
  * up may keep what it swings by as well: no more than brings it back to its recent peak,
- * and, without a helper, all in all no more than three times `keep` or, in a large heap, a
- * quarter of the peak.
+ * and all in all no more than three times `keep` or, in a large heap, a quarter of the peak.
+ * Where a helper gives back what is left, all that brings it back to its peak may wait for that.
  *
  *   high  ----.        .--- use: back again, swing = high - low
  *              \      /
@@ -24,8 +25,7 @@
 /* low <= use <= high */
 struct mym_ledger {
     uint32_t keep;
-    bool
-        helped; /* a helper thread gives back what is left: swings are kept as a whole */
+    bool helped; /* a helper thread gives back what nobody takes again */
     uint32_t use;  /* units that hold objects */
     uint32_t high; /* the most lately */
     uint32_t low;  /* the least since */

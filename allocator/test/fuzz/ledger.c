@@ -50,11 +50,12 @@ static uint64_t greater(uint64_t a, uint64_t b)
 static uint64_t allowance(void)
 {
     uint64_t now = model.use[model.moments - 1], high = model.high[model.moments - 1];
-    uint64_t most =
-        model.helped ? UINT64_MAX : greater(3 * model.keep, high / 4) - model.keep;
+    uint64_t most = greater(3 * model.keep, high / 4) - model.keep;
 
     if (model.keep == 0)
         return 0;
+    if (model.helped)
+        return model.keep + high - now;
     return model.keep + least(least(greater(model.swing, climb()), high - now), most);
 }
 

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -86,6 +87,19 @@ static bool is_there(void)
     return helper != 0;
 }
 
+static void in_child(void (*work)(void))
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        work();
+        _exit(0);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECKF(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status 0x%x", status);
+}
+
 static void *objects[100000];
 
 /* 40 MiB of small, middling and large objects are written and freed. */
@@ -153,6 +167,49 @@ static void idle_mappings_go(void)
     AWAIT(threads(&helper) == 1);
 }
 
+/* 200 MiB written and freed; what is resident then beyond what was. */
+static size_t left_by_a_fall(void)
+{
+    size_t before = resident_bytes(), after;
+
+    for (int i = 0; i < 10; i++)
+        objects[i] = memset(malloc(20 * MIB), 1, 20 * MIB);
+    for (int i = 0; i < 10; i++)
+        free(objects[i]);
+    after = resident_bytes();
+    return after > before ? after - before : 0;
+}
+
+/* Who takes it again within a second need not fault it in again, the first time neither. */
+static void a_fall_waits_for_the_helper(void)
+{
+    size_t left;
+
+    if (!wanted())
+        return;
+    left = left_by_a_fall();
+    CHECKF(left > 150 * MIB, "%zu MiB", left / MIB);
+}
+
+/* As nobody, who may have no further thread. */
+static void fall_alone(void)
+{
+    struct rlimit none = {0, 0};
+    size_t left;
+
+    CHECK(setrlimit(RLIMIT_NPROC, &none) == 0);
+    CHECK(getuid() != 0 || setuid(65534) == 0);
+    left = left_by_a_fall();
+    CHECK(!is_there());
+    CHECKF(left <= 60 * MIB + REST, "%zu MiB", left / MIB);
+}
+
+static void without_a_thread_there_is_no_waiting(void)
+{
+    if (wanted())
+        in_child(fall_alone);
+}
+
 /* No handler of the program runs on it, but for setuid's, which is the C library's. */
 static void signals_are_blocked(void)
 {
@@ -178,19 +235,6 @@ static void signals_are_blocked(void)
 }
 
 /* ---- processes that come of it ---- */
-
-static void in_child(void (*work)(void))
-{
-    int status = 0;
-    pid_t pid = fork();
-
-    if (pid == 0) {
-        work();
-        _exit(0);
-    }
-    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
-    CHECKF(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status 0x%x", status);
-}
 
 static void work_of_child(void)
 {
@@ -342,6 +386,8 @@ const struct test tests[] = {
     {"never_without_being_asked", never_without_being_asked},
     {"idle_memory_goes", idle_memory_goes},
     {"idle_mappings_go", idle_mappings_go},
+    {"a_fall_waits_for_the_helper", a_fall_waits_for_the_helper},
+    {"without_a_thread_there_is_no_waiting", without_a_thread_there_is_no_waiting},
     {"signals_are_blocked", signals_are_blocked},
     {"child_has_its_own", child_has_its_own},
     {"daemons_are_served", daemons_are_served},

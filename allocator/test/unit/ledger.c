@@ -174,6 +174,10 @@ static void swings_are_kept_in_proportion(void)
     CHECK(swing(&whole, 500, 500) > 0 && whole.idle == 3 * KEEP);
     whole = (struct heap){.ledger = {.keep = KEEP, .helped = true}};
     CHECK(swing(&whole, 4096, 4000) == 0); /* it will be given back */
+    whole = (struct heap){.ledger = {.keep = KEEP, .helped = true}};
+    use(&whole, 4096 * MIB);
+    use(&whole, 0); /* the first time, too */
+    CHECK(use(&whole, 4096 * MIB) == 0);
 }
 
 const struct test tests[] = {
