@@ -25,7 +25,7 @@
 /* low <= use <= high */
 struct mym_ledger {
     uint32_t keep;
-    bool helped; /* a helper thread gives back what nobody takes again */
+    bool helped;   /* a helper thread gives back what nobody takes again */
     uint32_t use;  /* units that hold objects */
     uint32_t high; /* the most lately */
     uint32_t low;  /* the least since */

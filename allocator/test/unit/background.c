@@ -383,11 +383,12 @@ static void misuse_is_told(void)
 }
 
 const struct test tests[] = {
+    /* First: its process was not yet seen to go up and down. */
+    {"without_a_thread_there_is_no_waiting", without_a_thread_there_is_no_waiting},
     {"never_without_being_asked", never_without_being_asked},
     {"idle_memory_goes", idle_memory_goes},
     {"idle_mappings_go", idle_mappings_go},
     {"a_fall_waits_for_the_helper", a_fall_waits_for_the_helper},
-    {"without_a_thread_there_is_no_waiting", without_a_thread_there_is_no_waiting},
     {"signals_are_blocked", signals_are_blocked},
     {"child_has_its_own", child_has_its_own},
     {"daemons_are_served", daemons_are_served},
