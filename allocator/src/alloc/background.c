@@ -96,8 +96,8 @@ static void *help(void *unused)
 
     mym_os_name_thread("mymalloc");
     mym_os_watch_pressure(&pressure);
-    mym_idle_set_helped(
-        true); /* a thread had been refused, or this is a child of fork */
+    /* A thread had been refused, or this is a child of fork. */
+    mym_idle_set_helped(true);
     do {
         mym_background_work(mym_os_wait_pressure(&pressure, TICK_MS));
     } while (!may_end());
