@@ -38,12 +38,12 @@
     "ldr %[cache], [%[delta], %[tmp], lsl #3]\n\t" \
     "add %[cache], %[cache], %[front]\n\t"
 
-#define MYM_RSEQ_END                                \
-    "2:\n\t"                                        \
-    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t" \
-    ".inst " MYM_STR(MYM_RSEQ_SIGNATURE) "\n"       \
-                                         "4:\n\t"   \
-                                         "b 0b\n\t" \
+#define MYM_RSEQ_END(interrupted)                                     \
+    "2:\n\t"                                                          \
+    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t"                   \
+    ".inst " MYM_STR(MYM_RSEQ_SIGNATURE) "\n"                         \
+                                         "4:\n\t"                     \
+                                         "b %l[" #interrupted "]\n\t" \
                                          ".popsection\n\t"
 
 #define MYM_RSEQ_NEXT "ldr %[tmp], [%[tmp], #-8]\n\tprfm pstl1keep, [%[tmp]]\n\t"
@@ -60,12 +60,12 @@ MYM_INLINE void *mym_rseq_pop(size_t cls)
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN
-        "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
-        "ldr %[object], [%[tmp], #-8]\n\t"
-        "tbnz %[object], #0, %l[empty]\n\t"
-        "sub %[tmp], %[tmp], #8\n\t"
-        "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END MYM_RSEQ_NEXT
+        MYM_RSEQ_BEGIN "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
+                       "ldr %[object], [%[tmp], #-8]\n\t"
+                       "tbnz %[object], #0, %l[empty]\n\t"
+                       "sub %[tmp], %[tmp], #8\n\t"
+                       "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END(empty)
+                           MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [cls] "r"(cls)
         : "memory", "cc"
@@ -92,7 +92,7 @@ MYM_INLINE bool mym_rseq_push(size_t cls, void *object)
                           "cmp %[ceiling], #1\n\t"
                           "b.eq %l[full]\n\t"
                           "str %[object], [%[tmp]], #8\n\t"
-                          "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END
+                          "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END(full)
                           : [tmp] "=&r"(tmp), [cache] "=&r"(cache),
                             [below] "=&r"(below), [ceiling] "=&r"(ceiling)
                           : MYM_RSEQ_INPUTS, [cls] "r"(cls), [object] "r"(object)
@@ -110,10 +110,11 @@ MYM_INLINE bool mym_rseq_swap(size_t index, void **old, void **fresh)
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
-                       "cmp %[tmp], %[old]\n\t"
-                       "b.ne %l[changed]\n\t"
-                       "str %[fresh], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END
+        MYM_RSEQ_BEGIN
+        "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
+        "cmp %[tmp], %[old]\n\t"
+        "b.ne %l[changed]\n\t"
+        "str %[fresh], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END(changed)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [fresh] "r"(fresh)
         : "memory", "cc"

@@ -2,9 +2,12 @@
  * rseq_x86_64.h - the three cache operations as restartable sequences.
  *
  * A sequence runs between labels 1 and 2. When the kernel preempts the thread, moves it
- * or delivers a signal in between, it continues at label 4 and starts over (rseq(2)).
- * So each is atomic towards everything else on its CPU, without an atomic instruction,
- * as long as the ONE store that matters to others is the last instruction: the commit.
+ * or delivers a signal in between, it continues at label 4 (rseq(2)): as if there had been
+ * nothing to pop, no room, another value. So each is atomic towards everything else on its
+ * CPU, without an atomic instruction, as long as the ONE store that matters to others is
+ * the last instruction: the commit. None is tried again: who goes on after an interrupted
+ * one, the slow path, succeeds without any, so that a debugger that stops the thread after
+ * each instruction, or a storm of signals, does not stop it for good.
  *
  *   pop   cache = front + delta[id]; top = cache->slot[class];
  *         object = top[-1]; if (object is the floor) goto empty;
@@ -45,13 +48,13 @@
     "addq %c[delta](%[cache], %[tmp], 8), %[cache]\n\t"
 
 /* After the commit; the abort entry is preceded by the signature, inside a ud1. */
-#define MYM_RSEQ_END                                  \
-    "2:\n\t"                                          \
-    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t"   \
-    ".byte 0x0f, 0xb9, 0x3d\n\t"                      \
-    ".long " MYM_STR(MYM_RSEQ_SIGNATURE) "\n"         \
-                                         "4:\n\t"     \
-                                         "jmp 0b\n\t" \
+#define MYM_RSEQ_END(interrupted)                                       \
+    "2:\n\t"                                                            \
+    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t"                     \
+    ".byte 0x0f, 0xb9, 0x3d\n\t"                                        \
+    ".long " MYM_STR(MYM_RSEQ_SIGNATURE) "\n"                           \
+                                         "4:\n\t"                       \
+                                         "jmp %l[" #interrupted "]\n\t" \
                                          ".popsection\n\t"
 
 /* The caller will write to the object of the next pop too: its line is asked for now.
@@ -74,7 +77,8 @@ MYM_INLINE void *mym_rseq_pop(size_t cls)
                        "testb $1, %b[object]\n\t"
                        "jnz %l[empty]\n\t"
                        "subq $8, %[tmp]\n\t"
-                       "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END MYM_RSEQ_NEXT
+                       "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END(empty)
+                           MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [cls] "r"(cls)
         : "memory", "cc"
@@ -101,7 +105,7 @@ MYM_INLINE bool mym_rseq_push(size_t cls, void *object)
                           "je %l[full]\n\t"
                           "movq %[object], (%[tmp])\n\t"
                           "addq $8, %[tmp]\n\t"
-                          "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END
+                          "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END(full)
                           : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
                           : MYM_RSEQ_INPUTS, [cls] "r"(cls), [object] "r"(object)
                           : "memory", "cc"
@@ -120,7 +124,7 @@ MYM_INLINE bool mym_rseq_swap(size_t index, void **old, void **fresh)
     __asm__ volatile goto(
         MYM_RSEQ_BEGIN "cmpq %[old], (%[cache], %[index], 8)\n\t"
                        "jne %l[changed]\n\t"
-                       "movq %[fresh], (%[cache], %[index], 8)\n" MYM_RSEQ_END
+                       "movq %[fresh], (%[cache], %[index], 8)\n" MYM_RSEQ_END(changed)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [fresh] "r"(fresh)
         : "memory", "cc"

@@ -5,8 +5,8 @@ For each descriptor in section __rseq_cs:
   - one store to the slot, and it is the sequence's last instruction (the commit);
   - other stores only in push, one, and not to the slot;
   - no call, no system call, every jump leaves it;
-  - the two instructions before it arm it, the abort entry jumps to them, and the
-    signature that the kernel asks for stands before the abort entry.
+  - the instructions before it arm it; the signature that the kernel asks for stands before
+    the abort entry, which leads out of it, never back into it or to what armed it.
 The length of each sequence, and the shortest way through malloc and free that commits,
 are compared with the prices written in the sources.
 """
@@ -205,8 +205,10 @@ class Sequence:
             target = self.abort + 1 + width // 8 + rest
         else:
             target = code.target()
-        if target != self.entry:
-            self.fail(f"the abort entry jumps to {target}, not to {self.entry:x}")
+        if target not in self.binary.code:
+            self.fail(f"the abort entry jumps to {target}, where no instruction begins")
+        if self.entry <= target < self.end:
+            self.fail(f"it is tried again after an abort, at {target:x}")
 
     def classify(self):
         if len([i for i in self.body if i.store()]) == 2:

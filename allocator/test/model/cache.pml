@@ -41,7 +41,7 @@
 #define SLOT(c) (10 + (c))
 #define USER    9 /* place[o] while the program has it, else its magazine */
 
-mtype = { hit, no, yes } /* how a sequence ended: started over, refused, committed */
+mtype = { hit, no, yes } /* how a sequence ended: aborted, refused, committed */
 
 byte slot_m[CPUS], slot_used[CPUS]; /* the slot word */
 bool is_open[CPUS];                 /* base[cpu] */
@@ -280,13 +280,7 @@ inline trade()
     if
     :: mine == NONE
     :: else ->
-        do
-        :: swap();
-           if
-           :: result != hit -> break
-           :: else
-           fi
-        od;
+        swap();
         atomic { /* spin lets no goto end at a d_step */
             if
             :: result == yes -> owner[old_m] = DEPOT
@@ -317,9 +311,9 @@ inline store_by_hand(at, seen_m, seen_used)
 }
 
 /*
- * The slow path. Where the operation failed because the cache was closed: open it and
- * empty the slot. Otherwise fetch a magazine with an object, or with room, and exchange
- * the two. The thread may be on another CPU at every step, and the cache be closed again.
+ * The slow path, also after an abort. Where the operation failed because the cache was
+ * closed: open it and empty the slot. Otherwise fetch a magazine with an object, or with
+ * room, and exchange the two. The thread may be on another CPU at every step, and the cache be closed again.
  * (What goes on after the emptying is what the next slow path does: not made twice here.)
  */
 inline exchange(loaded_one)
@@ -358,14 +352,14 @@ end:
     :: atomic { held == NONE -> cpu = 0 };
        pop();
        if
-       :: result == no -> exchange(true)
+       :: result != yes -> exchange(true)
        :: else
        fi;
        d_step { cpu = 0; old_m = 0; old_used = 0; mine = 0; result = 0 }
     :: atomic { held != NONE -> cpu = 0 };
        push();
        if
-       :: result == no -> exchange(false)
+       :: result != yes -> exchange(false)
        :: else
        fi;
        d_step { cpu = 0; old_m = 0; old_used = 0; mine = 0; result = 0 }

@@ -22,7 +22,7 @@ __attribute__((constructor(102))) static void read_delay(void)
 
 __attribute__((destructor)) static void tell_hits(void)
 {
-    printf("%lu sequences were hit and started over\n", rseq_hits);
+    printf("%lu sequences were hit and abandoned\n", rseq_hits);
     fflush(stdout);
     if (rseq_hits < 100)
         _exit(4);
