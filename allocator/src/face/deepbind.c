@@ -8,10 +8,10 @@
  */
 #include "alloc/alloc.h"
 #include "base/check.h"
+#include "face/object.h"
 #include "os/os.h"
 
 #include <dlfcn.h>
-#include <link.h>
 #include <string.h>
 
 static const char *const names[] = {"malloc",        "calloc",         "realloc",
@@ -19,46 +19,8 @@ static const char *const names[] = {"malloc",        "calloc",         "realloc"
 enum { NAMES = sizeof names / sizeof *names };
 static void *libc[NAMES]; /* where libc has them; written at start */
 
-/* What of an object's dynamic section is looked at. */
-struct dynamic {
-    const ElfW(Sym) * symbols;
-    const char *strings;
-    const ElfW(Rela) * rela[2]; /* of data, of calls */
-    size_t bytes[2];
-};
-
-/* Addresses are relocated already, but where the section cannot be written to. */
-static uintptr_t address(const struct dl_phdr_info *object, ElfW(Addr) value)
-{
-    return value < object->dlpi_addr ? value + object->dlpi_addr : value;
-}
-
-static struct dynamic read_dynamic(const struct dl_phdr_info *object,
-                                   const ElfW(Dyn) * entry)
-{
-    struct dynamic found = {.symbols = NULL};
-
-    for (; entry->d_tag != DT_NULL; entry++) {
-        uintptr_t value = address(object, entry->d_un.d_ptr);
-
-        if (entry->d_tag == DT_SYMTAB)
-            found.symbols = (const void *)value;
-        else if (entry->d_tag == DT_STRTAB)
-            found.strings = (const void *)value;
-        else if (entry->d_tag == DT_RELA)
-            found.rela[0] = (const void *)value;
-        else if (entry->d_tag == DT_JMPREL)
-            found.rela[1] = (const void *)value;
-        else if (entry->d_tag == DT_RELASZ)
-            found.bytes[0] = entry->d_un.d_val;
-        else if (entry->d_tag == DT_PLTRELSZ)
-            found.bytes[1] = entry->d_un.d_val;
-    }
-    return found;
-}
-
 /* A word of the object that was to be set to a function of the family is set to libc's. */
-static bool calls_libc(const struct dl_phdr_info *object, const struct dynamic *d)
+static bool calls_libc(const struct dl_phdr_info *object, const struct mym_object *d)
 {
     for (int table = 0; table < 2; table++)
         for (size_t i = 0; i < d->bytes[table] / sizeof(ElfW(Rela)); i++) {
@@ -76,20 +38,14 @@ static bool calls_libc(const struct dl_phdr_info *object, const struct dynamic *
 /* Of every loaded object; called with the loader's lock held. */
 static int look(struct dl_phdr_info *object, size_t size, void *unused)
 {
+    struct mym_object d;
+
     (void)size;
     (void)unused;
-    for (int i = 0; i < object->dlpi_phnum; i++) {
-        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
-        struct dynamic d;
-
-        if (part->p_type != PT_DYNAMIC)
-            continue;
-        d = read_dynamic(object, (const void *)(object->dlpi_addr + part->p_vaddr));
-        if (d.symbols != NULL && d.strings != NULL && calls_libc(object, &d))
-            mym_warn("a library calls libc's malloc, as RTLD_DEEPBIND has it, see "
-                     "docs/embedding.md",
-                     object->dlpi_name);
-    }
+    if (mym_object_read(object, &d) && calls_libc(object, &d))
+        mym_warn("a library calls libc's malloc, as RTLD_DEEPBIND has it, see "
+                 "docs/embedding.md",
+                 object->dlpi_name);
     return 0;
 }
 

@@ -15,10 +15,8 @@
 #include "face/override.h"
 
 #include "base/check.h"
+#include "face/object.h"
 
-#include <dlfcn.h>
-#include <limits.h>
-#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,53 +93,78 @@ static MYM_SLOW void *nothrow_aligned_slow(size_t size, size_t alignment,
 
 #else
 
-/* Of any C++ library that is loaded; called with the loader's lock held. */
-static int note_library(struct dl_phdr_info *info, size_t size, void *name)
+/* How well an object's function serves the caller: the best of all is taken. */
+enum { NOT, SOME_LIBRARY, OWN_LIBRARY, OWN_OBJECT };
+
+struct search {
+    const void *caller;
+    const char *function;
+    const void *ours; /* not to be found */
+    bool met;         /* an object that has it: who stands in front of all */
+    int rank;
+    void *found;
+    struct mym_object own; /* the caller's */
+};
+
+/* Both are called for each loaded object. */
+static int note_caller(struct dl_phdr_info *info, size_t size, void *context)
 {
-    const char *base = strrchr(info->dlpi_name, '/');
+    struct search *search = context;
 
     (void)size;
-    base = base == NULL ? info->dlpi_name : base + 1;
-    if ((strncmp(base, "libstdc++.so", 12) != 0 && strncmp(base, "libc++", 6) != 0) ||
-        strlen(info->dlpi_name) >= PATH_MAX)
-        return 0;
-    strcpy(name, info->dlpi_name);
-    return 1;
+    return mym_object_has(info, search->caller) && mym_object_read(info, &search->own);
 }
 
-/* A function of a loaded object or of those that it needs. */
-static void *find_in(const char *object, const char *function)
+/* What the file name of a C++ library begins with; NULL: it is none. */
+static const char *library_of(const struct dl_phdr_info *info)
 {
-    void *handle = dlopen(object, RTLD_LAZY | RTLD_NOLOAD);
-    void *found = NULL;
+    static const char *const names[] = {"libstdc++.so", "libc++"}; /* and libc++abi */
+    const char *slash = strrchr(info->dlpi_name, '/');
+    const char *base = slash == NULL ? info->dlpi_name : slash + 1;
 
-    if (handle != NULL) {
-        found = dlsym(handle, function);
-        dlclose(handle);
+    for (int i = 0; i < 2; i++)
+        if (strncmp(base, names[i], strlen(names[i])) == 0)
+            return names[i];
+    return NULL;
+}
+
+static int look(struct dl_phdr_info *info, size_t size, void *context)
+{
+    struct search *search = context;
+    const char *library = library_of(info);
+    struct mym_object object;
+    void *function;
+    int rank = NOT;
+
+    (void)size;
+    if (!mym_object_read(info, &object) ||
+        (function = mym_object_function(info, &object, search->function)) == NULL)
+        return 0;
+    /* Who stands in front of us and calls us wraps us (a recorder): that would not end. */
+    if (object.dynamic == search->own.dynamic && (search->met || library != NULL))
+        rank = OWN_OBJECT;
+    else if (library != NULL)
+        rank = mym_object_needs(&search->own, library) ? OWN_LIBRARY : SOME_LIBRARY;
+    search->met = true;
+    if (function != search->ours && rank > search->rank) {
+        search->found = function;
+        search->rank = rank;
     }
-    return found;
+    return 0;
 }
 
 /*
- * The operator of the C++ library that the caller is linked with; where that does not
- * tell (it is the program, or C that was left by a jump), of the program's or of any.
+ * The operator of the caller's own object, where a C++ library is linked into it; else of
+ * that which it is linked with; where that does not tell (it is C that was left by a jump),
+ * of any. By the objects' own tables: a dlopen may wait for this thread.
  */
 static MYM_COLD void *find(const void *caller, const char *operator, const void * own)
 {
-    char name[PATH_MAX];
-    Dl_info info;
-    void *found = NULL;
+    struct search search = {.caller = caller, .function = operator, .ours = own };
 
-    if (dladdr(caller, &info) != 0 && info.dli_fname != NULL)
-        found = find_in(info.dli_fname, operator);
-    /* Who stands in front of us and calls us wraps us (a recorder): that would not end. */
-    if (found == dlsym(RTLD_DEFAULT, operator))
-        found = NULL;
-    if (found == NULL || found == own)
-        found = dlsym(RTLD_NEXT, operator);
-    if (found == NULL && dl_iterate_phdr(note_library, name) != 0)
-        found = find_in(name, operator);
-    return found == own ? NULL : found;
+    dl_iterate_phdr(note_caller, &search);
+    dl_iterate_phdr(look, &search);
+    return search.found;
 }
 
 /* False: the C++ library of the caller has no new-handler for certain. */

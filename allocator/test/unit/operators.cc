@@ -9,6 +9,7 @@ extern "C" {
 #include <new>
 #include <string>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace
@@ -233,6 +234,25 @@ void containers()
         thread.join();
 }
 
+/* See late.cc. */
+void failure_during_dlopen()
+{
+    const char *library = getenv("TEST_LATE");
+    int (*count)();
+
+    CHECK(library);
+    try {
+        throw 1; /* what is looked up once, below, is known */
+    } catch (int) {
+    }
+    alarm(60);
+    void *late = dlopen(library, RTLD_NOW);
+    CHECKF(late, "%s", dlerror());
+    count = reinterpret_cast<int (*)()>(dlsym(late, "late_caught"));
+    CHECK(count && count() == 3);
+    alarm(0);
+}
+
 } // namespace
 
 /* In front of the C++ library's own, which it calls too. */
@@ -253,6 +273,7 @@ extern "C" const struct test tests[] = {
     {"delete_of_null", delete_of_null},
     {"failure", failure},
     {"nothrow_throws_nothing", nothrow_throws_nothing},
+    {"failure_during_dlopen", failure_during_dlopen},
     {"containers", containers},
     {nullptr, nullptr},
 };

@@ -1,0 +1,106 @@
+/*
+ * object.c - a loaded program or library by its own tables (ELF gABI, DT_GNU_HASH).
+ */
+#include "face/object.h"
+
+#include <string.h>
+
+/* Addresses are relocated already, but where the section cannot be written to. */
+static uintptr_t address(const struct dl_phdr_info *info, ElfW(Addr) value)
+{
+    return value < info->dlpi_addr ? value + info->dlpi_addr : value;
+}
+
+static void read_entry(const struct dl_phdr_info *info, const ElfW(Dyn) * entry,
+                       struct mym_object *object)
+{
+    uintptr_t value = address(info, entry->d_un.d_ptr);
+
+    if (entry->d_tag == DT_SYMTAB)
+        object->symbols = (const void *)value;
+    else if (entry->d_tag == DT_STRTAB)
+        object->strings = (const void *)value;
+    else if (entry->d_tag == DT_GNU_HASH)
+        object->hash = (const void *)value;
+    else if (entry->d_tag == DT_RELA)
+        object->rela[0] = (const void *)value;
+    else if (entry->d_tag == DT_JMPREL)
+        object->rela[1] = (const void *)value;
+    else if (entry->d_tag == DT_RELASZ)
+        object->bytes[0] = entry->d_un.d_val;
+    else if (entry->d_tag == DT_PLTRELSZ)
+        object->bytes[1] = entry->d_un.d_val;
+}
+
+bool mym_object_read(const struct dl_phdr_info *info, struct mym_object *object)
+{
+    *object = (struct mym_object){.dynamic = NULL};
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
+            object->dynamic =
+                (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+    if (object->dynamic == NULL)
+        return false;
+    for (const ElfW(Dyn) *entry = object->dynamic; entry->d_tag != DT_NULL; entry++)
+        read_entry(info, entry, object);
+    return object->symbols != NULL && object->strings != NULL;
+}
+
+bool mym_object_has(const struct dl_phdr_info *info, const void *address)
+{
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+
+        if (part->p_type == PT_LOAD &&
+            (uintptr_t)address - info->dlpi_addr - part->p_vaddr < part->p_memsz)
+            return true;
+    }
+    return false;
+}
+
+bool mym_object_needs(const struct mym_object *object, const char *prefix)
+{
+    const ElfW(Dyn) *entry = object->dynamic;
+
+    for (; entry != NULL && entry->d_tag != DT_NULL; entry++)
+        if (entry->d_tag == DT_NEEDED &&
+            strncmp(object->strings + entry->d_un.d_val, prefix, strlen(prefix)) == 0)
+            return true;
+    return false;
+}
+
+static uint32_t hash_of(const char *name)
+{
+    uint32_t hash = 5381;
+
+    for (; *name != '\0'; name++)
+        hash = hash * 33 + (unsigned char)*name;
+    return hash;
+}
+
+void *mym_object_function(const struct dl_phdr_info *info,
+                          const struct mym_object *object, const char *name)
+{
+    const uint32_t *table = object->hash, *buckets, *chain;
+    uint32_t hash = hash_of(name), place, first;
+
+    if (table == NULL || table[0] == 0)
+        return NULL;
+    /* buckets, the first symbol in the table, words of the filter, its shift; filter */
+    first = table[1];
+    buckets = table + 4 + table[2] * (sizeof(ElfW(Addr)) / sizeof *table);
+    chain = buckets + table[0];
+    place = buckets[hash % table[0]];
+    for (; place >= first; place++) {
+        const ElfW(Sym) *symbol = &object->symbols[place];
+        uint32_t entry = chain[place - first];
+
+        if ((entry | 1) == (hash | 1) && symbol->st_shndx != SHN_UNDEF &&
+            (symbol->st_info & 0xf) == STT_FUNC &&
+            strcmp(object->strings + symbol->st_name, name) == 0)
+            return (void *)(info->dlpi_addr + symbol->st_value);
+        if (entry & 1) /* the last of its bucket */
+            break;
+    }
+    return NULL;
+}

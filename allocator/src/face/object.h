@@ -1,0 +1,35 @@
+/*
+ * object.h - what the dynamic linker knows of a loaded program or library, read from its
+ * own tables: dladdr, dlopen and dlsym wait for a dlopen that goes on, which may wait for
+ * the thread that asks.
+ */
+#ifndef MYM_FACE_OBJECT_H
+#define MYM_FACE_OBJECT_H
+
+#include <link.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct mym_object {
+    const ElfW(Dyn) * dynamic;
+    const ElfW(Sym) * symbols;
+    const char *strings;
+    const uint32_t *hash;       /* DT_GNU_HASH; NULL: it has none */
+    const ElfW(Rela) * rela[2]; /* of data, of calls */
+    size_t bytes[2];
+};
+
+/* From a callback of dl_iterate_phdr. False: it has no dynamic section. */
+bool mym_object_read(const struct dl_phdr_info *info, struct mym_object *object);
+
+/* Whether the address is in it. */
+bool mym_object_has(const struct dl_phdr_info *info, const void *address);
+
+/* Whether it is linked with a library whose file name begins so. */
+bool mym_object_needs(const struct mym_object *object, const char *prefix);
+
+/* The function of this name that it defines, or NULL. */
+void *mym_object_function(const struct dl_phdr_info *info,
+                          const struct mym_object *object, const char *name);
+
+#endif
