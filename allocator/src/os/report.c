@@ -23,6 +23,8 @@ static const char *reason_of(int error)
     case ENOSPC:
     case EDQUOT:
         return "no space left";
+    case EFBIG:
+        return "the limit on the length of files is reached";
     case EMFILE:
     case ENFILE:
         return "too many open files";

@@ -62,6 +62,10 @@ mkdir "$work/gone"
 # shellcheck disable=SC2016  # of perl's
 expect "mymalloc: $work/gone/out: no heap profile: no such folder" "$work/gone/out" \
     perl -e 'unlink "$ARGV[0]/out"; rmdir $ARGV[0]; print "done\n"' "$work/gone"
+# A limit on files that the program was given: SIGXFSZ is not for what it did not write.
+limited=(bash -c 'ulimit -f 1; exec "$@"' limited "${program[@]}")
+expect "mymalloc: $work/long: no heap profile: the limit on the length of files is reached" "$work/long,every=1" "${limited[@]}"
+MYMALLOC_STATS=$work/stats expect "mymalloc: $work/stats: no statistics: the limit on the length of files is reached" "" "${limited[@]}"
 for i in 1 2; do
     expect "" "$work/fine,every=1" "${program[@]}"
     [ "$(stat -c %s "$work/fine")" -gt 1000 ] || { echo "no profile the $i. time"; faults=1; }

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-GROUPS = "unit|death|guard|stress|fault|memory|fuzz|model|compat|disasm|variant|cross|trace"
+GROUPS = "unit|death|guard|profile|stats|stress|fault|memory|fuzz|model|compat|disasm|variant|cross|trace"
 
 
 def existing(build):
