@@ -235,6 +235,16 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
 }
 
 /*
+ * A slab without an object waits for the next of its class. Not for the next sampled one,
+ * which is seldom: small programs would keep a slab for each class that had a sample.
+ */
+static bool may_stay(const struct mym_pool *pool, const struct mym_unit *slab)
+{
+    return pool->arena != MYM_SAMPLED &&
+           mym_idle_grant(MYM_HOLDS_SLABS, slab->length, 2);
+}
+
+/*
  * Put objects back into their slabs; those of other arenas are moved to the front and
  * counted. Slabs that become empty leave the pool.
  */
@@ -264,8 +274,7 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
         pool->free += put;
         i += put;
         misuse->object = objects[i < count ? i : 0]; /* if it is one */
-        if (u->free == mym_classes[pool->cls].objects &&
-            !mym_idle_grant(MYM_HOLDS_SLABS, u->length, 2)) {
+        if (u->free == mym_classes[pool->cls].objects && !may_stay(pool, u)) {
             unlink_slab(pool, slab);
             drop_slab(pool, slab);
         } else {

@@ -107,6 +107,42 @@ static void sampled_objects_are_objects(void)
     CHECK(MyProfileStop() == 0);
 }
 
+/* Of a metric, in Prometheus' text. */
+static long read_metric(const char *name)
+{
+    static char text[1 << 16];
+    int file = memfd_create("metrics", 0);
+    const char *at;
+
+    CHECK(file >= 0);
+    CHECK(MyStatsWrite(file, MY_STATS_PROMETHEUS) == 0);
+    CHECK(pread(file, text, sizeof text - 1, 0) > 0);
+    close(file);
+    at = strstr(text, name);
+    CHECKF(at, "no %s", name);
+    return atol(at + strlen(name));
+}
+
+/* They share what free memory there is with the others, whatever the classes were. */
+static void samples_leave_no_slabs(void)
+{
+    static const char held[] = "mymalloc_idle_bytes{holder=\"slabs\"} ";
+    long before, after;
+
+    CHECK(MyProfileStart(1) == 0);
+    before = read_metric(held);
+    for (size_t size = 16; size <= 65536; size += size / 8) {
+        void *object = malloc(size);
+
+        CHECK(object);
+        memset(object, 7, size);
+        free(object);
+    }
+    after = read_metric(held);
+    CHECK(MyProfileStop() == 0);
+    CHECKF(after <= before, "%ld bytes, then %ld", before, after);
+}
+
 static atomic_int running;
 
 static void *allocate(void *unused)
@@ -164,6 +200,7 @@ const struct test tests[] = {
     {"bad_requests", bad_requests},
     {"known_beyond_the_end", known_beyond_the_end},
     {"sampled_objects_are_objects", sampled_objects_are_objects},
+    {"samples_leave_no_slabs", samples_leave_no_slabs},
     {"on_and_off_beside_threads", on_and_off_beside_threads},
     {NULL, NULL},
 };
