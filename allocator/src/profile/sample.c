@@ -13,7 +13,8 @@
 
 #include "os/os.h"
 
-#define LN2 0.6931471805599453
+#define LN2    0.6931471805599453
+#define GOLDEN 0x9e3779b97f4a7c15u
 
 struct mym_watch mym_watch;
 __thread struct mym_countdown mym_countdown __attribute__((tls_model("initial-exec")));
@@ -21,7 +22,7 @@ __thread struct mym_countdown mym_countdown __attribute__((tls_model("initial-ex
 /* splitmix64 (Steele, Lea, Flood, 2014). */
 static uint64_t next_random(uint64_t *state)
 {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    uint64_t z = *state += GOLDEN;
 
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
@@ -71,8 +72,12 @@ static int64_t draw(struct mym_countdown *countdown)
 {
     size_t every = MYM_RACY(mym_watch.every);
 
-    if (countdown->random == 0) /* the address tells threads apart, the clock runs */
-        countdown->random = (uintptr_t)countdown ^ mym_os_coarse_ms() << 32;
+    /*
+     * The address tells threads apart that there are, the clock those that have the place
+     * one after the other: to the nanosecond, or all of a tick would draw the same.
+     */
+    if (countdown->random == 0)
+        countdown->random = (uintptr_t)countdown ^ mym_os_wall_ns() * GOLDEN;
     return every == 1 ? 0
                       : (int64_t)(exponential(next_random(&countdown->random)) *
                                   (double)every);

@@ -321,4 +321,7 @@ MYM_UNFOLLOWED void mym_profile_fork(bool prepare)
 void mym_profile_fork_child(void)
 {
     mym_mutex_reset(&table.lock, MYM_RANK_PROFILE);
+    /* Drawn again: children that do the same would else sample the same. */
+    mym_countdown.random = 0;
+    mym_countdown.epoch = 0;
 }

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The sums of the text's first line: in use, and taken. */
@@ -143,6 +144,72 @@ static void samples_leave_no_slabs(void)
     CHECKF(after <= before, "%ld bytes, then %ld", before, after);
 }
 
+/* Which of the next objects is the first to be sampled. */
+static int first_sampled(void)
+{
+    long before = read_sums().objects;
+    int i = 0;
+
+    do
+        CHECK(malloc(16384));
+    while (read_sums().objects == before && i++ < 500);
+    return i;
+}
+
+static void *take_one(void *unused)
+{
+    CHECK(malloc(16384));
+    return unused;
+}
+
+/*
+ * So do threads of which each begins where the one before was, a moment later: half of them
+ * are sampled, by lot, not all or none of a clock's tick.
+ */
+static void threads_draw_for_themselves(void)
+{
+    int turns = 0;
+    bool last = false;
+
+    CHECK(MyProfileStart(23637) == 0); /* 16 KiB / ln 2 */
+    for (int i = 0; i < 400; i++) {
+        long before = read_sums().objects;
+        pthread_t thread;
+        bool sampled;
+
+        CHECK(!pthread_create(&thread, NULL, take_one, NULL));
+        pthread_join(thread, NULL);
+        sampled = read_sums().objects != before;
+        turns += sampled != last;
+        last = sampled;
+    }
+    CHECK(MyProfileStop() == 0);
+    CHECKF(turns > 120, "200 turns expected, %d seen",
+           turns); /* 8 standard deviations */
+}
+
+/* Processes that are alike, as servers fork them, sample each for itself. */
+static void children_draw_for_themselves(void)
+{
+    int first = -1, differ = 0;
+
+    CHECK(MyProfileStart(262144) == 0);
+    first_sampled(); /* this thread counts down */
+    for (int i = 0; i < 12; i++) {
+        pid_t child = fork();
+        int status;
+
+        CHECK(child >= 0);
+        if (child == 0)
+            _exit(first_sampled() % 256);
+        CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status));
+        differ += first >= 0 && WEXITSTATUS(status) != first;
+        first = WEXITSTATUS(status);
+    }
+    CHECK(MyProfileStop() == 0);
+    CHECKF(differ > 0, "each sampled object %d first", first);
+}
+
 static atomic_int running;
 
 static void *allocate(void *unused)
@@ -201,6 +268,8 @@ const struct test tests[] = {
     {"known_beyond_the_end", known_beyond_the_end},
     {"sampled_objects_are_objects", sampled_objects_are_objects},
     {"samples_leave_no_slabs", samples_leave_no_slabs},
+    {"threads_draw_for_themselves", threads_draw_for_themselves},
+    {"children_draw_for_themselves", children_draw_for_themselves},
     {"on_and_off_beside_threads", on_and_off_beside_threads},
     {NULL, NULL},
 };
