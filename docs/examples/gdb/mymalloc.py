@@ -75,8 +75,10 @@ class Info(gdb.Command):
     def invoke(self, argument, from_tty):
         if not argument:
             raise gdb.GdbError("mymalloc info: which pointer? Any expression will do")
-        value = gdb.parse_and_eval(argument)
-        address = int(value.cast(gdb.lookup_type("unsigned long")))
+        try:
+            address = int(gdb.parse_and_eval(argument).cast(gdb.lookup_type("unsigned long")))
+        except gdb.error as error:
+            raise gdb.GdbError(f"mymalloc info: {argument}: {error}") from None
         print(Objects(find_heap()).describe(address))
 
 
