@@ -63,6 +63,10 @@ def check_preloaded(stats, library):
         for _ in range(10):
             found = json.loads(tool(stats, "--json", process.pid))
             expect("small", 100000 < found["mymalloc_allocated_bytes"]["small"] < 1 << 30, True)
+        watching = subprocess.Popen([sys.executable, stats, "--watch", str(process.pid)], stdout=subprocess.PIPE, text=True)
+        expect("--watch PID", "mymalloc " in watching.stdout.readline(), True)
+        watching.kill()
+        watching.communicate()
         watching = subprocess.Popen([sys.executable, stats, "--watch", "0.1", str(process.pid)], stdout=subprocess.PIPE, text=True)
         for _ in range(2):
             while "  each second" not in (line := watching.stdout.readline()):
@@ -117,7 +121,9 @@ def check_quarantine(stats, library, work):
 def check_refusals(stats, known, work):
     for wrong in "abc", "0", "-5", "1.5":
         expect(wrong, "PID: " in tool(stats, "--", wrong, status=2), True)
-    expect("--watch", "from 0.1" in tool(stats, "--watch", "0", "1", status=2), True)
+    for wrong in "0", "x", "nan":
+        expect("--watch", "from 0.1" in tool(stats, "--watch", wrong, "1", status=2), True)
+    expect("no process", "is missing: PID" in tool(stats, status=2), True)
     ended = subprocess.Popen(["true"])
     ended.wait()
     expect("ended", tool(stats, ended.pid, status=1), f"mymalloc-stats: process {ended.pid}: there is none\n")
