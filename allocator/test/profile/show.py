@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """mymalloc-prof on profiles whose truth is known (patterns.c), with each object sampled.
 
-usage: show.py MYMALLOC-PROF PROGRAM
+usage: show.py MYMALLOC-PROF PROGRAM INLINED
 
 What `top` says of each site must be exact; so it must of a program without symbols, whose
 functions are told apart by the unwind table. The drawing is read as XML: its boxes lie inside
@@ -18,7 +18,10 @@ import sys
 import tempfile
 import xml.etree.ElementTree
 
-tool, program = sys.argv[1:]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import proto  # noqa: E402
+
+tool, program, inlined = sys.argv[1:]
 faults = []
 Row = collections.namedtuple("Row", "itself calls name")
 
@@ -105,6 +108,34 @@ def check_svg(file, folder, *more):
             expect(f"svg: {title} is outside of its caller", above)
 
 
+def check_names(file, folder):
+    """A profile with names says the same, and names each frame of it by itself."""
+    out = folder / "named.pb"
+    expect("names: says something", show("names", "-o", out, file) == "")
+    expect("names: another answer", show("top", out) == show("top", file))
+    data = gzip.decompress(out.read_bytes())
+    strings = [value.decode() for number, value in proto.fields(data) if number == 6]
+    functions = {m[1]: strings[m[2]] for m in (dict(proto.fields(value)) for number, value in proto.fields(data) if number == 5)}
+    lines = [functions[dict(proto.fields(line))[1]] for number, value in proto.fields(data) if number == 4
+             for field, line in proto.fields(value) if field == 4]
+    expect(f"names: {lines}", {"main", "site_stays", "site_comes_and_goes"} <= {name.split(".")[0] for name in lines})
+    said = show("names", "-o", folder / "none" / "out", file, status=1)
+    expect(f"names -o: said {said!r}", said.startswith(f"mymalloc-prof: {folder}/none/out: "))
+
+
+def check_inlined(folder):
+    """The function that takes is named by where it is, not as the one around it; that one by all of its name."""
+    out = folder / "inlined.pb"
+    subprocess.run([inlined], env=dict(os.environ, MYMALLOC_PROFILE=f"{out},every=1"), check=True)
+    rows = top("alloc_objects", out)
+    here = 1 + next(i for i, line in enumerate((pathlib.Path(__file__).parent / "inlined.cc").read_text().splitlines())
+                    if "/* here */" in line)
+    for name, itself in ((f"inlined.cc:{here}", 100), ("site_outer(int)", 0)):
+        got = rows.get(name, Row(0, 0, name))
+        expect(f"inlined: {name}: {got}", (got.itself, got.calls) == (itself, 100))
+    expect(f"inlined: {set(rows)}", "site_outer" not in rows)
+
+
 def check_bad(file, folder):
     whole = file.read_bytes()
     for name, data in (("empty", b""), ("cut", whole[:len(whole) // 2]), ("text", b"heap profile: 0: 0 [0: 0] @ x\n"),
@@ -148,6 +179,8 @@ def main():
             change = other.get(site, (0, 0, 0))[0] - truth.get(site, (0, 0, 0))[0]
             got = changes[site].calls if site in changes else 0
             expect(f"diff: {site} {got}, in truth {change}", got == change)
+        check_names(one, folder)
+        check_inlined(folder)
         check_bad(one, folder)
     print(f"{len(truth) + len(other)} sites are shown as they were")
     if faults:

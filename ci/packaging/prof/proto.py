@@ -1,4 +1,4 @@
-"""Reading profile.proto, pprof's form of a profile, compressed or not."""
+"""Reading profile.proto, pprof's form of a profile, compressed or not; and writing one with names."""
 import gzip
 import pathlib
 import re
@@ -55,6 +55,7 @@ class Profile:
     """types, period, samples [(addresses innermost first, values)], mappings {id: dict}."""
 
     def __init__(self, data):
+        self.data = data
         raw, self.samples, self.mappings, self.locations, strings = [], [], {}, {}, []
         self.period = drop = 0
         for number, value in fields(data):
@@ -78,6 +79,7 @@ class Profile:
                 drop = value
             elif number == 12:
                 self.period = value
+        self.strings = len(strings)
         self.types = [strings[t.get(1, 0)] for t in raw]
         self.units = [strings[t.get(2, 0)] for t in raw]
         self.drop = re.compile(strings[drop]) if drop else None
@@ -103,3 +105,36 @@ def read_profile(path):
     if not profile.types:
         raise Fault(f"{path}: not a profile in pprof's form (profile.proto): it names no sample types")
     return profile
+
+
+def put_varint(value):
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def put(number, value):
+    """A field of a message: a number, or bytes with their length."""
+    if isinstance(value, int):
+        return put_varint(number << 3) + put_varint(value & (1 << 64) - 1)
+    return put_varint(number << 3 | 2) + put_varint(len(value)) + value
+
+
+def with_names(profile, names):
+    """The profile once more, with the functions of each location: {location: [(function, file), ...]}."""
+    out, functions = bytearray(), {}
+    for number, value in fields(profile.data):
+        if number == 3:
+            value += b"".join(put(field, 1) for field in (7, 10))  # has_functions, has_inline_frames
+        elif number == 4:
+            for frame in names.get(dict(fields(value))[1], ()):
+                value += put(4, put(1, functions.setdefault(frame, len(functions) + 1)))
+        out += put(number, value)
+    for at, ((name, file), key) in enumerate(functions.items()):
+        text = profile.strings + 2 * at
+        out += put(5, put(1, key) + put(2, text) + put(3, text) + put(4, text + 1))
+        out += put(6, name.encode()) + put(6, file.encode())
+    return gzip.compress(bytes(out), mtime=0)

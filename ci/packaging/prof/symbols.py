@@ -84,18 +84,30 @@ def run(command, lines):
         return []
 
 
-def by_lines(path, addresses):
-    """{address: [functions, innermost first]} from debug information, inlined ones too."""
-    found, current = {}, None
-    out = iter(run(["addr2line", "-afiC", "-e", str(path)], [hex(a) for a in addresses]))
+def by_lines(path, image, addresses):
+    """
+    {address: [functions, innermost first]} from debug information, inlined ones too. A function of
+    C++ that is static is called there by half of its name, and where it was inlined by that of the
+    symbol it is in: so the symbol names the outermost, and the line an innermost of the same name.
+    """
+    found, names = {}, {}
+    out = iter(run(["addr2line", "-afi", "-e", str(path)], [hex(a) for a in addresses]))
     for line in out:
         if line.startswith("0x"):
-            current = found.setdefault(int(line, 16), [])
+            frames = found.setdefault(int(line, 16), [])
             continue
-        next(out, None)  # file and line
-        if current is not None and line != "??":
-            current.append(line)
-    return {address: names for address, names in found.items() if names}
+        place = next(out, "?")  # file and line
+        if line != "??":
+            frames.append((line, place))
+    for address, frames in found.items():
+        symbol, named = image.name(address), [name for name, _ in frames]
+        if len(named) > 1 and named[0] == symbol:
+            named[0] = os.path.basename(frames[0][1].split(" (")[0])
+        if named and symbol and "." not in symbol:  # the parts of one that the compiler made have a dot
+            named[-1] = symbol
+        if named:
+            names[address] = named
+    return names
 
 
 def images_of(mapping):
@@ -141,7 +153,7 @@ def names_of(profile):
         lines = {}
         for path, other in images:
             if other.has_lines and not lines:
-                lines = by_lines(path, sorted({p for p in places.values() if p is not None}))
+                lines = by_lines(path, other, sorted({p for p in places.values() if p is not None}))
         for key, place in places.items():
             found = lines.get(place) or [n for _, other in images if place is not None and (n := other.name(place))][:1]
             names[key] = [(name, short) for name in found or [f"{short}+0x{offsets[key] if place is None else image.start(place):x}"]]
