@@ -18,6 +18,8 @@ static const char *reason_of(int error)
         return "permission denied";
     case EISDIR:
         return "it is a folder";
+    case ENXIO:
+        return "it is a pipe that nobody reads";
     case EROFS:
         return "the file system is read-only";
     case ENOSPC:

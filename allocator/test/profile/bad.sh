@@ -54,6 +54,8 @@ expect "mymalloc: MYMALLOC_PROFILE: no heap profile: no such folder" "$work/none
 expect "mymalloc: MYMALLOC_PROFILE: no heap profile: it is a folder" "$work"
 expect "mymalloc: /dev/full: no heap profile: no space left" /dev/full
 expect "mymalloc: /dev/full: no heap profile: no space left" /dev/full,form=text
+mkfifo "$work/pipe"
+expect "mymalloc: MYMALLOC_PROFILE: no heap profile: it is a pipe that nobody reads" "$work/pipe"
 if [ "$(id -u)" -ne 0 ]; then
     expect "mymalloc: MYMALLOC_PROFILE: no heap profile: permission denied" /out
 fi

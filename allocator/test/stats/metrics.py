@@ -130,6 +130,8 @@ def check_refusals(program, work):
     expect("a refused name makes a file", (work / "x").exists(), False)
     expect("no folder", said(work / "none/x"), "MYMALLOC_STATS: no statistics: no such folder")
     expect("a folder", said(work), "MYMALLOC_STATS: no statistics: it is a folder")
+    os.mkfifo(work / "pipe")
+    expect("a pipe", said(work / "pipe"), "MYMALLOC_STATS: no statistics: it is a pipe that nobody reads")
     expect("a full disk", said("/dev/full"), "/dev/full: no statistics: no space left")
     locked = work / "locked"
     locked.mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
