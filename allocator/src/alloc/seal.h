@@ -9,8 +9,11 @@
  * at its lower addresses, which an overflow meets first, are the key's alone; the first one
  * is odd, so that a string's 0 too many is seen.
  *
- * That an object is in use is a bit outside of it (mym_heap.freed, by address / 16), so that
- * any pointer can be asked about. A place that is not in use reads 0 all over.
+ * An object of a class is in use as long as it has its seal: of a pointer to anything else,
+ * the middle of an object or one that was freed, the word where the seal would be is none. A
+ * place that is not in use reads 0 all over. (Once that was a bit in a table: two atomic
+ * instructions and a line of the table more for each object.) Of a large object it is a bit
+ * outside of it (mym_heap.freed, by address / 16): what is freed is not to be touched.
  */
 #ifndef MYM_ALLOC_SEAL_H
 #define MYM_ALLOC_SEAL_H
@@ -25,7 +28,7 @@
 #define MYM_RED_ZONE   16u
 #define MYM_SEAL_SHIFT 40 /* unused bytes are fewer than 16 MiB */
 
-/* ---- in use ---- */
+/* ---- in use: large objects ---- */
 
 MYM_INLINE uint64_t *mym_live_word(const void *ptr, uint64_t *bit)
 {
@@ -65,92 +68,123 @@ MYM_INLINE bool mym_live_clear(const void *ptr)
 
 /* ---- the seal ---- */
 
-MYM_INLINE uint64_t mym_seal_load(const void *at)
-{
-    uint64_t word;
+typedef uint64_t mym_lane __attribute__((vector_size(16), aligned(1), may_alias));
 
-    memcpy(&word, at, sizeof word);
-    return word;
+/* At any address. */
+MYM_INLINE mym_lane *mym_lane_at(const void *base, size_t offset)
+{
+    return (mym_lane *)((uintptr_t)base + offset);
 }
 
-MYM_INLINE void mym_seal_store(void *at, uint64_t word)
+MYM_INLINE bool mym_lane_is_zero(mym_lane lane)
 {
-    memcpy(at, &word, sizeof word);
+    return (lane[0] | lane[1]) == 0;
 }
 
+typedef uint64_t mym_word __attribute__((may_alias));
+
+MYM_INLINE mym_word *mym_seal_place(const void *ptr, size_t room)
+{
+    return (mym_word *)((uintptr_t)ptr + room - sizeof(uint64_t)); /* NOLINT */
+}
+
+/* That of an object with the room to the last byte. */
 MYM_INLINE uint64_t mym_seal_key(const void *ptr)
 {
     return ((((uintptr_t)ptr ^ mym_secret[0]) * mym_secret[1]) ^ mym_secret[2]) | 1;
 }
 
-/* No byte of it is 0. */
-#define MYM_RED_WORD (mym_secret[2] | 0x0101010101010101u)
-
 /*
- * No size decides a branch in what follows: programs ask for sizes that no processor can
- * foretell, and each wrong guess costs as much as all of the seal. Of a red zone that is
- * shorter than two words the rest is written below the seal, which is written last.
+ * The red zone is looked at and written as one lane, which ends at the seal or before; of a
+ * zone that is shorter the lane's first bytes are the object's. No size decides a branch:
+ * programs ask for sizes that no processor can foretell, and each wrong guess costs as much
+ * as all of the seal.
  */
-MYM_INLINE char *mym_seal_place(void *ptr, size_t room)
+struct mym_zone {
+    mym_lane *at, mine;
+};
+
+MYM_INLINE struct mym_zone mym_zone_of(const void *ptr, size_t size, size_t room)
 {
-    return (char *)ptr + room - sizeof(uint64_t);
+    static const uint64_t masks[] = {0, 0, UINT64_MAX, UINT64_MAX};
+    size_t last = room - sizeof(uint64_t) - MYM_RED_ZONE;
+    size_t from = size < last ? size : last;
+
+    return (struct mym_zone){mym_lane_at(ptr, from),
+                             *mym_lane_at(masks, MYM_RED_ZONE - (size - from))};
 }
 
-MYM_INLINE void mym_seal_write(char *end, char *seal, uint64_t red, uint64_t word)
+/* No byte of it is 0. */
+MYM_INLINE mym_lane mym_zone_red(void)
 {
-    char *second = end + sizeof red < seal ? end + sizeof red : seal;
+    uint64_t word = mym_secret[2] | 0x0101010101010101u;
 
-    mym_seal_store(end, red);
-    mym_seal_store(second, red);
-    mym_seal_store(seal, word);
+    return (mym_lane){word, word};
 }
 
 MYM_INLINE void mym_seal(void *ptr, size_t size, size_t room)
 {
-    char *end = (char *)ptr + size, *seal = mym_seal_place(ptr, room);
-    uint64_t unused = (uint64_t)(seal - end);
+    struct mym_zone zone;
 
-    if (MYM_SECURE_SEAL)
-        mym_seal_write(end, seal, MYM_RED_WORD,
-                       mym_seal_key(ptr) ^ unused << MYM_SEAL_SHIFT);
+    if (!MYM_SECURE_SEAL)
+        return;
+    zone = mym_zone_of(ptr, size, room);
+    *zone.at = (*zone.at & ~zone.mine) | (mym_zone_red() & zone.mine);
+    *mym_seal_place(ptr, room) = mym_seal_key(ptr) ^ (room - sizeof(uint64_t) - size)
+                                                         << MYM_SEAL_SHIFT;
 }
 
-/* The first bytes of a word, as many as are given, up to all. */
-MYM_INLINE uint64_t mym_seal_mask(uint64_t bytes)
-{
-    uint64_t half = (bytes < sizeof(uint64_t) ? bytes : sizeof(uint64_t)) * 4;
-
-    return ~(UINT64_MAX << half << half); /* by all of a word nothing can be shifted */
-}
+/* What is wrong with an object whose seal is not as it was written: told, then abort. */
+_Noreturn void mym_seal_broken(const void *ptr, size_t room);
 
 /* The object's size; damage is told. */
 MYM_INLINE size_t mym_sealed_size(const void *ptr, size_t room)
 {
-    const char *at = (const char *)ptr + room - sizeof(uint64_t), *end, *second;
-    uint64_t seal, unused, more, damage;
+    struct mym_zone zone;
+    uint64_t seal, unused;
+    size_t size;
 
     if (!MYM_SECURE_SEAL)
         return room;
-    seal = mym_seal_load(at) ^ mym_seal_key(ptr);
+    seal = *mym_seal_place(ptr, room) ^ mym_seal_key(ptr);
     unused = seal >> MYM_SEAL_SHIFT;
     if (MYM_UNLIKELY(seal << (64 - MYM_SEAL_SHIFT) != 0 ||
                      unused > room - sizeof(uint64_t)))
-        mym_fatal("write beyond the end of an object", ptr);
-    end = at - unused;
-    second = end + sizeof seal < at ? end + sizeof seal : at;
-    more = unused < sizeof seal ? 0 : unused - sizeof seal;
-    damage = ((mym_seal_load(end) ^ MYM_RED_WORD) & mym_seal_mask(unused)) |
-             ((mym_seal_load(second) ^ MYM_RED_WORD) & mym_seal_mask(more));
-    if (MYM_UNLIKELY(damage != 0))
-        mym_fatal("write beyond the end of an object", ptr);
-    return (size_t)(end - (const char *)ptr);
+        mym_seal_broken(ptr, room);
+    size = room - sizeof(uint64_t) - unused;
+    zone = mym_zone_of(ptr, size, room);
+    if (MYM_UNLIKELY(!mym_lane_is_zero((*zone.at ^ mym_zone_red()) & zone.mine)))
+        mym_seal_broken(ptr, room);
+    return size;
 }
 
 /* What mym_seal wrote reads 0 again. */
 MYM_INLINE void mym_unseal(void *ptr, size_t size, size_t room)
 {
-    if (MYM_SECURE_SEAL)
-        mym_seal_write((char *)ptr + size, mym_seal_place(ptr, room), 0, 0);
+    struct mym_zone zone;
+
+    if (!MYM_SECURE_SEAL)
+        return;
+    zone = mym_zone_of(ptr, size, room);
+    *zone.at &= ~zone.mine;
+    *mym_seal_place(ptr, room) = 0;
+}
+
+/*
+ * An object of a class is in use as long as it is sealed; from now on it is not. Of two
+ * threads that free one at the same moment one is told that it was not. Its size.
+ */
+MYM_INLINE size_t mym_seal_break(void *ptr, size_t room)
+{
+    mym_word *place = mym_seal_place(ptr, room);
+    uint64_t seal = *place;
+    size_t size = mym_sealed_size(ptr, room);
+
+    if (!MYM_SECURE_FREE_CHECK)
+        *place = 0;
+    else if (MYM_UNLIKELY(__atomic_exchange_n(place, 0, __ATOMIC_RELAXED) != seal))
+        mym_seal_broken(ptr, room);
+    return size;
 }
 
 #endif

@@ -34,95 +34,99 @@ static void *no_memory(void)
     return NULL;
 }
 
+/* Of a pointer into a slab: whether no object starts there. */
+static bool is_interior(const void *ptr)
+{
+    uint32_t unit = mym_unit_of(ptr);
+    const struct mym_class *cls = &mym_classes[mym_heap.cls[unit]];
+    const char *slab = mym_unit_address(mym_heap.units[unit].first);
+
+    return cls->size != 0 &&
+           mym_slab_index(cls, (uintptr_t)ptr - (uintptr_t)slab) >= cls->objects;
+}
+
 void mym_secure_die(const void *ptr)
 {
-    unsigned cls = mym_in_heap(ptr) ? mym_heap.cls[mym_unit_of(ptr)] : 0;
-
-    if (cls != 0) {
-        uint32_t slab = mym_heap.units[mym_unit_of(ptr)].first;
-        uintptr_t start = (uintptr_t)mym_unit_address(slab);
-
-        if (mym_slab_index(&mym_classes[cls], (uintptr_t)ptr - start) >=
-            mym_classes[cls].objects)
-            mym_fatal("free of a pointer into the middle of an object", ptr);
-    } else if (!mym_in_heap(ptr) ||
-               (mym_sampled_bytes(ptr) == 0 && mym_large_bytes(ptr) == 0)) {
+    if (!mym_in_heap(ptr))
         mym_bad_pointer(ptr);
-    }
+    if (is_interior(ptr))
+        mym_fatal("free of a pointer into the middle of an object", ptr);
+    if (mym_heap.cls[mym_unit_of(ptr)] == 0 && mym_sampled_bytes(ptr) == 0 &&
+        mym_large_bytes(ptr) == 0)
+        mym_bad_pointer(ptr);
     mym_fatal("double free", ptr);
+}
+
+/* A slot that was freed reads 0; of a large object it is known before that it was not. */
+void mym_seal_broken(const void *ptr, size_t room)
+{
+    bool slot = room <= MYM_CLASS_MAX;
+
+    if (MYM_SECURE_FREE_CHECK && slot && mym_in_heap(ptr) &&
+        (*mym_seal_place(ptr, room) == 0 || is_interior(ptr)))
+        mym_secure_die(ptr);
+    mym_fatal("write beyond the end of an object", ptr);
 }
 
 /* ---- slots ---- */
 
-typedef uint64_t lane __attribute__((vector_size(16), may_alias));
-
-#define STRIDE 64 /* bytes that a turn of the loops below reads or writes: four lanes */
-#define BEYOND(bytes) \
-    ((ptrdiff_t)(bytes)-STRIDE) /* the last four lanes come by themselves */
+#define LANE sizeof(mym_lane)
 
 /*
- * What an object of this size and its red zone may have been written on, in whole lanes; the seal is
- * the slot's last word.
+ * What an object of this size and its red zone may have been written on, in whole lanes, two
+ * at least; the seal is the slot's last word.
  */
 MYM_INLINE size_t written(size_t size, size_t room)
 {
-    size_t bytes = (size + MYM_RED_ZONE + sizeof(lane) - 1) & ~(sizeof(lane) - 1);
+    size_t bytes = ((size | 1) + MYM_RED_ZONE + LANE - 1) & ~(LANE - 1);
 
     return bytes < room ? bytes : room;
 }
 
-/*
- * The lane that ends so many bytes before the last one does, or the first. So the end of a
- * loop takes the same four lanes whatever is left of them: its length is one branch that
- * nobody can foretell, not three.
- */
-MYM_INLINE lane *lane_before(void *ptr, size_t bytes, size_t before)
+MYM_INLINE mym_lane two_lanes(const void *ptr, size_t at)
 {
-    size_t end = before + sizeof(lane);
-
-    return (lane *)((char *)ptr + (bytes > end ? bytes - end : 0));
+    return *mym_lane_at(ptr, at) | *mym_lane_at(ptr, at + LANE);
 }
 
-MYM_INLINE bool reads_zero(void *ptr, size_t bytes)
-{
-    const lane *at = ptr;
-    lane seen = {0, 0};
-
-    for (ptrdiff_t more = BEYOND(bytes); more > 0; more -= STRIDE, at += 4)
-        seen |= (at[0] | at[1]) | (at[2] | at[3]);
-    seen |= *lane_before(ptr, bytes, 48) | *lane_before(ptr, bytes, 32);
-    seen |= *lane_before(ptr, bytes, 16) | *lane_before(ptr, bytes, 0);
-    return (seen[0] | seen[1]) == 0;
-}
-
-MYM_INLINE void make_zero(void *ptr, size_t bytes)
-{
-    const lane zero = {0, 0};
-    lane *at = ptr;
-
-    for (ptrdiff_t more = BEYOND(bytes); more > 0; more -= STRIDE, at += 4)
-        at[0] = at[1] = at[2] = at[3] = zero;
-    *lane_before(ptr, bytes, 48) = *lane_before(ptr, bytes, 32) = zero;
-    *lane_before(ptr, bytes, 16) = *lane_before(ptr, bytes, 0) = zero;
-}
+static __thread uint64_t turn __attribute__((tls_model("initial-exec")));
 
 /*
- * The lines that are written to next are asked for together, before the atomic instruction
- * that all later ones wait for. Longer objects are read ahead by the processor.
+ * A look at what was zeroed: 64 bytes at either end, and two lanes anywhere. Reading all of
+ * it costs as much as zeroing it did, and a branch for its length that no processor can foretell.
  */
-MYM_INLINE void fetch(void *ptr, size_t room)
+MYM_INLINE bool looks_zero(const void *ptr, size_t bytes)
 {
-    for (size_t i = 0; i < 8; i++)
-        __builtin_prefetch((char *)ptr + (i * STRIDE < room ? i * STRIDE : 0), 1);
+    size_t second = bytes < 4 * LANE ? bytes - 2 * LANE : 2 * LANE;
+    size_t third = bytes < 4 * LANE ? 0 : bytes - 4 * LANE;
+    size_t any = (mym_random(&turn) * (uint64_t)(bytes - LANE) >> 32) & ~(LANE - 1);
+
+    return mym_lane_is_zero(two_lanes(ptr, 0) | two_lanes(ptr, second) |
+                            two_lanes(ptr, any) | two_lanes(ptr, third) |
+                            two_lanes(ptr, bytes - 2 * LANE));
+}
+
+/* All of it, in whole lanes. */
+static bool reads_zero(const void *ptr, size_t bytes)
+{
+    mym_lane seen = {0, 0};
+
+    for (size_t at = 0; at + LANE <= bytes; at += LANE)
+        seen |= *mym_lane_at(ptr, at);
+    return mym_lane_is_zero(seen);
+}
+
+static _Noreturn void die_written(const void *ptr)
+{
+    mym_fatal("write to an object after it was freed", ptr);
 }
 
 /* Where object and seal are to be written nobody wrote since it was freed, or ever. */
 MYM_INLINE void check_untouched(void *ptr, size_t size, size_t room)
 {
     if (MYM_SECURE_WRITE_AFTER_FREE &&
-        MYM_UNLIKELY(!reads_zero(ptr, written(size, room)) ||
-                     mym_seal_load(mym_seal_place(ptr, room)) != 0))
-        mym_fatal("write to an object after it was freed", ptr);
+        MYM_UNLIKELY(!looks_zero(ptr, written(size, room)) ||
+                     *mym_seal_place(ptr, room) != 0))
+        die_written(ptr);
 }
 
 MYM_INLINE void *settle(void *object, size_t size, unsigned cls)
@@ -133,7 +137,6 @@ MYM_INLINE void *settle(void *object, size_t size, unsigned cls)
         return no_memory();
     if (MYM_LIKELY(room <= MYM_SLOT_MAX))
         check_untouched(object, size, room);
-    mym_live_set(object);
     mym_seal(object, size, room);
     return object;
 }
@@ -155,10 +158,8 @@ MYM_INLINE void *take(unsigned cls)
 /* What was in use is over: it reads 0, and is somebody's again later. */
 MYM_INLINE void clean(void *ptr, size_t size, size_t room)
 {
-    if (MYM_SECURE_ZERO_ON_FREE) {
-        make_zero(ptr, written(size, room));
-        mym_seal_store(mym_seal_place(ptr, room), 0);
-    }
+    if (MYM_SECURE_ZERO_ON_FREE)
+        memset(ptr, 0, written(size, room));
 }
 
 static void put_raw(unsigned cls, void *object)
@@ -174,10 +175,10 @@ MYM_INLINE void put_small(void *ptr, unsigned cls, size_t size)
 {
     size_t room = mym_classes[cls].size, has;
 
-    fetch(ptr, room);
-    if (MYM_UNLIKELY(!mym_live_clear(ptr)))
+    /* Where the seal would be of a pointer into the last object there may be nothing. */
+    if (MYM_UNLIKELY(mym_heap.cls[mym_unit_of(mym_seal_place(ptr, room))] != cls))
         mym_secure_die(ptr);
-    has = mym_sealed_size(ptr, room);
+    has = mym_seal_break(ptr, room);
     if (MYM_UNLIKELY(size != ANY && size != has))
         mym_fatal(WRONG_SIZE, ptr);
     clean(ptr, has, room);
@@ -253,9 +254,7 @@ static MYM_SLOW void put_other(void *ptr)
         return;
     room = room_at(ptr); /* a sampled one */
     if (room != 0) {
-        if (!mym_live_clear(ptr))
-            mym_secure_die(ptr);
-        clean(ptr, mym_sealed_size(ptr, room), room);
+        clean(ptr, mym_seal_break(ptr, room), room);
         mym_sampled_put(ptr);
     } else if ((reap = reap_at(ptr)) != NULL) {
         mym_reap_put(reap, ptr);
@@ -316,6 +315,8 @@ void *mym_calloc(size_t count, size_t size)
     if (bytes <= SHORT_MAX) {
         object = mym_malloc_slow(bytes);
         zeroed = MYM_SECURE_WRITE_AFTER_FREE;
+        if (object != NULL && zeroed && !reads_zero(object, bytes))
+            die_written(object);
     } else {
         object = mym_start() ? mym_fence_take(bytes, 1, 0, &zeroed) : NULL;
         if (object == NULL)
@@ -335,8 +336,6 @@ size_t mym_usable(const void *ptr)
         return 0;
     room = room_at(ptr);
     if (MYM_LIKELY(room != 0)) {
-        if (MYM_UNLIKELY(!mym_is_live(ptr)))
-            mym_secure_die(ptr);
         return mym_sealed_size(ptr, room);
     }
     reap = reap_at(ptr);

@@ -14,7 +14,7 @@
 #define MYM_SECURE 0
 #endif
 
-/* A bit per object says that it is in use: every free asks it and clears it at once. */
+/* Every free asks at once whether the object is in use: whether it has its seal. */
 #ifndef MYM_SECURE_FREE_CHECK
 #define MYM_SECURE_FREE_CHECK MYM_SECURE
 #endif
@@ -26,7 +26,7 @@
 #ifndef MYM_SECURE_ZERO_ON_FREE
 #define MYM_SECURE_ZERO_ON_FREE MYM_SECURE
 #endif
-/* What is handed out still reads 0: or it was written to after it was freed. */
+/* What is handed out still reads 0 where one looks: or it was written to after it was freed. */
 #ifndef MYM_SECURE_WRITE_AFTER_FREE
 #define MYM_SECURE_WRITE_AFTER_FREE MYM_SECURE
 #endif
@@ -54,6 +54,7 @@ _Static_assert(MYM_SECURE || !(MYM_SECURE_FREE_CHECK || MYM_SECURE_SEAL ||
                "options are for the hardened build");
 _Static_assert(!MYM_SECURE_WRITE_AFTER_FREE || MYM_SECURE_ZERO_ON_FREE,
                "that what is handed out reads 0 tells something if freeing zeroes it");
+_Static_assert(!MYM_SECURE_FREE_CHECK || MYM_SECURE_SEAL, "what has a seal is in use");
 _Static_assert(!MYM_SECURE_QUARANTINE || MYM_SECURE_FREE_CHECK,
                "an object that is freed twice would be in two places");
 _Static_assert(!MYM_SECURE_FENCE || MYM_SECURE_FREE_CHECK,

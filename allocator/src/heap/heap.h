@@ -16,7 +16,7 @@
  *              objects start, a bit for each 16 bytes
  *   freed[u]   a window's objects that were freed, as bits[u]; 0 for all else. Mapped when
  *              the first such object is freed. In the hardened build (base/secure.h) all
- *              of it is there, and of slabs and large objects a bit says: in use
+ *              of it is there, and of large objects a bit says: in use
  */
 #ifndef MYM_HEAP_HEAP_H
 #define MYM_HEAP_HEAP_H

@@ -53,8 +53,7 @@ MYM_SLOW uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh)
     unit->free = c->objects;
     unit->scan = 0;
     unit->purged = MYM_NEVER_PURGED;
-    for (unsigned i = 0; i < (MYM_SECURE_FREE_CHECK ? c->units : 1u); i++)
-        unit[i].has_bits |= MYM_IN_BITS | (MYM_SECURE_FREE_CHECK ? MYM_IN_FREED : 0);
+    unit->has_bits |= MYM_IN_BITS;
     for (unsigned i = 0; i < words; i++)
         bits[i] = ~(uint64_t)0;
     if (c->objects % 64 != 0)

@@ -24,6 +24,29 @@ static void write_after_free(void)
         free(malloc(size));
 }
 
+/* calloc reads all of what it returns. */
+static void write_after_free_calloc(void)
+{
+    char *p = take(size);
+
+    free(p);
+    ((char *)wrong(p))[at] = 1;
+    for (int i = 0; i < 100000; i++)
+        free(calloc(1, size));
+}
+
+/* malloc looks at two lanes of the middle, each time at others. */
+static void write_again_and_again(void)
+{
+    char *p = take(size);
+
+    free(p);
+    for (int i = 0; i < 100000; i++) {
+        ((char *)wrong(p))[at] = 1;
+        free(malloc(size));
+    }
+}
+
 static void write_beyond(void)
 {
     char *p = take(size);
@@ -43,7 +66,7 @@ static int check(size_t bytes, size_t place, const char *what, void (*run)(void)
     return check_death(&death);
 }
 
-/* Sizes whose lanes end where the loop over four does, and where it does not. */
+/* 64 bytes at either end are looked at by malloc, which is all of what is short. */
 static void words_that_were_freed(void)
 {
     int failed = 0;
@@ -51,10 +74,26 @@ static void words_that_were_freed(void)
     share_culprit();
     for (size_t place = 0; place < 100; place += 16)
         failed += check(100, place + 3, WRITTEN_FREED, write_after_free);
-    for (size_t place = 0; place < 260; place += 48)
-        failed += check(260, place, WRITTEN_FREED, write_after_free);
+    failed += check(260, 0, WRITTEN_FREED, write_after_free);
+    failed += check(260, 63, WRITTEN_FREED, write_after_free);
+    failed += check(260, 228, WRITTEN_FREED, write_after_free);
+    failed += check(260, 259, WRITTEN_FREED, write_after_free);
     failed += check(16, 15, WRITTEN_FREED, write_after_free);
     failed += check(30000, 29999, WRITTEN_FREED, write_after_free);
+    CHECKF(!failed, "%d writes were not found", failed);
+}
+
+static void words_in_the_middle(void)
+{
+    int failed = 0;
+
+    share_culprit();
+    for (size_t place = 64; place < 208; place += 48) {
+        failed += check(260, place, WRITTEN_FREED, write_after_free_calloc);
+        failed += check(260, place, WRITTEN_FREED, write_again_and_again);
+    }
+    failed += check(4000, 2000, WRITTEN_FREED, write_after_free_calloc);
+    failed += check(4000, 2000, WRITTEN_FREED, write_again_and_again);
     CHECKF(!failed, "%d writes were not found", failed);
 }
 
@@ -104,6 +143,7 @@ static void tables_are_read_only(void)
 
 const struct test tests[] = {
     {"words_that_were_freed", words_that_were_freed},
+    {"words_in_the_middle", words_in_the_middle},
     {"bytes_behind_an_object", bytes_behind_an_object},
     {"tables_are_read_only", tables_are_read_only},
     {NULL, NULL},
