@@ -30,10 +30,10 @@
 #define PAGE 4096u
 
 static bool harm; /* of the child */
-static struct scene scene;
+struct scene scene;
 static char target[4 * PAGE] __attribute__((aligned(64))) = {1}; /* nobody's heap */
 
-static void harmed(bool is)
+void harmed(bool is)
 {
     harm = harm || is;
 }
@@ -70,7 +70,7 @@ static bool is_filled(const char *object, size_t size, int with)
                : holds(object, ENDS, with) && holds(object + size - ENDS, ENDS, with);
 }
 
-static void set_scene(size_t size)
+void set_scene(size_t size)
 {
     scene.size = size;
     scene.count = size >= (1 << 20) ? 4 : OTHERS;
@@ -116,7 +116,7 @@ static void take_and_look(void)
 }
 
 /* The program goes on, and ends what it has. */
-static void go_on(bool owned)
+void go_on(bool owned)
 {
     unsigned rounds = scene.size <= 1000 ? 40 : scene.size < (1 << 20) ? 4 : 1;
 
@@ -490,10 +490,7 @@ static void twice_without_key(const struct misuse *m)
 
 /* ---- one child each ---- */
 
-static const struct kind {
-    const char *name;
-    void (*run)(const struct misuse *m);
-} kinds[] = {
+static const struct kind kinds[] = {
     {"overflow", overflow},
     {"underflow", underflow},
     {"string-end", string_end},
@@ -521,15 +518,19 @@ static const struct kind {
     {"longer-header", longer_header},
     {"links", links},
     {"twice-without-key", twice_without_key},
+    {NULL, NULL},
 };
 
 static void run(const struct misuse *m)
 {
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (!strcmp(kinds[i].name, m->kind)) {
-            kinds[i].run(m);
-            return;
-        }
+    const struct kind *const all[] = {kinds, unusual_kinds};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        for (const struct kind *kind = all[i]; kind->name != NULL; kind++)
+            if (!strcmp(kind->name, m->kind)) {
+                kind->run(m);
+                return;
+            }
     CHECKF(0, "no kind is called %s", m->kind);
 }
 

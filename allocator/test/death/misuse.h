@@ -35,6 +35,22 @@ struct expected {
 extern const struct expected expectation[];
 extern const size_t expectations;
 
+struct kind {
+    const char *name; /* NULL: the end */
+    void (*run)(const struct misuse *m);
+};
+
+extern const struct kind unusual_kinds[]; /* unusual.c */
+
+/* ---- what a case is made of ---- */
+
+extern struct scene scene;
+void set_scene(size_t size);
+/* The program goes on, and ends what it has: with the object, if that is still its own. */
+void go_on(bool owned);
+/* What the case found harmed, if it is. */
+void harmed(bool is);
+
 /* The pointer, unknown to the compiler. */
 char *unknown(const void *p);
 
