@@ -13,70 +13,11 @@
 #include <errno.h>
 #include <string.h>
 
-/* Started, and nobody wants samples. */
-static bool is_unwatched(void)
-{
-    return MYM_LIKELY(MYM_RACY(mym_hot.small_end) != 0);
-}
-
-/* An object of a class; the fast paths have been tried. */
-MYM_INLINE void *take_small(unsigned cls)
-{
-    void *object = mym_thread_pop(cls);
-
-    if (object != NULL)
-        return object;
-    object = mym_cache_pop_slow(cls);
-    /* Caches and free runs may hold what one more object needs. */
-    if (MYM_UNLIKELY(object == NULL) && mym_relieve(mym_classes[cls].size))
-        object = mym_cache_pop_slow(cls);
-    return object;
-}
-
-void *mym_small_take(unsigned cls)
-{
-    return take_small(cls);
-}
-
-MYM_INLINE void *take(unsigned cls, size_t alignment, size_t size)
-{
-    return is_unwatched() ? take_small(cls) : mym_watched_take(cls, alignment, size);
-}
-
-void *mym_alloc_class(unsigned cls)
-{
-    return take(cls, 1, mym_classes[cls].size);
-}
-
-/* Now and then: the clock costs as much as a take. */
-static bool is_time_for_upkeep(void)
-{
-    static _Atomic uint32_t takes;
-    uint32_t now = atomic_load_explicit(&takes, memory_order_relaxed) + 1;
-
-    atomic_store_explicit(&takes, now, memory_order_relaxed);
-    return (now & mym_upkeep_pace()) == 0;
-}
-
-void *mym_alloc_large(size_t size, size_t alignment, bool hard, bool *zeroed)
-{
-    void *object;
-
-    if (mym_pages_has_grown() || (mym_idle_is_swinging() && is_time_for_upkeep()))
-        mym_cache_upkeep();
-    object = mym_large_take(size, alignment, zeroed);
-    if (MYM_UNLIKELY(object == NULL) && hard && mym_relieve(size))
-        object = mym_large_take(size, alignment, zeroed);
-    if (MYM_UNLIKELY(MYM_RACY(mym_watch.on)) && object != NULL)
-        mym_sampled_large(object);
-    return object;
-}
-
-void *mym_alloc_resize(void *ptr, size_t size)
-{
-    return MYM_UNLIKELY(MYM_RACY(mym_watch.epoch) != 0) ? mym_sampled_resize(ptr, size)
-                                                        : mym_large_resize(ptr, size);
-}
+/*
+ * Nothing else refers to life.c, whose constructor chooses the front end: of an archive it
+ * is linked because malloc is.
+ */
+__attribute__((used)) MYM_HIDDEN void (*const mym_with_life)(void) = mym_fork_register;
 
 #if !MYM_SECURE /* what follows is in secure.c there */
 
@@ -98,24 +39,9 @@ static MYM_SLOW void *malloc_colder(size_t size)
 
     if (!is_started())
         return no_memory();
-    object = size <= MYM_CLASS_MAX ? take(mym_class_of(size), 1, size)
-                                   : mym_alloc_large(size, 1, true, &zeroed);
+    object = size <= MYM_CLASS_MAX ? mym_class_take(mym_class_of(size), 1, size)
+                                   : mym_classless_take(size, 1, true, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
-}
-
-static MYM_SLOW void *malloc_of_class_colder(unsigned cls)
-{
-    void *object = take_small(cls);
-
-    return MYM_LIKELY(object != NULL) ? object : no_memory();
-}
-
-/* Saves no register, as mym_malloc_slow. */
-MYM_SLOW void *mym_malloc_of_class(unsigned cls)
-{
-    void *object = mym_thread_pop(cls);
-
-    return MYM_LIKELY(object != NULL) ? object : malloc_of_class_colder(cls);
 }
 
 static MYM_SLOW void *malloc_span(size_t size)
@@ -156,7 +82,7 @@ MYM_SLOW void mym_free_slow(void *ptr)
             return;
         }
     }
-    mym_large_put(ptr);
+    mym_classless_put(ptr);
 }
 
 void *mym_calloc(size_t count, size_t size)
@@ -171,7 +97,7 @@ void *mym_calloc(size_t count, size_t size)
         object = mym_malloc(bytes);
     } else {
         zeroed = true; /* as a wish */
-        object = is_started() ? mym_alloc_large(bytes, 1, true, &zeroed) : NULL;
+        object = is_started() ? mym_classless_take(bytes, 1, true, &zeroed) : NULL;
         if (object == NULL)
             return no_memory();
     }
@@ -201,7 +127,7 @@ static inline size_t small_bytes(const void *ptr)
 
 static size_t large_bytes(const void *ptr)
 {
-    size_t bytes = is_started() ? mym_large_bytes(ptr) : 0;
+    size_t bytes = is_started() ? mym_classless_bytes(ptr) : 0;
 
     if (bytes == 0)
         mym_bad_pointer(ptr);
@@ -240,9 +166,9 @@ static void *take_growing(size_t usable, size_t size)
             size >= room ? NULL : mym_malloc(room < MYM_SLOT_MAX ? room : MYM_SLOT_MAX);
         return object != NULL ? object : mym_malloc(size);
     }
-    object = size < room ? mym_alloc_large(room, 1, false, &zeroed) : NULL;
+    object = size < room ? mym_classless_take(room, 1, false, &zeroed) : NULL;
     if (object == NULL)
-        object = mym_alloc_large(size, 1, true, &zeroed);
+        object = mym_classless_take(size, 1, true, &zeroed);
     return object != NULL ? object : no_memory();
 }
 
@@ -269,7 +195,7 @@ void *mym_realloc(void *ptr, size_t size)
         if (size <= usable && usable - size < MYM_UNIT && size > MYM_SLOT_MAX)
             return ptr;
         fresh = size > MYM_SLOT_MAX && size <= MYM_SIZE_MAX
-                    ? mym_alloc_resize(ptr, size)
+                    ? mym_classless_resize(ptr, size)
                     : NULL;
         if (fresh != NULL)
             return fresh;
@@ -291,8 +217,8 @@ static MYM_SLOW void *aligned_colder(size_t alignment, size_t size)
     if (!is_started() || size > MYM_SIZE_MAX)
         return no_memory();
     cls = mym_class_of_aligned(alignment, size);
-    object = cls != 0 ? take(cls, alignment, size)
-                      : mym_alloc_large(size, alignment, true, &zeroed);
+    object = cls != 0 ? mym_class_take(cls, alignment, size)
+                      : mym_classless_take(size, alignment, true, &zeroed);
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
@@ -325,7 +251,7 @@ MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
 
     if (ptr == NULL)
         return;
-    if (!is_unwatched() && alignment == MYM_ALIGNMENT && size <= MYM_CLASS_MAX &&
+    if (!mym_is_unwatched() && alignment == MYM_ALIGNMENT && size <= MYM_CLASS_MAX &&
         mym_is_of_class(ptr, mym_class_of(size))) {
         mym_free(ptr);
         return;

@@ -73,19 +73,6 @@ MYM_INLINE void *mym_aligned_quick(size_t alignment, size_t size)
                : NULL;
 }
 
-/* Below them: an object of a class, where the fast paths have been tried, or NULL. */
-void *mym_small_take(unsigned cls);
-
-/* The same while a heap profile is taken, too; it is sampled if it is its turn. */
-void *mym_alloc_class(unsigned cls);
-/*
- * A large object, or NULL; hard: everything is tried before. *zeroed: rather zeroed memory
- * than resident; then: it reads 0.
- */
-void *mym_alloc_large(size_t size, size_t alignment, bool hard, bool *zeroed);
-/* mym_large_resize, of an object that may be sampled. */
-void *mym_alloc_resize(void *ptr, size_t size);
-
 MYM_INLINE void *mym_malloc(size_t size)
 {
     void *object = mym_malloc_quick(size);
@@ -158,18 +145,35 @@ void *mym_realloc(void *ptr, size_t size);
 size_t mym_usable(const void *ptr);
 size_t mym_good_size(size_t size);
 
-/* ---- large.c: objects without a size class. errno is the caller's to set. ---- */
+/*
+ * ---- classless.c: what is in no slab of malloc's. Here alone it is decided which pointer is
+ * a large object, a sample, a guarded one, an object of a reap, or none. ----
+ */
 
-void *mym_large_take(size_t size, size_t alignment, bool *zeroed);
-void mym_large_put(void *ptr);
-/* What is wrong with a pointer that is no object: told, then abort. */
+/*
+ * A large object, or NULL; hard: everything is tried before. *zeroed: rather zeroed memory
+ * than resident; then: it reads 0. errno is the caller's to set.
+ */
+void *mym_classless_take(size_t size, size_t alignment, bool hard, bool *zeroed);
+void mym_classless_put(void *ptr);
+/* Bytes of the object at ptr, 0 when there is none. */
+size_t mym_classless_bytes(const void *ptr);
+/* A large object without copying; NULL: not possible, ptr is as it was. */
+void *mym_classless_resize(void *ptr, size_t size);
+/* What is wrong with a pointer that is no object in use: told, then abort. */
 _Noreturn void mym_bad_pointer(const void *ptr);
 /* Called before, for one of somebody else's: says more; NULL: nothing is known. */
 extern MYM_HIDDEN void (*mym_explain_foreign)(void);
-/* Bytes of the object at ptr, 0 when there is none. */
+
+/* ---- large.c: large objects of malloc's, known to be such ---- */
+
+/* One that is not sampled, by what there is; or NULL. */
+void *mym_large_take(size_t size, size_t alignment, bool *zeroed);
+/* A span of the page heap, and its record. */
+void mym_large_put(void *ptr, const struct mym_unit *span);
 size_t mym_large_bytes(const void *ptr);
 size_t mym_large_good_size(size_t size);
-/* Resize without copying; NULL: not possible, ptr is as it was. */
+/* mym_classless_resize of one that is not sampled. */
 void *mym_large_resize(void *ptr, size_t size);
 /* A span's record says whether the heap profile knows it; a mapping has none. */
 void mym_large_mark(void *ptr, bool sampled);
@@ -180,8 +184,6 @@ void mym_large_mark(void *ptr, bool sampled);
 void *mym_watched_take(unsigned cls, size_t alignment, size_t size);
 /* malloc of a size that has a class: the path of all calls then. Sets errno. */
 void *mym_watched_malloc(size_t size);
-/* malloc where that found nothing in its cache. */
-void *mym_malloc_of_class(unsigned cls);
 /* Count one that was taken, of no class. */
 void mym_sampled_large(void *object);
 /* mym_large_resize; another size is another object to the profile. */
@@ -190,11 +192,6 @@ void *mym_sampled_resize(void *ptr, size_t size);
 size_t mym_sampled_bytes(const void *ptr);
 /* Free one; false: it is none. */
 bool mym_sampled_put(void *ptr);
-
-/* ---- secure.c: the hardened build ---- */
-
-/* What was freed and waits is free. */
-void mym_secure_flush(void);
 
 /* ---- start.c ---- */
 
@@ -233,5 +230,34 @@ bool mym_relieve(size_t size);
 
 /* Register the fork handlers, once: before any other handler that needs the heap. */
 void mym_fork_register(void);
+
+/* ---- below the fast paths, where these have been tried ---- */
+
+/* An object of a class, or NULL. */
+MYM_INLINE void *mym_small_take(unsigned cls)
+{
+    void *object = mym_thread_pop(cls);
+
+    if (object != NULL)
+        return object;
+    object = mym_cache_pop_slow(cls);
+    /* Caches and free runs may hold what one more object needs. */
+    if (MYM_UNLIKELY(object == NULL) && mym_relieve(mym_classes[cls].size))
+        object = mym_cache_pop_slow(cls);
+    return object;
+}
+
+/* Started, and nobody wants samples. */
+MYM_INLINE bool mym_is_unwatched(void)
+{
+    return MYM_LIKELY(MYM_RACY(mym_hot.small_end) != 0);
+}
+
+/* The same while samples are taken, too; it is one if it is its turn. */
+MYM_INLINE void *mym_class_take(unsigned cls, size_t alignment, size_t size)
+{
+    return mym_is_unwatched() ? mym_small_take(cls)
+                              : mym_watched_take(cls, alignment, size);
+}
 
 #endif

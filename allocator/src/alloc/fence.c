@@ -66,6 +66,13 @@ static void set_fence(void *ptr, size_t room)
         atomic_fetch_sub(&fences, 1);
 }
 
+static void uncount_fence(const void *ptr)
+{
+    if (record_of(ptr)->fenced)
+        atomic_fetch_sub(&fences, 1);
+    record_of(ptr)->fenced = false;
+}
+
 /* False: the kernel refuses, and the page stays what it is. */
 static bool lift_fence(void *ptr, size_t room)
 {
@@ -79,8 +86,7 @@ static bool lift_fence(void *ptr, size_t room)
         return true;
     if (!mym_os_protect(page, mym_os_page(), true))
         return false;
-    record_of(ptr)->fenced = false;
-    atomic_fetch_sub(&fences, 1);
+    uncount_fence(ptr);
     return true;
 }
 
@@ -108,7 +114,7 @@ void *mym_fence_take(size_t size, size_t alignment, size_t reserve, bool *zeroed
 
     if (want > MYM_SIZE_MAX)
         return NULL;
-    object = mym_alloc_large(with_fence(want), alignment, want == size, zeroed);
+    object = mym_classless_take(with_fence(want), alignment, want == size, zeroed);
     if (object != NULL)
         settle(object, size);
     return object;
@@ -117,7 +123,7 @@ void *mym_fence_take(size_t size, size_t alignment, size_t reserve, bool *zeroed
 size_t mym_fence_size(const void *ptr)
 {
     if (mym_in_heap(ptr) ? !mym_is_live(ptr) : mym_mapping_bytes(ptr) == 0)
-        mym_secure_die(ptr);
+        mym_bad_pointer(ptr);
     return mym_sealed_size(ptr, room_of(ptr));
 }
 
@@ -136,35 +142,20 @@ void mym_fence_put(void *ptr)
         wipe(ptr, room);
         if (!lift_fence(ptr, room)) /* not to be kept for another */
             return;
-        mym_large_put(ptr);
+        mym_classless_put(ptr);
         return;
     }
     if (!mym_live_clear(ptr))
-        mym_secure_die(ptr);
+        mym_bad_pointer(ptr);
     wipe(ptr, room);
     bytes = (size_t)record_of(ptr)->length * MYM_UNIT;
     if (MYM_SECURE_FENCE && MYM_SECURE_QUARANTINE && bytes <= MYM_SPAN_MAX &&
         mym_os_protect(ptr, bytes, false)) {
-        void *other = mym_shelf_swap_large(ptr);
-
-        if (other != NULL)
-            mym_fence_release(other);
+        uncount_fence(ptr); /* all of the span is one mapping again */
+        mym_shelf_put_large(ptr);
     } else if (lift_fence(ptr, room)) {
-        mym_large_put(ptr);
+        mym_classless_put(ptr);
     }
-}
-
-/* A span that the kernel would not open again stays nobody's. */
-void mym_fence_release(void *ptr)
-{
-    struct mym_unit *span = record_of(ptr);
-
-    if (!mym_os_protect(ptr, (size_t)span->length * MYM_UNIT, true))
-        return;
-    if (span->fenced)
-        atomic_fetch_sub(&fences, 1);
-    span->fenced = false;
-    mym_large_put(ptr);
 }
 
 void *mym_fence_resize(void *ptr, size_t size)
@@ -176,7 +167,7 @@ void *mym_fence_resize(void *ptr, size_t size)
         return NULL;
     mym_unseal(ptr, old, room);
     if (with_fence(size) != with_fence(old))
-        moved = mym_alloc_resize(ptr, with_fence(size));
+        moved = mym_classless_resize(ptr, with_fence(size));
     settle(moved != NULL ? moved : ptr, moved != NULL ? size : old);
     return moved;
 }

@@ -115,7 +115,7 @@ bool mym_trim(size_t pad)
     if (!mym_start())
         return false;
     if (MYM_SECURE)
-        mym_secure_flush();
+        mym_shelf_clear();
     mym_cache_drain();
     mym_pools_each(trim_pool, NULL);
     purged = mym_pages_purge(pad);

@@ -4,10 +4,7 @@
  */
 #include "alloc/alloc.h"
 
-#include "alloc/reap.h"
-#include "base/check.h"
 #include "os/os.h"
-#include "profile/guarded.h"
 #include "profile/profile.h"
 
 static bool has_class(size_t size)
@@ -57,80 +54,6 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
     return mym_unit_address(unit);
 }
 
-/* The span that starts at ptr, or 0. */
-static uint32_t span_at(const void *ptr)
-{
-    uint32_t unit = mym_unit_of(ptr);
-    const struct mym_unit *u = &mym_heap.units[unit];
-
-    return u->kind == MYM_LARGE && u->first == unit && !u->cached &&
-                   mym_unit_address(unit) == ptr
-               ? unit
-               : 0;
-}
-
-/*
- * An object, or one of a slab or a reap, started here, and no span covers it now. The record of the
- * first unit of a span tells so until there is another.
- */
-static bool was_freed(const void *ptr)
-{
-    uint32_t first = mym_heap.units[mym_unit_of(ptr)].first;
-    const struct mym_unit *span = &mym_heap.units[first];
-    const struct mym_class *c = &mym_classes[span->cls];
-    uintptr_t offset = (uintptr_t)ptr - (uintptr_t)mym_unit_address(first);
-
-    return span->first == first &&
-           (mym_is_free(span->kind) || span->kind == MYM_PURGING || span->cached) &&
-           (offset == 0 || span->cls == MYM_REAPED ||
-            (c->size != 0 && mym_slab_index(c, offset) < c->objects));
-}
-
-/* Of what was_freed: together with all of its reap. */
-static bool was_reaped(const void *ptr)
-{
-    return mym_heap.units[mym_heap.units[mym_unit_of(ptr)].first].cls == MYM_REAPED;
-}
-
-MYM_FIXED void (*mym_explain_foreign)(void);
-
-void mym_bad_pointer(const void *ptr)
-{
-    const struct mym_unit *span;
-    bool inside;
-
-    mym_guarded_blame(ptr);
-    if (mym_in_heap(ptr)) {
-        span = &mym_heap.units[mym_pages_find(mym_unit_of(ptr))];
-        inside = span->kind == MYM_LARGE && !span->cached;
-        if (!inside && was_freed(ptr))
-            mym_fatal(was_reaped(ptr) ? "free of an object of an arena that was "
-                                        "destroyed or reset"
-                                      : "double free",
-                      ptr);
-    } else {
-        inside = mym_mapping_has(ptr);
-        if (!inside && mym_explain_foreign != NULL)
-            mym_explain_foreign();
-    }
-    mym_fatal(inside ? "free of a pointer into the middle of an object"
-                     : "free of a pointer that was never allocated",
-              ptr);
-}
-
-/* What is no large object of malloc's. */
-static MYM_COLD void put_other(void *ptr)
-{
-    struct mym_reap *reap;
-
-    if (mym_sampled_put(ptr))
-        return;
-    reap = mym_reap_of(ptr);
-    if (reap == NULL)
-        mym_bad_pointer(ptr);
-    mym_reap_put(reap, ptr);
-}
-
 void mym_large_mark(void *ptr, bool sampled)
 {
     if (mym_in_heap(ptr))
@@ -154,47 +77,23 @@ static inline bool keep_span(unsigned cls, void *span)
            mym_span_push(cls, span) == MYM_PUSH_KEPT;
 }
 
-MYM_SLOW void mym_large_put(void *ptr)
+MYM_SLOW void mym_large_put(void *ptr, const struct mym_unit *span)
 {
-    uint32_t unit, units;
+    uint32_t units = span->length;
 
-    if (!mym_in_heap(ptr)) {
-        if (MYM_RACY(mym_watch.epoch) != 0) {
-            if (mym_sampled_put(ptr))
-                return;
-            mym_profile_drop(ptr);
-        }
-        if (mym_mapping_put(ptr) == 0)
-            mym_bad_pointer(ptr);
-        return;
-    }
-    unit = span_at(ptr);
-    if (MYM_UNLIKELY(unit == 0 || mym_heap.units[unit].reap != NULL)) {
-        put_other(ptr);
-        return;
-    }
-    if (MYM_UNLIKELY(mym_heap.units[unit].sampled))
+    if (MYM_UNLIKELY(span->sampled))
         forget(ptr);
-    units = mym_heap.units[unit].length;
     if (mym_span_can_cache(units) &&
         keep_span(mym_span_class((size_t)units * MYM_UNIT), ptr))
         return;
     mym_chunk_learn(ptr, (size_t)units * MYM_UNIT);
-    mym_pages_put(unit);
+    mym_pages_put(span->first);
 }
 
 size_t mym_large_bytes(const void *ptr)
 {
-    struct mym_reap *reap;
-    uint32_t unit;
-
-    if (!mym_in_heap(ptr))
-        return mym_mapping_bytes(ptr);
-    unit = span_at(ptr);
-    if (MYM_LIKELY(unit != 0 && mym_heap.units[unit].reap == NULL))
-        return (size_t)mym_heap.units[unit].length * MYM_UNIT;
-    reap = mym_reap_of(ptr);
-    return reap != NULL ? mym_reap_bytes(reap, ptr) : 0;
+    return mym_in_heap(ptr) ? (size_t)mym_heap.units[mym_unit_of(ptr)].length * MYM_UNIT
+                            : mym_mapping_bytes(ptr);
 }
 
 size_t mym_large_good_size(size_t size)

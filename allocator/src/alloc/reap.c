@@ -35,12 +35,6 @@ static bool grow_last(struct mym_reap *reap, void *ptr, size_t size)
 static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
     MYM_REQUIRES(reap->lock);
 
-static void check_alive(const struct mym_reap *reap)
-{
-    if (MYM_UNLIKELY(!reap->alive))
-        mym_fatal("use of an arena that was destroyed", reap);
-}
-
 static uint32_t units_for(size_t size)
 {
     return (uint32_t)((size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
@@ -187,7 +181,7 @@ static void *take(struct mym_reap *reap, size_t alignment, size_t size, bool har
     enum lack lack = NOTHING;
     void *object;
 
-    check_alive(reap);
+    mym_reap_check_alive(reap);
     if (size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return NULL;
     if (mym_pages_has_grown())
@@ -283,24 +277,6 @@ void mym_reap_put(struct mym_reap *reap, void *ptr)
         mym_pages_put(unit);
 }
 
-/* A pointer that its caller says is an object of this reap. */
-static void check_own(struct mym_reap *reap, const void *ptr)
-{
-    check_alive(reap);
-    if (MYM_UNLIKELY(mym_reap_of(ptr) != reap)) {
-        if (mym_usable(ptr) != 0) /* which ends if it is no object at all */
-            mym_fatal("an object given to an arena that is not its own", ptr);
-    }
-}
-
-void mym_reap_free(struct mym_reap *reap, void *ptr)
-{
-    if (ptr == NULL)
-        return;
-    check_own(reap, ptr);
-    mym_reap_put(reap, ptr);
-}
-
 /* ---- sizes ---- */
 
 size_t mym_reap_bytes(struct mym_reap *reap, const void *ptr)
@@ -389,14 +365,6 @@ void *mym_reap_move(struct mym_reap *reap, void *ptr, size_t size)
     memcpy(fresh, ptr, size < usable ? size : usable);
     mym_reap_put(reap, ptr);
     return fresh;
-}
-
-void *mym_reap_realloc(struct mym_reap *reap, void *ptr, size_t size)
-{
-    if (ptr == NULL)
-        return mym_reap_alloc(reap, size);
-    check_own(reap, ptr);
-    return mym_reap_move(reap, ptr, size);
 }
 
 void *mym_reap_calloc(struct mym_reap *reap, size_t count, size_t size)

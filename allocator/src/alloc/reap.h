@@ -19,6 +19,7 @@
 #ifndef MYM_ALLOC_REAP_H
 #define MYM_ALLOC_REAP_H
 
+#include "base/check.h"
 #include "cache/cache.h"
 #include "heap/window.h"
 #include "mymalloc/arena.h"
@@ -64,6 +65,12 @@ MYM_INLINE void mym_reap_unlock(struct mym_reap *reap)
     mym_mutex_unlock(&reap->lock, MYM_RANK_REAP);
 }
 
+MYM_INLINE void mym_reap_check_alive(const struct mym_reap *reap)
+{
+    if (MYM_UNLIKELY(!reap->alive))
+        mym_fatal("use of an arena that was destroyed", reap);
+}
+
 _Static_assert(MYM_CLASSES <= 128, "two words have a bit for each class");
 
 /* limit 0: none. NULL: no memory. */
@@ -73,8 +80,6 @@ struct mym_reap *mym_reap_create(size_t limit);
 void *mym_reap_alloc_slow(struct mym_reap *reap, size_t size);
 void *mym_reap_aligned(struct mym_reap *reap, size_t alignment, size_t size);
 void *mym_reap_calloc(struct mym_reap *reap, size_t count, size_t size);
-void *mym_reap_realloc(struct mym_reap *reap, void *ptr, size_t size);
-void mym_reap_free(struct mym_reap *reap, void *ptr);
 void mym_reap_reset(struct mym_reap *reap);
 void mym_reap_destroy(struct mym_reap *reap);
 void mym_reap_info(struct mym_reap *reap, struct MyArenaInfo *info);

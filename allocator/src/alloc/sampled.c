@@ -19,6 +19,8 @@
 #include "profile/guarded.h"
 #include "profile/profile.h"
 
+#include <errno.h>
+
 /* ---- small objects ---- */
 
 /* The slab of sampled objects that the pointer is in, or 0. */
@@ -127,6 +129,23 @@ void *mym_watched_take(unsigned cls, size_t alignment, size_t size)
 
 #if !MYM_SECURE /* where every malloc comes by mym_watched_take */
 
+static MYM_SLOW void *malloc_colder(unsigned cls)
+{
+    void *object = mym_small_take(cls);
+
+    if (MYM_UNLIKELY(object == NULL))
+        errno = ENOMEM;
+    return object;
+}
+
+/* Where there is none in the cache. Saves no register, as mym_watched_malloc. */
+static MYM_SLOW void *malloc_cold(unsigned cls)
+{
+    void *object = mym_thread_pop(cls);
+
+    return MYM_LIKELY(object != NULL) ? object : malloc_colder(cls);
+}
+
 /* A sample point was reached. */
 static MYM_SLOW void *malloc_sample(size_t size)
 {
@@ -134,7 +153,7 @@ static MYM_SLOW void *malloc_sample(size_t size)
     void *object = mym_sample_reached(mym_classes[cls].size) ? take_sample(cls, 1, size)
                                                              : mym_rseq_pop(cls);
 
-    return MYM_LIKELY(object != NULL) ? object : mym_malloc_of_class(cls);
+    return MYM_LIKELY(object != NULL) ? object : malloc_cold(cls);
 }
 
 /* Calls nothing that comes back: so it saves no register. */
@@ -146,7 +165,7 @@ MYM_SLOW void *mym_watched_malloc(size_t size)
     if (MYM_UNLIKELY(mym_sample_count(mym_classes[cls].size)))
         return malloc_sample(size);
     object = mym_rseq_pop(cls);
-    return MYM_LIKELY(object != NULL) ? object : mym_malloc_of_class(cls);
+    return MYM_LIKELY(object != NULL) ? object : malloc_cold(cls);
 }
 
 #endif

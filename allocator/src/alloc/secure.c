@@ -45,18 +45,6 @@ static bool is_interior(const void *ptr)
            mym_slab_index(cls, (uintptr_t)ptr - (uintptr_t)slab) >= cls->objects;
 }
 
-void mym_secure_die(const void *ptr)
-{
-    if (!mym_in_heap(ptr))
-        mym_bad_pointer(ptr);
-    if (is_interior(ptr))
-        mym_fatal("free of a pointer into the middle of an object", ptr);
-    if (mym_heap.cls[mym_unit_of(ptr)] == 0 && mym_sampled_bytes(ptr) == 0 &&
-        mym_large_bytes(ptr) == 0)
-        mym_bad_pointer(ptr);
-    mym_fatal("double free", ptr);
-}
-
 /* A slot that was freed reads 0; of a large object it is known before that it was not. */
 void mym_seal_broken(const void *ptr, size_t room)
 {
@@ -64,7 +52,7 @@ void mym_seal_broken(const void *ptr, size_t room)
 
     if (MYM_SECURE_FREE_CHECK && slot && mym_in_heap(ptr) &&
         (*mym_seal_place(ptr, room) == 0 || is_interior(ptr)))
-        mym_secure_die(ptr);
+        mym_bad_pointer(ptr);
     mym_fatal("write beyond the end of an object", ptr);
 }
 
@@ -143,7 +131,7 @@ MYM_INLINE void *settle(void *object, size_t size, unsigned cls)
 
 static MYM_SLOW void *take_slow(unsigned cls)
 {
-    return mym_alloc_class(cls);
+    return mym_class_take(cls, 1, mym_classes[cls].size);
 }
 
 /* After the start, while no heap profile is taken, caches are asked first. */
@@ -162,12 +150,6 @@ MYM_INLINE void clean(void *ptr, size_t size, size_t room)
         memset(ptr, 0, written(size, room));
 }
 
-static void put_raw(unsigned cls, void *object)
-{
-    if (!mym_rseq_push(cls, object) && !mym_thread_push(cls, object))
-        mym_cache_push_slow(cls, object);
-}
-
 #define ANY SIZE_MAX
 
 /* size: what it was asked for with, or ANY. */
@@ -177,19 +159,12 @@ MYM_INLINE void put_small(void *ptr, unsigned cls, size_t size)
 
     /* Where the seal would be of a pointer into the last object there may be nothing. */
     if (MYM_UNLIKELY(mym_heap.cls[mym_unit_of(mym_seal_place(ptr, room))] != cls))
-        mym_secure_die(ptr);
+        mym_bad_pointer(ptr);
     has = mym_seal_break(ptr, room);
     if (MYM_UNLIKELY(size != ANY && size != has))
         mym_fatal(WRONG_SIZE, ptr);
     clean(ptr, has, room);
-    ptr = mym_shelf_swap(cls, ptr);
-    if (ptr != NULL)
-        put_raw(cls, ptr);
-}
-
-void mym_secure_flush(void)
-{
-    mym_shelf_clear(put_raw, mym_fence_release);
+    mym_shelf_put(cls, ptr);
 }
 
 /* The slot that the pointer is in; 0: it is in none. */
@@ -341,7 +316,7 @@ size_t mym_usable(const void *ptr)
     reap = reap_at(ptr);
     if (reap != NULL)
         return mym_reap_bytes(reap, ptr);
-    if (!mym_start() || mym_large_bytes(ptr) == 0)
+    if (!mym_start() || mym_classless_bytes(ptr) == 0)
         mym_bad_pointer(ptr);
     return mym_fence_size(ptr);
 }

@@ -7,18 +7,14 @@
 #include "base/config.h"
 #include "base/secure.h"
 
-/* An object that is not live, or is no object: told, then abort. */
-_Noreturn void mym_secure_die(const void *ptr);
-
 /* ---- shelf.c: freed objects wait here for a random time ---- */
 
-/* What is to be freed in its stead, of the same class; NULL: nothing yet. */
-void *mym_shelf_swap(unsigned cls, void *object);
-/* A large object that was given up; what is to be freed in its stead, or NULL. */
-void *mym_shelf_swap_large(void *object);
-/* Everything, by these. */
-void mym_shelf_clear(void (*put)(unsigned cls, void *object),
-                     void (*put_large)(void *object));
+/* It waits; another one of its class, if there is one, goes back to the cache in its stead. */
+void mym_shelf_put(unsigned cls, void *object);
+/* The same of a span of the page heap that nobody has access to. */
+void mym_shelf_put_large(void *span);
+/* Nothing waits any longer. */
+void mym_shelf_clear(void);
 
 /* Adds those of each class that wait; returns the bytes of large ones. */
 size_t mym_shelf_count(size_t objects[MYM_CLASSES]);
@@ -37,14 +33,12 @@ extern MYM_HIDDEN void *_Atomic mym_shelf_large[MYM_SHELF_LARGE];
 
 /* ---- fence.c: objects without a size class ---- */
 
-/* *zeroed: as mym_alloc_large has it. Nothing was reserved for growing but `reserve`. */
+/* *zeroed: as mym_classless_take has it. Nothing was reserved for growing but `reserve`. */
 void *mym_fence_take(size_t size, size_t alignment, size_t reserve, bool *zeroed);
 /* Live, or who calls dies of it; the size, and that and the alignment are right. */
 size_t mym_fence_size(const void *ptr);
 void mym_fence_put(void *ptr);
 /* Without copying; NULL: not possible, it is as it was. */
 void *mym_fence_resize(void *ptr, size_t size);
-/* What mym_shelf_swap_large gave back. */
-void mym_fence_release(void *ptr);
 
 #endif

@@ -13,6 +13,7 @@
 #include "alloc/alloc.h"
 
 #include "alloc/secure.h"
+#include "os/os.h"
 
 #if MYM_SECURE
 
@@ -38,27 +39,38 @@ static struct mym_shelf *shelf_here(void)
     return &mym_shelves[id % MYM_SHELVES];
 }
 
-void *mym_shelf_swap(unsigned cls, void *object)
+static void leave(unsigned cls, void *object)
+{
+    if (object != NULL && !mym_rseq_push(cls, object) && !mym_thread_push(cls, object))
+        mym_cache_push_slow(cls, object);
+}
+
+/* A span that the kernel would not open again stays nobody's. */
+static void leave_large(void *span)
+{
+    if (span != NULL && mym_os_protect(span, mym_large_bytes(span), true))
+        mym_large_put(span, &mym_heap.units[mym_unit_of(span)]);
+}
+
+void mym_shelf_put(unsigned cls, void *object)
 {
     struct mym_shelf *shelf = shelf_here();
     uint64_t most =
         WAIT_BYTES * mym_classes[cls].inverse >> 40; /* without a division */
     uint32_t random = mym_random(&shelf->random);
 
-    if (!MYM_SECURE_QUARANTINE)
-        return object;
     most = most == 0 ? 1 : most < MYM_SHELF_PLACES ? most : MYM_SHELF_PLACES;
-    return atomic_exchange_explicit(&shelf->place[cls][random * most >> 32], object,
-                                    memory_order_acq_rel);
+    if (MYM_SECURE_QUARANTINE)
+        object = atomic_exchange_explicit(&shelf->place[cls][random * most >> 32],
+                                          object, memory_order_acq_rel);
+    leave(cls, object);
 }
 
-void *mym_shelf_swap_large(void *object)
+void mym_shelf_put_large(void *span)
 {
-    if (!MYM_SECURE_QUARANTINE)
-        return object;
-    return atomic_exchange_explicit(
-        &mym_shelf_large[mym_random(&large_random) % MYM_SHELF_LARGE], object,
-        memory_order_acq_rel);
+    leave_large(atomic_exchange_explicit(
+        &mym_shelf_large[mym_random(&large_random) % MYM_SHELF_LARGE], span,
+        memory_order_acq_rel));
 }
 
 static size_t count_large(void)
@@ -89,26 +101,17 @@ size_t mym_shelf_count(size_t objects[MYM_CLASSES])
     return count_large();
 }
 
-void mym_shelf_clear(void (*put)(unsigned cls, void *object),
-                     void (*put_large)(void *object))
+void mym_shelf_clear(void)
 {
     for (unsigned i = 0; i < MYM_SHELVES; i++) {
         if (mym_shelves[i].random == 0) /* never used */
             continue;
         for (unsigned cls = 1; cls < mym_class_count; cls++)
-            for (unsigned place = 0; place < MYM_SHELF_PLACES; place++) {
-                void *object = atomic_exchange(&mym_shelves[i].place[cls][place], NULL);
-
-                if (object != NULL)
-                    put(cls, object);
-            }
+            for (unsigned place = 0; place < MYM_SHELF_PLACES; place++)
+                leave(cls, atomic_exchange(&mym_shelves[i].place[cls][place], NULL));
     }
-    for (unsigned i = 0; i < MYM_SHELF_LARGE; i++) {
-        void *object = atomic_exchange(&mym_shelf_large[i], NULL);
-
-        if (object != NULL)
-            put_large(object);
-    }
+    for (unsigned i = 0; i < MYM_SHELF_LARGE; i++)
+        leave_large(atomic_exchange(&mym_shelf_large[i], NULL));
 }
 
 #endif

@@ -18,12 +18,6 @@
 
 struct mym_mutex mym_start_lock;
 
-/*
- * Nothing else refers to life.c, whose constructor chooses the front end: of an archive it
- * is linked because the heap is.
- */
-__attribute__((used)) MYM_HIDDEN void (*const mym_with_life)(void) = mym_fork_register;
-
 /* What malloc tests: 0 sends every request to the cold half. */
 static void set_limits_of_malloc(bool open)
 {

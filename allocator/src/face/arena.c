@@ -3,13 +3,28 @@
  */
 #include "mymalloc/arena.h"
 
+#include "alloc/alloc.h"
 #include "alloc/reap.h"
+#include "base/check.h"
 
 #include <errno.h>
 
 static struct mym_reap *reap_of(MyArena *arena)
 {
     return (struct mym_reap *)arena;
+}
+
+/* The caller says that the pointer is an object of it. */
+static struct mym_reap *owner_of(MyArena *arena, const void *ptr)
+{
+    struct mym_reap *reap = reap_of(arena);
+
+    mym_reap_check_alive(reap);
+    if (MYM_UNLIKELY(mym_reap_of(ptr) != reap)) {
+        if (mym_usable(ptr) != 0) /* which ends if it is no object at all */
+            mym_fatal("an object given to an arena that is not its own", ptr);
+    }
+    return reap;
 }
 
 MyArena *MyArenaCreate(size_t limit)
@@ -38,12 +53,14 @@ void *MyArenaAllocAligned(MyArena *arena, size_t alignment, size_t size)
 
 void *MyArenaRealloc(MyArena *arena, void *ptr, size_t size)
 {
-    return mym_reap_realloc(reap_of(arena), ptr, size);
+    return ptr == NULL ? mym_reap_alloc(reap_of(arena), size)
+                       : mym_reap_move(owner_of(arena, ptr), ptr, size);
 }
 
 void MyArenaFree(MyArena *arena, void *ptr)
 {
-    mym_reap_free(reap_of(arena), ptr);
+    if (ptr != NULL)
+        mym_reap_put(owner_of(arena, ptr), ptr);
 }
 
 void MyArenaReset(MyArena *arena)

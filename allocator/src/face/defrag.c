@@ -36,7 +36,7 @@ static struct use use_of(const void *object, struct mym_place *place)
         use.places = mym_classes[place->cls].objects;
         use.bytes = mym_classes[place->cls].units * (size_t)MYM_UNIT;
     } else {
-        use.bytes = object == NULL ? 0 : mym_large_bytes(object);
+        use.bytes = object == NULL ? 0 : mym_classless_bytes(object);
         use.places = use.bytes != 0;
     }
     return use;

@@ -1,9 +1,13 @@
 #!/usr/bin/python3
-"""Check what an archive of the allocator takes from libc: only what is listed here.
+"""Check what an archive of the allocator takes from libc: only what is listed here; and
+that calls between its files go one way.
 
 Below the faces no function may be reached that a library interposes and allocates in
 (mmap, open, clock_gettime, sysconf, syscall ...) or that is a cancellation point: it
 would be entered in the midst of malloc, perhaps with a lock held.
+
+A file calls another one if it refers to a function of it, in a header of its own or
+others. Variables are no calls.
 """
 import argparse
 import pathlib
@@ -52,12 +56,37 @@ ALLOWED = {
 
 
 def symbols_of(archive, *options):
-    """(member, symbol) of nm's output."""
+    """(member, type, symbol) of nm's output."""
     text = subprocess.run(["nm", "--print-file-name", *options, archive], check=True, text=True,
                           capture_output=True).stdout
     for line in text.splitlines():
         where, _, rest = line.rpartition(": ") if ": " in line else line.rpartition(":")
-        yield where.split(":")[-1], rest.split()[-1]
+        yield (where.split(":")[-1], *rest.split()[-2:])
+
+
+def calls_of(archive):
+    """{member: members that it calls}"""
+    at_home = {symbol: member for member, kind, symbol in symbols_of(archive, "--defined-only") if kind in "TW"}
+    calls = {}
+    for member, _, symbol in symbols_of(archive, "--undefined-only"):
+        calls.setdefault(member, set()).add(at_home.get(symbol, member))
+    return {member: called - {member} for member, called in calls.items()}
+
+
+def circle_in(calls):
+    """A list of files of which each calls the next one, and the last one the first; or None."""
+    done = set()
+
+    def walk(path):
+        for called in sorted(calls.get(path[-1], ())):
+            if called in path:
+                return path[path.index(called):]
+            if called not in done and (found := walk([*path, called])):
+                return found
+        done.add(path[-1])
+        return None
+
+    return next((found for member in sorted(calls) if (found := walk([member]))), None)
 
 
 def layer_of(member, source):
@@ -72,8 +101,8 @@ def main():
     parser.add_argument("archive", type=pathlib.Path)
     parser.add_argument("source", type=pathlib.Path, help="allocator/src")
     arguments = parser.parse_args()
-    defined = {symbol for _, symbol in symbols_of(arguments.archive, "--defined-only")}
-    wanted = sorted(set(symbols_of(arguments.archive, "--undefined-only")))
+    defined = {symbol for _, _, symbol in symbols_of(arguments.archive, "--defined-only")}
+    wanted = sorted({(member, symbol) for member, _, symbol in symbols_of(arguments.archive, "--undefined-only")})
     if not wanted:
         sys.exit(f"{arguments.archive}: nm finds no undefined symbol")
     faults = []
@@ -83,7 +112,10 @@ def main():
         if symbol not in defined and layers != "any" and layer not in layers.split():
             faults.append(f"{member} (layer {layer}) takes {symbol} from libc: not in the list of {__file__}")
     print("\n".join(faults + [f"{len(wanted)} references, {len(faults)} of them not allowed"]))
-    sys.exit(1 if faults else 0)
+    circle = circle_in(calls_of(arguments.archive))
+    if circle:
+        print(f"calls go in a circle: {' -> '.join([*circle, circle[0]])}")
+    sys.exit(1 if faults or circle else 0)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 /*
- * arena.c - the pools that a group of CPUs shares, and all of them.
+ * arenas.c - the pools that a group of CPUs shares, and all of them.
  *
  * The first arena is part of the library, the others are made at start: a free finds a
  * pool whatever memory there is, and fork locks the same pools that it unlocks.

@@ -1,0 +1,177 @@
+/*
+ * classless.c - objects that are in no slab of malloc's: large ones, samples, guarded ones,
+ * those of reaps. Here alone it is decided which of them a pointer is, or what is wrong
+ * with it.
+ *
+ * Locking: none; an object's record is its owner's.
+ */
+#include "alloc/alloc.h"
+
+#include "alloc/reap.h"
+#include "base/check.h"
+#include "pool/pool.h"
+#include "profile/guarded.h"
+#include "profile/profile.h"
+
+static const char inside[] = "free of a pointer into the middle of an object";
+static const char never[] = "free of a pointer that was never allocated";
+
+/* Now and then: the clock costs as much as a take. */
+static bool is_time_for_upkeep(void)
+{
+    static _Atomic uint32_t takes;
+    uint32_t now = atomic_load_explicit(&takes, memory_order_relaxed) + 1;
+
+    atomic_store_explicit(&takes, now, memory_order_relaxed);
+    return (now & mym_upkeep_pace()) == 0;
+}
+
+void *mym_classless_take(size_t size, size_t alignment, bool hard, bool *zeroed)
+{
+    void *object;
+
+    if (mym_pages_has_grown() || (mym_idle_is_swinging() && is_time_for_upkeep()))
+        mym_cache_upkeep();
+    object = mym_large_take(size, alignment, zeroed);
+    if (MYM_UNLIKELY(object == NULL) && hard && mym_relieve(size))
+        object = mym_large_take(size, alignment, zeroed);
+    if (MYM_UNLIKELY(MYM_RACY(mym_watch.on)) && object != NULL)
+        mym_sampled_large(object);
+    return object;
+}
+
+void *mym_classless_resize(void *ptr, size_t size)
+{
+    return MYM_UNLIKELY(MYM_RACY(mym_watch.epoch) != 0) ? mym_sampled_resize(ptr, size)
+                                                        : mym_large_resize(ptr, size);
+}
+
+/* The record of the span that starts there and is an object of malloc's, or NULL. */
+static const struct mym_unit *span_at(const void *ptr)
+{
+    uint32_t unit = mym_unit_of(ptr);
+    const struct mym_unit *u = &mym_heap.units[unit];
+
+    return u->kind == MYM_LARGE && u->first == unit && !u->cached && u->reap == NULL &&
+                   mym_unit_address(unit) == ptr
+               ? u
+               : NULL;
+}
+
+/* What is in the heap, and no large object of malloc's. */
+static MYM_COLD void put_other(void *ptr)
+{
+    struct mym_reap *reap;
+
+    if (mym_sampled_put(ptr))
+        return;
+    reap = mym_reap_of(ptr);
+    if (reap == NULL)
+        mym_bad_pointer(ptr);
+    mym_reap_put(reap, ptr);
+}
+
+/* What is not in the heap. */
+static MYM_COLD void put_outside(void *ptr)
+{
+    if (MYM_RACY(mym_watch.epoch) != 0) {
+        if (mym_sampled_put(ptr))
+            return;
+        mym_profile_drop(ptr);
+    }
+    if (mym_mapping_put(ptr) == 0)
+        mym_bad_pointer(ptr);
+}
+
+MYM_SLOW void mym_classless_put(void *ptr)
+{
+    const struct mym_unit *span;
+
+    if (!mym_in_heap(ptr)) {
+        put_outside(ptr);
+        return;
+    }
+    span = span_at(ptr);
+    if (MYM_LIKELY(span != NULL))
+        mym_large_put(ptr, span);
+    else
+        put_other(ptr);
+}
+
+size_t mym_classless_bytes(const void *ptr)
+{
+    struct mym_reap *reap;
+
+    if (!mym_in_heap(ptr) || MYM_LIKELY(span_at(ptr) != NULL))
+        return mym_large_bytes(ptr);
+    reap = mym_reap_of(ptr);
+    return reap != NULL ? mym_reap_bytes(reap, ptr) : 0;
+}
+
+/* ---- no object ---- */
+
+/*
+ * An object, or one of a slab or a reap, started here, and no span covers it now. The record of the
+ * first unit of a span tells so until there is another.
+ */
+static bool was_freed(const void *ptr)
+{
+    uint32_t first = mym_heap.units[mym_unit_of(ptr)].first;
+    const struct mym_unit *span = &mym_heap.units[first];
+    const struct mym_class *c = &mym_classes[span->cls];
+    uintptr_t offset = (uintptr_t)ptr - (uintptr_t)mym_unit_address(first);
+
+    return span->first == first &&
+           (mym_is_free(span->kind) || span->kind == MYM_PURGING || span->cached) &&
+           (offset == 0 || span->cls == MYM_REAPED ||
+            (c->size != 0 && mym_slab_index(c, offset) < c->objects));
+}
+
+/* Of what was_freed: together with all of its reap. */
+static bool was_reaped(const void *ptr)
+{
+    return mym_heap.units[mym_heap.units[mym_unit_of(ptr)].first].cls == MYM_REAPED;
+}
+
+/* The hardened build knows of each place whether it is in use: this one, of any object, is not. */
+static const char *wrong_with_place(const void *ptr)
+{
+    uint32_t unit = mym_unit_of(ptr);
+    const struct mym_class *c = &mym_classes[mym_heap.cls[unit]];
+    uintptr_t start = (uintptr_t)mym_unit_address(mym_heap.units[unit].first);
+
+    if (c->size != 0) /* not class 0 */
+        return mym_slab_index(c, (uintptr_t)ptr - start) < c->objects ? "double free"
+                                                                      : inside;
+    return mym_sampled_bytes(ptr) != 0 || mym_classless_bytes(ptr) != 0 ? "double free"
+                                                                        : NULL;
+}
+
+static const char *wrong_in_heap(const void *ptr)
+{
+    const struct mym_unit *span = &mym_heap.units[mym_pages_find(mym_unit_of(ptr))];
+    const char *wrong = MYM_SECURE ? wrong_with_place(ptr) : NULL;
+
+    if (wrong != NULL)
+        return wrong;
+    if (span->kind == MYM_LARGE && !span->cached)
+        return inside;
+    if (!was_freed(ptr))
+        return never;
+    return was_reaped(ptr) ? "free of an object of an arena that was destroyed or reset"
+                           : "double free";
+}
+
+MYM_FIXED void (*mym_explain_foreign)(void);
+
+void mym_bad_pointer(const void *ptr)
+{
+    mym_guarded_blame(ptr);
+    if (mym_in_heap(ptr))
+        mym_fatal(wrong_in_heap(ptr), ptr);
+    if (mym_mapping_has(ptr))
+        mym_fatal(inside, ptr);
+    if (mym_explain_foreign != NULL)
+        mym_explain_foreign();
+    mym_fatal(never, ptr);
+}
