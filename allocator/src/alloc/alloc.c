@@ -93,7 +93,7 @@ void *mym_calloc(size_t count, size_t size)
 
     if (__builtin_mul_overflow(count, size, &bytes))
         return no_memory();
-    if (bytes <= MYM_SLOT_MAX) {
+    if (bytes <= MYM_PLACE_MAX) {
         object = mym_malloc(bytes);
     } else {
         zeroed = true; /* as a wish */
@@ -161,9 +161,9 @@ static void *take_growing(size_t usable, size_t size)
     void *object;
 
     /* Where memory is short no more than was asked for. */
-    if (size <= MYM_SLOT_MAX) {
-        object =
-            size >= room ? NULL : mym_malloc(room < MYM_SLOT_MAX ? room : MYM_SLOT_MAX);
+    if (size <= MYM_PLACE_MAX) {
+        object = size >= room ? NULL
+                              : mym_malloc(room < MYM_PLACE_MAX ? room : MYM_PLACE_MAX);
         return object != NULL ? object : mym_malloc(size);
     }
     object = size < room ? mym_classless_take(room, 1, false, &zeroed) : NULL;
@@ -192,9 +192,9 @@ void *mym_realloc(void *ptr, size_t size)
         return mym_reap_move(reap, ptr, size);
     } else {
         usable = large_bytes(ptr);
-        if (size <= usable && usable - size < MYM_UNIT && size > MYM_SLOT_MAX)
+        if (size <= usable && usable - size < MYM_UNIT && size > MYM_PLACE_MAX)
             return ptr;
-        fresh = size > MYM_SLOT_MAX && size <= MYM_SIZE_MAX
+        fresh = size > MYM_PLACE_MAX && size <= MYM_SIZE_MAX
                     ? mym_classless_resize(ptr, size)
                     : NULL;
         if (fresh != NULL)

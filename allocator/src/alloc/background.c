@@ -55,7 +55,7 @@ static bool is_wanted(void)
  * It says that it ends before it looks a last time: what becomes idle after that look is
  * seen by who makes it so, as one that is not running.
  */
-static bool may_end(void)
+static bool end_if_idle(void)
 {
     if (is_wanted())
         return false;
@@ -100,7 +100,7 @@ static void *help(void *unused)
     mym_idle_set_helped(true);
     do {
         mym_background_work(mym_os_wait_pressure(&pressure, TICK_MS));
-    } while (!may_end());
+    } while (!end_if_idle());
     return unused;
 }
 

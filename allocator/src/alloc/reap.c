@@ -159,7 +159,7 @@ static void *take_large(struct mym_reap *reap, size_t alignment, size_t size,
 /* Windows start at a unit: what is aligned to one fits into a fresh one. */
 static bool is_small(size_t alignment, size_t size)
 {
-    return size <= MYM_SLOT_MAX && alignment <= MYM_UNIT;
+    return size <= MYM_PLACE_MAX && alignment <= MYM_UNIT;
 }
 
 static void *take_once(struct mym_reap *reap, size_t alignment, size_t size,
@@ -203,7 +203,7 @@ MYM_SLOW void *mym_reap_alloc_slow(struct mym_reap *reap, size_t size)
 {
     void *object = NULL;
 
-    if (size > MYM_SMALL_MAX && size <= MYM_SLOT_MAX)
+    if (size > MYM_SMALL_MAX && size <= MYM_PLACE_MAX)
         object = mym_reap_bump(reap, mym_classes[mym_class_of(size)].size);
     return object != NULL ? object
                           : or_no_memory(take(reap, MYM_ALIGNMENT, size, true));
@@ -302,7 +302,7 @@ static bool grow_last(struct mym_reap *reap, void *ptr, size_t size)
     struct mym_bump *bump = mym_reap_is_owner(reap) ? &reap->own : &reap->shared;
     uintptr_t end;
 
-    if (mym_reap_record(ptr)->first != bump->first || size > MYM_SLOT_MAX)
+    if (mym_reap_record(ptr)->first != bump->first || size > MYM_PLACE_MAX)
         return false;
     end = (uintptr_t)ptr + mym_classes[mym_class_of(size)].size;
     if (end > bump->end || (uintptr_t)ptr + mym_reap_extent(reap, ptr) != bump->at)
@@ -315,7 +315,7 @@ static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
 {
     uint32_t had = mym_heap.units[unit].length, units;
 
-    if (size <= MYM_SLOT_MAX || size > MYM_SIZE_MAX ||
+    if (size <= MYM_PLACE_MAX || size > MYM_SIZE_MAX ||
         size >> MYM_UNIT_SHIFT >= UINT32_MAX / 2)
         return false;
     units = units_for(size);
@@ -350,9 +350,9 @@ void *mym_reap_move(struct mym_reap *reap, void *ptr, size_t size)
         mym_reap_put(reap, ptr);
         return NULL;
     }
-    if (usable <= MYM_SLOT_MAX && mym_fits(usable, size))
+    if (usable <= MYM_PLACE_MAX && mym_fits(usable, size))
         return ptr;
-    if (size > usable || usable > MYM_SLOT_MAX)
+    if (size > usable || usable > MYM_PLACE_MAX)
         if (resize(reap, ptr, size))
             return ptr;
     /* What grows grows again; where memory is short no more than was asked for. */

@@ -4,7 +4,7 @@
  * Memory Allocation", OOPSLA 2002; they call it a reap). "Arena" is its public name alone:
  * inside, that is the pools of a group of CPUs.
  *
- * Objects up to MYM_SLOT_MAX, of the sizes of the classes, lie one behind the other in
+ * Objects up to MYM_PLACE_MAX, of the sizes of the classes, lie one behind the other in
  * windows (heap/window.h), taken by moving a pointer (Hanson 1990); longer ones are spans of
  * their own. One that was freed is in a list of its class, linked through its own words,
  * and is looked for when a window is full.

@@ -95,7 +95,7 @@ static void release(uint32_t windows, uint32_t large)
     }
 }
 
-static uint32_t units_of(uint32_t windows)
+static uint32_t count_units(uint32_t windows)
 {
     uint32_t units = 0;
 
@@ -119,7 +119,7 @@ void mym_reap_reset(struct mym_reap *reap)
         mym_fatal("use of an arena that was destroyed", reap);
     }
     bump = reap->own;
-    units = units_of(reap->windows);
+    units = count_units(reap->windows);
     forget_objects(reap, &windows, &large);
     if (units > 0)
         reap->length = mym_reap_length(2 * units - 1);

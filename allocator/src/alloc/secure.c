@@ -4,7 +4,7 @@
  * There is no fast path: every call comes here, and every pointer is asked about before it
  * is believed. Below are the same caches, pools and pages as in the default build.
  *
- *   malloc   a slot of the class that has room for object and seal; it must read 0 still;
+ *   malloc   a place of the class that has room for object and seal; it must read 0 still;
  *            it is in use from now on (seal.h); sealed
  *   free     in use until now? the seal unbroken? overwritten; changes places with one that
  *            was freed before (shelf.c), which goes back to the cache
@@ -23,8 +23,8 @@
 
 #if MYM_SECURE
 
-/* What has a slot of several in a slab; longer classes are not zeroed before they are used. */
-#define SHORT_MAX (MYM_SLOT_MAX - MYM_SEAL_BYTES)
+/* What has a place of several in a slab; longer classes are not zeroed before they are used. */
+#define SHORT_MAX (MYM_PLACE_MAX - MYM_SEAL_BYTES)
 
 #define WRONG_SIZE "sized free with a wrong size"
 
@@ -45,24 +45,24 @@ static bool is_interior(const void *ptr)
            mym_slab_index(cls, (uintptr_t)ptr - (uintptr_t)slab) >= cls->objects;
 }
 
-/* A slot that was freed reads 0; of a large object it is known before that it was not. */
+/* A place that was freed reads 0; of a large object it is known before that it was not. */
 void mym_seal_broken(const void *ptr, size_t room)
 {
-    bool slot = room <= MYM_CLASS_MAX;
+    bool place = room <= MYM_CLASS_MAX;
 
-    if (MYM_SECURE_FREE_CHECK && slot && mym_in_heap(ptr) &&
+    if (MYM_SECURE_FREE_CHECK && place && mym_in_heap(ptr) &&
         (*mym_seal_place(ptr, room) == 0 || is_interior(ptr)))
         mym_bad_pointer(ptr);
     mym_fatal("write beyond the end of an object", ptr);
 }
 
-/* ---- slots ---- */
+/* ---- places ---- */
 
 #define LANE sizeof(mym_lane)
 
 /*
  * What an object of this size and its red zone may have been written on, in whole lanes, two
- * at least; the seal is the slot's last word.
+ * at least; the seal is the last word of the place.
  */
 MYM_INLINE size_t written(size_t size, size_t room)
 {
@@ -123,7 +123,7 @@ MYM_INLINE void *settle(void *object, size_t size, unsigned cls)
 
     if (MYM_UNLIKELY(object == NULL))
         return no_memory();
-    if (MYM_LIKELY(room <= MYM_SLOT_MAX))
+    if (MYM_LIKELY(room <= MYM_PLACE_MAX))
         check_untouched(object, size, room);
     mym_seal(object, size, room);
     return object;
@@ -167,8 +167,8 @@ MYM_INLINE void put_small(void *ptr, unsigned cls, size_t size)
     mym_shelf_put(cls, ptr);
 }
 
-/* The slot that the pointer is in; 0: it is in none. */
-static size_t room_at(const void *ptr)
+/* Bytes of the place that the pointer is to; 0: it is to none. */
+static size_t place_bytes(const void *ptr)
 {
     unsigned cls;
 
@@ -227,7 +227,7 @@ static MYM_SLOW void put_other(void *ptr)
 
     if (ptr == NULL)
         return;
-    room = room_at(ptr); /* a sampled one */
+    room = place_bytes(ptr); /* a sampled one */
     if (room != 0) {
         clean(ptr, mym_seal_break(ptr, room), room);
         mym_sampled_put(ptr);
@@ -309,7 +309,7 @@ size_t mym_usable(const void *ptr)
 
     if (ptr == NULL)
         return 0;
-    room = room_at(ptr);
+    room = place_bytes(ptr);
     if (MYM_LIKELY(room != 0)) {
         return mym_sealed_size(ptr, room);
     }
@@ -327,7 +327,7 @@ size_t mym_good_size(size_t size)
     return mym_start() && size <= MYM_SIZE_MAX ? size : 0;
 }
 
-/* Within its slot; false: it has no room, or far too much. */
+/* Within its place; false: it has no room, or far too much. */
 static bool resize_small(void *ptr, size_t old, size_t size, size_t room)
 {
     if (size > MYM_SIZE_MAX || !mym_fits(room, size + MYM_SEAL_BYTES))
@@ -368,7 +368,7 @@ void *mym_realloc(void *ptr, size_t size)
         mym_free_slow(ptr);
         return NULL;
     }
-    room = room_at(ptr);
+    room = place_bytes(ptr);
     if (room == 0 && (reap = reap_at(ptr)) != NULL)
         return mym_reap_move(reap, ptr, size);
     old = mym_usable(ptr);

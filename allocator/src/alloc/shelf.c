@@ -39,14 +39,14 @@ static struct mym_shelf *shelf_here(void)
     return &mym_shelves[id % MYM_SHELVES];
 }
 
-static void leave(unsigned cls, void *object)
+static void let_go(unsigned cls, void *object)
 {
     if (object != NULL && !mym_rseq_push(cls, object) && !mym_thread_push(cls, object))
         mym_cache_push_slow(cls, object);
 }
 
 /* A span that the kernel would not open again stays nobody's. */
-static void leave_large(void *span)
+static void let_go_large(void *span)
 {
     if (span != NULL && mym_os_protect(span, mym_large_bytes(span), true))
         mym_large_put(span, &mym_heap.units[mym_unit_of(span)]);
@@ -63,12 +63,12 @@ void mym_shelf_put(unsigned cls, void *object)
     if (MYM_SECURE_QUARANTINE)
         object = atomic_exchange_explicit(&shelf->place[cls][random * most >> 32],
                                           object, memory_order_acq_rel);
-    leave(cls, object);
+    let_go(cls, object);
 }
 
 void mym_shelf_put_large(void *span)
 {
-    leave_large(atomic_exchange_explicit(
+    let_go_large(atomic_exchange_explicit(
         &mym_shelf_large[mym_random(&large_random) % MYM_SHELF_LARGE], span,
         memory_order_acq_rel));
 }
@@ -108,10 +108,10 @@ void mym_shelf_clear(void)
             continue;
         for (unsigned cls = 1; cls < mym_class_count; cls++)
             for (unsigned place = 0; place < MYM_SHELF_PLACES; place++)
-                leave(cls, atomic_exchange(&mym_shelves[i].place[cls][place], NULL));
+                let_go(cls, atomic_exchange(&mym_shelves[i].place[cls][place], NULL));
     }
     for (unsigned i = 0; i < MYM_SHELF_LARGE; i++)
-        leave_large(atomic_exchange(&mym_shelf_large[i], NULL));
+        let_go_large(atomic_exchange(&mym_shelf_large[i], NULL));
 }
 
 #endif

@@ -16,7 +16,7 @@ struct line {
     size_t used;
 };
 
-static void add(struct line *line, const char *text)
+static void add_text(struct line *line, const char *text)
 {
     size_t n = strlen(text);
 
@@ -38,7 +38,7 @@ static void add_pointer(struct line *line, const void *ptr)
     while ((rest >>= 4) != 0);
     digits[--at] = 'x';
     digits[--at] = '0';
-    add(line, digits + at);
+    add_text(line, digits + at);
 }
 
 void mym_say(const char *text, size_t length)
@@ -56,9 +56,9 @@ void mym_say(const char *text, size_t length)
     }
 }
 
-static void say(struct line *line)
+static void write_line(struct line *line)
 {
-    line->text[line->used++] = '\n'; /* add() always leaves room for it */
+    line->text[line->used++] = '\n'; /* add_text() always leaves room for it */
     mym_say(line->text, line->used);
 }
 
@@ -66,11 +66,11 @@ void mym_fatal(const char *what, const void *ptr)
 {
     struct line line = {.used = 0};
 
-    add(&line, "mymalloc: ");
-    add(&line, what);
-    add(&line, ": ");
+    add_text(&line, "mymalloc: ");
+    add_text(&line, what);
+    add_text(&line, ": ");
     add_pointer(&line, ptr);
-    say(&line);
+    write_line(&line);
     abort();
 }
 
@@ -83,13 +83,13 @@ void mym_warn(const char *what, const char *detail)
 {
     struct line line = {.used = 0};
 
-    add(&line, "mymalloc: ");
-    add(&line, what);
+    add_text(&line, "mymalloc: ");
+    add_text(&line, what);
     if (detail != NULL) {
-        add(&line, ": ");
-        add(&line, detail);
+        add_text(&line, ": ");
+        add_text(&line, detail);
     }
-    say(&line);
+    write_line(&line);
 }
 
 size_t mym_expect(const char *who, bool fact, const char *what)

@@ -34,7 +34,7 @@
 #ifndef MYM_SECURE_QUARANTINE
 #define MYM_SECURE_QUARANTINE MYM_SECURE
 #endif
-/* Slots of a fresh slab are handed out in random order. */
+/* Places of a fresh slab are handed out in random order. */
 #ifndef MYM_SECURE_RANDOM
 #define MYM_SECURE_RANDOM MYM_SECURE
 #endif

@@ -140,7 +140,7 @@ struct mallinfo mym_face_mallinfo(void)
 }
 
 /* snprintf formats integers without allocating; stdio streams might not. */
-__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static void print_line(const char *format, ...)
 {
     char line[160];
     va_list args;
@@ -159,50 +159,55 @@ void mym_face_stats(void)
     const double mib = 1 << 20;
 
     mym_info_read(&info);
-    say("mymalloc: front end %s\n", mym_mode_name());
-    say("%-34s %12.2f MiB\n", "heap mapped", (double)info.pages.mapped / mib);
-    say("%-34s %12.2f MiB\n", "  small objects in use", (double)info.small_used / mib);
-    say("%-34s %12.2f MiB\n", "  cached for reuse", (double)info.cached / mib);
-    say("%-34s %12.2f MiB\n", "  free places in slabs", (double)info.small_free / mib);
-    say("%-34s %12.2f MiB\n", "  large objects", (double)info.large / mib);
-    say("%-34s %12.2f MiB\n", "  held by arenas (MyArenaCreate)",
-        (double)info.reaps / mib);
-    say("%-34s %12.2f MiB in %zu runs\n", "  free pages", (double)info.pages.free / mib,
-        info.pages.runs);
-    say("%-34s %12.2f MiB in %zu mappings\n", "own mappings", (double)info.huge / mib,
-        info.huges);
-    say("%-34s %12.2f MiB\n", "in huge pages, or to be", (double)info.pages.huge / mib);
-    say("%-34s %12.2f MiB, %.2f may stay\n", "idle",
-        (double)(info.pages.dirty + info.pages.idle + info.pages.held[MYM_HOLDS_SLABS] +
-                 info.cached + info.meta) /
-            mib,
-        (double)info.pages.allowance / mib);
-    say("%-34s %12.2f MiB\n", "  free pages", (double)info.pages.dirty / mib);
-    say("%-34s %12.2f MiB\n", "  freed own mappings", (double)info.pages.idle / mib);
-    say("%-34s %12.2f MiB\n", "  slabs with few objects or none",
-        (double)info.pages.held[MYM_HOLDS_SLABS] / mib);
-    say("%-34s %12.2f MiB\n", "  depots", (double)info.depots / mib);
-    say("%-34s %12.2f MiB, %.2f of large objects\n", "  caches",
-        (double)(info.caches + info.spans) / mib, (double)info.spans / mib);
+    print_line("mymalloc: front end %s\n", mym_mode_name());
+    print_line("%-34s %12.2f MiB\n", "heap mapped", (double)info.pages.mapped / mib);
+    print_line("%-34s %12.2f MiB\n", "  small objects in use",
+               (double)info.small_used / mib);
+    print_line("%-34s %12.2f MiB\n", "  cached for reuse", (double)info.cached / mib);
+    print_line("%-34s %12.2f MiB\n", "  free places in slabs",
+               (double)info.small_free / mib);
+    print_line("%-34s %12.2f MiB\n", "  large objects", (double)info.large / mib);
+    print_line("%-34s %12.2f MiB\n", "  held by arenas (MyArenaCreate)",
+               (double)info.reaps / mib);
+    print_line("%-34s %12.2f MiB in %zu runs\n", "  free pages",
+               (double)info.pages.free / mib, info.pages.runs);
+    print_line("%-34s %12.2f MiB in %zu mappings\n", "own mappings",
+               (double)info.huge / mib, info.huges);
+    print_line("%-34s %12.2f MiB\n", "in huge pages, or to be",
+               (double)info.pages.huge / mib);
+    print_line("%-34s %12.2f MiB, %.2f may stay\n", "idle",
+               (double)(info.pages.dirty + info.pages.idle +
+                        info.pages.held[MYM_HOLDS_SLABS] + info.cached + info.meta) /
+                   mib,
+               (double)info.pages.allowance / mib);
+    print_line("%-34s %12.2f MiB\n", "  free pages", (double)info.pages.dirty / mib);
+    print_line("%-34s %12.2f MiB\n", "  freed own mappings",
+               (double)info.pages.idle / mib);
+    print_line("%-34s %12.2f MiB\n", "  slabs with few objects or none",
+               (double)info.pages.held[MYM_HOLDS_SLABS] / mib);
+    print_line("%-34s %12.2f MiB\n", "  depots", (double)info.depots / mib);
+    print_line("%-34s %12.2f MiB, %.2f of large objects\n", "  caches",
+               (double)(info.caches + info.spans) / mib, (double)info.spans / mib);
     if (MYM_SECURE_QUARANTINE)
-        say("%-34s %12.2f MiB, and %.2f of large objects, not resident\n",
-            "  quarantine", (double)info.waiting / mib,
-            (double)info.waiting_large / mib);
-    say("%-34s %12.2f MiB\n", "  records", (double)info.meta / mib);
+        print_line("%-34s %12.2f MiB, and %.2f of large objects, not resident\n",
+                   "  quarantine", (double)info.waiting / mib,
+                   (double)info.waiting_large / mib);
+    print_line("%-34s %12.2f MiB\n", "  records", (double)info.meta / mib);
     if (info.guarded_ever > 0)
-        say("%-34s %12.2f MiB in %zu objects of %zu so far\n", "guarded samples",
-            (double)info.guarded_bytes / mib, info.guarded, info.guarded_ever);
-    say("%-34s %12.2f MiB\n", "given back since start",
-        (double)info.pages.purged / mib);
-    say("%8s %8s %10s %10s %10s %10s %10s %10s\n", "size", "slabs", "in use", "cached",
-        "depot", "free", "misses", "overflows");
+        print_line("%-34s %12.2f MiB in %zu objects of %zu so far\n", "guarded samples",
+                   (double)info.guarded_bytes / mib, info.guarded, info.guarded_ever);
+    print_line("%-34s %12.2f MiB\n", "given back since start",
+               (double)info.pages.purged / mib);
+    print_line("%8s %8s %10s %10s %10s %10s %10s %10s\n", "size", "slabs", "in use",
+               "cached", "depot", "free", "misses", "overflows");
     for (unsigned i = 1; i < mym_class_count; i++) {
         const struct mym_class_info *cls = &info.cls[i];
 
         if (cls->misses + cls->overflows + cls->places > 0)
-            say("%8u %8zu %10zu %10zu %10zu %10zu %10llu %10llu\n", mym_classes[i].size,
-                cls->slabs, cls->used, cls->cached, cls->depot, cls->free,
-                (unsigned long long)cls->misses, (unsigned long long)cls->overflows);
+            print_line("%8u %8zu %10zu %10zu %10zu %10zu %10llu %10llu\n",
+                       mym_classes[i].size, cls->slabs, cls->used, cls->cached,
+                       cls->depot, cls->free, (unsigned long long)cls->misses,
+                       (unsigned long long)cls->overflows);
     }
 }
 

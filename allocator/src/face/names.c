@@ -149,7 +149,7 @@ static uint64_t read_bin_size(const size_t *at)
     return mym_classes[at[0] + 1].size;
 }
 
-static uint64_t read_bin_slots(const size_t *at)
+static uint64_t read_bin_places(const size_t *at)
 {
     return mym_classes[at[0] + 1].objects;
 }
@@ -438,7 +438,7 @@ const struct mym_name mym_names[] = {
     {"arenas.tcache_max", MYM_SIZE, read_cached_most, NULL, NULL},
     {"arenas.nbins", MYM_UNSIGNED, read_bins, NULL, NULL},
     {"arenas.bin.#.size", MYM_SIZE, read_bin_size, NULL, NULL},
-    {"arenas.bin.#.nregs", MYM_UNSIGNED, read_bin_slots, NULL, NULL},
+    {"arenas.bin.#.nregs", MYM_UNSIGNED, read_bin_places, NULL, NULL},
     {"arenas.bin.#.slab_size", MYM_SIZE, read_bin_slab_size, NULL, NULL},
     {"arenas.bin.#.nshards", MYM_UNSIGNED, read_one, NULL, NULL},
     {"arenas.nlextents", MYM_UNSIGNED, read_extents, NULL, NULL},

@@ -158,7 +158,8 @@ static int look(struct dl_phdr_info *info, size_t size, void *context)
  * that which it is linked with; where that does not tell (it is C that was left by a jump),
  * of any. By the objects' own tables: a dlopen may wait for this thread.
  */
-static MYM_COLD void *find(const void *caller, const char *operator, const void * own)
+static MYM_COLD void *find_other(const void *caller, const char *operator,
+                                 const void * own)
 {
     struct search search = {.caller = caller, .function = operator, .ours = own };
 
@@ -171,19 +172,19 @@ static MYM_COLD void *find(const void *caller, const char *operator, const void 
 static bool may_handle(const void *caller)
 {
     new_handler (*get)(void) =
-        (new_handler(*)(void))find(caller, "_ZSt15get_new_handlerv", NULL);
+        (new_handler(*)(void))find_other(caller, "_ZSt15get_new_handlerv", NULL);
 
     return get == NULL || get() != NULL;
 }
 
 /* In a cold half that has no object: the result of the C++ library's own operator. */
-#define PASS_ON(name, otherwise, ...)                                   \
-    do {                                                                \
-        __typeof__(&name) form =                                        \
-            (__typeof__(&name))find(caller, #name, (const void *)name); \
-        if (form != NULL)                                               \
-            return form(__VA_ARGS__);                                   \
-        otherwise;                                                      \
+#define PASS_ON(name, otherwise, ...)                                         \
+    do {                                                                      \
+        __typeof__(&name) form =                                              \
+            (__typeof__(&name))find_other(caller, #name, (const void *)name); \
+        if (form != NULL)                                                     \
+            return form(__VA_ARGS__);                                         \
+        otherwise;                                                            \
     } while (0)
 #define DIE mym_fatal("operator new is out of memory", NULL)
 

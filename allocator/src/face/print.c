@@ -33,8 +33,8 @@ static void to_standard_error(void *unused, const char *text)
 }
 
 /* snprintf formats integers without allocating; stdio streams might not. */
-__attribute__((format(printf, 2, 3))) static void say(struct out *out,
-                                                      const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void print(struct out *out,
+                                                        const char *format, ...)
 {
     char text[160];
     va_list args;
@@ -46,7 +46,7 @@ __attribute__((format(printf, 2, 3))) static void say(struct out *out,
 }
 
 /* Of what has members. All arenas are a part of their own. */
-static bool is_wanted(const struct out *out, const char *part)
+static bool is_shown(const struct out *out, const char *part)
 {
     if (strncmp(part, "bins.", 5) == 0)
         return strchr(out->options, 'b') == NULL;
@@ -59,20 +59,20 @@ static bool is_wanted(const struct out *out, const char *part)
 static void say_key(struct out *out, const char *key, size_t length)
 {
     if (out->json)
-        say(out, "%s\"%.*s\":", out->comma ? "," : "", (int)length, key);
+        print(out, "%s\"%.*s\":", out->comma ? "," : "", (int)length, key);
     else if (out->inner)
-        say(out, " %.*s", (int)length, key);
+        print(out, " %.*s", (int)length, key);
     else
-        say(out, "%*s%.*s:", (int)(2 * out->depth), "", (int)length, key);
+        print(out, "%*s%.*s:", (int)(2 * out->depth), "", (int)length, key);
     out->comma = false;
 }
 
 static void open_members(struct out *out, char bracket)
 {
     if (out->json)
-        say(out, "%c", bracket);
+        print(out, "%c", bracket);
     else if (!out->inner)
-        say(out, "\n");
+        print(out, "\n");
     out->comma = false;
     out->depth++;
 }
@@ -80,7 +80,7 @@ static void open_members(struct out *out, char bracket)
 static void close_members(struct out *out, char bracket)
 {
     if (out->json)
-        say(out, "%c", bracket);
+        print(out, "%c", bracket);
     out->comma = true;
     out->depth--;
 }
@@ -93,13 +93,13 @@ static void say_value(struct out *out, const struct mym_name *name, const size_t
     if (!out->json)
         out->write(out->context, " ");
     if (name->type == MYM_TEXT)
-        say(out, "%s%s%s", quote, (const char *)(uintptr_t)value, quote); /* NOLINT */
+        print(out, "%s%s%s", quote, (const char *)(uintptr_t)value, quote); /* NOLINT */
     else if (name->type == MYM_BOOL)
-        say(out, "%s", value != 0 ? "true" : "false");
+        print(out, "%s", value != 0 ? "true" : "false");
     else
-        say(out, "%lld", (long long)value);
+        print(out, "%lld", (long long)value);
     if (!out->json && !out->inner)
-        say(out, "\n");
+        print(out, "\n");
     out->comma = true;
 }
 
@@ -117,16 +117,16 @@ static void walk_array(struct out *out, unsigned first, unsigned end, size_t com
     for (size_t i = 0; i < count; i++) {
         at[numbers] = i;
         if (out->json)
-            say(out, i > 0 ? ",{" : "{");
+            print(out, i > 0 ? ",{" : "{");
         else
-            say(out, "%*s%zu:", (int)(2 * out->depth), "", i);
+            print(out, "%*s%zu:", (int)(2 * out->depth), "", i);
         out->comma = false;
         out->inner = !out->json;
         walk(out, first, end,
              component + strcspn(mym_names[first].name + component, ".") + 3, at,
              numbers + 1);
         out->inner = false;
-        say(out, out->json ? "}" : "\n");
+        print(out, out->json ? "}" : "\n");
     }
     close_members(out, ']');
 }
@@ -141,7 +141,7 @@ static void walk(struct out *out, unsigned first, unsigned end, size_t component
         for (next = i + 1; next < end && strncmp(mym_names[next].name, name,
                                                  component + length + 1) == 0;)
             next++;
-        if (key[length] == '\0' ? mym_names[i].read == NULL : !is_wanted(out, key))
+        if (key[length] == '\0' ? mym_names[i].read == NULL : !is_shown(out, key))
             continue;
         say_key(out, key, length);
         if (key[length] == '\0') {
@@ -197,7 +197,7 @@ malloc_stats_print(void (*write)(void *context, const char *text), void *context
     mym_figures_refresh(true);
     out.json = strchr(out.options, 'J') != NULL;
     if (out.json)
-        say(&out, "{\"jemalloc\":{");
+        print(&out, "{\"jemalloc\":{");
     say_key(&out, "version", 7);
     say_value(&out, mym_names, none);
     if (strchr(out.options, 'g') == NULL) {
@@ -214,5 +214,5 @@ malloc_stats_print(void (*write)(void *context, const char *text), void *context
         close_members(&out, '}');
     }
     if (out.json)
-        say(&out, "}}\n");
+        print(&out, "}}\n");
 }

@@ -239,7 +239,7 @@ uint32_t mym_idle_held(enum mym_holder holder); /* units */
 uint32_t mym_idle_held_in_all(void);
 
 /* So many units more, or less, are in slabs whose free pages were given back; how many. */
-uint32_t mym_idle_hollow(int32_t units);
+uint32_t mym_idle_add_hollow(int32_t units);
 void mym_idle_settle(void); /* after such a change */
 
 /* More may stay for the moment: mym_idle_age is to be called. */

@@ -19,7 +19,7 @@ size_t mym_idle_set_keep(size_t bytes)
     mym_pages.ledger.high = mym_pages.ledger.seen = 0;
     atomic_store(&mym_pages.ledger.swing, 0);
     mym_idle_watch();
-    mym_idle_room(); /* and what of it may be granted */
+    mym_idle_share_out(); /* and what of it may be granted */
     mym_pages_unlock();
     mym_purge_excess();
     return before << MYM_UNIT_SHIFT;

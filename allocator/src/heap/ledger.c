@@ -103,7 +103,7 @@ static uint32_t in_use(void)
  * the container is near. Pools and caches have half of it at most, magazines that were
  * emptied and free places in slabs that nobody counts a share: the more slabs the less is left.
  */
-uint32_t mym_idle_room(void)
+uint32_t mym_idle_share_out(void)
 {
     uint32_t may = mym_ledger_allowance(&mym_pages.ledger), room, half;
     uint32_t records = (uint32_t)(mym_meta_bytes() >> MYM_UNIT_SHIFT);
@@ -124,10 +124,10 @@ void mym_idle_watch(void)
     mym_pages.unused = least(mym_pages.unused, mym_pages_dirty());
 }
 
-bool mym_idle_has_excess(void)
+bool mym_idle_watch_excess(void)
 {
     mym_idle_watch();
-    return mym_pages_dirty() > mym_idle_room();
+    return mym_pages_dirty() > mym_idle_share_out();
 }
 
 bool mym_idle_is_swinging(void)
@@ -167,7 +167,7 @@ void mym_idle_recount(enum mym_holder holder, uint32_t units)
     atomic_store(&mym_pages.held[holder], units);
 }
 
-uint32_t mym_idle_hollow(int32_t units)
+uint32_t mym_idle_add_hollow(int32_t units)
 {
     return atomic_fetch_add(&mym_pages.hollow, (uint32_t)units) + (uint32_t)units;
 }
@@ -176,7 +176,7 @@ void mym_idle_settle(void)
 {
     mym_pages_lock();
     mym_idle_watch();
-    mym_idle_room();
+    mym_idle_share_out();
     mym_pages_unlock();
 }
 

@@ -79,7 +79,7 @@ static bool make_room(void)
     return true;
 }
 
-static bool add(void *addr, size_t bytes)
+static bool remember(void *addr, size_t bytes)
 {
     bool done;
 
@@ -284,7 +284,7 @@ void *mym_mapping_take(size_t size, bool *zeroed)
         if (object != NULL)
             mym_os_name(object, bytes, "mymalloc: huge object");
     }
-    if (object != NULL && !add(object, bytes)) {
+    if (object != NULL && !remember(object, bytes)) {
         mym_os_unmap(object, bytes);
         object = NULL;
     }

@@ -143,7 +143,7 @@ void mym_pages_put(uint32_t first)
         memset(&mym_heap.cls[first], 0, length);
     }
     mym_runs_put(first, length, MYM_DIRTY);
-    excess = mym_idle_has_excess();
+    excess = mym_idle_watch_excess();
     dirty = mym_pages_dirty();
     mym_pages_unlock();
     if (excess)

@@ -282,12 +282,12 @@ void mym_purge_excess(void)
         uint32_t keep;
 
         mym_pages_lock();
-        more = mym_idle_has_excess();
+        more = mym_idle_watch_excess();
         mym_pages_unlock();
         if (!more || !mym_mutex_trylock(&purging, MYM_RANK_PURGE))
             return;
         mym_pages_lock();
-        keep = mym_idle_room();
+        keep = mym_idle_share_out();
         /* A little more than needed: each call to the kernel costs as much as a page. */
         more = purge_locked(keep - keep / 64) > 0;
         mym_pages_unlock();

@@ -89,10 +89,11 @@ MYM_INLINE uint32_t mym_pages_dirty(void)
 
 /* ---- ledger.c: the caller holds mym_pages.lock ---- */
 
-uint32_t mym_idle_room(void); /* dirty units that may stay */
+/* Of what may stay now: sets what others may be granted; returns the units of the rest. */
+uint32_t mym_idle_share_out(void);
 
-void mym_idle_watch(void);      /* more, or less, is in use than before */
-bool mym_idle_has_excess(void); /* the same; now more is dirty than may stay */
+void mym_idle_watch(void);        /* more, or less, is in use than before */
+bool mym_idle_watch_excess(void); /* the same; now more is dirty than may stay */
 
 /* ---- purge.c ---- */
 

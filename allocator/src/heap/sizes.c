@@ -40,7 +40,7 @@ static unsigned slab_units(unsigned size)
 
     if (size <= MYM_UNIT / 8)
         return 1;
-    if (size > MYM_SLOT_MAX)
+    if (size > MYM_PLACE_MAX)
         return size / MYM_UNIT;
     while (units * MYM_UNIT / size < 8 ||
            units * MYM_UNIT % size > units * MYM_UNIT / 16)

@@ -46,7 +46,7 @@ MYM_SLOW uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh)
     if (slab == 0)
         return 0;
     /* What was freed by malloc's callers reads 0, other free memory may not. */
-    if (MYM_SECURE_WRITE_AFTER_FREE && !*fresh && c->size <= MYM_SLOT_MAX)
+    if (MYM_SECURE_WRITE_AFTER_FREE && !*fresh && c->size <= MYM_PLACE_MAX)
         memset(mym_unit_address(slab), 0, (size_t)c->units * MYM_UNIT);
     unit->cls = (uint8_t)cls;
     unit->arena = (uint16_t)arena;

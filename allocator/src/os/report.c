@@ -68,7 +68,7 @@ int mym_report_at(struct mym_report *report, const char *path, size_t length)
     return 0;
 }
 
-static char *add(char *to, const char *mark, unsigned number)
+static char *append(char *to, const char *mark, unsigned number)
 {
     char digits[10];
     size_t at = sizeof digits, length = strlen(mark);
@@ -90,6 +90,6 @@ char *mym_report_name(const struct mym_report *report, char *name, unsigned numb
 
     strcpy(name, report->path);
     if (process != report->process)
-        end = add(end, ".", (unsigned)process);
-    return number == 0 ? end : add(end, ".s", number);
+        end = append(end, ".", (unsigned)process);
+    return number == 0 ? end : append(end, ".s", number);
 }

@@ -102,7 +102,7 @@ static void unlink_slab(struct mym_pool *pool, uint32_t slab)
     if (unit->bin == MYM_BIN_WHOLE || unit->bin == MYM_BIN_SPARSE)
         mym_idle_return(MYM_HOLDS_SLABS, unit->length);
     if (unit->bin == MYM_BIN_PURGED)
-        mym_idle_hollow(-(int32_t)unit->length);
+        mym_idle_add_hollow(-(int32_t)unit->length);
     if (unit->bin == MYM_BIN_WHOLE && --pool->whole < pool->whole_low)
         pool->whole_low = pool->whole;
     if (unit->bin == MYM_BIN_SPARSE && --pool->sparse < pool->sparse_low)
@@ -124,7 +124,7 @@ static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
     if (bin == MYM_BIN_SPARSE) /* purge_sparse sees whether it may stay */
         mym_idle_grant(MYM_HOLDS_SLABS, unit->length, 0);
     if (bin == MYM_BIN_PURGED)
-        mym_idle_hollow((int32_t)unit->length);
+        mym_idle_add_hollow((int32_t)unit->length);
     unit->prev = 0;
     unit->next = pool->bins[bin];
     if (unit->next != 0)

@@ -25,7 +25,7 @@ static void add_text(char *path, size_t room, const char *text)
     path[used + length] = '\0';
 }
 
-static void add_number(char *path, size_t room, unsigned value)
+static void append(char *path, size_t room, unsigned value)
 {
     char digits[12];
     size_t at = sizeof digits;
@@ -45,7 +45,7 @@ static bool read_numbered(const char *root, const char *before, unsigned number,
 
     add_text(path, sizeof path, root);
     add_text(path, sizeof path, before);
-    add_number(path, sizeof path, number);
+    append(path, sizeof path, number);
     add_text(path, sizeof path, after);
     return mym_os_read_file(path, out, room) > 0;
 }

@@ -62,7 +62,7 @@ MYM_UNFOLLOWED size_t mym_pools_verify_idle(void)
     mym_pools_each(add_sums, &sums);
     bad = mym_expect("pool check",
                      sums.slabs == mym_idle_held(MYM_HOLDS_SLABS) &&
-                         sums.hollow == mym_idle_hollow(0),
+                         sums.hollow == mym_idle_add_hollow(0),
                      "what slabs hold idle does not add up");
     bad += mym_expect("pool check", sums.depots == mym_idle_held(MYM_HOLDS_DEPOTS),
                       "what depots were granted does not add up");

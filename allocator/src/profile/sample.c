@@ -42,7 +42,7 @@ static double exponential(uint64_t bits)
 }
 
 /* e^-x for x >= 0. */
-static double decay(double x)
+static double exp_of_minus(double x)
 {
     double part = 1, sum = 1;
     unsigned halvings = 0;
@@ -65,7 +65,7 @@ double mym_sample_weight(size_t bytes, size_t every)
     if (every == 1)
         return 1;
     /* Where 1 - e^-x would lose digits its series does not. */
-    return x < 1e-4 ? 1 / (x - x * x / 2) : 1 / (1 - decay(x));
+    return x < 1e-4 ? 1 / (x - x * x / 2) : 1 / (1 - exp_of_minus(x));
 }
 
 static int64_t draw(struct mym_countdown *countdown)

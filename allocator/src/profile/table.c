@@ -176,7 +176,7 @@ static void set(uint64_t *word, uint64_t value)
     __atomic_store_n(word, value, __ATOMIC_RELAXED); /* mym_profile_sums reads it */
 }
 
-static void add(struct mym_sums *to, struct mym_sums what)
+static void add_sums(struct mym_sums *to, struct mym_sums what)
 {
     set(&to->objects, to->objects + what.objects);
     set(&to->bytes, to->bytes + what.bytes);
@@ -190,7 +190,7 @@ static void use(struct mym_stack *stack, struct mym_sums more)
         set(&stack->sums[MYM_PEAK].bytes, stack->sums[MYM_NOW].bytes);
         set(&stack->saved, table.peak);
     }
-    add(&stack->sums[MYM_NOW], more);
+    add_sums(&stack->sums[MYM_NOW], more);
     if (stack == &unknown)
         return;
     table.in_use += more.bytes;
@@ -224,7 +224,7 @@ bool mym_profile_keep(const void *ptr, size_t bytes, size_t every,
     if (done) {
         place(sample);
         table.count++;
-        add(&sample.stack->sums[MYM_EVER], sample.weight);
+        add_sums(&sample.stack->sums[MYM_EVER], sample.weight);
     }
     UNLOCK();
     if (done)

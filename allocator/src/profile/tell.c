@@ -26,7 +26,7 @@ static struct {
     size_t used;
 } line;
 
-static void add(const char *text)
+static void add_text(const char *text)
 {
     size_t length = strlen(text), room = sizeof line.text - 1 - line.used;
 
@@ -45,13 +45,13 @@ static void add_number(uintptr_t value, unsigned base)
     do
         digits[--at] = "0123456789abcdef"[value % base];
     while ((value /= base) != 0);
-    add(base == 16 ? "0x" : "");
-    add(digits + at);
+    add_text(base == 16 ? "0x" : "");
+    add_text(digits + at);
 }
 
 static void end_line(void)
 {
-    line.text[line.used++] = '\n'; /* add() leaves room for it */
+    line.text[line.used++] = '\n'; /* add_text() leaves room for it */
     mym_say(line.text, line.used);
     line.used = 0;
 }
@@ -59,33 +59,33 @@ static void end_line(void)
 static void add_bytes(uintptr_t bytes)
 {
     add_number(bytes, 10);
-    add(bytes == 1 ? " byte" : " bytes");
+    add_text(bytes == 1 ? " byte" : " bytes");
 }
 
 void mym_tell(const char *what, uintptr_t ptr, uintptr_t start, size_t size)
 {
-    add("mymalloc: ");
-    add(what);
-    add(": ");
+    add_text("mymalloc: ");
+    add_text(what);
+    add_text(": ");
     add_number(ptr, 16);
     end_line();
     if (size == 0)
         return;
-    add("  ");
+    add_text("  ");
     if (ptr < start) {
         add_bytes(start - ptr);
-        add(" before");
+        add_text(" before");
     } else if (ptr >= start + size) {
         add_bytes(ptr - (start + size));
-        add(" behind the end of");
+        add_text(" behind the end of");
     } else {
-        add("at byte ");
+        add_text("at byte ");
         add_number(ptr - start, 10);
-        add(" of");
+        add_text(" of");
     }
-    add(" an object of ");
+    add_text(" an object of ");
     add_bytes(size);
-    add(" at ");
+    add_text(" at ");
     add_number(start, 16);
     end_line();
 }
@@ -102,9 +102,9 @@ static void add_place(uintptr_t pc)
     name = found.dlfo_link_map->l_name;
     if (name == NULL || name[0] == '\0') /* the program itself */
         name = (const char *)getauxval(AT_EXECFN);
-    add(" ");
-    add(name != NULL ? name : "?");
-    add("+");
+    add_text(" ");
+    add_text(name != NULL ? name : "?");
+    add_text("+");
     add_number(pc - found.dlfo_link_map->l_addr, 16);
 #else
     (void)pc;
@@ -116,15 +116,15 @@ void mym_tell_stack(const char *whose, unsigned depth, void *const *pc)
 {
     if (depth == 0)
         return;
-    add("  ");
-    add(whose);
+    add_text("  ");
+    add_text(whose);
     end_line();
     for (unsigned i = 0; i < depth; i++) {
         uintptr_t at = (uintptr_t)pc[i] - 1;
 
-        add("    #");
+        add_text("    #");
         add_number(i, 10);
-        add(" ");
+        add_text(" ");
         add_number(at, 16);
         add_place(at);
         end_line();

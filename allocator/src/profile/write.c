@@ -51,7 +51,7 @@ static void add_varint(struct message *message, uint64_t value)
     message->used += varint(message->bytes + message->used, value);
 }
 
-static void add_number(struct message *message, unsigned field, uint64_t value)
+static void add_integer(struct message *message, unsigned field, uint64_t value)
 {
     add_varint(message, field << 3);
     add_varint(message, value);
@@ -78,7 +78,7 @@ static void put_number(struct mym_out *out, unsigned field, uint64_t value)
 {
     struct message message = {.used = 0};
 
-    add_number(&message, field, value);
+    add_integer(&message, field, value);
     mym_out_put(out, message.bytes, message.used);
 }
 
@@ -146,8 +146,8 @@ static void put_type(struct mym_out *out, unsigned field, enum string type,
 {
     struct message message = {.used = 0};
 
-    add_number(&message, 1, type);
-    add_number(&message, 2, unit);
+    add_integer(&message, 1, type);
+    add_integer(&message, 2, unit);
     put_message(out, field, &message);
 }
 
@@ -172,12 +172,12 @@ static void put_mappings(struct mym_out *out, const struct mym_maps *maps)
         const struct mym_map *map = &maps->map[i];
         struct message message = {.used = 0};
 
-        add_number(&message, 1, i + 1);
-        add_number(&message, 2, map->start);
-        add_number(&message, 3, map->end);
-        add_number(&message, 4, map->offset);
-        add_number(&message, 5, STRINGS + 2 * i);
-        add_number(&message, 6, STRINGS + 2 * i + 1);
+        add_integer(&message, 1, i + 1);
+        add_integer(&message, 2, map->start);
+        add_integer(&message, 3, map->end);
+        add_integer(&message, 4, map->offset);
+        add_integer(&message, 5, STRINGS + 2 * i);
+        add_integer(&message, 6, STRINGS + 2 * i + 1);
         put_message(out, MAPPING, &message);
         put_bytes(out, STRING, map->path, map->path_length);
         put_bytes(out, STRING, map->build_id, strlen(map->build_id));
@@ -245,9 +245,9 @@ static void put_location(struct mym_out *out, const struct mym_maps *maps, uintp
 {
     struct message message = {.used = 0};
 
-    add_number(&message, 1, pc);
-    add_number(&message, 2, mapping_of(maps, pc));
-    add_number(&message, 3, pc);
+    add_integer(&message, 1, pc);
+    add_integer(&message, 2, mapping_of(maps, pc));
+    add_integer(&message, 3, pc);
     put_message(out, LOCATION, &message);
 }
 

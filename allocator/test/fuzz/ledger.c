@@ -144,7 +144,7 @@ static void change_hollow(uint32_t units)
     int32_t change = units % 2 ? (int32_t)units : -(int32_t)less;
 
     hollow += (uint32_t)change;
-    CHECK(mym_idle_hollow(change) == hollow);
+    CHECK(mym_idle_add_hollow(change) == hollow);
 }
 
 /* More or less of the heap is in use. */

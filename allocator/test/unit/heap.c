@@ -43,7 +43,7 @@ static void classes_fit(void)
 /* The file promises what is lost inside an object. */
 static void classes_waste_little(void)
 {
-    for (size_t size = 129; size <= MYM_SLOT_MAX; size++) {
+    for (size_t size = 129; size <= MYM_PLACE_MAX; size++) {
         size_t given = mym_classes[mym_class_of(size)].size;
         size_t percent = size <= MYM_SMALL_MAX ? 11 : size <= MYM_FINE_MAX ? 12 : 20;
 
@@ -506,9 +506,9 @@ static void sums_are_verified(void)
     mym_idle_grant(MYM_HOLDS_SPANS, open, 0);
     mym_idle_set_keep(0);
     mym_trim(0);
-    mym_idle_hollow(1);
+    mym_idle_add_hollow(1);
     CHECK(mym_verify() == 1);
-    mym_idle_hollow(-1);
+    mym_idle_add_hollow(-1);
     CHECK(mym_verify() == 0);
 }
 
