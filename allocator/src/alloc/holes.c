@@ -103,7 +103,7 @@ void *mym_reap_take_hole(struct mym_reap *reap, unsigned cls)
         reap->freed -= has;
         mym_window_clear_freed((uintptr_t)object);
         if (has > bytes) {
-            mym_window_mark((uintptr_t)object + bytes);
+            mym_reap_mark(reap, (uintptr_t)object + bytes);
             mym_window_set_freed(mym_reap_record(object), (uintptr_t)object + bytes);
             mym_reap_add_hole(reap, (uintptr_t)object + bytes);
         }

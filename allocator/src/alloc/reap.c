@@ -61,7 +61,7 @@ static void close_window(struct mym_reap *reap, struct mym_bump *bump)
     bump->first = 0;
     if (at == bump->end || !mym_window_set_freed(window, at))
         return;
-    mym_window_mark(at);
+    mym_reap_mark(reap, at);
     window->used = (uint32_t)(window->length * MYM_UNIT);
     mym_reap_add_hole(reap, at);
 }
@@ -102,8 +102,8 @@ static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
         return NULL;
     if (object > at && !mym_window_set_freed(&mym_heap.units[bump->first], at))
         return NULL;
-    mym_window_mark(at);
-    mym_window_mark(object);
+    mym_reap_mark(reap, at);
+    mym_reap_mark(reap, object);
     __atomic_store_n(&bump->at, object + bytes, __ATOMIC_RELEASE);
     if (object > at)
         mym_reap_add_hole(reap, at);

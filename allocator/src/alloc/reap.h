@@ -112,6 +112,15 @@ MYM_INLINE bool mym_reap_is_owner(const struct mym_reap *reap)
     return MYM_RACY(reap->owner) == (uintptr_t)__builtin_thread_pointer();
 }
 
+/* A start, under the lock. None in the owner's window by others: they may write to one word. */
+MYM_INLINE void mym_reap_mark(const struct mym_reap *reap, uintptr_t at)
+{
+    MYM_ASSERT(mym_reap_is_owner(reap) ||
+               mym_heap.units[mym_unit_of((void *)at)].first != /* NOLINT */
+                   reap->own.first);
+    mym_window_mark(at);
+}
+
 /* Move the pointer of the own window. NULL: this thread is not the owner, or no room. */
 MYM_INLINE void *mym_reap_bump(struct mym_reap *reap, size_t bytes)
 {

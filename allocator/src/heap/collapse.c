@@ -13,6 +13,7 @@
  */
 #include "heap/runs.h"
 
+#include "base/check.h"
 #include "os/os.h"
 
 #define CHUNK ((size_t)MYM_CHUNK_UNITS * MYM_UNIT)
@@ -47,6 +48,7 @@ MYM_REQUIRES(mym_pages.lock) static enum outcome collapse(uint32_t chunk)
     size_t resident;
     bool done;
 
+    MYM_ASSERT(mym_rank_is_held(MYM_RANK_PURGE));
     mym_pages_unlock();
     resident = mym_os_resident(at, CHUNK);
     mym_pages_lock();

@@ -185,6 +185,7 @@ void mym_slab_purge(uint32_t slab, uint64_t pages)
     char *start = mym_unit_address(slab);
     size_t bytes = 0, bytes_each = mym_os_page();
 
+    MYM_ASSERT(mym_rank_is_held(MYM_RANK_PURGE));
     mym_pages_lock();
     mym_chunk_split(slab);
     mym_pages_unlock();

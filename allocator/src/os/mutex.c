@@ -49,6 +49,11 @@ static unsigned *many(enum mym_rank rank)
                                    : NULL;
 }
 
+bool mym_rank_is_held(enum mym_rank rank)
+{
+    return held >> rank & 1;
+}
+
 void mym_rank_enter(enum mym_rank rank)
 {
     unsigned *count = many(rank);
@@ -72,9 +77,10 @@ void mym_rank_leave(enum mym_rank rank)
 {
     unsigned *count = many(rank);
 
+    MYM_CHECK(held &
+              1u << rank); /* of a child too: its parent's handler took the lock */
     if (count != NULL && --*count > 0)
         return;
-    MYM_CHECK(held & 1u << rank);
     held &= ~(1u << rank);
 }
 #endif

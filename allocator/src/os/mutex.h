@@ -56,14 +56,17 @@ void mym_mutex_lock_slow(struct mym_mutex *mutex);
 void mym_mutex_unlock_slow(struct mym_mutex *mutex);
 
 #ifdef MYM_DEBUG
+/* For assertions: this thread holds a lock of that rank. */
+bool mym_rank_is_held(enum mym_rank rank);
 void mym_rank_enter(enum mym_rank rank);
 void mym_rank_leave(enum mym_rank rank);
 /* A lock that was tried may be taken in any order: who tries does not wait. */
 void mym_rank_tried(enum mym_rank rank);
 #else
-#define mym_rank_tried(rank) ((void)(rank))
-#define mym_rank_enter(rank) ((void)(rank))
-#define mym_rank_leave(rank) ((void)(rank))
+#define mym_rank_is_held(rank) ((void)(rank), true)
+#define mym_rank_tried(rank)   ((void)(rank))
+#define mym_rank_enter(rank)   ((void)(rank))
+#define mym_rank_leave(rank)   ((void)(rank))
 #endif
 
 MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex, enum mym_rank rank)

@@ -5,6 +5,7 @@
 #include "check.h"
 #include "family.h"
 
+#include "cache/cache.h"
 #include "heap/meta.h"
 #include "pool/pool.h"
 #include "pool/topology.h"
@@ -279,6 +280,24 @@ static void magazines_go_to_their_owner(void)
     CHECK(loaded > 0);
 }
 
+/* What a drain on another CPU asked for goes with the next call on this one. */
+static void caches_are_emptied_when_asked(void)
+{
+    size_t cached[MYM_CLASSES] = {0};
+
+    run_on(0);
+    for (int i = 0; i < 200; i++)
+        CHECK((objects[i] = malloc(4000)));
+    for (int i = 0; i < 200; i++)
+        free(objects[i]);
+    run_on(1);
+    malloc_trim(0);
+    run_on(0);
+    free(malloc(100));
+    mym_cache_count(cached);
+    CHECKF(cached[mym_class_of(4000)] == 0, "%zu objects", cached[mym_class_of(4000)]);
+}
+
 const struct test tests[] = {
     {"caches_interleave", caches_interleave},
     {"last_level_differs", last_level_differs},
@@ -288,5 +307,6 @@ const struct test tests[] = {
     {"free_needs_no_memory", free_needs_no_memory},
     {"slots_of_all_arenas_serve", slots_of_all_arenas_serve},
     {"magazines_go_to_their_owner", magazines_go_to_their_owner},
+    {"caches_are_emptied_when_asked", caches_are_emptied_when_asked},
     {NULL, NULL},
 };
