@@ -118,10 +118,7 @@ static void check_taken(const struct span *span, uint32_t align, bool zeroed)
     CHECK(mym_pages_find(span->first + span->units / 2) == span->first);
     for (int i = 0; i < SPANS; i++)
         if (&spans[i] != span && spans[i].units)
-            CHECKF(spans[i].first + spans[i].units <= span->first ||
-                       span->first + span->units <= spans[i].first,
-                   "units %u+%u and %u+%u", spans[i].first, spans[i].units, span->first,
-                   span->units);
+            check_apart(spans[i].first, spans[i].units, span->first, span->units);
     if (zeroed)
         check_zero(span);
 }

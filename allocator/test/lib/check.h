@@ -40,6 +40,14 @@ void check_failed(const char *file, int line, const char *format, ...)
                          ##__VA_ARGS__);                                \
     } while (0)
 
+/* Two spans, by their first units and lengths, share no unit. */
+static inline void check_apart(uint32_t one, uint32_t units, uint32_t other,
+                               uint32_t others)
+{
+    CHECKF(one + units <= other || other + others <= one, "units %u+%u and %u+%u", one,
+           units, other, others);
+}
+
 /* Keeps the compiler from knowing a size, and so from judging or removing a call. */
 static inline size_t opaque(size_t size)
 {

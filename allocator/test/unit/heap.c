@@ -166,10 +166,7 @@ static void take_span(struct span *span, uint64_t *random)
     CHECK((uintptr_t)bytes_of(span) % (align * MYM_UNIT) == 0);
     for (int i = 0; i < SPANS; i++)
         if (&spans[i] != span && spans[i].units)
-            CHECKF(spans[i].first + spans[i].units <= span->first ||
-                       span->first + span->units <= spans[i].first,
-                   "units %u+%u and %u+%u", spans[i].first, spans[i].units, span->first,
-                   span->units);
+            check_apart(spans[i].first, spans[i].units, span->first, span->units);
     if (zeroed)
         check_zero(span);
     mark(span);
