@@ -167,7 +167,8 @@ __attribute__((constructor(101))) static void start_front_end(void)
 {
     struct mym_config config;
 
-    if (!mym_start())
+    /* A static program's start makes them read-only between the first request and here. */
+    if (!mym_start() || !mym_os_fix(false))
         return;
     mym_config_read(&config);
     if (config.names)
