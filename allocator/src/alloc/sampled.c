@@ -159,10 +159,11 @@ static MYM_SLOW void *malloc_sample(size_t size)
 /* Calls nothing that comes back: so it saves no register. */
 MYM_SLOW void *mym_watched_malloc(size_t size)
 {
-    unsigned cls = mym_class_of(size);
+    unsigned cls = size <= MYM_SMALL_MAX ? mym_front.class_of[size]
+                                         : mym_class_of_64[(size + 63) / 64];
     void *object;
 
-    if (MYM_UNLIKELY(mym_sample_count(mym_classes[cls].size)))
+    if (MYM_UNLIKELY(mym_sample_count(mym_class_bytes[cls])))
         return malloc_sample(size);
     object = mym_rseq_pop(cls);
     return MYM_LIKELY(object != NULL) ? object : malloc_cold(cls);

@@ -21,6 +21,7 @@ _Static_assert(MYM_UNIT / MYM_ALIGNMENT <= UINT16_MAX,
 _Static_assert(MYM_CLASSES <= UINT8_MAX, "a class is a byte");
 
 MYM_FIXED struct mym_class mym_classes[MYM_CLASSES];
+MYM_FIXED size_t mym_class_bytes[MYM_CLASSES];
 MYM_FIXED unsigned mym_class_count;
 MYM_FIXED uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
 MYM_FIXED uint8_t mym_class_of_64[MYM_CLASS_MAX / 64 + 1];
@@ -53,7 +54,7 @@ static void add_class(unsigned size)
     struct mym_class *cls = &mym_classes[mym_class_count];
 
     MYM_CHECK(mym_class_count < MYM_CLASSES - 1); /* MYM_REAPED is none */
-    cls->size = size;
+    cls->size = mym_class_bytes[mym_class_count] = size;
     MYM_CHECK(slab_units(size) <= UINT8_MAX);
     cls->units = (uint8_t)slab_units(size);
     cls->objects = (uint16_t)(cls->units * MYM_UNIT / size);
