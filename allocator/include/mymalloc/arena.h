@@ -31,6 +31,8 @@
  *     of one, that its thread may be using.
  *   - fork: as of mymalloc.h. In the child of a fork by another thread than the owner, no
  *     thread is the owner until a reset.
+ *   - Heap profile: an arena is in it as the spans that it holds, with the stacks of the calls
+ *     by which it grew.
  *   - Failure: NULL with errno ENOMEM, above the arena's limit too; all is as it was before.
  *   - Misuse ends the program as in mymalloc.h, and always at once: a second free, a
  *     pointer that is not an object's start, an object of another arena. So does the use of

@@ -186,6 +186,12 @@ void *mym_watched_take(unsigned cls, size_t alignment, size_t size);
 void *mym_watched_malloc(size_t size);
 /* Count one that was taken, of no class. */
 void mym_sampled_large(void *object);
+/*
+ * The same for a span of a reap, a window or one of its large objects; it ends. The stack is
+ * that of the call by which the reap grew: no lock is held.
+ */
+void mym_sampled_span(uint32_t first);
+void mym_sampled_end(uint32_t first);
 /* mym_large_resize; another size is another object to the profile. */
 void *mym_sampled_resize(void *ptr, size_t size);
 /* Bytes of a sampled or guarded object of a class; 0: it is none. */

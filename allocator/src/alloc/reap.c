@@ -8,6 +8,7 @@
 
 #include "alloc/alloc.h"
 #include "base/check.h"
+#include "profile/profile.h"
 
 #include <errno.h>
 #include <string.h>
@@ -165,13 +166,21 @@ static bool is_small(size_t alignment, size_t size)
 static void *take_once(struct mym_reap *reap, size_t alignment, size_t size,
                        enum lack *lack)
 {
+    bool small = is_small(alignment, size);
+    uint32_t windows, made = 0;
     void *object;
 
     mym_reap_lock(reap);
-    object = is_small(alignment, size)
-                 ? take_small(reap, alignment, mym_class_of(size), lack)
-                 : take_large(reap, alignment, size, lack);
+    windows = reap->windows;
+    object = small ? take_small(reap, alignment, mym_class_of(size), lack)
+                   : take_large(reap, alignment, size, lack);
+    if (reap->windows != windows)
+        made = reap->windows;
+    else if (!small && object != NULL)
+        made = mym_unit_of(object);
     mym_reap_unlock(reap);
+    if (MYM_UNLIKELY(MYM_RACY(mym_watch.on)) && made != 0)
+        mym_sampled_span(made);
     return object;
 }
 
@@ -273,8 +282,10 @@ void mym_reap_put(struct mym_reap *reap, void *ptr)
     mym_reap_unlock(reap);
     if (MYM_UNLIKELY(wrong != NULL))
         mym_fatal(wrong, ptr);
-    if (!small)
-        mym_pages_put(unit);
+    if (small)
+        return;
+    mym_sampled_end(unit);
+    mym_pages_put(unit);
 }
 
 /* ---- sizes ---- */
@@ -330,6 +341,7 @@ static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
 
 static bool resize(struct mym_reap *reap, void *ptr, size_t size)
 {
+    uint32_t span = mym_reap_record(ptr)->first, had = mym_heap.units[span].length;
     bool done;
 
     mym_reap_lock(reap);
@@ -337,6 +349,11 @@ static bool resize(struct mym_reap *reap, void *ptr, size_t size)
                ? resize_large(reap, mym_unit_of(ptr), size)
                : grow_last(reap, ptr, size);
     mym_reap_unlock(reap);
+    if (mym_heap.units[span].length != had) { /* another one, to the profile */
+        mym_sampled_end(span);
+        if (MYM_RACY(mym_watch.on))
+            mym_sampled_span(span);
+    }
     return done;
 }
 

@@ -83,12 +83,14 @@ static void release(uint32_t windows, uint32_t large)
     while (windows != 0) {
         uint32_t next = mym_heap.units[windows].next;
 
+        mym_sampled_end(windows);
         mym_window_put(windows);
         windows = next;
     }
     while (large != 0) {
         uint32_t next = mym_heap.units[large].next;
 
+        mym_sampled_end(large);
         mym_heap.units[large].cls = MYM_REAPED;
         mym_pages_put(large);
         large = next;

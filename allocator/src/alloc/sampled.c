@@ -5,7 +5,7 @@
  * to the same caches. What is sampled goes another way:
  *
  *   of a class   into a slab of the arena MYM_SAMPLED, one lock; a free finds class byte 0
- *   a span       as ever; its record says `sampled`
+ *   a span       as ever; its record says `sampled`; so of a reap, whose objects are not
  *   a mapping    as ever; each free of one asks the profile
  *   a guarded one of a class  into the guard's pages, which are not in the heap
  *
@@ -192,6 +192,22 @@ void mym_sampled_large(void *object)
 
     if (mym_sample_due(bytes))
         know(object, bytes);
+}
+
+void mym_sampled_span(uint32_t first)
+{
+    size_t bytes = mym_heap.units[first].length * MYM_UNIT;
+
+    if (mym_sample_due(bytes))
+        know(mym_unit_address(first), bytes);
+}
+
+void mym_sampled_end(uint32_t first)
+{
+    if (MYM_UNLIKELY(mym_heap.units[first].sampled)) {
+        mym_profile_drop(mym_unit_address(first));
+        mym_heap.units[first].sampled = false;
+    }
 }
 
 void *mym_sampled_resize(void *ptr, size_t size)

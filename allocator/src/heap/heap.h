@@ -80,7 +80,7 @@ struct mym_unit {
     bool cached;      /* large: free, in a cache */
     bool holes;       /* window: has set bits in freed */
     uint8_t has_bits; /* its bitmaps may be resident: MYM_IN_BITS, MYM_IN_FREED */
-    bool sampled;     /* large: in use, and known to the profile */
+    bool sampled;     /* large, window: in use, and known to the profile */
     bool fenced;      /* large, hardened build: a page without access is behind it */
 };
 _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");

@@ -3,6 +3,8 @@
  * is started and stopped while threads allocate.
  */
 #include "check.h"
+#include "mymalloc/arena.h" /* before malloc is a macro */
+
 #include "family.h"
 
 #include <errno.h>
@@ -106,6 +108,37 @@ static void sampled_objects_are_objects(void)
         free(object);
     }
     CHECK(MyProfileStop() == 0);
+}
+
+/* What an arena holds is in use, whatever of it is in objects. */
+static void arenas_count_as_their_spans(void)
+{
+    struct sums before;
+    struct MyArenaInfo info;
+    MyArena *arena;
+    void *large, *other;
+
+    CHECK(MyProfileStart(1) == 0);
+    before = read_sums();
+    arena = MyArenaCreate(0);
+    CHECK(arena);
+    for (int i = 0; i < 20000; i++)
+        CHECK(MyArenaAlloc(arena, (size_t)i % 500));
+    large = MyArenaAlloc(arena, 200000);
+    other = MyArenaRealloc(arena, MyArenaAlloc(arena, 300000), 3000000);
+    CHECK(large && other && MyArenaAllocAligned(arena, 1 << 18, 100000));
+    MyArenaFree(arena, large);
+    free(other);
+    MyArenaStats(arena, &info);
+    CHECK(info.spans > 4);
+    CHECKF(read_sums().bytes - before.bytes == (long)info.held, "%ld, not %zu",
+           read_sums().bytes - before.bytes, info.held);
+    MyArenaReset(arena);
+    MyArenaStats(arena, &info);
+    CHECK(read_sums().bytes - before.bytes == (long)info.held);
+    CHECK(MyProfileStop() == 0); /* what ends afterwards is known */
+    MyArenaDestroy(arena);
+    CHECK(read_sums().bytes == before.bytes && read_sums().objects == before.objects);
 }
 
 /* Of a metric, in Prometheus' text. */
@@ -267,6 +300,7 @@ const struct test tests[] = {
     {"bad_requests", bad_requests},
     {"known_beyond_the_end", known_beyond_the_end},
     {"sampled_objects_are_objects", sampled_objects_are_objects},
+    {"arenas_count_as_their_spans", arenas_count_as_their_spans},
     {"samples_leave_no_slabs", samples_leave_no_slabs},
     {"threads_draw_for_themselves", threads_draw_for_themselves},
     {"children_draw_for_themselves", children_draw_for_themselves},
