@@ -157,7 +157,9 @@ class Heap:
 
     def cached_spans(self):
         for words in self.caches():
-            yield from (word for word in words[2 * self.fact["MYM_CLASSES"]:] if word > self.fact["MYM_SPAN_SHUT"])
+            for word in words[2 * self.fact["MYM_CLASSES"]:]:
+                if word > self.fact["MYM_SPAN_SHUT"]:
+                    yield word - word % self.fact["MYM_UNIT"]
 
     def unit_record(self, unit):
         return self.record("unit", self.member("mym_heap", "heap", "units") + unit * self.size("unit"))

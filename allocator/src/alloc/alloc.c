@@ -44,11 +44,19 @@ static MYM_SLOW void *malloc_colder(size_t size)
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
-static MYM_SLOW void *malloc_span(size_t size)
+static MYM_SLOW void *malloc_span_colder(size_t size)
 {
     void *object = mym_span_pop(mym_span_class(size));
 
-    return MYM_LIKELY(object != NULL) ? object : malloc_colder(size);
+    return object != NULL ? object : malloc_colder(size);
+}
+
+/* Saves no register either. */
+static MYM_SLOW void *malloc_span(size_t size)
+{
+    void *object = mym_span_quick_pop(size);
+
+    return MYM_LIKELY(object != NULL) ? object : malloc_span_colder(size);
 }
 
 /* Calls nothing that comes back: so it saves no register. */
@@ -71,18 +79,16 @@ MYM_SLOW void *mym_malloc_slow(size_t size)
 
 MYM_SLOW void mym_free_slow(void *ptr)
 {
-    if (ptr == NULL)
-        return;
     if (mym_in_heap(ptr)) {
         unsigned cls = mym_heap.cls[mym_unit_of(ptr)];
 
-        if (cls != 0) {
-            if (!mym_thread_push(cls, ptr))
-                mym_cache_push_slow(cls, ptr);
-            return;
-        }
+        if (cls == 0)
+            mym_span_put(ptr);
+        else if (!mym_thread_push(cls, ptr))
+            mym_cache_push_slow(cls, ptr);
+    } else if (ptr != NULL) {
+        mym_classless_put(ptr);
     }
-    mym_classless_put(ptr);
 }
 
 void *mym_calloc(size_t count, size_t size)

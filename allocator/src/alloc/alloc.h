@@ -156,6 +156,7 @@ size_t mym_good_size(size_t size);
  */
 void *mym_classless_take(size_t size, size_t alignment, bool hard, bool *zeroed);
 void mym_classless_put(void *ptr);
+void mym_span_put(void *ptr); /* the same of what is known to lie in the heap */
 /* Bytes of the object at ptr, 0 when there is none. */
 size_t mym_classless_bytes(const void *ptr);
 /* A large object without copying; NULL: not possible, ptr is as it was. */

@@ -53,7 +53,7 @@ static const struct mym_unit *span_at(const void *ptr)
     const struct mym_unit *u = &mym_heap.units[unit];
 
     return u->kind == MYM_LARGE && u->first == unit && !u->cached && u->reap == NULL &&
-                   mym_unit_address(unit) == ptr
+                   (uintptr_t)ptr % MYM_UNIT == 0
                ? u
                : NULL;
 }
@@ -83,19 +83,35 @@ static MYM_COLD void put_outside(void *ptr)
         mym_bad_pointer(ptr);
 }
 
-MYM_SLOW void mym_classless_put(void *ptr)
+/* What this CPU's cache has no room for, and what is more than an object that is in use. */
+static MYM_SLOW void put_span_colder(void *ptr)
 {
-    const struct mym_unit *span;
+    const struct mym_unit *span = span_at(ptr);
 
-    if (!mym_in_heap(ptr)) {
-        put_outside(ptr);
-        return;
-    }
-    span = span_at(ptr);
     if (MYM_LIKELY(span != NULL))
         mym_large_put(ptr, span);
     else
         put_other(ptr);
+}
+
+/* Saves no register. */
+MYM_SLOW void mym_span_put(void *ptr)
+{
+    uint32_t number = mym_unit_of(ptr);
+    struct mym_unit *unit = &mym_heap.units[number];
+
+    if (MYM_UNLIKELY(unit->state != MYM_IN_USE || unit->first != number ||
+                     unit->reap != NULL || (uintptr_t)ptr % MYM_UNIT != 0) ||
+        !mym_span_quick_push(unit, ptr))
+        put_span_colder(ptr);
+}
+
+MYM_SLOW void mym_classless_put(void *ptr)
+{
+    if (mym_in_heap(ptr))
+        mym_span_put(ptr);
+    else
+        put_outside(ptr);
 }
 
 size_t mym_classless_bytes(const void *ptr)

@@ -60,12 +60,6 @@ void mym_large_mark(void *ptr, bool sampled)
         mym_heap.units[mym_unit_of(ptr)].sampled = sampled;
 }
 
-static MYM_COLD void forget(void *ptr)
-{
-    mym_profile_drop(ptr);
-    mym_large_mark(ptr, false);
-}
-
 /* In the cache, which is opened if need be. */
 static inline bool keep_span(unsigned cls, void *span)
 {
@@ -81,10 +75,12 @@ MYM_SLOW void mym_large_put(void *ptr, const struct mym_unit *span)
 {
     uint32_t units = span->length;
 
-    if (MYM_UNLIKELY(span->sampled))
-        forget(ptr);
-    if (mym_span_can_cache(units) &&
-        keep_span(mym_span_class((size_t)units * MYM_UNIT), ptr))
+    if (MYM_UNLIKELY(span->sampled)) {
+        mym_profile_drop(ptr);
+        mym_large_mark(ptr, false);
+    }
+    if (units <= MYM_SPAN_MAX / MYM_UNIT && mym_span_word[units] != 0 &&
+        keep_span(mym_span_word[units] - MYM_SLOTS, ptr))
         return;
     mym_chunk_learn(ptr, (size_t)units * MYM_UNIT);
     mym_pages_put(span->first);

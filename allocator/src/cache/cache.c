@@ -199,8 +199,7 @@ void mym_cache_init(void)
     mym_arenas_init();
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         mym_front.closed.slot[i] = MYM_CLOSED;
-    for (unsigned i = 0; i < MYM_SPAN_CLASSES; i++)
-        mym_front.closed.slot[MYM_SLOTS + i] = MYM_SPAN_SHUT;
+    mym_spans_init();
     for (size_t size = 0; size <= MYM_SMALL_MAX; size++)
         mym_front.class_of[size] = (uint8_t)mym_class_of(size);
     mym_mode_init();

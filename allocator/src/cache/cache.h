@@ -33,6 +33,7 @@
 #define MYM_SPAN_NONE    ((void *)0)
 #define MYM_SPAN_CLOSED  ((void *)1)
 #define MYM_SPAN_SHUT    ((void *)2)
+#define MYM_SPAN_IDLE    4u /* added to a span, which is a multiple of MYM_UNIT */
 
 /* Size classes, of which a drain may want some only. */
 struct mym_class_set {
@@ -47,9 +48,9 @@ MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned cls)
 struct mym_cache {
     void **slot[MYM_SLOTS + MYM_SPAN_CLASSES]; /* mym_slot_of and mym_slot_set, where
                                                   there is no sequence */
-    uint32_t missed; /* the span class asked for in vain last, see spans.c; a hint */
-    uint32_t open, idle;        /* sets of span classes; hints, see mym_span_take */
-    uint32_t exchanges;         /* with pools; a hint: written by whoever runs here */
+    uint32_t missed;    /* the span class asked for in vain last, see spans.c; a hint */
+    uint32_t open;      /* span classes; a hint, see mym_span_take */
+    uint32_t exchanges; /* with pools; a hint: written by whoever runs here */
     struct mym_class_set asked; /* what is to be emptied; under mym_front_lock */
     /* of a thread; under mym_front_lock: */
     uint32_t user;          /* 1 + the process that its thread is of, see thread.c */
@@ -214,19 +215,50 @@ MYM_INLINE uint32_t mym_span_units(unsigned cls)
     return (place - shift * 8) << shift;
 }
 
-/* Whether a span of so many units is of a class. */
-MYM_INLINE bool mym_span_can_cache(uint32_t units)
+/*
+ * The index of the word of the class that has room for so many units; 0: there is none. What
+ * malloc takes has the length of its class, so it is found by that, too.
+ */
+extern MYM_HIDDEN uint8_t mym_span_word[MYM_SPAN_MAX / MYM_UNIT + 1];
+
+/* A span for a size that has a class, from this CPU's cache; NULL: none there. */
+MYM_INLINE void *mym_span_quick_pop(size_t size)
 {
-    return units >= MYM_SPAN_FIRST && units <= MYM_SPAN_MAX / MYM_UNIT &&
-           mym_span_round((size_t)units * MYM_UNIT) == units;
+    size_t index = mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT];
+    void **word =
+        __atomic_load_n(&mym_cache_of(mym_rseq_id())->slot[index], __ATOMIC_RELAXED);
+
+    if ((uintptr_t)word < MYM_UNIT || !mym_rseq_swap(index, word, MYM_SPAN_NONE))
+        return NULL;
+    mym_heap.units[mym_unit_of(word)].state = MYM_IN_USE;
+    return (void *)((uintptr_t)word & ~(MYM_UNIT - 1)); /* NOLINT */
 }
 
-void *mym_span_pop(unsigned cls); /* NULL: none here */
+/* Whether this CPU's cache keeps it, one of malloc's that is in use. */
+MYM_INLINE bool mym_span_quick_push(struct mym_unit *unit, void *span)
+{
+    size_t index;
+
+    if (unit->length > MYM_SPAN_MAX / MYM_UNIT)
+        return false;
+    index = mym_span_word[unit->length]; /* 0: a slot without a magazine is not NULL */
+    /* Before others can take it: afterwards the record is theirs. */
+    unit->state = MYM_CACHED;
+    if (MYM_LIKELY(mym_rseq_swap(index, MYM_SPAN_NONE, span)))
+        return true;
+    unit->state = MYM_IN_USE;
+    return false;
+}
+
+/* The same as mym_span_quick_pop where the cache is the thread's. */
+void *mym_span_pop(unsigned cls);
 /* KEPT, or not: there is no room here, or the cache is not open yet. */
 enum mym_push { MYM_PUSH_REFUSED, MYM_PUSH_KEPT, MYM_PUSH_SHUT };
 enum mym_push mym_span_push(unsigned cls, void *span);
 
-/* The same as pop, by who takes one from the page heap if there is none: that is remembered. */
+void mym_spans_init(void); /* with mym_cache_init */
+
+/* The same as pop of whatever cache, by who takes one from the page heap if there is none: that is remembered. */
 void *mym_span_take(unsigned cls);
 /* The spans of this CPU's, or thread's, cache go to the page heap. */
 void mym_spans_close_here(void);

@@ -6,7 +6,8 @@
  *
  *   NONE     open: the next span of this size that is freed here is kept here
  *   CLOSED   spans go to the page heap
- *   a span   free, not given to anybody else; its record says `cached`
+ *   a span   free, not given to anybody else; its record says `cached`. With IDLE: nobody
+ *            took it since something else was asked for in vain
  *   SHUT     in the closed cache: never swapped
  *
  * A word is opened for a size that is freed when it was the last that was asked for in
@@ -55,18 +56,34 @@ static bool swap(struct mym_cache *own, unsigned cls, void *old, void *fresh)
 
 static bool is_span(const void *word)
 {
-    return (uintptr_t)word > (uintptr_t)MYM_SPAN_SHUT;
+    return (uintptr_t)word >= MYM_UNIT;
 }
 
-static struct mym_unit *record_of(const void *span)
+static bool is_idle(const void *word)
 {
-    return &mym_heap.units[mym_unit_of(span)];
+    return (uintptr_t)word & MYM_SPAN_IDLE;
 }
 
-static void release(void *span)
+/* Of a span, or of the one that a word holds. */
+static struct mym_unit *record_of(const void *word)
 {
-    record_of(span)->cached = false;
-    mym_pages_put(mym_unit_of(span));
+    return &mym_heap.units[mym_unit_of(word)];
+}
+
+static void release(void *word)
+{
+    record_of(word)->state = MYM_IN_USE;
+    mym_pages_put(mym_unit_of(word));
+}
+
+uint8_t mym_span_word[MYM_SPAN_MAX / MYM_UNIT + 1];
+
+void mym_spans_init(void)
+{
+    for (unsigned units = MYM_SPAN_FIRST; units <= MYM_SPAN_MAX / MYM_UNIT; units++)
+        mym_span_word[units] = (uint8_t)(MYM_SLOTS + mym_span_class(units * MYM_UNIT));
+    for (unsigned i = 0; i < MYM_SPAN_CLASSES; i++)
+        mym_front.closed.slot[MYM_SLOTS + i] = MYM_SPAN_SHUT;
 }
 
 _Static_assert(MYM_SPAN_CLASSES <= 32, "a set of them is 32 bits");
@@ -88,20 +105,22 @@ static void set_hint(uint32_t *hint, uint32_t bits, bool set)
 
 MYM_INLINE void *pop(struct mym_cache *own, unsigned cls)
 {
-    void *span = read_word(own, cls);
+    void *word = read_word(own, cls);
 
-    if (!is_span(span) || !swap(own, cls, span, MYM_SPAN_NONE))
+    if (!is_span(word) || !swap(own, cls, word, MYM_SPAN_NONE))
         return NULL;
-    set_hint(&cache_here(own)->idle, bit(cls), false);
-    record_of(span)->cached = false;
-    return span;
+    record_of(word)->state = MYM_IN_USE;
+    return mym_unit_address(mym_unit_of(word));
 }
 
 void *mym_span_pop(unsigned cls)
 {
     struct mym_cache *own = mym_thread_hold();
-    void *span = pop(own, cls);
+    void *span;
 
+    if (own == NULL)
+        return NULL;
+    span = pop(own, cls);
     mym_thread_leave(own);
     return span;
 }
@@ -143,23 +162,21 @@ static void note_miss(struct mym_cache *own, unsigned cls)
     struct mym_cache *cache = cache_here(own);
     uint32_t missed = __atomic_load_n(&cache->missed, __ATOMIC_RELAXED);
     uint32_t open = __atomic_load_n(&cache->open, __ATOMIC_RELAXED);
-    uint32_t idle = __atomic_load_n(&cache->idle, __ATOMIC_RELAXED), full = 0;
 
     __atomic_store_n(&cache->missed,
                      missed == ONE(cls) || missed == MANY(cls) ? MANY(cls) : ONE(cls),
                      __ATOMIC_RELAXED);
     for (; open != 0; open &= open - 1) {
         unsigned other = (unsigned)__builtin_ctz(open);
+        void *word = read_word(own, other);
 
-        if (!is_span(read_word(own, other)))
+        if (!is_span(word))
             continue;
-        if (idle & bit(other))
+        if (is_idle(word))
             close_word(own, other);
         else
-            full |= bit(other);
+            swap(own, other, word, (char *)word + MYM_SPAN_IDLE);
     }
-    if (full != idle)
-        __atomic_store_n(&cache->idle, full, __ATOMIC_RELAXED);
 }
 
 void *mym_span_take(unsigned cls)
@@ -228,12 +245,11 @@ enum mym_push mym_span_push(unsigned cls, void *span)
         mym_thread_leave(own);
         return MYM_PUSH_REFUSED;
     }
-    /* Before others can take it: afterwards the record is theirs. */
-    record_of(span)->cached = true;
+    record_of(span)->state = MYM_CACHED; /* as in mym_span_quick_push */
     kept = (word == MYM_SPAN_NONE && swap(own, cls, MYM_SPAN_NONE, span)) ||
            (word == MYM_SPAN_CLOSED && open_with(own, cls, span));
     if (!kept)
-        record_of(span)->cached = false;
+        record_of(span)->state = MYM_IN_USE;
     mym_thread_leave(own);
     return kept ? MYM_PUSH_KEPT : MYM_PUSH_REFUSED;
 }

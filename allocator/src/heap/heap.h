@@ -74,16 +74,26 @@ struct mym_unit {
         };
         struct mym_reap *reap; /* window, large: whose objects; NULL: malloc's */
     };
-    uint8_t kind;     /* enum mym_kind */
+    union {
+        struct {
+            uint8_t kind; /* enum mym_kind */
+            bool cached;  /* large: free, in a cache */
+            bool sampled; /* large, window: in use, and known to the profile */
+            bool fenced; /* large, hardened build: behind it is a page without access */
+        };
+        uint32_t state; /* all four, MYM_IN_USE and MYM_CACHED of a large span */
+    };
     uint8_t cls;      /* slab: its size class; free: what it was, or MYM_REAPED */
     bool huge;        /* first unit of a chunk: the kernel may make it a huge page */
-    bool cached;      /* large: free, in a cache */
     bool holes;       /* window: has set bits in freed */
     uint8_t has_bits; /* its bitmaps may be resident: MYM_IN_BITS, MYM_IN_FREED */
-    bool sampled;     /* large, window: in use, and known to the profile */
-    bool fenced;      /* large, hardened build: a page without access is behind it */
 };
 _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
+
+/* A large span that is in use, and nothing else is to be known about it; one in a cache. */
+#define MYM_IN_USE ((uint32_t)MYM_LARGE)
+#define MYM_CACHED (MYM_IN_USE | 1u << 8)
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "kind, then cached");
 
 /* No class: in the record of a free span that held objects of a reap when that ended. */
 #define MYM_REAPED (MYM_CLASSES - 1)
