@@ -212,8 +212,7 @@ static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
     uint32_t units = (used * cls->size + MYM_UNIT - 1) / MYM_UNIT;
     uint32_t half = pool->grant / 2;
 
-    if (pool->starved != id || cls->objects == 1 ||
-        pool->loaded_objects + used > most_objects(pool))
+    if (pool->starved != id || pool->loaded_objects + used > most_objects(pool))
         return false;
     if (half > units && mym_idle_grant(MYM_HOLDS_DEPOTS, half, 1))
         units = half;

@@ -368,16 +368,17 @@ static void slab_gives_each_object_once(void)
 
 /* ---- depots ---- */
 
-/* A thousand objects taken and freed, so many times: what the depot holds in the end. */
+/* A MiB or more of objects taken and freed, so many times: what the depot holds in the end. */
 static size_t swing(unsigned size, unsigned times)
 {
     static void *objects[1000];
     static struct mym_info info;
+    unsigned count = size > 1024 ? 64 : 1000;
 
     while (times-- > 0) {
-        for (unsigned i = 0; i < 1000; i++)
+        for (unsigned i = 0; i < count; i++)
             CHECK((objects[i] = mym_malloc(opaque(size))));
-        for (unsigned i = 0; i < 1000; i++)
+        for (unsigned i = 0; i < count; i++)
             mym_free(objects[i]);
     }
     CHECK(mym_verify() == 0);
@@ -392,7 +393,10 @@ static void depots_follow_swings(void)
     CHECK(swing(1024, 1) <= 320 << 10);
     CHECKF(swing(1024, 30) >= 800 << 10, "%zu bytes", swing(1024, 0));
     CHECK(mym_idle_held(MYM_HOLDS_DEPOTS) >= (512u << 10) / MYM_UNIT);
+    /* The same of slabs that are an object each. */
+    CHECKF(swing(MYM_CLASS_MAX, 30) >= 6 << 20, "%zu bytes", swing(MYM_CLASS_MAX, 0));
     mym_trim(0);
+    CHECK(swing(MYM_CLASS_MAX, 0) == 0);
     CHECK(swing(1024, 0) == 0);
     CHECK(mym_idle_held(MYM_HOLDS_DEPOTS) == 0 && mym_idle_held(MYM_HOLDS_SLABS) == 0);
     mym_idle_set_keep(0);
