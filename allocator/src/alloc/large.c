@@ -16,7 +16,7 @@ static bool has_class(size_t size)
 static uint32_t units_for(size_t size)
 {
     return has_class(size)
-               ? mym_span_round(size)
+               ? mym_span_units(mym_span_class(size))
                : (uint32_t)(mym_round_up(size, MYM_UNIT) >> MYM_UNIT_SHIFT) +
                      (size == 0);
 }

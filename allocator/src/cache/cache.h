@@ -185,28 +185,8 @@ void mym_cache_fork_child(void);
 
 /* ---- spans.c: free large objects ---- */
 
-/*
- * By units, exact up to a MiB, then eight sizes per doubling: at most an eighth is lost.
- * For a size above MYM_CLASS_MAX and up to MYM_SPAN_MAX.
- */
-MYM_INLINE unsigned mym_span_class(size_t size)
-{
-    unsigned units = (unsigned)((size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
-    unsigned shift = (units > 16) + (units > 32);
-
-    return ((units + (1u << shift) - 1) >> shift) + shift * 8 - MYM_SPAN_FIRST;
-}
-
-/* The units of its spans: mym_span_units(mym_span_class(size)). */
-MYM_INLINE uint32_t mym_span_round(size_t size)
-{
-    uint32_t units = (uint32_t)((size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
-    uint32_t rest = (units > 16) + (units > 32) * 2;
-
-    return (units + rest) & ~rest;
-}
-
-/* Of each span of the class. */
+/* Of each span of a class: exact up to a MiB, then eight sizes per doubling, at most an eighth
+   is lost. */
 MYM_INLINE uint32_t mym_span_units(unsigned cls)
 {
     unsigned place = cls + (unsigned)MYM_SPAN_FIRST;
@@ -220,6 +200,12 @@ MYM_INLINE uint32_t mym_span_units(unsigned cls)
  * malloc takes has the length of its class, so it is found by that, too.
  */
 extern MYM_HIDDEN uint8_t mym_span_word[MYM_SPAN_MAX / MYM_UNIT + 1];
+
+/* For a size above MYM_CLASS_MAX and up to MYM_SPAN_MAX. */
+MYM_INLINE unsigned mym_span_class(size_t size)
+{
+    return mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT] - MYM_SLOTS;
+}
 
 /* A span for a size that has a class, from this CPU's cache; NULL: none there. */
 MYM_INLINE void *mym_span_quick_pop(size_t size)

@@ -80,10 +80,13 @@ uint8_t mym_span_word[MYM_SPAN_MAX / MYM_UNIT + 1];
 
 void mym_spans_init(void)
 {
-    for (unsigned units = MYM_SPAN_FIRST; units <= MYM_SPAN_MAX / MYM_UNIT; units++)
-        mym_span_word[units] = (uint8_t)(MYM_SLOTS + mym_span_class(units * MYM_UNIT));
-    for (unsigned i = 0; i < MYM_SPAN_CLASSES; i++)
-        mym_front.closed.slot[MYM_SLOTS + i] = MYM_SPAN_SHUT;
+    unsigned units = MYM_SPAN_FIRST;
+
+    for (unsigned i = MYM_SLOTS; i < MYM_SLOTS + MYM_SPAN_CLASSES; i++) {
+        mym_front.closed.slot[i] = MYM_SPAN_SHUT;
+        while (units <= mym_span_units(i - MYM_SLOTS))
+            mym_span_word[units++] = (uint8_t)i;
+    }
 }
 
 _Static_assert(MYM_SPAN_CLASSES <= 32, "a set of them is 32 bits");
