@@ -90,8 +90,7 @@ uint32_t mym_idle_held_in_all(void)
 static uint32_t in_use(void)
 {
     uint64_t used = mym_pages_in_use();
-    uint64_t idle = (uint64_t)mym_idle_held(MYM_HOLDS_SLABS) +
-                    mym_idle_held(MYM_HOLDS_SPANS) +
+    uint64_t idle = (uint64_t)mym_idle_held_in_all() +
                     atomic_load_explicit(&mym_pages.hollow, memory_order_relaxed);
 
     used -= used < idle ? used : idle;
