@@ -172,7 +172,9 @@ static void *take_growing(size_t usable, size_t size)
                               : mym_malloc(room < MYM_PLACE_MAX ? room : MYM_PLACE_MAX);
         return object != NULL ? object : mym_malloc(size);
     }
-    object = size < room ? mym_classless_take(room, 1, false, &zeroed) : NULL;
+    object = size < room && mym_fits(mym_round_up(room, MYM_UNIT), size)
+                 ? mym_classless_take(room, 1, false, &zeroed)
+                 : NULL;
     if (object == NULL)
         object = mym_classless_take(size, 1, true, &zeroed);
     return object != NULL ? object : no_memory();

@@ -23,7 +23,7 @@
 
 #if MYM_SECURE
 
-/* What has a place of several in a slab; longer classes are not zeroed before they are used. */
+/* Longer classes are not zeroed before they are used. */
 #define SHORT_MAX (MYM_PLACE_MAX - MYM_SEAL_BYTES)
 
 #define WRONG_SIZE "sized free with a wrong size"

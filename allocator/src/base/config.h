@@ -19,10 +19,10 @@
 #define MYM_SMALL_MAX 1024u  /* largest size served by the shortest path */
 #define MYM_FINE_MAX  16384u /* up to here classes are at most an eighth apart */
 #define MYM_HEADER    64u /* of a page: a power of two and this much more has a class */
-/* Largest size of which a slab holds several. */
-#define MYM_PLACE_MAX (32768u + MYM_HEADER)
+/* Largest size for which reaps and calloc go by size classes, and that lies packed in slabs. */
+#define MYM_PLACE_MAX  (32768u + MYM_HEADER)
 #define MYM_CLASS_MAX 131072u /* largest size that has a size class */
-#define MYM_CLASSES   80u     /* upper bound; class 0 means "no size class" */
+#define MYM_CLASSES   96u     /* upper bound; class 0 means "no size class" */
 
 #define MYM_WINDOW_MAX 16u /* units of the longest window of a reap, 1 MiB */
 

@@ -1,9 +1,9 @@
 /*
  * sizes.h - size classes: 16-byte steps to 128, then 8 per doubling to 16 KiB (at most
- * 12 % lost inside), then 4 steps to 32 KiB (at most 20 %); beyond, whole units:
- * 64 and 128 KiB (what is not used of these is not touched, so it is not resident). From
- * 1 to 32 KiB there is a class 64 bytes above each power of two: many programs put a
- * header in front of a page.
+ * 12 % lost inside), then 4 steps to 32 KiB (at most 20 %), then steps of 8 KiB to 128 KiB:
+ * two pages, so that an object of which the ends are written finds those of the one before it
+ * resident. From 1 to 32 KiB there is a class 64 bytes above each power of two: many programs
+ * put a header in front of a page.
  *
  * Class 0 is no class. Every class size is a multiple of 16, and every power of two
  * between 16 bytes and 128 KiB is one, so an aligned request finds a class that fits.

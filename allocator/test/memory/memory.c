@@ -145,6 +145,28 @@ static void outgrown(void)
         free(list[i].bytes);
 }
 
+/* Objects of 32 to 96 KiB of which the ends are written, replaced at random. */
+static void ends(void)
+{
+    enum { OBJECTS = 1000, TURNS = 60000 };
+    static unsigned char *object[OBJECTS];
+    uint64_t random = test_seed();
+    size_t before = resident_bytes();
+
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        unsigned i = turn < OBJECTS ? turn : (unsigned)(next_random(&random) % OBJECTS);
+        size_t size = 32768 + next_random(&random) % 65536;
+
+        free(object[i]);
+        object[i] = malloc(size);
+        CHECK(object[i]);
+        object[i][0] = object[i][size - 1] = 1;
+    }
+    printf("ends %zu\n", (resident_bytes() - before) / (size_t)sysconf(_SC_PAGESIZE));
+    for (unsigned i = 0; i < OBJECTS; i++)
+        free(object[i]);
+}
+
 /* One thread makes, another only frees: resident memory beyond what is in use. */
 #define BATCHES 64
 #define BATCH   2000
@@ -252,5 +274,6 @@ const struct test tests[] = {
     {"bounded", bounded},
     {"crowd", crowd},
     {"outgrown", outgrown},
+    {"ends", ends},
     {NULL, NULL},
 };

@@ -43,7 +43,7 @@ static void classes_fit(void)
 /* The file promises what is lost inside an object. */
 static void classes_waste_little(void)
 {
-    for (size_t size = 129; size <= MYM_PLACE_MAX; size++) {
+    for (size_t size = 129; size <= MYM_CLASS_MAX; size++) {
         size_t given = mym_classes[mym_class_of(size)].size;
         size_t percent = size <= MYM_SMALL_MAX ? 11 : size <= MYM_FINE_MAX ? 12 : 20;
 

@@ -191,6 +191,14 @@ static void sized_free(void)
         CHECK(p);
         family.free_sized(p, size ? size : 1);
     }
+    for (size_t size = 16; size <= (size_t)1 << 18; size += 16 + size / 64) {
+        void *p = malloc(size);
+        size_t more = malloc_usable_size(p) + 1;
+
+        p = realloc(p, more); /* it may get room to grow */
+        CHECK(p);
+        family.free_sized(p, more);
+    }
     for (size_t alignment = 16; alignment <= (size_t)1 << 21; alignment *= 2)
         for (size_t size = 1; size < (size_t)1 << 21; size = size * 3 + 1) {
             void *p = aligned_alloc(alignment, size);
