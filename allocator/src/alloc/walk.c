@@ -79,13 +79,19 @@ static bool is_free(const struct walk *walk, uintptr_t object)
 {
     size_t bit = mym_window_bit(object);
 
-    return (walk->free[bit / 64] >> bit % 64 & 1) ||
-           !mym_is_live((void *)object); /* NOLINT */
+    return walk->free[bit / 64] >> bit % 64 & 1;
 }
 
 static int visit(const struct walk *walk, uintptr_t object, size_t bytes)
 {
     return walk->visit((void *)object, bytes, walk->argument); /* NOLINT */
+}
+
+/* What was freed and waits: in the hardened build the seal says it. */
+static bool is_over(uintptr_t object, size_t room)
+{
+    return MYM_SECURE_FREE_CHECK &&
+           *mym_seal_place((void *)object, room) == 0; /* NOLINT */
 }
 
 static int walk_slab(const struct walk *walk, uint32_t slab)
@@ -95,7 +101,7 @@ static int walk_slab(const struct walk *walk, uint32_t slab)
     int stop = 0;
 
     for (unsigned i = 0; i < c->objects && stop == 0; i++, object += c->size)
-        if (!is_free(walk, object))
+        if (!is_free(walk, object) && !is_over(object, c->size))
             stop = visit(walk, object, c->size);
     return stop;
 }
@@ -127,7 +133,8 @@ static int walk_span(const struct walk *walk, uint32_t first)
         return walk_window(walk, first);
     case MYM_LARGE:
         start = (uintptr_t)mym_unit_address(first);
-        return span->reap == NULL && is_free(walk, start)
+        return span->reap == NULL && (is_free(walk, start) ||
+                                      !mym_is_live((void *)start)) /* NOLINT */
                    ? 0
                    : visit(walk, start, span->length * MYM_UNIT);
     default:
