@@ -20,7 +20,7 @@
 #define MYM_FINE_MAX  16384u /* up to here classes are at most an eighth apart */
 #define MYM_HEADER    64u /* of a page: a power of two and this much more has a class */
 /* Largest size for which reaps and calloc go by size classes, and that lies packed in slabs. */
-#define MYM_PLACE_MAX  (32768u + MYM_HEADER)
+#define MYM_PLACE_MAX (32768u + MYM_HEADER)
 #define MYM_CLASS_MAX 131072u /* largest size that has a size class */
 #define MYM_CLASSES   96u     /* upper bound; class 0 means "no size class" */
 
