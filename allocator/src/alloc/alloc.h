@@ -185,7 +185,16 @@ void mym_large_mark(void *ptr, bool sampled);
 void *mym_watched_take(unsigned cls, size_t alignment, size_t size);
 /* malloc of a size that has a class: the path of all calls then. Sets errno. */
 void *mym_watched_malloc(size_t size);
-/* Count one that was taken, of no class. */
+/* Bytes of a sampled or guarded object of a class; 0: it is none. */
+size_t mym_sampled_bytes(const void *ptr);
+/* Free one; false: it is none. */
+bool mym_sampled_put(void *ptr);
+
+/* ---- known.c: the same for what has no class ---- */
+
+/* It is a sample of the profile's (known), or of a listener's alone: at which rate; or 0. */
+size_t mym_sampled_rate(size_t bytes, bool *known);
+/* Count one that was taken. */
 void mym_sampled_large(void *object);
 /*
  * The same for a span of a reap, a window or one of its large objects; it ends. The stack is
@@ -195,10 +204,6 @@ void mym_sampled_span(uint32_t first);
 void mym_sampled_end(uint32_t first);
 /* mym_large_resize; another size is another object to the profile. */
 void *mym_sampled_resize(void *ptr, size_t size);
-/* Bytes of a sampled or guarded object of a class; 0: it is none. */
-size_t mym_sampled_bytes(const void *ptr);
-/* Free one; false: it is none. */
-bool mym_sampled_put(void *ptr);
 
 /* ---- start.c ---- */
 

@@ -8,6 +8,7 @@
 #include "alloc/alloc.h"
 
 #include "alloc/reap.h"
+#include "alloc/seal.h"
 #include "base/check.h"
 #include "pool/pool.h"
 #include "profile/guarded.h"
@@ -149,16 +150,21 @@ static bool was_reaped(const void *ptr)
     return mym_heap.units[mym_heap.units[mym_unit_of(ptr)].first].cls == MYM_REAPED;
 }
 
-/* The hardened build knows of each place whether it is in use: this one, of any object, is not. */
-static const char *wrong_with_place(const void *ptr)
+/* Of a pointer into a slab: whether no object starts there. */
+static bool is_interior(const void *ptr)
 {
     uint32_t unit = mym_unit_of(ptr);
     const struct mym_class *c = &mym_classes[mym_heap.cls[unit]];
     uintptr_t start = (uintptr_t)mym_unit_address(mym_heap.units[unit].first);
 
-    if (c->size != 0) /* not class 0 */
-        return mym_slab_index(c, (uintptr_t)ptr - start) < c->objects ? "double free"
-                                                                      : inside;
+    return c->size != 0 && mym_slab_index(c, (uintptr_t)ptr - start) >= c->objects;
+}
+
+/* The hardened build knows of each place whether it is in use: this one, of any object, is not. */
+static const char *wrong_with_place(const void *ptr)
+{
+    if (mym_heap.cls[mym_unit_of(ptr)] != 0)
+        return is_interior(ptr) ? inside : "double free";
     return mym_sampled_bytes(ptr) != 0 || mym_classless_bytes(ptr) != 0 ? "double free"
                                                                         : NULL;
 }
@@ -191,3 +197,18 @@ void mym_bad_pointer(const void *ptr)
         mym_explain_foreign();
     mym_fatal(never, ptr);
 }
+
+#if MYM_SECURE
+
+/* A place that was freed reads 0; of a large object it is known before that it was not. */
+void mym_seal_broken(const void *ptr, size_t room)
+{
+    bool place = room <= MYM_CLASS_MAX;
+
+    if (MYM_SECURE_FREE_CHECK && place && mym_in_heap(ptr) &&
+        (*mym_seal_place(ptr, room) == 0 || is_interior(ptr)))
+        mym_bad_pointer(ptr);
+    mym_fatal("write beyond the end of an object", ptr);
+}
+
+#endif

@@ -88,21 +88,12 @@ static void *take_known(unsigned cls, size_t every, const struct mym_trace *trac
     return object;
 }
 
-/* It is a sample of the profile's (known), or of a listener's alone: at which rate; or 0. */
-static size_t want_known(size_t bytes, bool *known)
-{
-    size_t every = mym_sample_for(MYM_FOR_PROFILE, bytes);
-
-    *known = every != 0;
-    return *known ? every : mym_sample_for(MYM_FOR_PROBES, bytes);
-}
-
 static MYM_SLOW void *take_sample(unsigned cls, size_t alignment, size_t size)
 {
     size_t bytes = mym_classes[cls].size;
     bool guarded = mym_sample_for(MYM_FOR_GUARD, bytes) != 0;
     struct mym_trace trace;
-    size_t every = want_known(bytes, &trace.known);
+    size_t every = mym_sampled_rate(bytes, &trace.known);
     void *object = NULL;
 
     if (!guarded && every == 0)
@@ -170,63 +161,3 @@ MYM_SLOW void *mym_watched_malloc(size_t size)
 }
 
 #endif
-
-/* ---- large objects ---- */
-
-static MYM_SLOW void know(void *object, size_t bytes)
-{
-    struct mym_trace trace;
-    size_t every = want_known(bytes, &trace.known);
-
-    if (every == 0)
-        return;
-    mym_trace_begin(&trace, trace.known);
-    if (mym_profile_keep(object, bytes, every, &trace))
-        mym_large_mark(object, true);
-    mym_trace_end();
-}
-
-void mym_sampled_large(void *object)
-{
-    size_t bytes = mym_large_bytes(object);
-
-    if (mym_sample_due(bytes))
-        know(object, bytes);
-}
-
-void mym_sampled_span(uint32_t first)
-{
-    size_t bytes = mym_heap.units[first].length * MYM_UNIT;
-
-    if (mym_sample_due(bytes))
-        know(mym_unit_address(first), bytes);
-}
-
-void mym_sampled_end(uint32_t first)
-{
-    if (MYM_UNLIKELY(mym_heap.units[first].sampled)) {
-        mym_profile_drop(mym_unit_address(first));
-        mym_heap.units[first].sampled = false;
-    }
-}
-
-void *mym_sampled_resize(void *ptr, size_t size)
-{
-    struct mym_sample sample;
-    size_t bytes = mym_large_bytes(ptr);
-    bool known = mym_profile_lift(ptr, &sample);
-    void *object;
-
-    if (known)
-        mym_large_mark(ptr, false);
-    object = mym_large_resize(ptr, size);
-    if (known && object != NULL && mym_large_bytes(object) != bytes) {
-        mym_profile_settle(&sample, false);
-    } else if (known) {
-        mym_large_mark(ptr, true);
-        mym_profile_settle(&sample, true);
-    }
-    if (object != NULL && MYM_RACY(mym_watch.on) && mym_large_bytes(object) != bytes)
-        mym_sampled_large(object);
-    return object;
-}

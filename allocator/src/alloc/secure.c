@@ -34,28 +34,6 @@ static void *no_memory(void)
     return NULL;
 }
 
-/* Of a pointer into a slab: whether no object starts there. */
-static bool is_interior(const void *ptr)
-{
-    uint32_t unit = mym_unit_of(ptr);
-    const struct mym_class *cls = &mym_classes[mym_heap.cls[unit]];
-    const char *slab = mym_unit_address(mym_heap.units[unit].first);
-
-    return cls->size != 0 &&
-           mym_slab_index(cls, (uintptr_t)ptr - (uintptr_t)slab) >= cls->objects;
-}
-
-/* A place that was freed reads 0; of a large object it is known before that it was not. */
-void mym_seal_broken(const void *ptr, size_t room)
-{
-    bool place = room <= MYM_CLASS_MAX;
-
-    if (MYM_SECURE_FREE_CHECK && place && mym_in_heap(ptr) &&
-        (*mym_seal_place(ptr, room) == 0 || is_interior(ptr)))
-        mym_bad_pointer(ptr);
-    mym_fatal("write beyond the end of an object", ptr);
-}
-
 /* ---- places ---- */
 
 #define LANE sizeof(mym_lane)
