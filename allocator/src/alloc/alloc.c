@@ -13,13 +13,13 @@
 #include <errno.h>
 #include <string.h>
 
+#if !MYM_SECURE /* what follows is in secure.c there */
+
 /*
  * Nothing else refers to life.c, whose constructor chooses the front end: of an archive it
  * is linked because malloc is.
  */
 __attribute__((used)) MYM_HIDDEN void (*const mym_with_life)(void) = mym_fork_register;
-
-#if !MYM_SECURE /* what follows is in secure.c there */
 
 static bool is_started(void)
 {

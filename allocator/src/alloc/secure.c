@@ -28,6 +28,9 @@
 
 #define WRONG_SIZE "sized free with a wrong size"
 
+/* As in alloc.c: life.c is linked because the heap is. */
+__attribute__((used)) MYM_HIDDEN void (*const mym_with_life)(void) = mym_fork_register;
+
 static void *no_memory(void)
 {
     errno = ENOMEM;

@@ -46,12 +46,20 @@ MYM_INLINE struct mym_pool *near_pool(struct mym_door door, unsigned cls)
                                             : mym_pool_of(mym_mode_cpu(door.id), cls);
 }
 
+/* Whose objects the magazine holds, as far as its last one tells: they will be wanted there. */
+static struct mym_pool *pool_for(struct mym_door door, unsigned cls,
+                                 const struct mym_magazine *magazine, unsigned used)
+{
+    return used > 0 ? mym_pool_owner(cls, magazine->entry[used - 1])
+                    : near_pool(door, cls);
+}
+
 /* A magazine that this thread has no use for: the previous slot's, or the pool's. */
 static void stash(struct mym_door door, unsigned cls, struct mym_magazine *magazine,
                   unsigned used)
 {
     if (!mym_door_swap(door, MYM_CLASSES + cls, MYM_NONE, magazine->entry + used))
-        mym_pool_unload(near_pool(door, cls), magazine, used);
+        mym_pool_unload(pool_for(door, cls, magazine, used), magazine, used);
 }
 
 /* Empty: the entry below is the floor, which stays where it is whoever has the magazine by
@@ -112,7 +120,7 @@ MYM_INLINE void *pop(struct mym_door *door, unsigned cls)
         if (seen != MYM_NONE)
             stash(*door, cls, mym_magazine_of(cls, seen), 0);
     } else {
-        mym_pool_unload(near_pool(*door, cls), magazine, used);
+        mym_pool_unload(pool_for(*door, cls, magazine, used), magazine, used);
     }
     return object;
 }
@@ -127,18 +135,12 @@ MYM_SLOW void *mym_cache_pop_slow(unsigned cls)
     return object;
 }
 
-/*
- * An empty magazine for a full one. That goes to the arena whose objects it holds, where
- * they will be wanted: a consumer hands its producer whole magazines, not objects.
- */
+/* An empty magazine for a full one: a consumer hands its producer whole magazines, not objects. */
 static struct mym_magazine *exchange(struct mym_door *door, unsigned cls,
                                      struct mym_magazine *full, unsigned used)
 {
-    struct mym_pool *pool = full != NULL ? mym_pool_owner(cls, full->entry[used - 1])
-                                         : near_pool(*door, cls);
-
     door->exchanged = true;
-    return mym_pool_exchange(pool, door->id, full, used);
+    return mym_pool_exchange(pool_for(*door, cls, full, used), door->id, full, used);
 }
 
 MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
@@ -174,7 +176,7 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
             stash(*door, cls, full, (unsigned)(seen - full->entry));
         }
     } else {
-        mym_pool_unload(near_pool(*door, cls), magazine, used);
+        mym_pool_unload(pool_for(*door, cls, magazine, used), magazine, used);
     }
 }
 
