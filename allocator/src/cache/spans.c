@@ -72,7 +72,7 @@ static struct mym_unit *record_of(const void *word)
 
 static void release(void *word)
 {
-    record_of(word)->state = MYM_IN_USE;
+    mym_span_mark(record_of(word), false);
     mym_pages_put(mym_unit_of(word));
 }
 
@@ -112,7 +112,7 @@ MYM_INLINE void *pop(struct mym_cache *own, unsigned cls)
 
     if (!is_span(word) || !swap(own, cls, word, MYM_SPAN_NONE))
         return NULL;
-    record_of(word)->state = MYM_IN_USE;
+    mym_span_mark(record_of(word), false);
     return mym_unit_address(mym_unit_of(word));
 }
 
@@ -248,11 +248,11 @@ enum mym_push mym_span_push(unsigned cls, void *span)
         mym_thread_leave(own);
         return MYM_PUSH_REFUSED;
     }
-    record_of(span)->state = MYM_CACHED; /* as in mym_span_quick_push */
+    mym_span_mark(record_of(span), true); /* as in mym_span_quick_push */
     kept = (word == MYM_SPAN_NONE && swap(own, cls, MYM_SPAN_NONE, span)) ||
            (word == MYM_SPAN_CLOSED && open_with(own, cls, span));
     if (!kept)
-        record_of(span)->state = MYM_IN_USE;
+        mym_span_mark(record_of(span), false);
     mym_thread_leave(own);
     return kept ? MYM_PUSH_KEPT : MYM_PUSH_REFUSED;
 }
