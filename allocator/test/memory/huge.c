@@ -162,7 +162,7 @@ static void split(void)
 /* Random sizes, random frees: few mappings, as each flag of a chunk can split one. */
 static void mappings(void)
 {
-    size_t total = (size_t)env_number("TEST_MIB", 512) * MIB, live = 0, places = 40000;
+    size_t total = (size_t)env_number("TEST_MIB", 512) * MIB, live = 0, places = 60000;
     void **place = calloc(places, sizeof(*place));
     uint64_t random = test_seed();
 
