@@ -259,12 +259,19 @@ size_t mym_os_read_at(int file, char *out, size_t room, uint64_t offset)
     return got < 0 ? 0 : (size_t)got;
 }
 
-/* A pipe that nobody reads is an error: it would be waited for, within malloc. */
+/*
+ * A pipe that nobody reads is an error: it would be waited for, within malloc. One that
+ * somebody reads slowly is waited for as any program does.
+ */
 int mym_os_create(const char *path)
 {
-    return (int)mym_syscall(SYS_openat, AT_FDCWD, (long)path,
-                            O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666,
-                            0, 0);
+    int file = (int)mym_syscall(SYS_openat, AT_FDCWD, (long)path,
+                                O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK,
+                                0666, 0, 0);
+
+    if (file >= 0)
+        mym_syscall(SYS_fcntl, file, F_SETFL, O_WRONLY, 0, 0, 0);
+    return file;
 }
 
 static long write_on(int file, const char *bytes, size_t length)

@@ -56,6 +56,27 @@ expect "mymalloc: /dev/full: no heap profile: no space left" /dev/full
 expect "mymalloc: /dev/full: no heap profile: no space left" /dev/full,form=text
 mkfifo "$work/pipe"
 expect "mymalloc: MYMALLOC_PROFILE: no heap profile: it is a pipe that nobody reads" "$work/pipe"
+# Read slowly: more than a pipe holds (a page, as its reader has it) is waited for.
+cat > "$work/slow.py" <<'END'
+import fcntl, os, subprocess, sys, time
+pipe = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
+fcntl.fcntl(pipe, 1031, 4096)  # F_SETPIPE_SZ
+program = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL, env=os.environ | {"MYMALLOC_PROFILE": sys.argv[1] + ",every=1"})
+read, ended = 0, False
+while not ended:
+    time.sleep(0.01)
+    ended = program.poll() is not None
+    try:
+        read += len(os.read(pipe, 65536))
+    except BlockingIOError:
+        pass
+print(read)
+END
+read=$(LD_PRELOAD='' python3 "$work/slow.py" "$work/pipe" env "LD_PRELOAD=$library" "${program[@]}" 2> "$work/said")
+if [ "$read" -le 8192 ] || [ -s "$work/said" ]; then
+    echo "of a pipe that is read slowly $read bytes came: $(cat "$work/said")"
+    faults=1
+fi
 if [ "$(id -u)" -ne 0 ]; then
     expect "mymalloc: MYMALLOC_PROFILE: no heap profile: permission denied" /out
 fi
