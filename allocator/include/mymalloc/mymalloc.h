@@ -113,7 +113,8 @@ MYM_API size_t MyGoodSize(size_t size) MYM_NOEXCEPT;
 
 /*
  * malloc_trim(3): empty the caches, those of other CPUs by the next call that is made
- * there, give free pages to the kernel except about pad bytes. Returns 1 if any memory was given back, else 0.
+ * there, give free pages to the kernel except about pad bytes. Returns 1 if any memory was
+ * given back, else 0.
  */
 MYM_API int MyTrim(size_t pad) MYM_NOEXCEPT;
 

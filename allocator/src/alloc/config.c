@@ -306,7 +306,7 @@ static const struct variable {
 };
 #define VARIABLES (sizeof variables / sizeof *variables)
 
-static void complain(const char *text)
+static void print(const char *text)
 {
     mym_say(text, strlen(text));
 }
@@ -317,12 +317,12 @@ static bool read_help(struct mym_config *config, const char *value)
     if (strcmp(value, "1") != 0)
         return strcmp(value, "0") == 0;
     for (unsigned i = 0; i < VARIABLES; i++) {
-        complain(variables[i].name);
-        complain("  (");
-        complain(variables[i].accepts);
-        complain(")\n    ");
-        complain(variables[i].meaning);
-        complain("\n");
+        print(variables[i].name);
+        print("  (");
+        print(variables[i].accepts);
+        print(")\n    ");
+        print(variables[i].meaning);
+        print("\n");
     }
     return true;
 }
