@@ -19,7 +19,7 @@ MYM_INLINE bool mym_door_swap(struct mym_door door, size_t index, void **old,
                               void **fresh)
 {
     if (door.own == NULL)
-        return mym_rseq_swap(index, old, fresh);
+        return mym_cache_swap(index, old, fresh);
     if (mym_slot_of(door.own, index) != old)
         return false;
     mym_slot_set(door.own, index, fresh);

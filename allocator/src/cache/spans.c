@@ -47,7 +47,7 @@ static void *read_word(struct mym_cache *own, unsigned cls)
 static bool swap(struct mym_cache *own, unsigned cls, void *old, void *fresh)
 {
     if (MYM_LIKELY(own == NULL)) /* the closed cache holds none of the old values */
-        return mym_rseq_swap(MYM_SLOTS + cls, old, fresh);
+        return mym_cache_swap(MYM_SLOTS + cls, old, fresh);
     if (mym_slot_of(own, MYM_SLOTS + cls) != old)
         return false;
     mym_slot_set(own, MYM_SLOTS + cls, fresh);
