@@ -5,6 +5,7 @@
 #include "base/secure.h"
 #include "cache/cache.h"
 #include "dying.h"
+#include "mymalloc/mymalloc.h"
 
 #include <signal.h>
 #include <string.h>
@@ -141,10 +142,37 @@ static void tables_are_read_only(void)
     CHECK(can_write(&mym_hot)); /* the question can be answered with yes */
 }
 
+/* ---- what is in use ---- */
+
+static void *held[200];
+
+static int note_visit(void *object, size_t bytes, void *visits)
+{
+    (void)bytes;
+    for (unsigned i = 0; i < sizeof held / sizeof *held; i++)
+        ((unsigned *)visits)[i] += held[i] == object;
+    return 0;
+}
+
+/* What was freed and waits is not in use; all else is visited once. */
+static void a_walk_visits_what_is_in_use(void)
+{
+    unsigned visits[sizeof held / sizeof *held] = {0};
+
+    for (unsigned i = 0; i < 200; i++)
+        CHECK((held[i] = malloc(8 + i * 300 + (i % 20 == 0 ? 300000 : 0))));
+    for (unsigned i = 0; i < 200; i += 2)
+        free(held[i]);
+    CHECK(MyHeapWalk(note_visit, visits) == 0);
+    for (unsigned i = 0; i < 200; i++)
+        CHECKF(visits[i] == i % 2, "object %u was visited %u times", i, visits[i]);
+}
+
 const struct test tests[] = {
     {"words_that_were_freed", words_that_were_freed},
     {"words_in_the_middle", words_in_the_middle},
     {"bytes_behind_an_object", bytes_behind_an_object},
     {"tables_are_read_only", tables_are_read_only},
+    {"a_walk_visits_what_is_in_use", a_walk_visits_what_is_in_use},
     {NULL, NULL},
 };
