@@ -208,15 +208,6 @@ MYM_INLINE unsigned mym_span_class(size_t size)
 }
 
 /*
- * A swap of slow paths. Once more, for the first may only have been interrupted: what is to be
- * emptied for a request that would fail, or by a trim, is not to be left behind for that.
- */
-MYM_INLINE bool mym_cache_swap(size_t index, void **old, void **fresh)
-{
-    return mym_rseq_swap(index, old, fresh) || mym_rseq_swap(index, old, fresh);
-}
-
-/*
  * One store of the word that is read as one: that would wait for the store of a byte. `kind`,
  * which others may look at, stays as it is; ThreadSanitizer would take it for a race.
  */

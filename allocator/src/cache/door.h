@@ -15,11 +15,15 @@ struct mym_door {
     bool exchanged;        /* a magazine, with a pool */
 };
 
+/*
+ * Once more, for the first swap may only have been interrupted: what is to be emptied for a
+ * request that would fail, or by a trim, is not to be left behind for that.
+ */
 MYM_INLINE bool mym_door_swap(struct mym_door door, size_t index, void **old,
                               void **fresh)
 {
     if (door.own == NULL)
-        return mym_cache_swap(index, old, fresh);
+        return mym_rseq_swap(index, old, fresh) || mym_rseq_swap(index, old, fresh);
     if (mym_slot_of(door.own, index) != old)
         return false;
     mym_slot_set(door.own, index, fresh);

@@ -47,7 +47,7 @@ static void *read_word(struct mym_cache *own, unsigned cls)
 static bool swap(struct mym_cache *own, unsigned cls, void *old, void *fresh)
 {
     if (MYM_LIKELY(own == NULL)) /* the closed cache holds none of the old values */
-        return mym_cache_swap(MYM_SLOTS + cls, old, fresh);
+        return mym_rseq_swap(MYM_SLOTS + cls, old, fresh);
     if (mym_slot_of(own, MYM_SLOTS + cls) != old)
         return false;
     mym_slot_set(own, MYM_SLOTS + cls, fresh);
@@ -128,12 +128,18 @@ void *mym_span_pop(unsigned cls)
     return span;
 }
 
+/* Once more, as in mym_door_swap. */
+static bool swap_out(struct mym_cache *own, unsigned cls, void *word)
+{
+    return swap(own, cls, word, MYM_SPAN_CLOSED) ||
+           swap(own, cls, word, MYM_SPAN_CLOSED);
+}
+
 static bool close_word(struct mym_cache *own, unsigned cls)
 {
     void *word = read_word(own, cls);
 
-    if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT ||
-        !swap(own, cls, word, MYM_SPAN_CLOSED))
+    if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT || !swap_out(own, cls, word))
         return false;
     set_hint(&cache_here(own)->open, bit(cls), false);
     mym_idle_return(MYM_HOLDS_SPANS, mym_span_units(cls));
