@@ -105,11 +105,11 @@ MYM_INLINE void *pop(struct mym_door *door, unsigned cls)
     seen = mym_door_slot(*door, cls);
     magazine = mym_door_take(*door, cls, MYM_CLASSES + cls, &used);
     if (magazine == NULL || used == 0) {
+        door->exchanged = true;
         magazine = mym_pool_load(near_pool(*door, cls), door->id, magazine);
         if (magazine == NULL)
             return mym_pool_take(near_pool(*door, cls));
         used = magazine->used;
-        door->exchanged = true;
     } else if (used > 1 && used == magazine->capacity) {
         magazine = halve(*door, cls, &seen, magazine, &used);
     }

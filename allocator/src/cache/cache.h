@@ -353,6 +353,7 @@ struct mym_cache *mym_thread_enter(void);
 
 /* What the caches of threads hold that a child of fork does not have goes to the pools. */
 void mym_thread_collect(void);
+size_t mym_thread_verify(void);
 void mym_thread_fork_child(void);
 
 /* ---- area.c: an rseq area of our own, where the C library has none ---- */

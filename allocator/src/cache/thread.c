@@ -14,7 +14,9 @@
  */
 #include "cache/cache.h"
 
+#include "base/check.h"
 #include "os/mutex.h"
+#include "pool/pool.h"
 
 #include <pthread.h>
 
@@ -30,12 +32,20 @@ static TLS struct mym_cache *mine; /* also while mym_thread_own is NULL */
 static pthread_key_t key;
 struct mym_cache *mym_thread_caches;
 static struct mym_cache *idle_caches; /* without a thread, empty */
+static uint32_t in_use;               /* the others */
 static uint32_t process = 1; /* 1, in its child 2, ...: what `user` is compared with */
 static bool orphaned;        /* there are caches of threads that fork left behind */
+
+MYM_REQUIRES(mym_front_lock) static void count_in_use(int32_t more)
+{
+    in_use += (uint32_t)more;
+    mym_pools_ration(in_use);
+}
 
 MYM_REQUIRES(mym_front_lock) static void retire_locked(struct mym_cache *cache)
 {
     MYM_ASSERT(mym_mutex_is_held(&mym_front_lock));
+    count_in_use(-1);
     cache->user = 0;
     cache->next_idle = idle_caches;
     idle_caches = cache;
@@ -86,6 +96,22 @@ void mym_thread_fork_child(void)
         mine->user = process;
 }
 
+size_t mym_thread_verify(void)
+{
+    uint32_t count = 0;
+    bool right;
+
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    for (struct mym_cache *cache = mym_thread_caches; cache != NULL;
+         cache = cache->next)
+        count += cache->user != 0;
+    right = count == in_use;
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    if (!right)
+        mym_warn("cache check", "caches of threads are miscounted");
+    return !right;
+}
+
 bool mym_thread_init(void)
 {
     return pthread_key_create(&key, end_thread) == 0;
@@ -106,8 +132,10 @@ static struct mym_cache *find_cache(void)
         mym_thread_caches = cache;
     }
     MYM_ASSERT(cache == NULL || cache->user == 0);
-    if (cache != NULL)
+    if (cache != NULL) {
         cache->user = process;
+        count_in_use(1);
+    }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
     return cache;
 }

@@ -119,7 +119,7 @@ size_t mym_cache_verify(void)
         mym_warn("cache check", "more span words are open than were granted");
         bad++;
     }
-    return bad;
+    return bad + mym_thread_verify();
 }
 
 MYM_UNFOLLOWED void mym_cache_fork(bool prepare)

@@ -163,6 +163,30 @@ static void grow_batch(struct mym_pool *pool)
         lengthen(pool);
 }
 
+/*
+ * Caches of threads can be many, and those of sleeping ones are emptied by nobody. So from
+ * CACHES on the next one's magazines are shorter, by the square of how many there are: all
+ * together hold what 2 CACHES full ones would (the sum of 1/N^2 has a bound, that of 1/N
+ * has none).
+ */
+#define CACHES ((uint64_t)128)
+
+static _Atomic uint32_t part = 1 << 16; /* of a batch, in 65,536ths */
+
+void mym_pools_ration(uint32_t caches)
+{
+    uint64_t all = caches > CACHES ? caches : CACHES;
+
+    atomic_store_explicit(&part, (uint32_t)((CACHES * CACHES << 16) / (all * all)),
+                          memory_order_relaxed);
+}
+
+/* Objects for the next magazine that goes out; 0: none does. */
+static unsigned ration(const struct mym_pool *pool)
+{
+    return pool->batch * atomic_load_explicit(&part, memory_order_relaxed) >> 16;
+}
+
 /* How many cached objects the depot may hold, whatever it was granted. */
 static uint32_t most_objects(const struct mym_pool *pool)
 {
@@ -265,7 +289,7 @@ static void shuffle(void **objects, unsigned count)
 /* Fill an empty magazine so that the lowest address is popped first. */
 static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool fresh)
 {
-    unsigned want = pool->batch;
+    unsigned want = ration(pool);
     unsigned got;
 
     mym_magazine_set_capacity(magazine, want);
@@ -309,13 +333,16 @@ static struct mym_magazine *load_past_depot(struct mym_pool *pool,
 struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
                                    struct mym_magazine *empty)
 {
-    struct mym_magazine *loaded;
+    struct mym_magazine *loaded = NULL;
+    bool rationed;
 
     mym_pool_lock(pool);
     pool->misses++;
     grow_batch(pool);
-    loaded = pop_loaded(pool);
-    if (loaded == NULL) {
+    rationed = ration(pool) == 0;
+    if (!rationed)
+        loaded = pop_loaded(pool);
+    if (!rationed && loaded == NULL) {
         pool->starved = id;
         loaded = load_past_depot(pool, empty);
     } else if (empty != NULL) {
@@ -370,7 +397,13 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
     mym_pool_lock(pool);
     pool->overflows++;
     grow_batch(pool);
-    capacity = pool->batch;
+    capacity = ration(pool);
+    if (capacity == 0) {
+        mym_pool_unlock(pool);
+        if (loaded != NULL)
+            mym_pool_unload(pool, loaded, used);
+        return NULL;
+    }
     if (loaded == NULL || find_room(pool, used) || widen(pool, id, used)) {
         empty = pop_empty(pool);
         if (loaded != NULL)

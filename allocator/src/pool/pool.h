@@ -96,9 +96,13 @@ struct mym_pool *mym_pool_of(unsigned cpu, unsigned cls);
 /* The pool whose slabs an object of the class came from. */
 struct mym_pool *mym_pool_owner(unsigned cls, const void *object);
 
+/* So many caches there are, or will be: with many, each gets less. */
+void mym_pools_ration(uint32_t caches);
+
 /*
  * A loaded magazine for an empty one (NULL: the pool finds one), for the cache with this
- * id. NULL when there is no memory; the empty one is then kept by the pool.
+ * id. NULL when there is no memory, or there are too many caches; the empty one is then
+ * kept by the pool.
  */
 struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
                                    struct mym_magazine *empty);
@@ -107,7 +111,7 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
 void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
                      unsigned used);
 
-/* An empty magazine for a loaded one (NULL: none to bring). NULL when there is no memory. */
+/* An empty magazine for a loaded one (NULL: none to bring). NULL as above. */
 struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
                                        struct mym_magazine *loaded, unsigned used);
 

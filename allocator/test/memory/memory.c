@@ -245,7 +245,21 @@ static void *hold_little(void *unused)
     return unused;
 }
 
-static void crowd(void)
+/* The same after objects of fifty sizes, all of which were freed. */
+static void *hold_nothing(void *unused)
+{
+    for (size_t size = 97; size <= 97 * 50; size += 97) {
+        void *objects[4];
+
+        for (int i = 0; i < 4; i++)
+            objects[i] = memset(malloc(size), 1, size);
+        for (int i = 0; i < 4; i++)
+            free(objects[i]);
+    }
+    return hold_little(unused);
+}
+
+static void gather(const char *name, void *(*run)(void *))
 {
     unsigned count = (unsigned)env_number("TEST_THREADS", 2000);
     pthread_t *threads = map(count * sizeof(*threads));
@@ -256,12 +270,22 @@ static void crowd(void)
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 64 << 10);
     for (unsigned i = 0; i < count; i++)
-        CHECK(pthread_create(&threads[i], &attributes, hold_little, NULL) == 0);
+        CHECK(pthread_create(&threads[i], &attributes, run, NULL) == 0);
     pthread_barrier_wait(&all_here);
-    printf("crowd %zu\n", resident_bytes() / 1024);
+    printf("%s %zu\n", name, resident_bytes() / 1024);
     pthread_barrier_wait(&all_done);
     for (unsigned i = 0; i < count; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+static void crowd(void)
+{
+    gather("crowd", hold_little);
+}
+
+static void crowd_tls(void)
+{
+    gather("crowd-tls", hold_nothing);
 }
 
 const struct test tests[] = {
@@ -273,6 +297,7 @@ const struct test tests[] = {
     {"idle-wide", idle_wide},
     {"bounded", bounded},
     {"crowd", crowd},
+    {"crowd-tls", crowd_tls},
     {"outgrown", outgrown},
     {"ends", ends},
     {NULL, NULL},
