@@ -48,7 +48,8 @@ bool mym_background_is_enabled(void)
 
 static bool is_wanted(void)
 {
-    return mym_background_is_enabled() && mym_idle_is_much();
+    return mym_background_is_enabled() &&
+           (mym_idle_is_much() || mym_cache_round_is_due());
 }
 
 /*
@@ -83,7 +84,9 @@ void mym_background_work(bool pressed)
     mym_background_hold();
     if (pressed) {
         mym_trim(0);
+        mym_cache_round();
     } else {
+        mym_cache_round(); /* a second after it was asked for */
         mym_cache_cool();
         mym_collapse();
     }

@@ -40,6 +40,17 @@ struct mym_class_set {
     uint64_t in[(MYM_CLASSES + 63) / 64];
 };
 
+#define MYM_SPANS 0u /* in place of class 0, which has no objects: spans */
+
+MYM_INLINE bool mym_class_set_is_empty(const struct mym_class_set *set)
+{
+    uint64_t all = 0;
+
+    for (unsigned i = 0; i < sizeof set->in / sizeof *set->in; i++)
+        all |= set->in[i];
+    return all == 0;
+}
+
 MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned cls)
 {
     return set->in[cls / 64] >> cls % 64 & 1;
@@ -51,7 +62,8 @@ struct mym_cache {
     uint32_t missed;    /* the span class asked for in vain last, see spans.c; a hint */
     uint32_t open;      /* span classes; a hint, see mym_span_take */
     uint32_t exchanges; /* with pools; a hint: written by whoever runs here */
-    struct mym_class_set asked; /* what is to be emptied; under mym_front_lock */
+    struct mym_class_set asked; /* what is to be emptied; under mym_front_lock, like */
+    bool tried; /* the helper went round to do that, and may have failed */
     /* of a thread; under mym_front_lock: */
     uint32_t user;          /* 1 + the process that its thread is of, see thread.c */
     struct mym_cache *next; /* in mym_thread_caches */
@@ -132,9 +144,11 @@ struct mym_cache *mym_cache_make(void);
 /* Empty slots of a thread's cache that the caller holds; NULL: of this CPU's. */
 void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some);
 
-/* Ask for a cache to be emptied by who next runs there. */
+/* Ask for a cache that holds any of it to be emptied by who next runs there. */
 void mym_cache_ring(unsigned id, const struct mym_class_set *some)
     MYM_REQUIRES(mym_front_lock);
+/* Nobody has come by since. */
+bool mym_cache_is_rung(unsigned id) MYM_REQUIRES(mym_front_lock);
 
 /* ---- open.c ---- */
 
@@ -163,6 +177,13 @@ void mym_cache_upkeep(void);
 
 /* The same by the helper thread, once a second; quiet caches and unused pages go too. */
 void mym_cache_cool(void);
+
+/* ---- round.c: by the helper ---- */
+
+/* Some cache was asked to be emptied, and nobody has come by or tried to. */
+bool mym_cache_round_is_due(void);
+/* Go to the CPUs of such caches, as far as the thread may run there, and empty them. */
+void mym_cache_round(void);
 
 /* Exchanges of a cache between two looks at the clock, less one: a mask. */
 uint32_t mym_upkeep_pace(void);

@@ -80,7 +80,7 @@ static void add_quiet(struct mym_pool *pool, void *set)
 {
     struct mym_class_set *quiet = set;
 
-    if (pool->arena != MYM_SAMPLED && mym_pool_is_quiet(pool))
+    if (pool->cls != 0 && pool->arena != MYM_SAMPLED && mym_pool_is_quiet(pool))
         quiet->in[pool->cls / 64] |= (uint64_t)1 << pool->cls % 64;
 }
 
@@ -96,12 +96,10 @@ static void keep_up(struct mym_pool *pool, void *due)
 
 static void drain_quiet(void)
 {
-    static const struct mym_class_set none;
-    struct mym_class_set quiet = none;
+    struct mym_class_set quiet = {{(uint64_t)1 << MYM_SPANS}};
 
     mym_pools_each(add_quiet, &quiet);
-    if (memcmp(&quiet, &none, sizeof quiet) != 0)
-        drain(&quiet);
+    drain(&quiet);
 }
 
 /*

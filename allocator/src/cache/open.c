@@ -7,8 +7,6 @@
 
 #include "os/mutex.h"
 
-#include <string.h>
-
 /*
  * The cache of an id that had none, or was asked to be emptied. Opening hands out nothing
  * and takes nothing: whoever finds delta 0 may do it, wherever he is by then. So may the
@@ -17,8 +15,7 @@
  */
 MYM_COLD bool mym_cache_open(uint32_t id)
 {
-    static const struct mym_class_set none;
-    struct mym_class_set asked = none;
+    struct mym_class_set asked = {{0}};
     struct mym_cache *cache;
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
@@ -31,12 +28,12 @@ MYM_COLD bool mym_cache_open(uint32_t id)
     }
     if (cache != NULL) {
         asked = cache->asked;
-        cache->asked = none;
+        cache->asked = (struct mym_class_set){{0}};
         /* release: pairs with the address dependency of the sequences */
         __atomic_store_n(&mym_front.delta[id], mym_caches.made[id], __ATOMIC_RELEASE);
     }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-    if (memcmp(&asked, &none, sizeof asked) != 0) {
+    if (!mym_class_set_is_empty(&asked)) {
         mym_spans_close_here();
         mym_cache_empty(NULL, &asked);
         if (mym_rseq_id() != id) {

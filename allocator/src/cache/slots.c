@@ -48,6 +48,29 @@ void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
     }
 }
 
+#define WORDS (sizeof mym_every_class.in / sizeof *mym_every_class.in)
+
+/*
+ * Whose objects a cache holds, as it looks from outside, and MYM_SPANS. Who has nothing need
+ * not be asked: each bell costs a slow path.
+ */
+static struct mym_class_set classes_in(const struct mym_cache *cache)
+{
+    struct mym_class_set set = {{0}};
+
+    for (unsigned i = 0; i < MYM_SLOTS; i++) {
+        void **top = mym_slot_of(cache, i);
+        unsigned cls = i % MYM_CLASSES;
+
+        if (top != MYM_CLOSED && top != MYM_NONE &&
+            top != mym_magazine_of(cls, top)->entry)
+            set.in[cls / 64] |= (uint64_t)1 << cls % 64;
+    }
+    if (mym_spans_open_in(cache) > 0)
+        set.in[MYM_SPANS / 64] |= (uint64_t)1 << MYM_SPANS % 64;
+    return set;
+}
+
 /*
  * Thread 1, in a sequence of id 0: has read delta[0], is about to commit.
  * Thread 2, draining: sets delta[0] = 0.
@@ -55,15 +78,28 @@ void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
  * takes anything out of it but by a sequence on the same CPU. The next operation of id 0
  * finds the closed cache, takes the slow path (mym_cache_open) and empties the slots there.
  *
- * A CPU on which no thread of the program runs any more keeps what its cache holds.
+ * A CPU on which no thread of the program runs any more keeps what its cache holds, unless
+ * the helper goes there (round.c).
  */
 void mym_cache_ring(unsigned id, const struct mym_class_set *some)
 {
     struct mym_cache *cache = mym_cache_made(id);
+    struct mym_class_set held;
 
     if (cache == NULL)
         return;
-    for (unsigned i = 0; i < sizeof some->in / sizeof *some->in; i++)
-        cache->asked.in[i] |= some->in[i];
-    __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_RELEASE);
+    held = classes_in(cache);
+    for (unsigned i = 0; i < WORDS; i++) {
+        uint64_t more = some->in[i] & held.in[i] & ~cache->asked.in[i];
+
+        cache->asked.in[i] |= more;
+        cache->tried = cache->tried && more == 0;
+    }
+    if (!mym_class_set_is_empty(&cache->asked))
+        __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_RELEASE);
+}
+
+bool mym_cache_is_rung(unsigned id)
+{
+    return mym_caches.made[id] != 0 && mym_front.delta[id] == 0;
 }

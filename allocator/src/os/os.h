@@ -115,6 +115,13 @@ uint64_t mym_os_block_signals(void);
 void mym_os_restore_signals(uint64_t before);
 void mym_os_name_thread(const char *name);
 
+/* CPUs that the calling thread may run on; false: refused. */
+struct mym_os_cpus {
+    uint64_t in[MYM_MAX_CPUS / 64];
+};
+bool mym_os_get_cpus(struct mym_os_cpus *cpus);
+bool mym_os_set_cpus(const struct mym_os_cpus *cpus); /* it runs on one of them then */
+
 struct mym_os_pressure {
     int trigger, events; /* files; negative: none */
 };

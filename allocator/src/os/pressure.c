@@ -84,6 +84,19 @@ bool mym_os_wait_pressure(const struct mym_os_pressure *pressure, unsigned ms)
     return ready > 0;
 }
 
+bool mym_os_get_cpus(struct mym_os_cpus *cpus)
+{
+    memset(cpus, 0, sizeof *cpus); /* the kernel writes as much as it has CPUs */
+    return mym_syscall_done(
+        mym_syscall(SYS_sched_getaffinity, 0, sizeof *cpus, (long)cpus, 0, 0, 0));
+}
+
+bool mym_os_set_cpus(const struct mym_os_cpus *cpus)
+{
+    return mym_syscall_done(
+        mym_syscall(SYS_sched_setaffinity, 0, sizeof *cpus, (long)cpus, 0, 0, 0));
+}
+
 uint64_t mym_os_block_signals(void)
 {
     /* Not the C library's own, 32 to 34: setuid in one thread asks all others by one. */

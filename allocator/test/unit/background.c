@@ -153,6 +153,41 @@ static void idle_memory_goes(void)
            (resident_bytes() - before) / MIB);
 }
 
+static void pin(const cpu_set_t *cpus)
+{
+    CHECK(sched_setaffinity(0, sizeof *cpus, cpus) == 0);
+}
+
+/* What a CPU holds on which nobody runs any more: the helper goes there. */
+static void caches_of_other_cpus_go(void)
+{
+    cpu_set_t all, here;
+    int cpu = 0;
+
+    if (!wanted())
+        return;
+    CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+    for (int seen = 0; seen < CPU_COUNT(&all); seen++, cpu++) {
+        while (!CPU_ISSET(cpu, &all))
+            cpu++;
+        CPU_ZERO(&here);
+        CPU_SET(cpu, &here);
+        pin(&here);
+        for (size_t size = 512; size <= 4096; size *= 2) {
+            for (int i = 0; i < 400; i++)
+                CHECK((objects[i] = malloc(size)));
+            for (int i = 0; i < 400; i++)
+                free(objects[i]);
+        }
+    }
+    CHECKF(mallinfo2().fsmblks >= MIB / 16, "%zu bytes", mallinfo2().fsmblks);
+    objects[0] = memset(malloc(20 * MIB), 1, 20 * MIB);
+    pin(&all);
+    free(objects[0]); /* the helper is started, and may go everywhere */
+    pin(&here);
+    AWAIT(mallinfo2().fsmblks < MIB / 64);
+}
+
 /* A mapping of its own that is kept for the next one. */
 static void idle_mappings_go(void)
 {
@@ -388,6 +423,7 @@ const struct test tests[] = {
     {"never_without_being_asked", never_without_being_asked},
     {"idle_memory_goes", idle_memory_goes},
     {"idle_mappings_go", idle_mappings_go},
+    {"caches_of_other_cpus_go", caches_of_other_cpus_go},
     {"a_fall_waits_for_the_helper", a_fall_waits_for_the_helper},
     {"signals_are_blocked", signals_are_blocked},
     {"child_has_its_own", child_has_its_own},
