@@ -109,6 +109,19 @@ void mym_trace_end(void);
 /* The same in a signal handler: whom the signal interrupted at this instruction. */
 void mym_trace_interrupted(struct mym_trace *trace, uintptr_t at);
 
+/* ---- pack.c: a stack in three bytes a frame, most in the same few files ---- */
+
+#define MYM_VARINT_MOST 10u /* bytes: seven bits each, the least first */
+
+/* The number of bytes that were written. */
+size_t mym_varint_put(uint8_t *to, uint64_t value);
+
+#define MYM_PACKED_MOST (MYM_STACK_DEPTH * MYM_VARINT_MOST)
+
+/* Both return the number of bytes. pc: room for `depth`. */
+size_t mym_stack_pack(uint8_t packed[MYM_PACKED_MOST], void *const *pc, unsigned depth);
+size_t mym_stack_unpack(void **pc, const uint8_t *packed, unsigned depth);
+
 /* ---- table.c: stacks, and the sampled objects that are in use ---- */
 
 struct mym_sums {
@@ -122,12 +135,11 @@ enum mym_when { MYM_EVER, MYM_NOW, MYM_PEAK, MYM_WHENS };
 struct mym_stack {
     struct mym_stack *chain; /* in its bucket */
     struct mym_stack *older;
-    uint64_t hash;
     /* Written under the lock. MYM_PEAK is what the stack had at the peak of number `saved`. */
     struct mym_sums sums[MYM_WHENS];
     uint64_t saved;
-    unsigned depth;
-    void *pc[];
+    uint16_t depth, length; /* frames, and bytes of `packed` */
+    uint8_t packed[];
 };
 
 struct mym_sample {

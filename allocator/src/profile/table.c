@@ -8,7 +8,7 @@
  * ever was, that number is counted up, and a stack whose own is less keeps what it has, before
  * that changes (or never, if it does not). So all stacks have what they had at the peak.
  *
- * Locking: table.lock guards everything here; a stack's pc, depth and `older` are never
+ * Locking: table.lock guards everything here; a stack's frames and `older` are never
  * changed once others can find it. Sums and `newest` are read without it.
  */
 #include "profile/profile.h"
@@ -44,20 +44,30 @@ static struct mym_stack unknown; /* of samples that no profile wants: not in `ne
 
 /* ---- stacks ---- */
 
-static uint64_t hash_of(const struct mym_trace *trace)
-{
-    uint64_t hash = trace->depth;
+/* A trace as a stack keeps it. */
+struct packed {
+    uint16_t depth, length;
+    uint8_t bytes[MYM_PACKED_MOST];
+};
 
-    for (unsigned i = 0; i < trace->depth; i++) {
-        hash = (hash ^ (uintptr_t)trace->pc[i]) * 0x9E3779B97F4A7C15u;
-        hash ^= hash >> 29;
-    }
-    return hash;
+static void pack(struct packed *packed, const struct mym_trace *trace)
+{
+    packed->depth = (uint16_t)trace->depth;
+    packed->length = (uint16_t)mym_stack_pack(packed->bytes, trace->pc, trace->depth);
+}
+
+static struct mym_stack **bucket_of(const uint8_t *packed, size_t length)
+{
+    uint64_t hash = length;
+
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ packed[i]) * 0x100000001B3u; /* FNV-1a */
+    return &table.bucket[(hash ^ hash >> 32) & (table.buckets - 1)];
 }
 
 static void link_stack(struct mym_stack *stack)
 {
-    struct mym_stack **bucket = &table.bucket[stack->hash & (table.buckets - 1)];
+    struct mym_stack **bucket = bucket_of(stack->packed, stack->length);
 
     stack->chain = *bucket;
     *bucket = stack;
@@ -84,16 +94,16 @@ static bool make_buckets(void)
     return true;
 }
 
-static struct mym_stack *make_stack(const struct mym_trace *trace, uint64_t hash)
+static struct mym_stack *make_stack(const struct packed *packed)
 {
-    size_t bytes = trace->depth * sizeof *trace->pc;
-    struct mym_stack *stack = mym_meta_take(sizeof *stack + bytes, sizeof(void *));
+    struct mym_stack *stack =
+        mym_meta_take(sizeof *stack + packed->length, _Alignof(struct mym_stack));
 
     if (stack == NULL)
         return NULL;
-    stack->hash = hash;
-    stack->depth = trace->depth;
-    memcpy(stack->pc, trace->pc, bytes);
+    stack->depth = packed->depth;
+    stack->length = packed->length;
+    memcpy(stack->packed, packed->bytes, packed->length);
     stack->older = table.newest;
     link_stack(stack);
     table.stacks++;
@@ -102,16 +112,16 @@ static struct mym_stack *make_stack(const struct mym_trace *trace, uint64_t hash
     return stack;
 }
 
-static struct mym_stack *find_stack(const struct mym_trace *trace, uint64_t hash)
+static struct mym_stack *find_stack(const struct packed *packed)
 {
     if (!make_buckets())
         return NULL;
-    for (struct mym_stack *stack = table.bucket[hash & (table.buckets - 1)];
+    for (struct mym_stack *stack = *bucket_of(packed->bytes, packed->length);
          stack != NULL; stack = stack->chain)
-        if (stack->hash == hash && stack->depth == trace->depth &&
-            memcmp(stack->pc, trace->pc, trace->depth * sizeof *trace->pc) == 0)
+        if (stack->depth == packed->depth && stack->length == packed->length &&
+            memcmp(stack->packed, packed->bytes, packed->length) == 0)
             return stack;
-    return make_stack(trace, hash);
+    return make_stack(packed);
 }
 
 /* ---- objects ---- */
@@ -209,17 +219,18 @@ static void place(struct mym_sample sample)
 bool mym_profile_keep(const void *ptr, size_t bytes, size_t every,
                       const struct mym_trace *trace)
 {
-    uint64_t hash = hash_of(trace);
     double weight = mym_sample_weight(bytes, every);
     struct mym_sample sample = {
         .ptr = (uintptr_t)ptr,
         .weight = {(uint64_t)(weight * 65536 + 0.5),
                    (uint64_t)(weight * (double)bytes + 0.5)},
     };
+    struct packed packed;
     bool done;
 
+    pack(&packed, trace);
     LOCK();
-    sample.stack = trace->known ? find_stack(trace, hash) : &unknown;
+    sample.stack = trace->known ? find_stack(&packed) : &unknown;
     done = sample.stack != NULL && make_room();
     if (done) {
         place(sample);

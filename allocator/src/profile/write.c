@@ -33,22 +33,12 @@ static uintptr_t caller(void *pc)
 #define MESSAGE_ROOM ((MYM_STACK_DEPTH + 4) * 10 + 32)
 struct message {
     size_t used;
-    char bytes[MESSAGE_ROOM];
+    uint8_t bytes[MESSAGE_ROOM];
 };
-
-static size_t varint(char *out, uint64_t value)
-{
-    size_t used = 0;
-
-    for (; value >= 128; value >>= 7)
-        out[used++] = (char)(value | 128);
-    out[used++] = (char)value;
-    return used;
-}
 
 static void add_varint(struct message *message, uint64_t value)
 {
-    message->used += varint(message->bytes + message->used, value);
+    message->used += mym_varint_put(message->bytes + message->used, value);
 }
 
 static void add_integer(struct message *message, unsigned field, uint64_t value)
@@ -60,18 +50,18 @@ static void add_integer(struct message *message, unsigned field, uint64_t value)
 static void put_bytes(struct mym_out *out, unsigned field, const char *bytes,
                       size_t length)
 {
-    char head[20];
-    size_t used = varint(head, field << 3 | 2);
+    uint8_t head[2 * MYM_VARINT_MOST];
+    size_t used = mym_varint_put(head, field << 3 | 2);
 
-    used += varint(head + used, length);
-    mym_out_put(out, head, used);
+    used += mym_varint_put(head + used, length);
+    mym_out_put(out, (char *)head, used);
     mym_out_put(out, bytes, length);
 }
 
 static void put_message(struct mym_out *out, unsigned field,
                         const struct message *message)
 {
-    put_bytes(out, field, message->bytes, message->used);
+    put_bytes(out, field, (const char *)message->bytes, message->used);
 }
 
 static void put_number(struct mym_out *out, unsigned field, uint64_t value)
@@ -79,7 +69,7 @@ static void put_number(struct mym_out *out, unsigned field, uint64_t value)
     struct message message = {.used = 0};
 
     add_integer(&message, field, value);
-    mym_out_put(out, message.bytes, message.used);
+    mym_out_put(out, (char *)message.bytes, message.used);
 }
 
 static void add_packed(struct message *message, unsigned field,
@@ -184,14 +174,15 @@ static void put_mappings(struct mym_out *out, const struct mym_maps *maps)
     }
 }
 
-static void put_stack(struct mym_out *out, const struct mym_stack *stack)
+static void put_stack(struct mym_out *out, const struct mym_stack *stack,
+                      void *const *pc)
 {
     struct message message = {.used = 0}, part = {.used = 0};
     struct mym_sums sums[MYM_WHENS];
 
     mym_profile_sums(stack, sums);
     for (unsigned i = 0; i < stack->depth; i++)
-        add_varint(&part, caller(stack->pc[i]));
+        add_varint(&part, caller(pc[i]));
     add_packed(&message, 1, &part);
     part.used = 0;
     for (unsigned when = 0; when < MYM_WHENS; when++) {
@@ -202,26 +193,56 @@ static void put_stack(struct mym_out *out, const struct mym_stack *stack)
     put_message(out, SAMPLE, &message);
 }
 
-/* The addresses that were written: each is a location, once. */
+/* The addresses that were written: each is a location, once. At most half full. */
 struct seen {
     uintptr_t *pc;
-    size_t room;
+    size_t room, count;
 };
 
-static bool is_new(struct seen *seen, uintptr_t pc)
+static uintptr_t *place_of(const struct seen *seen, uintptr_t pc)
 {
     size_t i = pc * 0x9E3779B97F4A7C15u >> 20;
+    uintptr_t *place;
 
-    for (;; i++) {
-        uintptr_t *place = &seen->pc[i & (seen->room - 1)];
+    do
+        place = &seen->pc[i++ & (seen->room - 1)];
+    while (*place != 0 && *place != pc);
+    return place;
+}
 
-        if (*place == pc)
-            return false;
-        if (*place == 0) {
-            *place = pc;
-            return true;
-        }
+static bool make_room(struct seen *seen)
+{
+    struct seen more = {NULL, seen->room == 0 ? 512 : 2 * seen->room, seen->count};
+
+    if (2 * seen->count < seen->room)
+        return true;
+    more.pc = mym_os_map(more.room * sizeof *more.pc);
+    if (more.pc == NULL)
+        return false;
+    for (size_t i = 0; i < seen->room; i++)
+        if (seen->pc[i] != 0)
+            *place_of(&more, seen->pc[i]) = seen->pc[i];
+    if (seen->pc != NULL)
+        mym_os_unmap(seen->pc, seen->room * sizeof *seen->pc);
+    *seen = more;
+    return true;
+}
+
+/* Whether it was not there; false, too, where there is no memory: out->error says so. */
+static bool is_new(struct seen *seen, uintptr_t pc, struct mym_out *out)
+{
+    uintptr_t *place;
+
+    if (!make_room(seen)) {
+        out->error = ENOMEM;
+        return false;
     }
+    place = place_of(seen, pc);
+    if (*place == pc)
+        return false;
+    *place = pc;
+    seen->count++;
+    return true;
 }
 
 static unsigned mapping_of(const struct mym_maps *maps, uintptr_t pc)
@@ -253,28 +274,21 @@ static void put_location(struct mym_out *out, const struct mym_maps *maps, uintp
 
 static void write_proto(struct mym_out *out, const struct mym_maps *maps)
 {
-    struct mym_stack *newest = mym_profile_stacks();
-    struct seen seen = {NULL, 1024};
-    size_t frames = 0;
+    struct seen seen = {NULL, 0, 0};
+    void *pc[MYM_STACK_DEPTH];
 
-    for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older)
-        frames += stack->depth;
-    while (seen.room < 2 * frames)
-        seen.room *= 2;
-    seen.pc = mym_os_map(seen.room * sizeof *seen.pc);
-    if (seen.pc == NULL) {
-        out->error = ENOMEM;
-        return;
-    }
     put_head(out);
     put_mappings(out, maps);
-    for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
-        put_stack(out, stack);
+    for (struct mym_stack *stack = mym_profile_stacks(); stack != NULL;
+         stack = stack->older) {
+        mym_stack_unpack(pc, stack->packed, stack->depth);
+        put_stack(out, stack, pc);
         for (unsigned i = 0; i < stack->depth; i++)
-            if (is_new(&seen, caller(stack->pc[i])))
-                put_location(out, maps, caller(stack->pc[i]));
+            if (is_new(&seen, caller(pc[i]), out))
+                put_location(out, maps, caller(pc[i]));
     }
-    mym_os_unmap(seen.pc, seen.room * sizeof *seen.pc);
+    if (seen.pc != NULL)
+        mym_os_unmap(seen.pc, seen.room * sizeof *seen.pc);
 }
 
 /* ---- the text: what is in use and, in brackets, was ever taken ---- */
@@ -295,6 +309,7 @@ static void write_text(struct mym_out *out, const struct mym_maps *maps)
 {
     struct mym_stack *newest = mym_profile_stacks();
     struct mym_sums total[MYM_WHENS] = {{0, 0}}, sums[MYM_WHENS];
+    void *pc[MYM_STACK_DEPTH];
 
     for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
         mym_profile_sums(stack, sums);
@@ -310,9 +325,10 @@ static void write_text(struct mym_out *out, const struct mym_maps *maps)
     for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
         mym_profile_sums(stack, sums);
         put_sums(out, sums);
+        mym_stack_unpack(pc, stack->packed, stack->depth);
         for (unsigned i = 0; i < stack->depth; i++) {
             mym_out_text(out, " 0x");
-            mym_out_digits(out, (uintptr_t)stack->pc[i], 16);
+            mym_out_digits(out, (uintptr_t)pc[i], 16);
         }
         mym_out_text(out, "\n");
     }

@@ -30,17 +30,19 @@ static struct object {
 
 static uint64_t in_use, most; /* bytes */
 
-/* The innermost frame has the number; so many have the same depth that some share a bucket. */
+/* The innermost frame has the number; so many have the same depth that some share a bucket.
+   The others lie before and behind it, near and at the ends of what an address can be. */
 static void make_stacks(void)
 {
+    static const uintptr_t outer[] = {0x1000, 0x7fffffffffff, 0, UINTPTR_MAX};
+
     for (unsigned i = 0; i < STACKS; i++) {
         struct mym_trace *trace = &stacks[i].trace;
 
         trace->known = true;
         trace->depth = i == 0 ? 0 : i % 64 == 0 ? MYM_STACK_DEPTH : 1 + i % 2;
         for (unsigned frame = 0; frame < trace->depth; frame++)
-            trace->pc[frame] =
-                (void *)(uintptr_t)(frame == 0 ? i : 0x1000); /* NOLINT */
+            trace->pc[frame] = (void *)(frame == 0 ? i : outer[frame % 4]); /* NOLINT */
     }
 }
 
@@ -76,11 +78,13 @@ static void use(const struct object *object, int sign)
 
 static const struct stack *model_of(const struct mym_stack *stack)
 {
-    uintptr_t i = stack->depth == 0 ? 0 : (uintptr_t)stack->pc[0];
+    void *pc[MYM_STACK_DEPTH] = {NULL};
+    uintptr_t i;
 
+    CHECK(mym_stack_unpack(pc, stack->packed, stack->depth) == stack->length);
+    i = (uintptr_t)pc[0];
     CHECKF(i < STACKS && stacks[i].trace.depth == stack->depth &&
-               memcmp(stacks[i].trace.pc, stack->pc, stack->depth * sizeof(void *)) ==
-                   0,
+               memcmp(stacks[i].trace.pc, pc, stack->depth * sizeof(void *)) == 0,
            "a stack of %u frames is not ours", stack->depth);
     return &stacks[i];
 }
