@@ -80,16 +80,23 @@ def read_truth(path):
 
 
 def expected(entries, every):
-    """[(value, standard deviation)] for the types."""
+    """[(value, how far off an estimate may be, standard deviation)] for the types.
+
+    Six standard deviations, and four samples: where less than one is expected, two are no
+    wonder (once in 250 runs of `grows`), and are more than six deviations.
+    """
     out = []
     for which in (1, 2, 3):
         for power in (0, 1):
             mean = sum(e[which] * e[0] ** power for e in entries)
-            spread = 0.0
+            spread = sample = 0.0
             for size, *counts in entries:
                 miss = math.exp(-size / every) if every > 1 else 0.0
                 spread += counts[which - 1] * size ** (2 * power) * miss / (1 - miss)
-            out.append((mean, math.sqrt(max(spread, 0.0))))
+                sample = max(sample, size**power / (1 - miss))
+            deviation = math.sqrt(max(spread, 0.0))
+            slack = 6 * deviation + 4 * sample + mean * 1e-4
+            out.append((mean, 0 if every == 1 else slack, deviation))
     return out
 
 
@@ -105,10 +112,9 @@ def compare(profile, program, truth, every, known_peak):
     sites = sites_of(profile, program)
     for site, entries in truth.items():
         got = sites.get(site, [0] * len(TYPES))
-        for (name, _), value, (mean, deviation) in zip(TYPES, got, expected(entries, every)):
+        for (name, _), value, (mean, slack, deviation) in zip(TYPES, got, expected(entries, every)):
             if name.startswith("peak") and not known_peak:
                 continue
-            slack = 6 * deviation + (0 if every == 1 else 1 + mean * 1e-4)
             if deviation > 0:
                 worst = max(worst, abs(value - mean) / deviation)
             if abs(value - mean) > slack:
@@ -173,8 +179,8 @@ def text_faults(options, heap, truth):
     got, faults = by_google_pprof(options.program, heap), []
     for site, entries in truth.items():
         wanted = expected(entries, options.every)
-        for name, value, (mean, deviation) in zip(("alloc", "inuse"), got.get(site, [0, 0]), wanted[1:4:2]):
-            if abs(value - mean) > 6 * deviation + 1 + mean * 1e-4:
+        for name, value, (mean, slack, _) in zip(("alloc", "inuse"), got.get(site, [0, 0]), wanted[1:4:2]):
+            if abs(value - mean) > slack:
                 faults.append(f"{site} {name}: google-pprof says {value}, in truth {mean}")
     return faults
 
