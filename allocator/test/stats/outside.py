@@ -4,15 +4,19 @@ where it cannot: no such process, none with mymalloc, no permission.
 
   outside.py TOOL KNOWN-PROGRAM PRELOAD-LIBRARY [HARDENED-LIBRARY]
 """
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 
 
 def expect(what, got, wanted):
@@ -38,7 +42,9 @@ class Running:
             pass
         return self.process
 
-    def __exit__(self, *_):
+    def __exit__(self, failed, *_):
+        if failed:
+            self.process.kill()
         self.process.communicate()
 
 
@@ -63,6 +69,9 @@ def check_preloaded(stats, library):
         for _ in range(10):
             found = json.loads(tool(stats, "--json", process.pid))
             expect("small", 100000 < found["mymalloc_allocated_bytes"]["small"] < 1 << 30, True)
+        for rows in 24, 200:
+            page = watched(stats, process.pid, 80, rows)
+            expect(f"sizes are left out: {page}", bool(re.search(r"^and \d+ more sizes$", page, re.M)), rows == 24)
         watching = subprocess.Popen([sys.executable, stats, "--watch", str(process.pid)], stdout=subprocess.PIPE, text=True)
         expect("--watch PID", "mymalloc " in watching.stdout.readline(), True)
         watching.kill()
@@ -75,6 +84,40 @@ def check_preloaded(stats, library):
         process.wait()
         watching.communicate()
         expect("status of --watch when the process ended", watching.returncode, 0)
+
+
+def watched(stats, pid, columns, rows):
+    """The second page that --watch draws on such a terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    watching = subprocess.Popen([sys.executable, stats, "--watch", "0.1", str(pid)], stdout=theirs, env=environment)
+    os.close(theirs)
+    drawn = b""
+    while drawn.count(b"\033[H") < 3:
+        drawn += os.read(ours, 65536)
+    watching.kill()
+    watching.wait()
+    os.close(ours)
+    return re.sub(r"\033\[.|\r", "", drawn.decode().split("\033[H")[2])
+
+
+def check_watch(stats, known):
+    """It fits the terminal, and is text alone where there is none."""
+    with Running(known, "--wait") as process:
+        for columns, rows in (40, 20), (80, 24), (200, 70), (10, 2):
+            page = watched(stats, process.pid, columns, rows).split("\n")
+            expect(f"{page} fits {columns} x {rows}", len(page) <= rows and max(map(len, page)) <= columns, True)
+            text = "\n".join(page)
+            if rows >= 20:
+                for line in r"in use +65\.\d\d MiB$", r"  cached large +0\.31 MiB$", r" +size +slabs", r" +\d+ +\d+ +\d+":
+                    expect(f"'{line}' in {text}", bool(re.search(f"^{line}", text, re.M)), True)
+        watching = subprocess.Popen([sys.executable, stats, "--watch", "0.1", str(process.pid)], stdout=subprocess.PIPE, text=True)
+        lines = [watching.stdout.readline() for _ in range(100)]
+        watching.kill()
+        watching.communicate()
+    expect("a pipe gets no more than text", any("\033" in line for line in lines), False)
+    expect("a blank line before each page", [lines[i - 1] for i, line in enumerate(lines) if i and line.startswith("mymalloc ")][:1], ["\n"])
 
 
 # Says of itself what it has, twice: the first time may take something for good.
@@ -123,7 +166,8 @@ def check_refusals(stats, known, work):
         expect(wrong, "PID: " in tool(stats, "--", wrong, status=2), True)
     for wrong in "0", "x", "nan":
         expect("--watch", "from 0.1" in tool(stats, "--watch", wrong, "1", status=2), True)
-    expect("no process", "is missing: PID" in tool(stats, status=2), True)
+    for without in [], ["--watch"], ["--json"]:
+        expect("no process", "is missing: PID" in tool(stats, *without, status=2), True)
     ended = subprocess.Popen(["true"])
     ended.wait()
     expect("ended", tool(stats, ended.pid, status=1), f"mymalloc-stats: process {ended.pid}: there is none\n")
@@ -151,6 +195,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         check_numbers(stats, known, pathlib.Path(folder))
         check_preloaded(stats, str(library))
+        check_watch(stats, known)
         for secure in hardened:
             check_guarded(stats, library, pathlib.Path(folder))
             check_quarantine(stats, secure, pathlib.Path(folder))
