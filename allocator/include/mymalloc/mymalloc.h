@@ -149,7 +149,8 @@ MYM_API int MyMallocInfo(int options, FILE *stream) MYM_NOEXCEPT;
 /*
  * Visit each object that the program holds, those of arenas (mymalloc/arena.h) too, by its
  * address and the bytes of its place, in no order that is promised. What was freed and lies in
- * caches is not visited, nor are guarded samples (MYMALLOC_GUARD). A visit that returns something else than 0 ends the walk.
+ * caches is not visited, nor are guarded samples (MYMALLOC_GUARD). A visit that returns
+ * something else than 0 ends the walk.
  *
  * For a program that stands still: no other thread takes or frees meanwhile, nor does
  * `visit`. An object that is taken or freed all the same may be visited or not.
@@ -168,8 +169,9 @@ MYM_API int MyHeapWalk(int (*visit)(void *object, size_t bytes, void *argument),
  * call takes the allocator's slow path. A later start goes on with the same profile.
  *
  * Estimates are unbiased for each stack by itself. Bytes are those that objects occupy
- * (MyUsableSize). Resizing in place counts as a free and an allocation. Objects of arenas
- * (mymalloc/arena.h) are not sampled.
+ * (MyUsableSize). A resize that changes them counts as a free and an allocation. Arenas
+ * (mymalloc/arena.h) are sampled as the spans that they hold, with the stacks of the calls
+ * by which they grew.
  *
  * Returns 0, or -1 with errno: EBUSY (one is being taken, by MYMALLOC_PROFILE perhaps),
  * EINVAL, ENOMEM, ENOSYS (a static program without backtrace(3)). Not to be called from

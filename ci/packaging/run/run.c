@@ -157,7 +157,7 @@ int main(int argc, char **argv)
     if (mode == 'i')
         return doctor_inside();
     if (!mode && optind == argc) {
-        fputs(usage_text, stderr);
+        fputs("mymalloc-run: PROGRAM is missing; see --help\n", stderr);
         return 2;
     }
     if (mode && optind + (mode == 'd') < argc) {
