@@ -110,8 +110,8 @@ enum string {
     STRINGS,
 };
 /*
- * The last one: functions of the allocator where it is a part of the program. pprof leaves
- * them out, with what they call.
+ * The last one: functions of the allocator where it is a part of the program, and what stands
+ * in front of it in each program of C++ or Rust. pprof leaves them out, with what they call.
  */
 static const char *const strings[STRINGS] = {
     [NONE] = "",
@@ -128,7 +128,10 @@ static const char *const strings[STRINGS] = {
         "mym_.*|(malloc|aligned)_colder|malloc|calloc|realloc|reallocarray|"
         "(posix_)?memalign|aligned_alloc|p?valloc|operator new.*|_Zn[wa]m.*|"
         "My(Malloc|Calloc|Realloc|ReallocArray|AlignedAlloc|PosixMemalign|Memalign|"
-        "P?[Vv]alloc)",
+        "P?[Vv]alloc)|"
+        "std::(__1::)?(__new_)?allocator(_traits)?<.*>::allocate|"
+        "__gnu_cxx::new_allocator<.*>::allocate|std::__1::__libcpp_allocate.*|"
+        "alloc::alloc::.*|<alloc::alloc::Global as .*|__r(ust|dl|g)_(re)?alloc.*",
 };
 
 static void put_type(struct mym_out *out, unsigned field, enum string type,

@@ -22,6 +22,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import proto  # noqa: E402
 
 tool, program, inlined = sys.argv[1:]
+sys.path.insert(0, str(pathlib.Path(tool).parent))
+from symbols import readable  # noqa: E402
 faults = []
 Row = collections.namedtuple("Row", "itself calls name")
 
@@ -136,6 +138,30 @@ def check_inlined(folder):
     expect(f"inlined: {set(rows)}", "site_outer" not in rows)
 
 
+def check_library(folder):
+    """In front of the allocator the library is left out, and what it is for is called as it was written."""
+    rows = top("inuse_objects", folder / "inlined.pb")
+    hidden = [name for name in rows if re.search(r"allocator.*::allocate|basic_string|__cxx11|char_traits|std::less", name)]
+    expect(f"library: {hidden}", not hidden)
+    filled = [row.calls for name, row in rows.items() if name.startswith("site_fill(std::map<std::string, int>&)")]
+    expect(f"library: {filled}: {list(rows)}", filled == [100])
+
+
+def check_readable():
+    for name, wanted in (
+        ("std[e28293b1aa0f68bd]::rt::lang_start_internal", "std::rt::lang_start_internal"),
+        ("<alloc[fdfd2bd8633a6659]::vec::Vec<u8> as core[c1f1a4ba060b9bfa]::clone::Clone>::clone", "<alloc::vec::Vec<u8> as core::clone::Clone>::clone"),
+        ("rs::index::he27d305a6d16f96c", "rs::index"),
+        ("std::map<int, std::vector<int, std::allocator<int> >, std::less<int>, std::allocator<std::pair<int const, int> > >::at(int)",
+         "std::map<int, std::vector<int>>::at(int)"),
+        ("std::map<int, int, std::greater<int> >::at(int)", "std::map<int, int, std::greater<int>>::at(int)"),
+        ("f(char[4], std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> > const&)", "f(char[4], std::string const&)"),
+        ("f(int [4])", "f(int [4])"),
+        ("operator>>(A, std::less<", "operator>>(A, std::less<"),
+    ):
+        expect(f"readable: {readable(name)!r}, not {wanted!r}", readable(name) == wanted)
+
+
 def check_bad(file, folder):
     whole = file.read_bytes()
     for name, data in (("empty", b""), ("cut", whole[:len(whole) // 2]), ("text", b"heap profile: 0: 0 [0: 0] @ x\n"),
@@ -181,6 +207,8 @@ def main():
             expect(f"diff: {site} {got}, in truth {change}", got == change)
         check_names(one, folder)
         check_inlined(folder)
+        check_library(folder)
+        check_readable()
         check_bad(one, folder)
     print(f"{len(truth) + len(other)} sites are shown as they were")
     if faults:

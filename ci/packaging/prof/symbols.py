@@ -130,9 +130,33 @@ def images_of(mapping):
     return image, images
 
 
+# Arguments of templates that nobody wrote.
+DEFAULTS = re.compile(r", std::(allocator|char_traits|less|hash|equal_to|default_delete)<")
+
+
+def without_defaults(name):
+    at = 0
+    while found := DEFAULTS.search(name, at):
+        depth, end = 1, found.end()
+        while depth and end < len(name):
+            depth += {"<": 1, ">": -1}.get(name[end], 0)
+            end += 1
+        at = found.start() if not depth else found.end()
+        if not depth:
+            name = name[:at] + name[end:]
+    return name
+
+
+def readable(name):
+    """A name of C++ or Rust as people write it: no hashes, no namespace of a library's version, no default arguments."""
+    name = re.sub(r"(?<=\w)\[[0-9a-f]{9,16}\]|::h[0-9a-f]{16}$", "", name)
+    name = without_defaults(re.sub(r"\bstd::__(cxx11|1)::", "std::", name))
+    return re.sub(r"(?<=\w) >|(?<=>) >", ">", name).replace("std::basic_string<char>", "std::string")
+
+
 def demangle(names):
     mangled = sorted({n for frames in names.values() for n, _ in frames if n.startswith(("_Z", "_R"))})
-    plain = dict(zip(mangled, run(["c++filt"], mangled))) if mangled else {}
+    plain = {name: readable(text) for name, text in zip(mangled, run(["c++filt"], mangled))} if mangled else {}
     return {key: [(plain.get(n, n), file) for n, file in frames] for key, frames in names.items()}
 
 
