@@ -10,8 +10,8 @@
  * is odd, so that a string's 0 too many is seen.
  *
  * An object of a class is in use as long as it has its seal: of a pointer to anything else,
- * the middle of an object or one that was freed, the word where the seal would be is none. A
- * place that is not in use reads 0 all over. (Once that was a bit in a table: two atomic
+ * the middle of an object or one that was freed, the word where the seal would be is none. The
+ * first and the last 32 bytes of a place that is not in use read 0. (Once that was a bit in a table: two atomic
  * instructions and a line of the table more for each object.) Of a large object it is a bit
  * outside of it (mym_heap.freed, by address / 16): what is freed is not to be touched.
  */
@@ -170,9 +170,19 @@ MYM_INLINE void mym_unseal(void *ptr, size_t size, size_t room)
     *mym_seal_place(ptr, room) = 0;
 }
 
+/* Whatever the red zone: nobody else writes such a word there. */
+MYM_INLINE bool mym_is_sealed(const void *ptr, size_t room)
+{
+    return (*mym_seal_place(ptr, room) ^ mym_seal_key(ptr)) << (64 - MYM_SEAL_SHIFT) ==
+           0;
+}
+
 /*
- * An object of a class is in use as long as it is sealed; from now on it is not. Of two
- * threads that free one at the same moment one is told that it was not. Its size.
+ * An object of a class is in use as long as it is sealed; from now on it is not. Its size.
+ * Two threads that free one at the same moment may both find it in use: then it is in two
+ * places, and malloc, which looks at the word of the seal, tells when it would hand it out
+ * while it is in use. Where malloc does not look, one of the two is told here; that costs an
+ * atomic instruction for each free.
  */
 MYM_INLINE size_t mym_seal_break(void *ptr, size_t room)
 {
@@ -180,7 +190,7 @@ MYM_INLINE size_t mym_seal_break(void *ptr, size_t room)
     uint64_t seal = *place;
     size_t size = mym_sealed_size(ptr, room);
 
-    if (!MYM_SECURE_FREE_CHECK)
+    if (!MYM_SECURE_FREE_CHECK || MYM_SECURE_WRITE_AFTER_FREE)
         *place = 0;
     else if (MYM_UNLIKELY(__atomic_exchange_n(place, 0, __ATOMIC_RELAXED) != seal))
         mym_seal_broken(ptr, room);

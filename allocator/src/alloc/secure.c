@@ -4,9 +4,9 @@
  * There is no fast path: every call comes here, and every pointer is asked about before it
  * is believed. Below are the same caches, pools and pages as in the default build.
  *
- *   malloc   a place of the class that has room for object and seal; it must read 0 still;
- *            it is in use from now on (seal.h); sealed
- *   free     in use until now? the seal unbroken? overwritten; changes places with one that
+ *   malloc   a place of the class that has room for object and seal; its ends must read 0
+ *            still; it is in use from now on (seal.h); sealed
+ *   free     in use until now? the seal unbroken? its ends overwritten; changes places with one that
  *            was freed before (shelf.c), which goes back to the cache
  *
  * What is large goes through fence.c.
@@ -27,6 +27,7 @@
 #define SHORT_MAX (MYM_PLACE_MAX - MYM_SEAL_BYTES)
 
 #define WRONG_SIZE "sized free with a wrong size"
+#define WRITTEN    "write to an object after it was freed"
 
 /* As in alloc.c: life.c is linked because the heap is. */
 __attribute__((used)) MYM_HIDDEN void (*const mym_with_life)(void) = mym_fork_register;
@@ -52,26 +53,35 @@ MYM_INLINE size_t written(size_t size, size_t room)
     return bytes < room ? bytes : room;
 }
 
-MYM_INLINE mym_lane two_lanes(const void *ptr, size_t at)
+#define ZEROES_ALL (MYM_SECURE_ZERO_ON_FREE == MYM_ZERO_ALL)
+
+/* The bytes of an end: two lanes, for no branch on a size can be foretold. */
+_Static_assert(MYM_ZERO_END == 2 * LANE, "an end is two lanes");
+
+MYM_INLINE mym_lane end_at(const void *ptr, size_t at)
 {
     return *mym_lane_at(ptr, at) | *mym_lane_at(ptr, at + LANE);
+}
+
+MYM_INLINE void zero_end_at(void *ptr, size_t at)
+{
+    *mym_lane_at(ptr, at) = *mym_lane_at(ptr, at + LANE) = (mym_lane){0, 0};
 }
 
 static __thread uint64_t turn __attribute__((tls_model("initial-exec")));
 
 /*
- * A look at what was zeroed: 64 bytes at either end, and two lanes anywhere. Reading all of
- * it costs as much as zeroing it did, and a branch for its length that no processor can foretell.
+ * A look where all of it was zeroed: at 64 bytes at either end, and two lanes anywhere. Reading
+ * all costs as much as zeroing it did.
  */
-MYM_INLINE bool looks_zero(const void *ptr, size_t bytes)
+MYM_INLINE mym_lane sample(const void *ptr, size_t bytes)
 {
     size_t second = bytes < 4 * LANE ? bytes - 2 * LANE : 2 * LANE;
     size_t third = bytes < 4 * LANE ? 0 : bytes - 4 * LANE;
     size_t any = (mym_random(&turn) * (uint64_t)(bytes - LANE) >> 32) & ~(LANE - 1);
 
-    return mym_lane_is_zero(two_lanes(ptr, 0) | two_lanes(ptr, second) |
-                            two_lanes(ptr, any) | two_lanes(ptr, third) |
-                            two_lanes(ptr, bytes - 2 * LANE));
+    return end_at(ptr, second) | end_at(ptr, any) | end_at(ptr, third) |
+           end_at(ptr, bytes - 2 * LANE);
 }
 
 /* All of it, in whole lanes. */
@@ -84,18 +94,19 @@ static bool reads_zero(const void *ptr, size_t bytes)
     return mym_lane_is_zero(seen);
 }
 
-static _Noreturn void die_written(const void *ptr)
+/* Nobody wrote there since it was freed, or ever; the last word is where the seal will be. */
+MYM_INLINE bool is_untouched(const void *ptr, size_t size, size_t room)
 {
-    mym_fatal("write to an object after it was freed", ptr);
+    mym_lane seen = end_at(ptr, 0) | end_at(ptr, room - MYM_ZERO_END);
+
+    if (ZEROES_ALL && room <= MYM_PLACE_MAX)
+        seen |= sample(ptr, written(size, room));
+    return mym_lane_is_zero(seen);
 }
 
-/* Where object and seal are to be written nobody wrote since it was freed, or ever. */
-MYM_INLINE void check_untouched(void *ptr, size_t size, size_t room)
+static _Noreturn MYM_SLOW void die_touched(const void *ptr, size_t room)
 {
-    if (MYM_SECURE_WRITE_AFTER_FREE &&
-        MYM_UNLIKELY(!looks_zero(ptr, written(size, room)) ||
-                     *mym_seal_place(ptr, room) != 0))
-        die_written(ptr);
+    mym_fatal(mym_is_sealed(ptr, room) ? "double free" : WRITTEN, ptr);
 }
 
 MYM_INLINE void *settle(void *object, size_t size, unsigned cls)
@@ -104,8 +115,8 @@ MYM_INLINE void *settle(void *object, size_t size, unsigned cls)
 
     if (MYM_UNLIKELY(object == NULL))
         return no_memory();
-    if (MYM_LIKELY(room <= MYM_PLACE_MAX))
-        check_untouched(object, size, room);
+    if (MYM_SECURE_WRITE_AFTER_FREE && MYM_UNLIKELY(!is_untouched(object, size, room)))
+        die_touched(object, room);
     mym_seal(object, size, room);
     return object;
 }
@@ -124,11 +135,28 @@ MYM_INLINE void *take(unsigned cls)
     return MYM_LIKELY(object != NULL) ? object : take_slow(cls);
 }
 
-/* What was in use is over: it reads 0, and is somebody's again later. */
+/* The last 16 bytes of the object and its red zone, as far as they are in the place. */
+MYM_INLINE void zero_last(void *ptr, size_t size, size_t room)
+{
+    size_t end =
+        size + LANE < room - sizeof(uint64_t) ? size + LANE : room - sizeof(uint64_t);
+
+    zero_end_at(ptr, end > MYM_ZERO_END ? end - MYM_ZERO_END : 0);
+}
+
+/*
+ * What was in use is over: it reads 0, and is somebody's again later. Or the ends of the object
+ * and of its place do: lines that free and malloc touch anyway.
+ */
 MYM_INLINE void clean(void *ptr, size_t size, size_t room)
 {
-    if (MYM_SECURE_ZERO_ON_FREE)
+    if (ZEROES_ALL) {
         memset(ptr, 0, written(size, room));
+    } else if (MYM_SECURE_ZERO_ON_FREE) {
+        zero_end_at(ptr, 0);
+        zero_last(ptr, size, room);
+        zero_end_at(ptr, room - MYM_ZERO_END);
+    }
 }
 
 #define ANY SIZE_MAX
@@ -270,9 +298,9 @@ void *mym_calloc(size_t count, size_t size)
         return no_memory();
     if (bytes <= SHORT_MAX) {
         object = mym_malloc_slow(bytes);
-        zeroed = MYM_SECURE_WRITE_AFTER_FREE;
+        zeroed = MYM_SECURE_WRITE_AFTER_FREE && ZEROES_ALL;
         if (object != NULL && zeroed && !reads_zero(object, bytes))
-            die_written(object);
+            mym_fatal(WRITTEN, object);
     } else {
         object = mym_start() ? mym_fence_take(bytes, 1, 0, &zeroed) : NULL;
         if (object == NULL)

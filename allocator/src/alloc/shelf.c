@@ -5,8 +5,8 @@
  * random, and who was there goes back to the caches. So nobody can tell which object malloc
  * returns next, and one that was just freed is not it.
  *
- * Bounded: WAIT_BYTES per class and CPU that the program runs on, and one object of a longer
- * class; large objects, which are not resident meanwhile, in MYM_SHELF_LARGE in all.
+ * Bounded: as many as a magazine of the class holds at first (8 KiB, one object at least), per
+ * CPU that the program runs on; large objects, which are not resident meanwhile, in MYM_SHELF_LARGE in all.
  *
  * Locking: none. A place changes hands by an exchange, whichever CPU it is of.
  */
@@ -16,8 +16,6 @@
 #include "os/os.h"
 
 #if MYM_SECURE
-
-#define WAIT_BYTES (16u << 10)
 
 _Static_assert((MYM_SHELF_PLACES & (MYM_SHELF_PLACES - 1)) == 0 &&
                    (MYM_SHELF_LARGE & (MYM_SHELF_LARGE - 1)) == 0 &&
@@ -55,11 +53,10 @@ static void let_go_large(void *span)
 void mym_shelf_put(unsigned cls, void *object)
 {
     struct mym_shelf *shelf = shelf_here();
-    uint64_t most =
-        WAIT_BYTES * mym_classes[cls].inverse >> 40; /* without a division */
+    uint64_t most = mym_classes[cls].capacity;
     uint32_t random = mym_random(&shelf->random);
 
-    most = most == 0 ? 1 : most < MYM_SHELF_PLACES ? most : MYM_SHELF_PLACES;
+    most = most < MYM_SHELF_PLACES ? most : MYM_SHELF_PLACES;
     if (MYM_SECURE_QUARANTINE)
         object = atomic_exchange_explicit(&shelf->place[cls][random * most >> 32],
                                           object, memory_order_acq_rel);

@@ -22,9 +22,12 @@
 #ifndef MYM_SECURE_SEAL
 #define MYM_SECURE_SEAL MYM_SECURE
 #endif
-/* Nobody reads what was freed. */
+/* Nobody reads what was freed: the ends of an object, or (=2) all of it. */
+#define MYM_ZERO_ENDS 1
+#define MYM_ZERO_ALL  2
+#define MYM_ZERO_END  32u /* bytes at either end of an object and of its place */
 #ifndef MYM_SECURE_ZERO_ON_FREE
-#define MYM_SECURE_ZERO_ON_FREE MYM_SECURE
+#define MYM_SECURE_ZERO_ON_FREE (MYM_SECURE * MYM_ZERO_ENDS)
 #endif
 /* What is handed out still reads 0 where one looks: or it was written to after it was freed. */
 #ifndef MYM_SECURE_WRITE_AFTER_FREE
@@ -52,6 +55,8 @@ _Static_assert(MYM_SECURE || !(MYM_SECURE_FREE_CHECK || MYM_SECURE_SEAL ||
                                MYM_SECURE_QUARANTINE || MYM_SECURE_RANDOM ||
                                MYM_SECURE_FENCE || MYM_SECURE_FIXED),
                "options are for the hardened build");
+_Static_assert(MYM_SECURE_ZERO_ON_FREE >= 0 && MYM_SECURE_ZERO_ON_FREE <= MYM_ZERO_ALL,
+               "0, 1 (the ends) or 2 (all)");
 _Static_assert(!MYM_SECURE_WRITE_AFTER_FREE || MYM_SECURE_ZERO_ON_FREE,
                "that what is handed out reads 0 tells something if freeing zeroes it");
 _Static_assert(!MYM_SECURE_FREE_CHECK || MYM_SECURE_SEAL, "what has a seal is in use");

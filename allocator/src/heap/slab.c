@@ -34,6 +34,25 @@ static unsigned bit_words(unsigned objects)
     return (objects + 63) / 64;
 }
 
+/*
+ * For the hardened build: what was freed by malloc's callers reads 0 where malloc looks, other
+ * free memory may not.
+ */
+static MYM_SLOW void zero_places(uint32_t slab, const struct mym_class *c)
+{
+    char *place = mym_unit_address(slab);
+
+    MYM_ASSERT(c->size >= MYM_ZERO_END);
+    if (MYM_SECURE_ZERO_ON_FREE == MYM_ZERO_ALL && c->size <= MYM_PLACE_MAX) {
+        memset(place, 0, (size_t)c->units * MYM_UNIT);
+        return;
+    }
+    for (unsigned i = 0; i < c->objects; i++, place += c->size) {
+        memset(place, 0, MYM_ZERO_END);
+        memset(place + c->size - MYM_ZERO_END, 0, MYM_ZERO_END);
+    }
+}
+
 MYM_SLOW uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh)
 {
     const struct mym_class *c = &mym_classes[cls];
@@ -45,9 +64,8 @@ MYM_SLOW uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh)
 
     if (slab == 0)
         return 0;
-    /* What was freed by malloc's callers reads 0, other free memory may not. */
-    if (MYM_SECURE_WRITE_AFTER_FREE && !*fresh && c->size <= MYM_PLACE_MAX)
-        memset(mym_unit_address(slab), 0, (size_t)c->units * MYM_UNIT);
+    if (MYM_SECURE_WRITE_AFTER_FREE && !*fresh)
+        zero_places(slab, c);
     unit->cls = (uint8_t)cls;
     unit->arena = (uint16_t)arena;
     unit->free = c->objects;
