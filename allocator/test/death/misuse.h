@@ -40,11 +40,20 @@ struct kind {
     void (*run)(const struct misuse *m);
 };
 
-extern const struct kind unusual_kinds[]; /* unusual.c */
+extern const struct kind classic_kinds[], unusual_kinds[], hostile_kinds[];
 
-/* ---- what a case is made of ---- */
+/* ---- what a case is made of: scene.c ---- */
 
+extern bool harm; /* of the child */
 extern struct scene scene;
+#define TARGET_BYTES (4 * 4096u)
+extern char target[TARGET_BYTES]; /* nobody's heap; zeros but for its first byte */
+
+/* The whole object, or both ends of a long one. */
+void fill(char *object, size_t size, int with);
+bool is_filled(const char *object, size_t size, int with);
+bool overlap(const char *a, const char *b, size_t size);
+
 void set_scene(size_t size);
 /* The program goes on, and ends what it has: with the object, if that is still its own. */
 void go_on(bool owned);
