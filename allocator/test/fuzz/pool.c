@@ -9,6 +9,7 @@
  */
 #include "bytes.h"
 #include "check.h"
+#include "magazines.h"
 
 #include "heap/runs.h"
 #include "pool/pool.h"
@@ -112,6 +113,11 @@ static void check_class(unsigned cls)
 
 static void check_all(void)
 {
+    size_t magazines = 0;
+
+    for (unsigned i = 0; i < HANDS; i++)
+        magazines += hands[i].pool != NULL;
+    check_magazines(magazines);
     for (unsigned i = 0; i < POOLS; i++)
         check_class(mym_class_of(sizes[i]));
     CHECK(mym_pools_verify_idle() == 0 && mym_pages_verify() == 0);

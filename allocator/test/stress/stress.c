@@ -9,6 +9,7 @@
 #include "actors.h"
 #include "check.h"
 #include "family.h"
+#include "magazines.h"
 #include "object.h"
 #include "shadow.h"
 
@@ -227,6 +228,15 @@ static void report(void)
            (unsigned long long)test_seed());
 }
 
+/* All threads have ended, but for a helper, which may have one in hand. */
+static void no_magazine_is_lost(void)
+{
+#ifdef TEST_MAGAZINES
+    if (getenv("MYMALLOC_BACKGROUND") == NULL)
+        check_magazines(0);
+#endif
+}
+
 static void stress(void)
 {
     struct {
@@ -253,6 +263,7 @@ static void stress(void)
             CHECK(pthread_join(actors[i].thread, NULL) == 0);
     free_all();
     malloc_trim(0);
+    no_magazine_is_lost();
     if (is_mymalloc())
         CHECKF(mallinfo2().uordblks <= used_before + (256 << 10), "%zu bytes lost",
                mallinfo2().uordblks - used_before);
