@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -181,6 +182,69 @@ static void refused_chunks_stay_small(void)
     all_is_there();
 }
 
+/* ---- a chunk that is no longer what it was ---- */
+
+static struct {
+    sem_t wanted, done;
+    char *chunk; /* of which it is done */
+    bool due;
+} change;
+
+static void *free_it_all(void *unused)
+{
+    CHECK(sem_wait(&change.wanted) == 0);
+    for (unsigned i = 0; i < count; i++)
+        drop(i);
+    CHECK(sem_post(&change.done) == 0);
+    return unused;
+}
+
+static bool is_of_slabs(const char *chunk)
+{
+    for (uint32_t unit = 0; unit < 2 * MIB / MYM_UNIT; unit++)
+        if (mym_heap.cls[mym_unit_of(chunk) + unit] == 0)
+            return false;
+    return true;
+}
+
+size_t __real_mym_os_resident(void *at, size_t bytes);
+size_t __wrap_mym_os_resident(void *at, size_t bytes);
+bool __real_mym_os_collapse(void *at, size_t bytes);
+bool __wrap_mym_os_collapse(void *at, size_t bytes);
+
+/* While the kernel looks at the pages of a dense chunk, its objects are freed. */
+size_t __wrap_mym_os_resident(void *at, size_t bytes)
+{
+    size_t resident = __real_mym_os_resident(at, bytes);
+
+    if (change.due && change.chunk == NULL && resident >= bytes - bytes / 32) {
+        change.chunk = at;
+        CHECK(is_of_slabs(at));
+        CHECK(sem_post(&change.wanted) == 0 && sem_wait(&change.done) == 0);
+        CHECK(!is_of_slabs(at));
+    }
+    return resident;
+}
+
+bool __wrap_mym_os_collapse(void *at, size_t bytes)
+{
+    CHECKF(at != change.chunk, "a chunk that is not of slabs alone is collapsed");
+    return __real_mym_os_collapse(at, bytes);
+}
+
+static void a_chunk_that_changed_stays_small(void)
+{
+    pthread_t thread;
+
+    CHECK(sem_init(&change.wanted, 0, 0) == 0 && sem_init(&change.done, 0, 0) == 0);
+    fill(128 * MIB);
+    CHECK(pthread_create(&thread, NULL, free_it_all, NULL) == 0);
+    change.due = true;
+    collapse_all();
+    CHECK(change.chunk != NULL && pthread_join(thread, NULL) == 0);
+    all_is_there();
+}
+
 /* ---- beside purges and forks ---- */
 
 static _Atomic bool stop;
@@ -245,6 +309,7 @@ const struct test tests[] = {
     {"dense_chunks_become_huge", dense_chunks_become_huge},
     {"sparse_chunks_stay_small", sparse_chunks_stay_small},
     {"refused_chunks_stay_small", refused_chunks_stay_small},
+    {"a_chunk_that_changed_stays_small", a_chunk_that_changed_stays_small},
     {"beside_purges_and_forks", beside_purges_and_forks},
     {NULL, NULL},
 };
