@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define OBJECTS 12
+#define OBJECTS 160 /* the table grows at 129 */
 #define MIB     ((size_t)1 << 20)
 
 static struct object {
@@ -158,8 +158,25 @@ static void teach(size_t bytes)
                   teacher + i);
         close(file);
     }
+    /* What is known not to be dense is looked at seldom: inputs played before would decide. */
+    while (!mym_chunk_is_dense(bytes))
+        mym_chunk_learn(teacher, bytes);
     for (int i = 0; i < 4; i++)
         mym_chunk_learn(teacher, bytes);
+}
+
+/* No size is known to be dense: one input does not decide what the next one meets. */
+static void forget(void)
+{
+    static char *untouched;
+
+    if (untouched == NULL)
+        untouched =
+            mmap(NULL, 128 * MIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(untouched != MAP_FAILED);
+    for (size_t bytes = 8 * MIB; bytes <= 64 * MIB; bytes *= 2)
+        while (mym_chunk_is_dense(bytes))
+            mym_chunk_learn(untouched, bytes);
 }
 
 static size_t size_of(unsigned value)
@@ -239,7 +256,7 @@ static void play(struct bytes *bytes)
 
     switch (what % 8) {
     case 7:
-        mym_idle_set_keep((value % 160) * MIB);
+        mym_idle_set_keep((value % 512) * MIB);
         check_excess();
         break;
     case 6:
@@ -279,6 +296,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
     most = SIZE_MAX >> MYM_UNIT_SHIFT;
     mym_pages_set_limit(SIZE_MAX, SIZE_MAX);
     mym_idle_set_keep(64 * MIB);
+    forget();
     while (bytes.left >= 4)
         play(&bytes);
     for (int i = 0; i < OBJECTS; i++)

@@ -116,6 +116,8 @@ static void check_taken(const struct span *span, uint32_t align, bool zeroed)
     CHECK(record->kind == span->kind && record->first == span->first &&
           record->length == span->units);
     CHECK(mym_pages_find(span->first + span->units / 2) == span->first);
+    for (uint32_t i = 0; span->kind != MYM_LARGE && i < span->units; i++)
+        CHECK(record[i].first == span->first); /* any pointer into it is asked about */
     for (int i = 0; i < SPANS; i++)
         if (&spans[i] != span && spans[i].units)
             check_apart(spans[i].first, spans[i].units, span->first, span->units);
@@ -167,6 +169,7 @@ static void put(struct span *span)
     if (span->kind != MYM_LARGE)
         check_bits(span);
     mym_pages_put(span->first);
+    CHECK(mym_heap.units[span->first].kind < MYM_SLAB); /* or it could be freed twice */
     in_use -= span->units;
     span->units = 0;
     check_excess();
