@@ -224,9 +224,10 @@ def bench(options, command):
     check(options, command)
     build = options.build or opt.BUILD
     if not (options.no_build or options.resume):  # a run goes on with what it began with
-        prepare.install("build", "bench", *(["ready"] if options.programs else []),
-                        *rivals.packages(opt.words("--allocators", options.allocators, "") or []))
-        prepare.build(build, with_programs=options.programs is not None)
+        wanted = opt.words("--allocators", options.allocators, "") or []
+        prepare.install("build", "bench", *(["ready"] if options.programs else []), *rivals.packages(wanted))
+        prepare.build(build, with_programs=options.programs is not None,
+                      own=[name for name in rivals.OWN if name in wanted])
     if options.list:
         print("\n".join(cell.name for cell in cells.available(f"{build}/bench/mymalloc-bench")))
         return 0

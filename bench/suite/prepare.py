@@ -14,8 +14,10 @@ def install(*groups):
     importlib.invalidate_caches()  # Python's own packages may have come
 
 
-def build(folder, with_programs=False):
-    targets = ["mymalloc-bench", "mymalloc-measure", "mymalloc-trace", "mymalloc_preload"]
+def build(folder, with_programs=False, own=()):
+    """own: names of rivals.OWN, other builds of our own that are columns."""
+    targets = ["mymalloc-bench", "mymalloc-measure", "mymalloc-trace", "mymalloc_preload",
+               *(f"mymalloc_{name}" for name in own)]
     if with_programs:  # those of --programs that are built; one where there is a compiler for it
         targets += ["mymalloc-program-maps"]
         targets += ["mymalloc-programs-rust"] if shutil.which("rustc") else []

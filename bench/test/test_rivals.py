@@ -8,7 +8,7 @@ import unittest.mock
 
 from support import SuiteCase, library
 
-from suite import Problem, allocators, process, rivals
+from suite import Problem, allocators, prepare, process, rivals
 
 REAL_FIND = allocators.find
 
@@ -19,6 +19,21 @@ def resolved(names, known, build="/nonexistent"):
     with unittest.mock.patch.object(allocators, "find_known", found.get), \
             contextlib.redirect_stderr(io.StringIO()) as said:
         return allocators.resolve(names, [], build), said.getvalue()
+
+
+class Own(unittest.TestCase):
+    def test_a_column_of_our_own_is_built(self):
+        asked = []
+
+        def run(command, **_):
+            asked.append(command)
+            return unittest.mock.Mock(returncode=0)
+
+        with unittest.mock.patch.object(prepare.subprocess, "run", run), \
+                contextlib.redirect_stderr(io.StringIO()):
+            prepare.build("folder", own=rivals.OWN)
+        for path in rivals.OWN.values():
+            self.assertIn(pathlib.Path(path).stem.removeprefix("lib"), asked[-1])
 
 
 class Groups(unittest.TestCase):
