@@ -4,7 +4,8 @@
  * A slow path may be moved to another CPU at any instruction. So it never assumes that
  * a slot is still what it was: it swaps on condition that the slot holds what it saw,
  * and when that fails it is left with a magazine of its own, which goes to the pool. In
- * either case the object it came for is in its hands already: no path loops.
+ * either case the object it came for is in its hands already: no path loops. A sequence
+ * that was only interrupted is tried once more.
  *
  * Reading through a slot's value without owning the magazine is allowed: magazines are
  * never unmapped. The swap decides whether what was read counted.
@@ -103,6 +104,11 @@ MYM_INLINE void *pop(struct mym_door *door, unsigned cls)
     if (!door->open)
         return mym_pool_take(near_pool(*door, cls));
     seen = mym_door_slot(*door, cls);
+    if (door->own == NULL && !is_empty(seen)) {
+        object = mym_rseq_pop(cls);
+        if (object != NULL)
+            return object;
+    }
     magazine = mym_door_take(*door, cls, MYM_CLASSES + cls, &used);
     if (magazine == NULL || used == 0) {
         door->exchanged = true;
@@ -154,6 +160,11 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
         return;
     }
     seen = mym_door_slot(*door, cls);
+    /* As the sequence, if that was interrupted; nobody else can put it there meanwhile. */
+    if (MYM_UNLIKELY(seen[-1] == object))
+        mym_cache_twice(object);
+    if (door->own == NULL && *seen != MYM_CEILING && mym_rseq_push(cls, object))
+        return;
     magazine = mym_door_take(*door, cls, MYM_CLASSES + cls, &used);
     if (magazine == NULL || used == magazine->capacity) {
         magazine = exchange(door, cls, magazine, used);
