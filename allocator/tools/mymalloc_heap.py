@@ -156,10 +156,11 @@ class Heap:
         return found, large
 
     def cached_spans(self):
+        """(the span on top, how many there are) of each span word."""
         for words in self.caches():
             for word in words[2 * self.fact["MYM_CLASSES"]:]:
                 if word > self.fact["MYM_SPAN_SHUT"]:
-                    yield word - word % self.fact["MYM_UNIT"]
+                    yield word - word % self.fact["MYM_UNIT"], word % self.fact["MYM_SPAN_ROOM"]
 
     def unit_record(self, unit):
         return self.record("unit", self.member("mym_heap", "heap", "units") + unit * self.size("unit"))
@@ -228,8 +229,8 @@ class Heap:
             "meta": self.variable("mym_meta_taken"),
             "reaps": unit * sum(self.field("reap", reap, "held")
                                 for _, reap in self.chain("reap", self.variable("mym_reaps"))),
-            "spans": unit * sum(self.field("unit", self.unit_record((span - base) // unit), "length")
-                                for span in self.cached_spans()),
+            "spans": unit * sum(self.field("unit", self.unit_record((span - base) // unit), "length") * held
+                                for span, held in self.cached_spans()),
         }
         info |= {"waiting_large": waiting_large} | {
             name: self.member("mym_guarded", "guarded", field)

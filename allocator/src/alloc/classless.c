@@ -84,7 +84,7 @@ static MYM_COLD void put_outside(void *ptr)
         mym_bad_pointer(ptr);
 }
 
-/* What this CPU's cache has no room for, and what is more than an object that is in use. */
+/* What is more, or less, than an object that is in use. */
 static MYM_SLOW void put_span_colder(void *ptr)
 {
     const struct mym_unit *span = span_at(ptr);
@@ -102,9 +102,10 @@ MYM_SLOW void mym_span_put(void *ptr)
     struct mym_unit *unit = &mym_heap.units[number];
 
     if (MYM_UNLIKELY(unit->state != MYM_IN_USE || unit->first != number ||
-                     unit->reap != NULL || (uintptr_t)ptr % MYM_UNIT != 0) ||
-        !mym_span_quick_push(unit, ptr))
+                     unit->reap != NULL || (uintptr_t)ptr % MYM_UNIT != 0))
         put_span_colder(ptr);
+    else if (!mym_span_quick_push(unit, ptr))
+        mym_large_put(ptr, unit);
 }
 
 MYM_SLOW void mym_classless_put(void *ptr)

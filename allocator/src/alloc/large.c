@@ -60,6 +60,11 @@ void mym_large_mark(void *ptr, bool sampled)
         mym_heap.units[mym_unit_of(ptr)].sampled = sampled;
 }
 
+static bool has_word(uint32_t units)
+{
+    return units <= MYM_SPAN_MAX / MYM_UNIT && mym_span_word[units] != MYM_SPAN_NO_WORD;
+}
+
 /* In the cache, which is opened if need be. */
 static inline bool keep_span(unsigned cls, void *span)
 {
@@ -71,6 +76,15 @@ static inline bool keep_span(unsigned cls, void *span)
            mym_span_push(cls, span) == MYM_PUSH_KEPT;
 }
 
+static void put_loose(void *span)
+{
+    struct mym_unit *record = &mym_heap.units[mym_unit_of(span)];
+
+    mym_span_mark(record, true);
+    record->below = 0;
+    mym_pages_put_loose((uintptr_t)span);
+}
+
 MYM_SLOW void mym_large_put(void *ptr, const struct mym_unit *span)
 {
     uint32_t units = span->length;
@@ -79,11 +93,13 @@ MYM_SLOW void mym_large_put(void *ptr, const struct mym_unit *span)
         mym_profile_drop(ptr);
         mym_large_mark(ptr, false);
     }
-    if (units <= MYM_SPAN_MAX / MYM_UNIT && mym_span_word[units] != 0 &&
-        keep_span(mym_span_word[units] - MYM_SLOTS, ptr))
+    if (has_word(units) && keep_span(mym_span_word[units] - MYM_SLOTS, ptr))
         return;
     mym_chunk_learn(ptr, (size_t)units * MYM_UNIT);
-    mym_pages_put(span->first);
+    if (has_word(units))
+        put_loose(ptr);
+    else
+        mym_pages_put(span->first);
 }
 
 size_t mym_large_bytes(const void *ptr)

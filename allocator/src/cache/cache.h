@@ -30,10 +30,17 @@
 /* Behind the slots, a word for each size of span above MYM_CLASS_MAX (spans.c). */
 #define MYM_SPAN_FIRST   (MYM_CLASS_MAX / MYM_UNIT + 1) /* units */
 #define MYM_SPAN_CLASSES (32u - MYM_SPAN_FIRST + 1) /* mym_span_class(SPAN_MAX) + 1 */
-#define MYM_SPAN_NONE    ((void *)0)
-#define MYM_SPAN_CLOSED  ((void *)1)
-#define MYM_SPAN_SHUT    ((void *)2)
-#define MYM_SPAN_IDLE    4u /* added to a span, which is a multiple of MYM_UNIT */
+/*
+ *   a span word   63               16    15   14  8 7    0
+ *                [ span on top, or 0  | idle | room | held ]     held + room: may be held
+ */
+#define MYM_SPAN_HELD   0x1u
+#define MYM_SPAN_ROOM   0x100u
+#define MYM_SPAN_IDLE   0x8000u
+#define MYM_SPAN_CLOSED ((uintptr_t)0)      /* nothing held, no room */
+#define MYM_SPAN_SHUT   ((uintptr_t)0xffff) /* the closed cache's; so is all of idle */
+/* Behind the words, one that is always closed: of lengths that have no class. */
+#define MYM_SPAN_NO_WORD (MYM_SLOTS + MYM_SPAN_CLASSES)
 
 /* Size classes, of which a drain may want some only. */
 struct mym_class_set {
@@ -57,7 +64,7 @@ MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned cls)
 }
 
 struct mym_cache {
-    void **slot[MYM_SLOTS + MYM_SPAN_CLASSES]; /* mym_slot_of and mym_slot_set, where
+    void **slot[MYM_SPAN_NO_WORD + 1]; /* mym_slot_of and mym_slot_set, where
                                                   there is no sequence */
     uint32_t missed;    /* the span class asked for in vain last, see spans.c; a hint */
     uint32_t open;      /* span classes; a hint, see mym_span_take */
@@ -217,10 +224,11 @@ MYM_INLINE uint32_t mym_span_units(unsigned cls)
 }
 
 /*
- * The index of the word of the class that has room for so many units; 0: there is none. What
+ * The index of the word of the class that has room for so many units, or MYM_SPAN_NO_WORD. What
  * malloc takes has the length of its class, so it is found by that, too.
  */
 extern MYM_HIDDEN uint8_t mym_span_word[MYM_SPAN_MAX / MYM_UNIT + 1];
+_Static_assert(MYM_SPAN_NO_WORD <= UINT8_MAX, "an entry of the table");
 
 /* For a size above MYM_CLASS_MAX and up to MYM_SPAN_MAX. */
 MYM_INLINE unsigned mym_span_class(size_t size)
@@ -228,30 +236,51 @@ MYM_INLINE unsigned mym_span_class(size_t size)
     return mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT] - MYM_SLOTS;
 }
 
-/*
- * One store of the word that is read as one: that would wait for the store of a byte. `kind`,
- * which others may look at, stays as it is; ThreadSanitizer would take it for a race.
- */
-MYM_INLINE void mym_span_mark(struct mym_unit *unit, bool cached)
+MYM_INLINE uintptr_t mym_span_word_of(const struct mym_cache *cache, size_t index)
 {
-#ifdef MYM_SANITIZED
-    unit->cached = cached;
-#else
-    unit->state = cached ? MYM_CACHED : MYM_IN_USE;
-#endif
+    return (uintptr_t)__atomic_load_n(&cache->slot[index], __ATOMIC_RELAXED);
 }
 
-/* A span for a size that has a class, from this CPU's cache; NULL: none there. */
+MYM_INLINE bool mym_span_has_room(uintptr_t word)
+{
+    return (int16_t)word >= (int16_t)MYM_SPAN_ROOM; /* and is not idle */
+}
+
+/* The word with a span more on top of what it holds, which is linked below. */
+MYM_INLINE uintptr_t mym_span_onto(uintptr_t word, const void *span)
+{
+    return (uintptr_t)span + (uint16_t)word + MYM_SPAN_HELD - MYM_SPAN_ROOM;
+}
+
+/*
+ * A span for a size that has a class, from this CPU's cache; NULL: none there. What is below
+ * the only one that a word may hold is known: nothing to wait for.
+ */
 MYM_INLINE void *mym_span_quick_pop(size_t size)
 {
     size_t index = mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT];
-    void **word =
-        __atomic_load_n(&mym_cache_of(mym_rseq_id())->slot[index], __ATOMIC_RELAXED);
+    uintptr_t word = mym_rseq_read(index);
+    struct mym_unit *unit;
 
-    if ((uintptr_t)word < MYM_UNIT || !mym_rseq_swap(index, word, MYM_SPAN_NONE))
+    if (word < MYM_UNIT)
         return NULL;
-    mym_span_mark(&mym_heap.units[mym_unit_of(word)], false);
-    return (void *)((uintptr_t)word & ~(MYM_UNIT - 1)); /* NOLINT */
+    unit = &mym_heap.units[mym_unit_of((void *)word)]; /* NOLINT */
+    if (MYM_LIKELY((uint16_t)word == MYM_SPAN_HELD)
+            ? !mym_rseq_swap(index, word, MYM_SPAN_ROOM)
+            : !mym_rseq_follow(index, word, &unit->below))
+        return NULL;
+    mym_span_mark(unit, false);
+    return (void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
+}
+
+/* On top of others. */
+MYM_INLINE bool mym_span_quick_pile(size_t index, struct mym_unit *unit, void *span)
+{
+    uintptr_t word = mym_rseq_read(index);
+
+    unit->below = word;
+    return mym_span_has_room(word) &&
+           mym_rseq_swap(index, word, mym_span_onto(word, span));
 }
 
 /* Whether this CPU's cache keeps it, one of malloc's that is in use. */
@@ -261,10 +290,13 @@ MYM_INLINE bool mym_span_quick_push(struct mym_unit *unit, void *span)
 
     if (unit->length > MYM_SPAN_MAX / MYM_UNIT)
         return false;
-    index = mym_span_word[unit->length]; /* 0: a slot without a magazine is not NULL */
+    index = mym_span_word[unit->length];
     /* Before others can take it: afterwards the record is theirs. */
     mym_span_mark(unit, true);
-    if (MYM_LIKELY(mym_rseq_swap(index, MYM_SPAN_NONE, span)))
+    unit->below = MYM_SPAN_ROOM;
+    if (MYM_LIKELY(
+            mym_rseq_swap(index, MYM_SPAN_ROOM, mym_span_onto(MYM_SPAN_ROOM, span))) ||
+        mym_span_quick_pile(index, unit, span))
         return true;
     mym_span_mark(unit, false);
     return false;

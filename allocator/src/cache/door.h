@@ -23,7 +23,8 @@ MYM_INLINE bool mym_door_swap(struct mym_door door, size_t index, void **old,
                               void **fresh)
 {
     if (door.own == NULL)
-        return mym_rseq_swap(index, old, fresh) || mym_rseq_swap(index, old, fresh);
+        return mym_rseq_swap(index, (uintptr_t)old, (uintptr_t)fresh) ||
+               mym_rseq_swap(index, (uintptr_t)old, (uintptr_t)fresh);
     if (mym_slot_of(door.own, index) != old)
         return false;
     mym_slot_set(door.own, index, fresh);

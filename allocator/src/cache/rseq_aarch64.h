@@ -1,5 +1,5 @@
 /*
- * rseq_aarch64.h - the three cache operations as restartable sequences.
+ * rseq_aarch64.h - the four cache operations as restartable sequences.
  *
  * The pseudocode and the rules are those of rseq_x86_64.h. Plain loads and stores are
  * enough, although an mm_cid, and its cache with it, moves from CPU to CPU. Threads with
@@ -13,7 +13,7 @@
  * the release in mym_cache_open. What runs under another id meets a magazine only through a
  * pool's mutex.
  *
- * price: pop 11 instructions (label 0 to 2), push 14, swap 10
+ * price: pop 11 instructions (label 0 to 2), push 14, swap 10, follow 11
  */
 #ifndef MYM_CACHE_RSEQ_H
 #define MYM_CACHE_RSEQ_H
@@ -105,7 +105,7 @@ twice:
     mym_cache_twice(object);
 }
 
-MYM_INLINE bool mym_rseq_swap(size_t index, void **old, void **fresh)
+MYM_INLINE bool mym_rseq_swap(size_t index, uintptr_t old, uintptr_t fresh)
 {
     uintptr_t tmp, cache;
 
@@ -122,6 +122,37 @@ MYM_INLINE bool mym_rseq_swap(size_t index, void **old, void **fresh)
     return true;
 changed:
     return false;
+}
+
+/* A word that holds a span is what its record says is below: only while it is on top. */
+MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *below)
+{
+    uintptr_t tmp, cache;
+
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN
+        "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
+        "cmp %[tmp], %[old]\n\t"
+        "b.ne %l[changed]\n\t"
+        "ldr %[tmp], [%[below]]\n\t"
+        "str %[tmp], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END(changed)
+        : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [below] "r"(below)
+        : "memory", "cc"
+        : changed);
+    return true;
+changed:
+    return false;
+}
+
+/* A word of the running thread's cache; out of date as soon as it is known. */
+MYM_INLINE uintptr_t mym_rseq_read(size_t index)
+{
+    uint32_t id = *(volatile uint32_t *)MYM_RSEQ_FIELD(mym_hot.rseq_id);
+    char *cache =
+        (char *)&mym_front + __atomic_load_n(&mym_front.delta[id], __ATOMIC_RELAXED);
+
+    return ((volatile uintptr_t *)cache)[index];
 }
 
 /* The id of the running thread's cache; out of date as soon as it is known. */

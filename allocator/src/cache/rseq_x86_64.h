@@ -1,5 +1,5 @@
 /*
- * rseq_x86_64.h - the three cache operations as restartable sequences.
+ * rseq_x86_64.h - the four cache operations as restartable sequences.
  *
  * A sequence runs between labels 1 and 2. When the kernel preempts the thread, moves it
  * or delivers a signal in between, it continues at label 4 (rseq(2)): as if there had been
@@ -19,10 +19,11 @@
  *         cache->slot[class] = top + 1;                           <- commit
  *   swap  ...; if (cache->slot[index] != old) goto changed;
  *         cache->slot[index] = new;                               <- commit
+ *   follow  a swap whose new value is read from memory, once it is known that `old` is there
  *
  * Kernel and glibc own the registration; only rseq_cs is ever written here.
  *
- * price: pop 11 instructions (label 0 to 2), push 13, swap 8
+ * price: pop 11 instructions (label 0 to 2), push 13, swap 8, follow 9
  */
 #ifndef MYM_CACHE_RSEQ_H
 #define MYM_CACHE_RSEQ_H
@@ -117,7 +118,7 @@ twice:
     mym_cache_twice(object);
 }
 
-MYM_INLINE bool mym_rseq_swap(size_t index, void **old, void **fresh)
+MYM_INLINE bool mym_rseq_swap(size_t index, uintptr_t old, uintptr_t fresh)
 {
     uintptr_t tmp, cache;
 
@@ -126,12 +127,48 @@ MYM_INLINE bool mym_rseq_swap(size_t index, void **old, void **fresh)
                        "jne %l[changed]\n\t"
                        "movq %[fresh], (%[cache], %[index], 8)\n" MYM_RSEQ_END(changed)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-        : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [fresh] "r"(fresh)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "re"(old), [fresh] "re"(fresh)
         : "memory", "cc"
         : changed);
     return true;
 changed:
     return false;
+}
+
+/* A word that holds a span is what its record says is below: only while it is on top. */
+MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *below)
+{
+    uintptr_t tmp, cache;
+
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN "cmpq %[old], (%[cache], %[index], 8)\n\t"
+                       "jne %l[changed]\n\t"
+                       "movq (%[below]), %[tmp]\n\t"
+                       "movq %[tmp], (%[cache], %[index], 8)\n" MYM_RSEQ_END(changed)
+        : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [below] "r"(below)
+        : "memory", "cc"
+        : changed);
+    return true;
+changed:
+    return false;
+}
+
+/* A word of the running thread's cache; out of date as soon as it is known. */
+MYM_INLINE uintptr_t mym_rseq_read(size_t index)
+{
+    uintptr_t word;
+
+    __asm__ volatile(
+        "movl %%fs:(%[id]), %k[word]\n\t"
+        "movq %c[delta](%[front], %[word], 8), %[word]\n\t"
+        "addq %[front], %[word]\n\t"
+        "movq (%[word], %[index], 8), %[word]"
+        : [word] "=&r"(word)
+        : [id] "r"(mym_hot.rseq_id), [front] "r"(&mym_front),
+          [delta] "i"(offsetof(struct mym_front, delta)), [index] "r"(index)
+        : "memory");
+    return word;
 }
 
 /* The id of the running thread's cache; out of date as soon as it is known. */

@@ -26,8 +26,7 @@ struct mym_cache *mym_cache_make(void)
         for (unsigned i = 0; i < MYM_SLOTS; i++)
             /* Class 0, the class of what is no object, stays closed everywhere. */
             cache->slot[i] = i % MYM_CLASSES == 0 ? MYM_CLOSED : MYM_NONE;
-    for (unsigned i = 0; cache != NULL && i < MYM_SPAN_CLASSES; i++)
-        cache->slot[MYM_SLOTS + i] = MYM_SPAN_CLOSED;
+    /* Span words are closed: what a cache is made of reads 0. */
     return cache;
 }
 

@@ -1,17 +1,26 @@
 /*
- * spans.c - free large objects, up to MYM_SPAN_MAX bytes, one of each size per cache.
+ * spans.c - free large objects, up to MYM_SPAN_MAX bytes, a list of each size per cache.
  *
  * A cache has a word for each span class, behind its slots, changed by the same
  * conditional swap:
  *
- *   NONE     open: the next span of this size that is freed here is kept here
- *   CLOSED   spans go to the page heap
- *   a span   free, not given to anybody else; its record says `cached`. With IDLE: nobody
- *            took it since something else was asked for in vain
- *   SHUT     in the closed cache: never swapped
+ *   CLOSED          spans go to the page heap
+ *   room            open: the next span of this size that is freed here is kept here
+ *   a span          on top of `held` of them; free, not given to anybody else, their records
+ *                   say `cached`. With IDLE: nobody took it since something else was asked
+ *                   for in vain
+ *   SHUT            in the closed cache: never swapped
+ *
+ *   word -> record of the span on top .below -> record .below -> room alone
+ *
+ * `below` is the word as it was before the span came, so who takes the span restores it.
+ * It is read in the sequence that takes the span: before, the word may have gone and come
+ * back with something else below.
  *
  * A word is opened for a size that is freed when it was the last that was asked for in
- * vain, and only one of it: of more a word would keep one and hold the others apart. An open
+ * vain, and only one of it; and when several are asked for that were given back one after
+ * the other: then as many come along as the page heap has loose, and when there is no more
+ * room all go back, under one lock. An open
  * word is idle memory, present or to come: it is part of what pools keep (mym_idle_grant),
  * and closed for another size when there is no more of that, or when its span was not taken
  * between two requests in vain: those want other sizes. So what all caches hold is bounded
@@ -39,51 +48,63 @@ static struct mym_cache *cache_here(struct mym_cache *own)
     return own != NULL ? own : mym_cache_of(mym_rseq_id());
 }
 
-static void *read_word(struct mym_cache *own, unsigned cls)
+static uintptr_t read_word(struct mym_cache *own, unsigned cls)
 {
-    return mym_slot_of(cache_here(own), MYM_SLOTS + cls);
+    return mym_span_word_of(cache_here(own), MYM_SLOTS + cls);
 }
 
-static bool swap(struct mym_cache *own, unsigned cls, void *old, void *fresh)
+static void set_word(struct mym_cache *own, unsigned cls, uintptr_t word)
+{
+    mym_slot_set(own, MYM_SLOTS + cls, (void **)word); /* NOLINT */
+}
+
+static bool swap(struct mym_cache *own, unsigned cls, uintptr_t old, uintptr_t fresh)
 {
     if (MYM_LIKELY(own == NULL)) /* the closed cache holds none of the old values */
         return mym_rseq_swap(MYM_SLOTS + cls, old, fresh);
-    if (mym_slot_of(own, MYM_SLOTS + cls) != old)
+    if (read_word(own, cls) != old)
         return false;
-    mym_slot_set(own, MYM_SLOTS + cls, fresh);
+    set_word(own, cls, fresh);
     return true;
 }
 
-static bool is_span(const void *word)
+static bool is_span(uintptr_t word)
 {
-    return (uintptr_t)word >= MYM_UNIT;
+    return word >= MYM_UNIT;
 }
 
-static bool is_idle(const void *word)
+static bool is_open(uintptr_t word)
 {
-    return (uintptr_t)word & MYM_SPAN_IDLE;
+    return word != MYM_SPAN_CLOSED && word != MYM_SPAN_SHUT;
 }
 
-/* Of a span, or of the one that a word holds. */
-static struct mym_unit *record_of(const void *word)
+static uint32_t held(uintptr_t word)
 {
-    return &mym_heap.units[mym_unit_of(word)];
+    return is_span(word) ? word & (MYM_SPAN_ROOM - MYM_SPAN_HELD) : 0;
 }
 
-static void release(void *word)
+/* Spans that an open word may hold. */
+static uint32_t room(uintptr_t word)
 {
-    mym_span_mark(record_of(word), false);
-    mym_pages_put(mym_unit_of(word));
+    return is_open(word) ? held(word) + ((word & (MYM_SPAN_IDLE - 1)) >> 8) : 0;
+}
+
+/* Of a span, or of the one that is on top of a word. */
+static struct mym_unit *record_of(uintptr_t word)
+{
+    return &mym_heap.units[mym_unit_of((const void *)word)]; /* NOLINT */
 }
 
 uint8_t mym_span_word[MYM_SPAN_MAX / MYM_UNIT + 1];
 
 void mym_spans_init(void)
 {
-    unsigned units = MYM_SPAN_FIRST;
+    unsigned units = 0;
 
+    while (units < MYM_SPAN_FIRST)
+        mym_span_word[units++] = (uint8_t)MYM_SPAN_NO_WORD;
     for (unsigned i = MYM_SLOTS; i < MYM_SLOTS + MYM_SPAN_CLASSES; i++) {
-        mym_front.closed.slot[i] = MYM_SPAN_SHUT;
+        set_word(&mym_front.closed, i - MYM_SLOTS, MYM_SPAN_SHUT);
         while (units <= mym_span_units(i - MYM_SLOTS))
             mym_span_word[units++] = (uint8_t)i;
     }
@@ -108,12 +129,18 @@ static void set_hint(uint32_t *hint, uint32_t bits, bool set)
 
 MYM_INLINE void *pop(struct mym_cache *own, unsigned cls)
 {
-    void *word = read_word(own, cls);
+    uintptr_t word = read_word(own, cls);
+    struct mym_unit *record;
 
-    if (!is_span(word) || !swap(own, cls, word, MYM_SPAN_NONE))
+    if (!is_span(word))
         return NULL;
-    mym_span_mark(record_of(word), false);
-    return mym_unit_address(mym_unit_of(word));
+    record = record_of(word);
+    if (own != NULL)
+        set_word(own, cls, record->below);
+    else if (!mym_rseq_follow(MYM_SLOTS + cls, word, &record->below))
+        return NULL;
+    mym_span_mark(record, false);
+    return (void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
 }
 
 void *mym_span_pop(unsigned cls)
@@ -129,22 +156,42 @@ void *mym_span_pop(unsigned cls)
 }
 
 /* Once more, as in mym_door_swap. */
-static bool swap_out(struct mym_cache *own, unsigned cls, void *word)
+static bool swap_out(struct mym_cache *own, unsigned cls, uintptr_t word)
 {
     return swap(own, cls, word, MYM_SPAN_CLOSED) ||
            swap(own, cls, word, MYM_SPAN_CLOSED);
 }
 
+/* Each word below has a span less, and room for one more. */
+static bool is_whole(unsigned cls, uintptr_t word)
+{
+    uint32_t most = room(word), spans = held(word);
+
+    for (; is_span(word); word = record_of(word)->below, spans--)
+        if (held(word) != spans || room(word) != most ||
+            record_of(word)->state != MYM_CACHED ||
+            record_of(word)->length != mym_span_units(cls))
+            return false;
+    return spans == 0 && word == most * MYM_SPAN_ROOM;
+}
+
+/* Of a word that was closed: what it stood for, and what it held. */
+static void give_back(unsigned cls, uintptr_t word)
+{
+    MYM_ASSERT(is_whole(cls, word));
+    mym_idle_return(MYM_HOLDS_SPANS, room(word) * mym_span_units(cls));
+    if (is_span(word))
+        mym_pages_put_loose(word);
+}
+
 static bool close_word(struct mym_cache *own, unsigned cls)
 {
-    void *word = read_word(own, cls);
+    uintptr_t word = read_word(own, cls);
 
-    if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT || !swap_out(own, cls, word))
+    if (!is_open(word) || !swap_out(own, cls, word))
         return false;
     set_hint(&cache_here(own)->open, bit(cls), false);
-    mym_idle_return(MYM_HOLDS_SPANS, mym_span_units(cls));
-    if (is_span(word))
-        release(word);
+    give_back(cls, word);
     return true;
 }
 
@@ -177,15 +224,77 @@ static void note_miss(struct mym_cache *own, unsigned cls)
                      __ATOMIC_RELAXED);
     for (; open != 0; open &= open - 1) {
         unsigned other = (unsigned)__builtin_ctz(open);
-        void *word = read_word(own, other);
+        uintptr_t word = read_word(own, other);
 
         if (!is_span(word))
             continue;
-        if (is_idle(word))
+        if (word & MYM_SPAN_IDLE)
             close_word(own, other);
         else
-            swap(own, other, word, (char *)word + MYM_SPAN_IDLE);
+            swap(own, other, word, word | MYM_SPAN_IDLE);
     }
+}
+
+uint32_t mym_spans_open_in(const struct mym_cache *cache)
+{
+    uint32_t units = 0;
+
+    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
+        units += room(mym_span_word_of(cache, MYM_SLOTS + cls)) * mym_span_units(cls);
+    return units;
+}
+
+/* A word is to stand for so many spans more: others are closed for it. */
+static bool grant(struct mym_cache *own, unsigned cls, uint32_t spans)
+{
+    uint32_t units = spans * mym_span_units(cls);
+
+    while (mym_spans_open_in(cache_here(own)) + units > CACHE_MOST &&
+           close_one(own, cls))
+        ;
+    return mym_idle_grant(MYM_HOLDS_SPANS, units, 1);
+}
+
+/*
+ * What came along with a span, `spans` with it, is kept in its word, which is empty; or goes
+ * back.
+ */
+static MYM_SLOW void keep_rest(struct mym_cache *own, unsigned cls, uintptr_t rest,
+                               uint32_t spans)
+{
+    uintptr_t word = read_word(own, cls), fresh, below;
+    uint32_t most = room(word), more = spans > most ? spans - most : 0;
+
+    if (word == MYM_SPAN_SHUT || is_span(word) || !grant(own, cls, more)) {
+        mym_pages_put_loose(rest);
+        return;
+    }
+    for (fresh = (most + more) * MYM_SPAN_ROOM; is_span(rest); rest = below) {
+        below = record_of(rest)->below;
+        record_of(rest)->below = fresh;
+        fresh = mym_span_onto(fresh, mym_unit_address(mym_unit_of((void *)rest)));
+    }
+    set_hint(&cache_here(own)->open, bit(cls), true);
+    if (swap(own, cls, word, fresh))
+        return;
+    mym_idle_return(MYM_HOLDS_SPANS, more * mym_span_units(cls));
+    mym_pages_put_loose(fresh);
+}
+
+/* From the page heap, if that has some that were given back lately and are whole. */
+static void *take_loose(struct mym_cache *own, unsigned cls)
+{
+    uint32_t units = mym_span_units(cls), count;
+    uintptr_t top = mym_pages_take_loose(units, CACHE_MOST / units, &count);
+    uintptr_t rest;
+
+    if (top == 0)
+        return NULL;
+    rest = record_of(top)->below;
+    mym_span_mark(record_of(top), false);
+    if (count > 1)
+        keep_rest(own, cls, rest, count);
+    return (void *)top; /* NOLINT */
 }
 
 void *mym_span_take(unsigned cls)
@@ -193,23 +302,12 @@ void *mym_span_take(unsigned cls)
     struct mym_cache *own = mym_thread_hold();
     void *span = pop(own, cls);
 
-    if (span == NULL)
+    if (span == NULL) {
         note_miss(own, cls);
+        span = take_loose(own, cls);
+    }
     mym_thread_leave(own);
     return span;
-}
-
-uint32_t mym_spans_open_in(const struct mym_cache *cache)
-{
-    uint32_t units = 0;
-
-    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++) {
-        void *word = mym_slot_of(cache, MYM_SLOTS + cls);
-
-        if (word != MYM_SPAN_CLOSED && word != MYM_SPAN_SHUT)
-            units += mym_span_units(cls);
-    }
-    return units;
 }
 
 /* Not for a size that is only one of many, or of which many are wanted at once. */
@@ -228,37 +326,53 @@ static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
     uint32_t units = mym_span_units(cls);
 
     mym_chunk_learn(span, units * MYM_UNIT); /* the page heap will not see it soon */
-    while (mym_spans_open_in(cache_here(own)) + units > CACHE_MOST &&
-           close_one(own, cls))
-        ;
-    if (!mym_idle_grant(MYM_HOLDS_SPANS, units, 1))
+    if (!grant(own, cls, 1))
         return false;
+    record_of((uintptr_t)span)->below = MYM_SPAN_ROOM;
     set_hint(&cache_here(own)->open, bit(cls), true);
-    if (swap(own, cls, MYM_SPAN_CLOSED, span))
+    if (swap(own, cls, MYM_SPAN_CLOSED, mym_span_onto(MYM_SPAN_ROOM, span)))
         return true;
     mym_idle_return(MYM_HOLDS_SPANS, units);
     return false;
 }
 
+/* On top of what the word holds; if that is all it may, in its stead. */
+static bool push(struct mym_cache *own, unsigned cls, uintptr_t word, void *span)
+{
+    bool full = held(word) == room(word);
+    uintptr_t below =
+        full ? room(word) * MYM_SPAN_ROOM : word & ~(uintptr_t)MYM_SPAN_IDLE;
+
+    record_of((uintptr_t)span)->below = below;
+    if (!swap(own, cls, word, mym_span_onto(below, span)))
+        return false;
+    MYM_ASSERT(!full || is_whole(cls, word));
+    if (full)
+        mym_pages_put_loose(word);
+    return true;
+}
+
 enum mym_push mym_span_push(unsigned cls, void *span)
 {
     struct mym_cache *own = mym_thread_hold();
-    void *word = read_word(own, cls);
+    uintptr_t word = read_word(own, cls);
     bool kept;
 
     if (MYM_UNLIKELY(word == MYM_SPAN_SHUT)) {
         mym_thread_leave(own);
         return MYM_PUSH_SHUT;
     }
-    if (word == MYM_SPAN_CLOSED ? !may_open(own, cls) : word != MYM_SPAN_NONE) {
+    /* One that holds a single span keeps it. */
+    if (word == MYM_SPAN_CLOSED ? !may_open(own, cls)
+                                : is_span(word) && room(word) == 1) {
         mym_thread_leave(own);
         return MYM_PUSH_REFUSED;
     }
-    mym_span_mark(record_of(span), true); /* as in mym_span_quick_push */
-    kept = (word == MYM_SPAN_NONE && swap(own, cls, MYM_SPAN_NONE, span)) ||
-           (word == MYM_SPAN_CLOSED && open_with(own, cls, span));
+    mym_span_mark(record_of((uintptr_t)span), true); /* as in mym_span_quick_push */
+    kept = word == MYM_SPAN_CLOSED ? open_with(own, cls, span)
+                                   : push(own, cls, word, span);
     if (!kept)
-        mym_span_mark(record_of(span), false);
+        mym_span_mark(record_of((uintptr_t)span), false);
     mym_thread_leave(own);
     return kept ? MYM_PUSH_KEPT : MYM_PUSH_REFUSED;
 }
@@ -275,14 +389,12 @@ void mym_spans_close_here(void)
 void mym_spans_close(struct mym_cache *cache)
 {
     for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++) {
-        void *word = mym_slot_of(cache, MYM_SLOTS + cls);
+        uintptr_t word = mym_span_word_of(cache, MYM_SLOTS + cls);
 
-        if (word == MYM_SPAN_CLOSED || word == MYM_SPAN_SHUT)
+        if (!is_open(word))
             continue;
-        mym_slot_set(cache, MYM_SLOTS + cls, MYM_SPAN_CLOSED);
-        mym_idle_return(MYM_HOLDS_SPANS, mym_span_units(cls));
-        if (is_span(word))
-            release(word);
+        set_word(cache, cls, MYM_SPAN_CLOSED);
+        give_back(cls, word);
     }
 }
 
@@ -291,7 +403,7 @@ size_t mym_spans_in(const struct mym_cache *cache)
     size_t units = 0;
 
     for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
-        if (is_span(mym_slot_of(cache, MYM_SLOTS + cls)))
-            units += mym_span_units(cls);
+        units += (size_t)held(mym_span_word_of(cache, MYM_SLOTS + cls)) *
+                 mym_span_units(cls);
     return units * MYM_UNIT;
 }

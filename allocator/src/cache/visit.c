@@ -100,8 +100,9 @@ size_t mym_cache_verify(void)
 
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         bad += mym_front.closed.slot[i] != MYM_CLOSED;
-    for (unsigned i = 0; i < MYM_SPAN_CLASSES; i++)
-        bad += mym_front.closed.slot[MYM_SLOTS + i] != (void **)MYM_SPAN_SHUT;
+    for (unsigned i = MYM_SLOTS; i < MYM_SPAN_NO_WORD; i++)
+        bad += mym_span_word_of(&mym_front.closed, i) != MYM_SPAN_SHUT;
+    bad += mym_span_word_of(&mym_front.closed, MYM_SPAN_NO_WORD) != MYM_SPAN_CLOSED;
     bad += mym_front.delta[MYM_NO_ID] != 0;
     bad += mym_closed_magazine.floor != MYM_FLOOR(&mym_closed_magazine) ||
            mym_closed_magazine.ceiling != MYM_CEILING;

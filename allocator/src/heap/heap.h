@@ -56,10 +56,17 @@ enum { MYM_IN_BITS = 1, MYM_IN_FREED = 2 };
  *   slab: free == number of set bits in bits[first ..]; no set bit below word `scan`
  */
 struct mym_unit {
-    uint32_t next;
     union {
-        uint32_t prev;
-        uint32_t used; /* window: bytes in objects, once it is closed */
+        struct {
+            uint32_t next;
+            union {
+                uint32_t prev;
+                uint32_t used; /* window: bytes in objects, once it is closed */
+            };
+        };
+        uintptr_t below; /* large, cached: the span below it in a list of such, of one
+                            length; what is less than a unit ends it. The bits of an
+                            address that are always 0 are its holder's */
     };
     uint32_t first;  /* first unit of the span */
     uint32_t length; /* units in the span */
@@ -77,7 +84,7 @@ struct mym_unit {
     union {
         struct {
             uint8_t kind; /* enum mym_kind */
-            bool cached;  /* large: free, in a cache */
+            bool cached;  /* large: free, in a cache or loose */
             bool sampled; /* large, window: in use, and known to the profile */
             bool fenced; /* large, hardened build: behind it is a page without access */
         };
@@ -94,6 +101,19 @@ _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
 #define MYM_IN_USE ((uint32_t)MYM_LARGE)
 #define MYM_CACHED (MYM_IN_USE | 1u << 8)
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "kind, then cached");
+
+/*
+ * One store of the word that is read as one: that would wait for the store of a byte. `kind`,
+ * which others may look at, stays as it is; ThreadSanitizer would take it for a race.
+ */
+MYM_INLINE void mym_span_mark(struct mym_unit *unit, bool cached)
+{
+#ifdef MYM_SANITIZED
+    unit->cached = cached;
+#else
+    unit->state = cached ? MYM_CACHED : MYM_IN_USE;
+#endif
+}
 
 /* No class: in the record of a free span that held objects of a reap when that ended. */
 #define MYM_REAPED (MYM_CLASSES - 1)
@@ -192,6 +212,16 @@ uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind, bool
 
 /* Give a whole span back; it coalesces with its free neighbours. */
 void mym_pages_put(uint32_t first);
+
+/*
+ * The same for a list of malloc's large spans that are marked as cached, of one length, up
+ * to MYM_LOOSE_MOST: they stay as they are until another length is asked for (loose.c).
+ */
+#define MYM_LOOSE_MOST ((uint32_t)(MYM_SPAN_MAX / MYM_UNIT))
+void mym_pages_put_loose(uintptr_t top);
+
+/* Such a list of up to `most` of those, how many; 0: there are none of this length. */
+uintptr_t mym_pages_take_loose(uint32_t length, uint32_t most, uint32_t *count);
 
 /*
  * Resize a large span where it stands; false when the next units are not free, or that is

@@ -8,7 +8,8 @@
  * 1995). Runs of one kind are always coalesced: two of a kind never touch.
  *
  * Taking and giving touch a constant number of records, whatever a span's length, but for
- * slabs and windows, whose every unit names the first one.
+ * slabs and windows, whose every unit names the first one. What was loose (loose.c) is joined
+ * first, once for each that was put.
  *
  * Locking: mym_pages.lock guards everything here. Purging is in purge.c, outside it.
  */
@@ -20,6 +21,11 @@
 #include <string.h>
 
 struct mym_pages mym_pages;
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
 
 /* ---- growth ---- */
 
@@ -104,6 +110,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, boo
     mym_pages_lock();
     if (mym_pages_in_use() + length > mym_pages.most)
         goto out;
+    mym_loose_join();
     first = mym_runs_find(MYM_DIRTY, length, align, &run);
     if (first == 0)
         first = mym_runs_find(MYM_CLEAN, length, align, &run);
@@ -128,10 +135,44 @@ out:
     return first;
 }
 
+/* Memory was given back: the caller's lock is let go, and what may not stay goes. */
+MYM_RELEASES(mym_pages.lock) static void leave_dirty(void)
+{
+    bool excess = mym_idle_watch_excess();
+    uint32_t dirty = mym_pages_dirty();
+
+    mym_pages_unlock();
+    if (excess)
+        mym_purge_excess();
+    mym_idle_tell(dirty);
+}
+
+void mym_pages_put_loose(uintptr_t top)
+{
+    mym_pages_lock();
+    mym_loose_put(top);
+    leave_dirty();
+}
+
+uintptr_t mym_pages_take_loose(uint32_t length, uint32_t most, uint32_t *count)
+{
+    uint64_t may;
+    uintptr_t top;
+
+    *count = 0;
+    if (!mym_loose_has(length))
+        return 0;
+    mym_pages_lock();
+    may = mym_pages.most - least(mym_pages_in_use(), mym_pages.most);
+    top = mym_loose_take(length, (uint32_t)least(most, may / length), count);
+    mym_idle_watch();
+    mym_pages_unlock();
+    return top;
+}
+
 void mym_pages_put(uint32_t first)
 {
-    uint32_t length, dirty;
-    bool excess;
+    uint32_t length;
 
     mym_pages_lock();
     length = mym_heap.units[first].length;
@@ -143,12 +184,7 @@ void mym_pages_put(uint32_t first)
         memset(&mym_heap.cls[first], 0, length);
     }
     mym_runs_put(first, length, MYM_DIRTY);
-    excess = mym_idle_watch_excess();
-    dirty = mym_pages_dirty();
-    mym_pages_unlock();
-    if (excess)
-        mym_purge_excess();
-    mym_idle_tell(dirty);
+    leave_dirty();
 }
 
 /* ---- resizing in place ---- */
@@ -189,6 +225,7 @@ bool mym_pages_resize(uint32_t first, uint32_t length, bool dense)
         return true;
     mym_pages_lock();
     if (length > old) {
+        mym_loose_join();
         done = grow_locked(first, old, length, dense);
     } else {
         set_span(first, length, MYM_LARGE);
@@ -298,6 +335,9 @@ size_t mym_pages_verify(void)
     if (mym_pages.limit == 0)
         return 0;
     mym_pages_lock();
+    bad += mym_expect("heap check", mym_loose_units() <= mym_runs(MYM_DIRTY)->units,
+                      "loose spans do not add up");
+    mym_loose_join();
     for (uint32_t unit = 1; unit < mym_pages.end; unit = after(unit)) {
         const struct mym_unit *u = &mym_heap.units[unit];
         const struct mym_unit *end = &mym_heap.units[after(unit) - 1];

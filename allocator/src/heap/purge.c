@@ -254,10 +254,10 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_locked(uint32_t keep)
     uint32_t total = 0;
 
     while (mym_pages_dirty() > keep) {
-        uint32_t run = longest_run();
-        uint32_t excess = mym_pages_dirty() - keep;
-        uint32_t given;
+        uint32_t excess = mym_pages_dirty() - keep, run, given;
 
+        mym_loose_join();
+        run = longest_run();
         if (mym_pages.idle_count > 0 &&
             (run == 0 || mym_pages.idles[0].dirty >= mym_heap.units[run].length))
             given = purge_idle(excess);

@@ -50,6 +50,10 @@ struct mym_pages {
     uint32_t huge;           /* chunks that are huge (chunk.c) */
     _Atomic uint64_t purged; /* bytes given back since start */
     struct mym_index runs[3];            /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
+    uint64_t loose_lengths;              /* lengths of which there are any: loose.c */
+    uintptr_t loose[MYM_LOOSE_MOST + 1]; /* by length; their units are in those of
+                                            MYM_DIRTY */
+    uint32_t loose_count;                /* of all lengths */
     struct mym_idle idles[MYM_IDLE_MAX]; /* freed own mappings, the oldest first */
     uint32_t idle_count, idle;
 };
@@ -125,6 +129,17 @@ uint32_t mym_runs_find_joined(uint32_t length, uint32_t align, uint32_t *run);
 
 /* Units of the dirty and clean runs from `at` on, once `need` have been seen. */
 uint32_t mym_runs_room(uint32_t at, uint32_t need);
+
+/* ---- loose.c: the caller holds mym_pages.lock ---- */
+
+/* mym_pages_put_loose and mym_pages_take_loose, to and from the lists alone. */
+void mym_loose_put(uintptr_t top);
+uintptr_t mym_loose_take(uint32_t length, uint32_t most, uint32_t *count);
+bool mym_loose_has(uint32_t length); /* no lock is needed: a hint */
+/* What was given back as it was is joined with its neighbours. */
+void mym_loose_join(void);
+/* For the verifier: units of all such spans; UINT32_MAX: one is none, or miscounted. */
+uint32_t mym_loose_units(void);
 
 /* ---- chunk.c: the caller holds mym_pages.lock ---- */
 

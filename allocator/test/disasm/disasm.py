@@ -21,6 +21,7 @@ from pathlib import Path
 
 HEADER = {"x86_64": "rseq_x86_64.h", "aarch64": "rseq_aarch64.h"}
 SIGNATURE = {"x86_64": 0x53053053, "aarch64": 0xD428BC00}
+KINDS = ("pop", "push", "swap", "follow")
 ARMING = {"x86_64": 2, "aarch64": 3}  # instructions from label 0 to label 1
 
 
@@ -213,8 +214,11 @@ class Sequence:
     def classify(self):
         if len([i for i in self.body if i.store()]) == 2:
             return "push"
-        compares = [i for i in self.body if i.name.startswith("cmp")]
-        return "swap" if compares else "pop"
+        compares = [at for at, i in enumerate(self.body) if i.name.startswith("cmp")]
+        if not compares:
+            return "pop"
+        # compare, jump, commit; a follower reads in between what it commits
+        return "swap" if len(self.body) - compares[-1] == 3 else "follow"
 
 
 def shortest(binary, function, kind, sequences):
@@ -252,10 +256,10 @@ def prices(path, pattern):
 
 def check_prices(binary, sequences, source, with_functions):
     written = prices(source / "cache" / HEADER[binary.machine],
-                     r"price: pop (\d+) instructions \(label 0 to 2\), push (\d+), swap (\d+)")
-    for kind, price in zip(("pop", "push", "swap"), written):
+                     r"price: pop (\d+) instructions \(label 0 to 2\), push (\d+), swap (\d+), follow (\d+)")
+    for kind, price in zip(KINDS, written):
         lengths = {len(s.body) + ARMING[binary.machine] for s in sequences if s.kind == kind}
-        print(f"{kind:5} {sum(s.kind == kind for s in sequences):3} times, "
+        print(f"{kind:6} {sum(s.kind == kind for s in sequences):3} times, "
               f"{'/'.join(map(str, sorted(lengths)))} instructions, written {price}")
         if lengths != {price}:
             raise Bad(f"the price of {kind} is {sorted(lengths)}, the source says {price}")
@@ -283,7 +287,7 @@ def main():
     try:
         binary = Binary(arguments.library, arguments.prefix)
         sequences = [Sequence(binary, *descriptor) for descriptor in binary.descriptors()]
-        if {s.kind for s in sequences} != {"pop", "push", "swap"}:
+        if {s.kind for s in sequences} != set(KINDS):
             raise Bad(f"not all operations were found, only {sorted({s.kind for s in sequences})}")
         print(f"{len(sequences)} sequences on {binary.machine}, each with one commit at its end")
         if arguments.source:

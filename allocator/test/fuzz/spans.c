@@ -2,9 +2,10 @@
  * spans.c - the words that keep free large objects: bytes say which are taken and given back,
  * on which of two CPUs, and when a cache is closed or drained.
  *
- * The model knows each span that was given to a cache and not taken again. Such a one is in a
- * word, or went to the page heap, and then its record says so; what is in use by the page
- * heap is what the test holds and what lies in words, so none is lost and none is in both.
+ * The model knows each span that was given back and not taken again. After every step the
+ * words of all caches and what the page heap has loose are walked: each span is there once,
+ * and of those that were given back; the others were joined with free runs. What is in use by
+ * the page heap is what the test holds and what lies in words, so none is lost.
  */
 #include "bytes.h"
 #include "check.h"
@@ -16,34 +17,18 @@
 #include <sched.h>
 #include <string.h>
 
-#define SPANS 64
+#define SLOTS 64  /* that bytes can name: what is ours is in one of them */
+#define SPANS 256 /* and behind them what was given back, when its slot is used again */
 
 static struct span {
     uint32_t first;
     unsigned cls;
-    enum { NOWHERE, OURS, CACHED } where;
+    enum { NOWHERE, OURS, BACK, IN_WORD, LOOSE } where;
 } spans[SPANS];
 
 static uint64_t *word_of(const struct span *span)
 {
     return mym_unit_address(span->first + mym_span_units(span->cls) - 1);
-}
-
-/* Which of them the cache means; what it holds came from here. */
-static struct span *find_cached(const void *object)
-{
-    for (int i = 0; i < SPANS; i++)
-        if (spans[i].where == CACHED && mym_unit_address(spans[i].first) == object)
-            return &spans[i];
-    return NULL;
-}
-
-/* It went from its word to the page heap, whose other spans may lie there now. */
-static bool went_back(const struct span *span)
-{
-    const struct mym_unit *record = &mym_heap.units[span->first];
-
-    return record->kind != MYM_LARGE || !record->cached || record->first != span->first;
 }
 
 /* ---- what must hold after every step ---- */
@@ -53,79 +38,125 @@ struct sums {
     uint32_t words; /* units that open words stand for */
 };
 
-static void add(const struct mym_cache *cache, struct sums *sums)
+static const struct mym_unit *record_of(uintptr_t word)
 {
-    uint32_t open = mym_spans_open_in(cache);
-
-    CHECKF(open <= MYM_SPAN_MAX / MYM_UNIT, "the words of a cache stand for %u units",
-           open);
-    sums->words += open;
-    sums->bytes += mym_spans_in(cache);
+    return &mym_heap.units[mym_unit_of((const void *)word)]; /* NOLINT */
 }
 
-static struct sums in_all_caches(void)
+/* One that is in a list was given back, and is found in no other. */
+static void find(uintptr_t word, unsigned cls, bool in_word)
+{
+    uint32_t first = mym_unit_of((const void *)word); /* NOLINT */
+    struct span *span = NULL;
+
+    for (int i = 0; i < SPANS && span == NULL; i++)
+        if (spans[i].where == BACK && spans[i].first == first)
+            span = &spans[i];
+    CHECKF(span != NULL && span->cls == cls, "span %u of class %u was not given back",
+           first, cls);
+    CHECK(record_of(word)->state == MYM_CACHED && record_of(word)->first == first);
+    span->where = in_word ? IN_WORD : LOOSE;
+}
+
+/* Each word below has one span less, and room for one more. */
+static void walk_word(uintptr_t word, unsigned cls, struct sums *sums)
+{
+    uintptr_t each = MYM_SPAN_ROOM - MYM_SPAN_HELD, low = word & (MYM_SPAN_IDLE - 1);
+
+    if (word == MYM_SPAN_CLOSED)
+        return;
+    sums->words += (low / MYM_SPAN_ROOM + low % MYM_SPAN_ROOM) * mym_span_units(cls);
+    for (; word >= MYM_UNIT; word = record_of(word)->below, low += each) {
+        CHECKF((word & (MYM_SPAN_IDLE - 1)) == low, "a word reads %zx, not %zx",
+               (size_t)word % MYM_UNIT, (size_t)low);
+        find(word, cls, true);
+        sums->bytes += mym_span_units(cls) * MYM_UNIT;
+    }
+    CHECKF(word == low && word % MYM_SPAN_ROOM == 0, "the last word reads %zx, not %zx",
+           (size_t)word, (size_t)low);
+}
+
+static void walk_cache(const struct mym_cache *cache, struct sums *sums)
+{
+    struct sums own = {0, 0};
+
+    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
+        walk_word(mym_span_word_of(cache, MYM_SLOTS + cls), cls, &own);
+    CHECKF(own.words <= MYM_SPAN_MAX / MYM_UNIT,
+           "the words of a cache stand for %u units", own.words);
+    CHECK(own.words == mym_spans_open_in(cache) && own.bytes == mym_spans_in(cache));
+    sums->words += own.words;
+    sums->bytes += own.bytes;
+}
+
+static struct sums walk_all(void)
 {
     struct sums sums = {0, 0};
 
+    for (int i = 0; i < SPANS; i++)
+        if (spans[i].where != NOWHERE && spans[i].where != OURS)
+            spans[i].where = BACK;
     for (unsigned id = 0; id < mym_caches.top; id++)
         if (mym_cache_made(id) != NULL)
-            add(mym_cache_made(id), &sums);
+            walk_cache(mym_cache_made(id), &sums);
     for (struct mym_cache *cache = mym_thread_caches; cache != NULL;
          cache = cache->next)
-        add(cache, &sums);
+        walk_cache(cache, &sums);
+    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
+        for (uintptr_t span = mym_pages.loose[mym_span_units(cls)]; span >= MYM_UNIT;
+             span = record_of(span)->below)
+            find(span, cls, false);
+    for (int i = 0; i < SPANS; i++)
+        if (spans[i].where == BACK)
+            spans[i].where = NOWHERE; /* joined with what is free beside it */
     return sums;
 }
 
 static void check_sums(void)
 {
-    struct sums sums = in_all_caches();
+    struct sums sums = walk_all();
     struct mym_pages_info info = mym_pages_info();
-    size_t ours = 0, cached = 0;
+    size_t ours = 0;
 
-    for (int i = 0; i < SPANS; i++) {
-        size_t bytes = mym_span_units(spans[i].cls) * MYM_UNIT;
-
-        if (spans[i].where == CACHED && went_back(&spans[i]))
-            spans[i].where = NOWHERE;
-        ours += spans[i].where == OURS ? bytes : 0;
-        cached += spans[i].where == CACHED ? bytes : 0;
-        if (spans[i].where == OURS)
+    for (int i = 0; i < SPANS; i++)
+        if (spans[i].where == OURS) {
+            ours += mym_span_units(spans[i].cls) * MYM_UNIT;
             CHECKF(*word_of(&spans[i]) == spans[i].first, "span %u was written to",
                    spans[i].first);
-    }
-    CHECKF(cached == sums.bytes, "%zu bytes in words, %zu by the model", sums.bytes,
-           cached);
+        }
     CHECKF(info.held[MYM_HOLDS_SPANS] == sums.words * MYM_UNIT,
            "words stand for %u units, %zu bytes were granted", sums.words,
            info.held[MYM_HOLDS_SPANS]);
-    CHECKF(info.mapped - info.free == ours + cached, "%zu bytes in use, %zu and %zu",
-           info.mapped - info.free, ours, cached);
-    CHECK(mym_pages_verify() == 0);
+    CHECKF(info.mapped - info.free == ours + sums.bytes,
+           "%zu bytes in use, %zu and %zu", info.mapped - info.free, ours, sums.bytes);
 }
 
 /* ---- steps ---- */
 
+/* What else was there is no more, or it was cut from what that was joined to. */
+static void check_alone(uint32_t first, bool cached)
+{
+    for (int i = 0; i < SPANS; i++)
+        if (spans[i].first == first && spans[i].where != NOWHERE) {
+            CHECKF(spans[i].where != OURS, "span %u is in two places", first);
+            spans[i].where = NOWHERE;
+            cached = false;
+        }
+    CHECKF(!cached, "span %u was not given back", first);
+}
+
 static void take(struct span *span, unsigned cls)
 {
     void *object = mym_span_take(cls);
+    uint32_t units = mym_span_units(cls), first;
     bool zeroed = false;
 
-    if (object != NULL) {
-        struct span *was = find_cached(object);
-
-        CHECKF(was != NULL && was->cls == cls, "%p of class %u was not given back",
-               object, cls);
-        CHECK(!mym_heap.units[was->first].cached);
-        was->where = NOWHERE;
-        span->first = was->first;
-    } else {
-        span->first = mym_pages_take(mym_span_units(cls), 1, MYM_LARGE, false, &zeroed);
-        CHECK(span->first != 0);
-        for (int i = 0; i < SPANS; i++)
-            CHECKF(spans[i].where == NOWHERE || went_back(&spans[i]) ||
-                       spans[i].first != span->first,
-                   "span %u is in two places", span->first);
-    }
+    first = object != NULL ? mym_unit_of(object)
+                           : mym_pages_take(units, 1, MYM_LARGE, false, &zeroed);
+    CHECK(first != 0 && !mym_heap.units[first].cached);
+    CHECK(mym_heap.units[first].length == units);
+    check_alone(first, object != NULL);
+    span->first = first;
     span->cls = cls;
     span->where = OURS;
     *word_of(span) = span->first;
@@ -134,15 +165,32 @@ static void take(struct span *span, unsigned cls)
 static void put(struct span *span)
 {
     void *object = mym_unit_address(span->first);
+    struct mym_unit *record = &mym_heap.units[span->first];
 
     *word_of(span) = ~(uint64_t)0;
-    span->where = CACHED;
+    span->where = BACK;
     if (mym_span_push(span->cls, object) == MYM_PUSH_SHUT && mym_cache_open_here())
         mym_span_push(span->cls, object);
-    if (mym_heap.units[span->first].cached)
+    if (record->cached)
         return;
-    mym_pages_put(span->first);
-    span->where = NOWHERE;
+    mym_span_mark(record, true);
+    record->below = 0;
+    mym_pages_put_loose((uintptr_t)object);
+}
+
+/* What was given back is known by another record; false: there is none. */
+static bool vacate(struct span *span)
+{
+    struct span *to = &spans[SLOTS];
+
+    while (span->where != NOWHERE && to->where != NOWHERE)
+        if (++to == &spans[SPANS])
+            return false;
+    if (span->where != NOWHERE) {
+        *to = *span;
+        span->where = NOWHERE;
+    }
+    return true;
 }
 
 /* On the CPU that the process had first, or on the second. */
@@ -163,7 +211,7 @@ static void move(unsigned which)
 static void play(struct bytes *bytes)
 {
     unsigned what = read_byte(bytes), which = read_byte(bytes);
-    struct span *span = &spans[which % SPANS];
+    struct span *span = &spans[which % SLOTS];
     unsigned cls = what / 16 * 2 + which / 128;
 
     switch (what % 16) {
@@ -182,11 +230,14 @@ static void play(struct bytes *bytes)
     case 11:
         move(which % 2);
         break;
+    case 10:
+        CHECK(mym_pages_verify() == 0);
+        break;
     default:
         /* A bit more often of one size: what it asks for again is what a word is for. */
         if (span->where == OURS)
             put(span);
-        else if (span->where == NOWHERE)
+        else if (vacate(span))
             take(span, cls % (what % 2 ? 4 : MYM_SPAN_CLASSES));
     }
     check_sums();
@@ -210,6 +261,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
         mym_spans_close_here();
     }
     check_sums();
+    CHECK(mym_pages_verify() == 0);
     mym_pages_purge(0);
     CHECK(mym_cache_verify() == 0);
     return 0;

@@ -447,13 +447,37 @@ static void words_are_for_sizes_in_turn(void)
     for (int i = 0; i < 2; i++)
         mym_free(others[i]);
     mym_trim(0);
-    for (int i = 0; i < 10; i++) /* many at once: a word would keep one of them */
-        take_and_free(8, mib);
+    take_and_free(8, mib); /* many at once: a word would keep one of them */
     CHECKF(in_words() == 0, "%zu bytes", in_words());
+    CHECK(mym_pages.loose_lengths == (uint64_t)1 << 15);
+    for (int i = 0; i < 10; i++) /* again: as many as may be, the others stay whole */
+        take_and_free(8, mib);
+    CHECKF(in_words() == MYM_SPAN_MAX, "%zu bytes", in_words());
+    CHECK(mym_pages.loose_lengths == (uint64_t)1 << 15);
+    mym_free(mym_malloc(opaque(7 * mib))); /* what another length needs is joined */
+    CHECK(mym_pages.loose_lengths == 0);
     take_and_free(1, mib);
-    take_and_free(1, mib);
-    CHECKF(in_words() == mib, "%zu bytes", in_words());
+    CHECKF(in_words() == MYM_SPAN_MAX, "%zu bytes", in_words());
     CHECK(mym_verify() == 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+
+/* What was given back last stays whole, but no more than can be joined at once. */
+static void few_are_loose(void)
+{
+    static void *objects[3000];
+    uint32_t most = 0;
+
+    mym_idle_set_keep((size_t)4 << 30);
+    for (unsigned i = 0; i < 3000; i++)
+        CHECK((objects[i] = mym_malloc(opaque(3 * MYM_UNIT))));
+    for (unsigned i = 0; i < 3000; i++) {
+        mym_free(objects[i]);
+        most = mym_pages.loose_count > most ? mym_pages.loose_count : most;
+    }
+    CHECKF(most > 900 && most <= 1024, "%u are loose", most);
+    CHECK(mym_verify() == 0 && mym_pages.loose_count == 0);
     mym_idle_set_keep(0);
     mym_trim(0);
 }
@@ -616,6 +640,7 @@ const struct test tests[] = {
     {"depots_follow_swings", depots_follow_swings},
     {"sums_are_verified", sums_are_verified},
     {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},
+    {"few_are_loose", few_are_loose},
     {"sparse_slabs_are_part_of_keep", sparse_slabs_are_part_of_keep},
     {"walk_beside_the_helper", walk_beside_the_helper},
     {NULL, NULL},

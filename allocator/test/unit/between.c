@@ -1,0 +1,119 @@
+/*
+ * between.c - what others do between two instructions of a malloc: a word of a cache is the
+ * same again, and what lies below the object that it names is another.
+ *
+ * The thread runs in single steps; after the Nth a signal handler does what another thread of
+ * the CPU could do there.
+ */
+#include "check.h"
+#include "family.h"
+
+#include "alloc/alloc.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <ucontext.h>
+
+#define SIZE    ((size_t)256 << 10)
+#define OBJECTS 6
+#define TRAP    0x100 /* the flag by which the processor traps after each instruction */
+#define STEPS   250   /* more than there are before the first sequence, in any build */
+
+static volatile int stepping;
+static volatile unsigned steps, when;
+static void *volatile first, *volatile second, *volatile other;
+
+/* first, second, ... -> first, other, ...: with as many below as before. */
+static void change_below(void)
+{
+    first = mym_malloc(SIZE);
+    second = mym_malloc(SIZE);
+    mym_free(other);
+    mym_free(first);
+}
+
+static void step(int number, siginfo_t *info, void *context)
+{
+    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
+
+    (void)number;
+    (void)info;
+    if (stepping && steps++ == when) {
+        stepping = 0;
+        change_below();
+    }
+    *flags = stepping ? *flags | TRAP : *flags & ~(greg_t)TRAP;
+}
+
+static void *malloc_in_steps(void)
+{
+    void *object;
+
+    steps = 0;
+    stepping = 1;
+    raise(SIGTRAP);
+    object = mym_malloc(SIZE);
+    stepping = 0; /* one more trap, and it ends */
+    return object;
+}
+
+static void take_all(void *objects[OBJECTS])
+{
+    for (unsigned i = 0; i < OBJECTS; i++)
+        CHECK((objects[i] = mym_malloc(SIZE)));
+}
+
+static void free_all(void *objects[OBJECTS])
+{
+    for (unsigned i = 0; i < OBJECTS; i++)
+        mym_free(objects[i]);
+}
+
+static void check_different(void *const *objects, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned j = 0; j < i; j++)
+            CHECKF(objects[i] != objects[j], "step %u: %p is two objects'", when,
+                   objects[i]);
+}
+
+static void lists_are_followed_at_once(void)
+{
+    struct sigaction action = {.sa_sigaction = step, .sa_flags = SA_SIGINFO};
+    void *objects[OBJECTS + 2];
+    cpu_set_t here;
+
+    mym_free(mym_malloc(SIZE));
+    if (mym_mode < MYM_MODE_CPU_ID) {
+        printf("a cache per thread: nobody comes between\n");
+        return;
+    }
+    CPU_ZERO(&here);
+    CPU_SET((unsigned)sched_getcpu(), &here);
+    CHECK(!sched_setaffinity(0, sizeof here, &here));
+    CHECK(!sigaction(SIGTRAP, &action, NULL));
+    for (when = 0; when < STEPS; when++) {
+        mym_cache_drain();
+        take_all(objects);
+        free_all(objects);
+        take_all(objects); /* again: from now on all of them are kept */
+        other = objects[OBJECTS - 1];
+        for (unsigned i = 0; i < OBJECTS - 1; i++)
+            mym_free(objects[i]);
+        second = NULL;
+        objects[OBJECTS] = malloc_in_steps();
+        objects[OBJECTS + 1] = second;
+        CHECK(objects[OBJECTS] && second); /* it was not too late */
+        take_all(objects);
+        check_different(objects, OBJECTS + 2);
+        free_all(objects);
+        mym_free(objects[OBJECTS]);
+        mym_free(objects[OBJECTS + 1]);
+    }
+    CHECK(!family.verify || family.verify() == 0);
+}
+
+const struct test tests[] = {
+    {"lists_are_followed_at_once", lists_are_followed_at_once},
+    {NULL, NULL},
+};
