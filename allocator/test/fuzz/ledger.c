@@ -109,7 +109,7 @@ static uint32_t held_by_all(void)
 static void check_held(void)
 {
     struct mym_pages_info info;
-    uint32_t idle = held[MYM_HOLDS_SLABS] + held[MYM_HOLDS_SPANS] + hollow;
+    uint32_t idle = held_by_all() + hollow;
 
     mym_idle_settle();
     info = mym_pages_info();
