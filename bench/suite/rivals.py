@@ -42,7 +42,10 @@ ADVISED = {
 OWN = {"secure": "allocator/libmymalloc_secure.so"}
 FOLDER = "{folder}"  # in a setting: of ours, gone with the run
 # Settings of our own that nobody advises for speed, as ADVISED has them.
-OBSERVED = {"profile": (OURS, {"MYMALLOC_PROFILE": FOLDER + "/heap.pb"}, "mymalloc-run(1), --profile: which calls took the memory")}
+OBSERVED = {
+    "profile": (OURS, {"MYMALLOC_PROFILE": FOLDER + "/heap.pb"}, "mymalloc-run(1), --profile: which calls took the memory"),
+    "guard": (OURS, {"MYMALLOC_GUARD": "every=8M"}, "mymalloc-run(1), --guard: overflows and uses after free of a sample"),
+}
 GROUPS = {"+more": tuple(MORE), "+advised": tuple(ADVISED)}
 
 
@@ -76,4 +79,5 @@ def spread(names, default):
 def describe():
     """For --help."""
     groups = [f"{group} is {','.join(names)}" for group, names in GROUPS.items()]
-    return "; ".join([*groups, "secure is mymalloc's hardened library, profile mymalloc with its heap profile"])
+    return "; ".join([*groups, "secure is mymalloc's hardened library, profile mymalloc with its heap profile, "
+                      "guard with guarded samples"])
