@@ -59,10 +59,43 @@ static MYM_SLOW void *malloc_span(size_t size)
     return MYM_LIKELY(object != NULL) ? object : malloc_span_colder(size);
 }
 
+/* A sample point was reached; or nobody samples: no countdown is of such an epoch. */
+static MYM_SLOW void *malloc_sample(size_t size)
+{
+    return MYM_LIKELY(MYM_RACY(mym_watch.on))
+               ? mym_watched_sample(mym_class_of(size), size)
+               : mym_malloc_slow(size);
+}
+
+MYM_INLINE void *malloc_counted(size_t cls, size_t size)
+{
+    void *object;
+
+    if (MYM_UNLIKELY(mym_sample_count(mym_class_bytes[cls])))
+        return malloc_sample(size);
+    object = mym_rseq_pop(cls);
+    return MYM_LIKELY(object != NULL) ? object : mym_watched_miss((unsigned)cls);
+}
+
+/* By itself, for the other to have its registers. */
+static MYM_SLOW void *malloc_counted_medium(size_t size)
+{
+    return malloc_counted(mym_class_of_64[(size + 63) / 64], size);
+}
+
+/* The limits are 0 before the start, and while samples are taken. Saves no register. */
+MYM_SLOW void *mym_malloc_closed(size_t size)
+{
+    if (size <= MYM_SMALL_MAX)
+        return malloc_counted(mym_front.class_of[size], size);
+    if (size <= MYM_CLASS_MAX)
+        return malloc_counted_medium(size);
+    return size < MYM_RACY(mym_hot.span_end) ? malloc_span(size) : malloc_colder(size);
+}
+
 /* Calls nothing that comes back: so it saves no register. */
 MYM_SLOW void *mym_malloc_slow(size_t size)
 {
-    /* The limits are 0 before the start, and while samples are taken. */
     if (size < MYM_RACY(mym_hot.class_end)) {
         void *object = mym_thread_pop(mym_class_of(size));
 
@@ -72,7 +105,7 @@ MYM_SLOW void *mym_malloc_slow(size_t size)
         if (size < MYM_RACY(mym_hot.span_end))
             return malloc_span(size);
     } else if (MYM_RACY(mym_watch.on)) {
-        return mym_watched_malloc(size);
+        return mym_malloc_closed(size);
     }
     return malloc_colder(size);
 }
@@ -248,8 +281,7 @@ MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
  */
 static bool was_opening(size_t usable, size_t size)
 {
-    return MYM_RACY(mym_watch.epoch) != 0 && !MYM_RACY(mym_watch.on) &&
-           size <= MYM_SMALL_MAX &&
+    return mym_was_watched() && !MYM_RACY(mym_watch.on) && size <= MYM_SMALL_MAX &&
            usable == mym_classes[mym_class_of_64[(size + 63) / 64]].size;
 }
 

@@ -43,8 +43,8 @@ void *mym_classless_take(size_t size, size_t alignment, bool hard, bool *zeroed)
 
 void *mym_classless_resize(void *ptr, size_t size)
 {
-    return MYM_UNLIKELY(MYM_RACY(mym_watch.epoch) != 0) ? mym_sampled_resize(ptr, size)
-                                                        : mym_large_resize(ptr, size);
+    return MYM_UNLIKELY(mym_was_watched()) ? mym_sampled_resize(ptr, size)
+                                           : mym_large_resize(ptr, size);
 }
 
 /* The record of the span that starts there and is an object of malloc's, or NULL. */
@@ -75,7 +75,7 @@ static MYM_COLD void put_other(void *ptr)
 /* What is not in the heap. */
 static MYM_COLD void put_outside(void *ptr)
 {
-    if (MYM_RACY(mym_watch.epoch) != 0) {
+    if (mym_was_watched()) {
         if (mym_sampled_put(ptr))
             return;
         mym_profile_drop(ptr);

@@ -129,35 +129,19 @@ static MYM_SLOW void *malloc_colder(unsigned cls)
     return object;
 }
 
-/* Where there is none in the cache. Saves no register, as mym_watched_malloc. */
-static MYM_SLOW void *malloc_cold(unsigned cls)
+MYM_SLOW void *mym_watched_miss(unsigned cls)
 {
     void *object = mym_thread_pop(cls);
 
     return MYM_LIKELY(object != NULL) ? object : malloc_colder(cls);
 }
 
-/* A sample point was reached. */
-static MYM_SLOW void *malloc_sample(size_t size)
+MYM_SLOW void *mym_watched_sample(unsigned cls, size_t size)
 {
-    unsigned cls = mym_class_of(size);
     void *object = mym_sample_reached(mym_classes[cls].size) ? take_sample(cls, 1, size)
                                                              : mym_rseq_pop(cls);
 
-    return MYM_LIKELY(object != NULL) ? object : malloc_cold(cls);
-}
-
-/* Calls nothing that comes back: so it saves no register. */
-MYM_SLOW void *mym_watched_malloc(size_t size)
-{
-    unsigned cls = size <= MYM_SMALL_MAX ? mym_front.class_of[size]
-                                         : mym_class_of_64[(size + 63) / 64];
-    void *object;
-
-    if (MYM_UNLIKELY(mym_sample_count(mym_class_bytes[cls])))
-        return malloc_sample(size);
-    object = mym_rseq_pop(cls);
-    return MYM_LIKELY(object != NULL) ? object : malloc_cold(cls);
+    return MYM_LIKELY(object != NULL) ? object : mym_watched_miss(cls);
 }
 
 #endif

@@ -40,16 +40,21 @@ enum mym_watcher {
 struct mym_watch {
     size_t every; /* mean bytes between sample points; 1: each object is sampled */
     size_t of[MYM_WATCHERS]; /* what each wants, 0: nothing; `every` is the least */
-    uint32_t epoch;          /* 0: no object was ever sampled */
+    uint32_t epoch;          /* 1: no object was ever sampled */
     bool on;
 };
 extern MYM_HIDDEN struct mym_watch mym_watch;
 
+MYM_INLINE bool mym_was_watched(void)
+{
+    return MYM_RACY(mym_watch.epoch) != 1;
+}
+
 struct mym_countdown {
     int64_t left; /* bytes before the next sample point */
     uint64_t random;
-    uint32_t epoch;
-    bool inside; /* in the midst of a sample: what it takes is not sampled */
+    uint32_t epoch; /* 0: that of none, so nothing is counted before the first draw */
+    bool inside;    /* in the midst of a sample: what it takes is not sampled */
 };
 extern MYM_HIDDEN __thread struct mym_countdown mym_countdown
     __attribute__((tls_model("initial-exec")));

@@ -16,7 +16,7 @@
 #define LN2    0.6931471805599453
 #define GOLDEN 0x9e3779b97f4a7c15u
 
-struct mym_watch mym_watch;
+struct mym_watch mym_watch = {.epoch = 1};
 __thread struct mym_countdown mym_countdown __attribute__((tls_model("initial-exec")));
 
 /* splitmix64 (Steele, Lea, Flood, 2014). */
