@@ -14,7 +14,7 @@
 #include <signal.h>
 #include <ucontext.h>
 
-#define SIZE    ((size_t)256 << 10)
+#define SIZE    opaque((size_t)256 << 10)
 #define OBJECTS 6
 #define TRAP    0x100 /* the flag by which the processor traps after each instruction */
 #define STEPS   250   /* more than there are before the first sequence, in any build */
