@@ -129,9 +129,11 @@ static const char *const strings[STRINGS] = {
         "(posix_)?memalign|aligned_alloc|p?valloc|operator new.*|_Zn[wa]m.*|"
         "My(Malloc|Calloc|Realloc|ReallocArray|AlignedAlloc|PosixMemalign|Memalign|"
         "P?[Vv]alloc)|"
-        "std::(__1::)?(__new_)?allocator(_traits)?<.*>::allocate|"
-        "__gnu_cxx::new_allocator<.*>::allocate|std::__1::__libcpp_allocate.*|"
-        "alloc::alloc::.*|<alloc::alloc::Global as .*|__r(ust|dl|g)_(re)?alloc.*",
+        /* pprof has taken what stands between < and > from names before it looks */
+        "(std::(__1::)?(__new_)?|__gnu_cxx::new_)allocator(_traits)?(<.*>)?::allocate|"
+        "std::__1::__libcpp_allocate.*|"
+        "alloc::alloc::.*|(<alloc::alloc::Global.*>)?::(alloc|grow)(_impl.*|ate.*|)|"
+        "__r(ust|dl|g)_(re)?alloc.*",
 };
 
 static void put_type(struct mym_out *out, unsigned field, enum string type,

@@ -147,6 +147,18 @@ def check_library(folder):
     expect(f"library: {filled}: {list(rows)}", filled == [100])
 
 
+def check_dropped(file):
+    """What pprof leaves out, by the names that it makes of ours: without what stands between < and >."""
+    fields = list(proto.fields(file.read_bytes()))
+    strings = [value.decode() for number, value in fields if number == 6]
+    drop = re.compile(strings[dict(fields)[7]])
+    for name in ("malloc", "operator new", "std::__new_allocator::allocate", "std::allocator_traits::allocate", "std::__1::allocator::allocate",
+                 "alloc::alloc::alloc", "::alloc_impl_runtime", "::allocate", "::grow", "__rust_alloc", "__rdl_realloc"):
+        expect(f"dropped: {name} is not", drop.fullmatch(name))
+    for name in "my_malloc", "std::allocate_shared", "::try_allocate_in", "::call_once", "alloc::boxed::box_new_uninit", "Pool::allocate":
+        expect(f"dropped: {name} is", not drop.fullmatch(name))
+
+
 def check_readable():
     for name, wanted in (
         ("std[e28293b1aa0f68bd]::rt::lang_start_internal", "std::rt::lang_start_internal"),
@@ -208,6 +220,7 @@ def main():
         check_names(one, folder)
         check_inlined(folder)
         check_library(folder)
+        check_dropped(one)
         check_readable()
         check_bad(one, folder)
     print(f"{len(truth) + len(other)} sites are shown as they were")
