@@ -36,7 +36,7 @@ done
 for target in "${targets[@]}"; do
     mkdir -p "$grown/$target"
     extra=()
-    [[ $target != pool ]] || extra=("$here/../lib/magazines.c" -Wl,--wrap=mym_magazine_make)
+    [[ $target != pool ]] || extra=("$here/../lib/magazines.c" "-Wl,--wrap=mym_magazine_make")
     clang "${options[@]}" -fsanitize=fuzzer,undefined -o "$work/$target" "$here/$target.c" \
         "${extra[@]}" "$here"/../lib/{check,family}.c "$work"/objects/*/*.o
     status=0
