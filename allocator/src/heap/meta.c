@@ -6,7 +6,9 @@
 #include "os/mutex.h"
 #include "os/os.h"
 
-#define STEP ((size_t)1 << 20)
+/* Most programs need no more than the first: address space may be limited, or locked. */
+#define STEP_FIRST ((size_t)128 << 10)
+#define STEP       ((size_t)1 << 20)
 
 /*
  * The first cache is the first record. It begins at line 25 of a page: not where slabs do
@@ -42,12 +44,12 @@ void *mym_meta_take(size_t bytes, size_t align)
     mym_mutex_lock(&meta.lock, MYM_RANK_META);
     at = (meta.next + align - 1) & ~(align - 1);
     if (at + bytes > meta.end) {
-        size_t step = COLOUR + bytes + align > STEP ? COLOUR + bytes + align : STEP;
-        void *more = mym_os_map(step);
+        size_t need = mym_round_up(COLOUR + bytes + align, MYM_PAGE);
+        size_t step = meta.end == 0 ? STEP_FIRST : STEP;
+        void *more = mym_os_map(step = step > need ? step : need);
 
-        if (more == NULL && step == STEP) /* a tight limit: no more than needed */
-            more = mym_os_map(step = (COLOUR + bytes + align + MYM_PAGE) &
-                                     ~(size_t)(MYM_PAGE - 1));
+        if (more == NULL && step > need) /* a tight limit */
+            more = mym_os_map(step = need);
         if (more == NULL)
             goto out;
         mym_os_name(more, step, name_of_records);

@@ -309,7 +309,10 @@ size_t mym_pages_purge(size_t keep)
 
 /* ---- address space ---- */
 
-/* The whole chunks of a clean run are unmapped; units. */
+/*
+ * The whole chunks of a clean run are unmapped, or all of the one at the heap's end, which is
+ * no mapping more; units.
+ */
 static uint32_t unmap_run(uint32_t run)
 {
     uint32_t end = run + mym_heap.units[run].length;
@@ -318,9 +321,14 @@ static uint32_t unmap_run(uint32_t run)
 
     if (low >= high)
         return 0;
+    if (end == mym_pages.end) {
+        low = run;
+        high = end;
+    }
     mym_runs_cut(run, low, high - low);
     mym_os_unmap(mym_unit_address(low), (size_t)(high - low) * MYM_UNIT);
-    mym_chunk_forget(low, high);
+    mym_chunk_forget((low + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS,
+                     high);
     mym_runs_put(low, high - low, MYM_GONE);
     mym_pages.mapped -= high - low;
     return high - low;

@@ -11,6 +11,7 @@
 
 #define GROW_MIN MYM_CHUNK_UNITS /* 2 MiB */
 #define GROW_MAX 1024u           /* 64 MiB */
+#define GROW_END 4u              /* at a limit; what is left is for records */
 
 /*
  * A region is a sixteenth of what there is: locked memory (mlockall) is resident from the
@@ -108,28 +109,59 @@ static enum mym_os_result map_units(uint32_t first, uint32_t length)
     return result;
 }
 
-/* Address space that was unmapped is mapped again, if somebody else is not there now. */
+/*
+ * The first units of a gone run are mapped again. Somebody else may be there now: then none of
+ * it is ours any more.
+ */
+static enum mym_os_result map_again(uint32_t run, uint32_t length)
+{
+    enum mym_os_result result = map_units(run, length);
+    uint32_t has = mym_heap.units[run].length;
+
+    if (result == MYM_OS_OK) {
+        mym_runs_cut(run, run, length);
+        mym_runs_put(run, length, MYM_CLEAN);
+    } else if (result == MYM_OS_TAKEN) {
+        mym_runs_cut(run, run, has);
+        for (uint32_t i = 0; i < has; i++)
+            mym_heap.units[run + i].kind = MYM_ABSENT;
+    }
+    return result;
+}
+
 static bool map_gone(uint32_t length)
 {
+    enum mym_os_result result = MYM_OS_TAKEN;
     uint32_t run;
 
-    while (mym_runs_find(MYM_GONE, length, 1, &run) != 0) {
-        uint32_t has = mym_heap.units[run].length;
+    while (result == MYM_OS_TAKEN && mym_runs_find(MYM_GONE, length, 1, &run) != 0)
+        result = map_again(run, length);
+    return result == MYM_OS_OK;
+}
 
-        switch (map_units(run, length)) {
-        case MYM_OS_OK:
-            mym_runs_cut(run, run, length);
-            mym_runs_put(run, length, MYM_CLEAN);
-            return true;
-        case MYM_OS_TAKEN:
-            mym_runs_cut(run, run, has);
-            for (uint32_t i = 0; i < has; i++)
-                mym_heap.units[run + i].kind = MYM_ABSENT;
-            break;
-        case MYM_OS_NOMEM:
-            return false;
+/* Units of the clean run that `unit` is an end of; 0: it is in none. */
+static uint32_t clean_at(uint32_t unit)
+{
+    const struct mym_unit *end = &mym_heap.units[unit];
+
+    return unit < mym_pages.end && end->kind == MYM_CLEAN
+               ? mym_heap.units[end->first].length
+               : 0;
+}
+
+/* At a limit: as much of a gone run as is enough together with the clean ones beside it. */
+static bool map_beside_clean(uint32_t length)
+{
+    for (unsigned bin = 0; bin < MYM_RUN_BINS; bin++)
+        for (uint32_t run = mym_runs(MYM_GONE)->bins[bin], next; run != 0; run = next) {
+            uint32_t has = mym_heap.units[run].length, before = clean_at(run - 1);
+            uint32_t need = length > before ? length - before : 1;
+
+            next = mym_heap.units[run].next;
+            if (need <= has + clean_at(run + has) &&
+                map_again(run, need < has ? need : has) == MYM_OS_OK)
+                return true;
         }
-    }
     return false;
 }
 
@@ -142,21 +174,33 @@ static void append(uint32_t start, uint32_t length)
     mym_runs_put(start, length, MYM_CLEAN);
 }
 
+/* Units from `start` to the end of the chunk in which `length` of them end. */
+static uint32_t to_chunk_end(uint32_t start, uint32_t length)
+{
+    return (start + length + GROW_MIN - 1) / GROW_MIN * GROW_MIN - start;
+}
+
+/* The tables have a record of each whole chunk: its mark is in the first unit's. */
+static enum mym_os_result map_region(uint32_t start, uint32_t step)
+{
+    return grow_tables(start + to_chunk_end(start, step)) ? map_units(start, step)
+                                                          : MYM_OS_NOMEM;
+}
+
+/* Regions end where chunks do, but for those that a limit has no more room for. */
 bool mym_region_grow(uint32_t length)
 {
-    uint32_t step = mym_pages.mapped / GROW_PART / GROW_MIN * GROW_MIN;
-    uint32_t start = mym_pages.end;
+    uint32_t start = mym_pages.end, chunks = to_chunk_end(start, length);
+    uint32_t step = to_chunk_end(start, mym_pages.mapped / GROW_PART);
+    uint32_t least = (length + GROW_END - 1) / GROW_END * GROW_END;
 
-    length = (length + GROW_MIN - 1) / GROW_MIN * GROW_MIN;
-    if (map_gone(length))
+    if (map_gone(to_chunk_end(0, length)))
         return true;
-    step = step < GROW_MIN ? GROW_MIN : step > GROW_MAX ? GROW_MAX : step;
-    if (step < length)
-        step = length;
-    for (int tries = 0; tries < 64;) {
-        if (step >= mym_pages.limit - start || !grow_tables(start + step))
-            return false;
-        switch (map_units(start, step)) {
+    step = step > GROW_MAX ? GROW_MAX : step;
+    step = step < chunks ? chunks : step;
+    for (int tries = 0;
+         tries < 64 && start < mym_pages.limit && step < mym_pages.limit - start;)
+        switch (map_region(start, step)) {
         case MYM_OS_OK:
             append(start, step);
             return true;
@@ -165,14 +209,11 @@ bool mym_region_grow(uint32_t length)
             tries++;
             break;
         case MYM_OS_NOMEM:
-            if (step == length)
-                return false;
-            step = length;
+            if (step <= least)
+                return map_beside_clean(length);
+            step = step > chunks ? chunks : least;
             break;
         }
-        if (start >= mym_pages.limit)
-            return false;
-    }
     return false;
 }
 
@@ -182,40 +223,21 @@ bool mym_region_grow(uint32_t length)
  * is far from where the kernel puts anything by itself; where that is not possible
  * (39-bit addresses, sanitizers) the kernel names a free stretch.
  */
-bool mym_pages_init(void)
+static bool start_at(uintptr_t at, unsigned shift)
 {
-    unsigned shift = 43;
     uintptr_t chunk = MYM_CHUNK_UNITS * MYM_UNIT;
-    uintptr_t at = 0;
-    size_t units;
+    size_t units = (size_t)1 << (shift - MYM_UNIT_SHIFT);
+    /* Nobody asks for the bits of the units that stay absent. */
+    size_t absent = FIRST_UNIT * sizeof(mym_heap.bits[0]) & ~(mym_os_page() - 1);
 
-#ifndef MYM_SANITIZED
-    uintptr_t entropy = (uintptr_t)__builtin_frame_address(0) >> 12;
-
-    /* 32 to 64 TiB, moved by the randomness of the stack's address. */
-    at = ((uintptr_t)1 << 45) +
-         (entropy * 0x9E3779B97F4A7C15u >> 20 & 0x3FFF) * ((size_t)1 << 30);
-    if (mym_os_map_at(at, MYM_UNIT) == MYM_OS_OK)
-        mym_os_unmap((void *)at, MYM_UNIT); /* NOLINT */
-    else
-        at = 0;
-#endif
-    if (at == 0) {
-        for (shift = 40; shift >= 30 && at == 0; shift--)
-            at = mym_os_find_window(((size_t)1 << shift) + ((size_t)1 << (shift - 5)));
-        shift++;
-    }
-    if (at == 0)
-        return false;
-    units = (size_t)1 << (shift - MYM_UNIT_SHIFT);
     at = mym_round_up(at, chunk);
     class_table = (struct table){at, 1, 0};
     at += mym_round_up(units, chunk);
     unit_table = (struct table){at, sizeof(struct mym_unit), 0};
     at += mym_round_up(units * sizeof(struct mym_unit), chunk) + chunk;
-    bit_table = (struct table){at, sizeof(mym_heap.bits[0]), 0};
+    bit_table = (struct table){at, sizeof(mym_heap.bits[0]), absent};
     at += mym_round_up(units * sizeof(mym_heap.bits[0]), chunk);
-    freed_table = (struct table){at, sizeof(mym_heap.freed[0]), 0};
+    freed_table = (struct table){at, sizeof(mym_heap.freed[0]), absent};
     at += mym_round_up(units * sizeof(mym_heap.freed[0]), chunk);
     mym_heap.cls = (uint8_t *)class_table.start;                    /* NOLINT */
     mym_heap.units = (struct mym_unit *)unit_table.start;           /* NOLINT */
@@ -223,10 +245,43 @@ bool mym_pages_init(void)
     mym_heap.freed = (uint64_t(*)[MYM_BIT_WORDS])freed_table.start; /* NOLINT */
     mym_heap.base = at + chunk;
     mym_pages.limit = (uint32_t)units - MYM_CHUNK_UNITS;
+    return grow_tables(FIRST_UNIT);
+}
+
+/* Where the kernel has a free stretch, the longest that it names. */
+static bool start_anywhere(void)
+{
+    uintptr_t at = 0;
+    unsigned shift = 41;
+
+    while (at == 0 && shift > 30) {
+        shift--;
+        at = mym_os_find_window(((size_t)1 << shift) + ((size_t)1 << (shift - 5)));
+    }
+    return at != 0 && start_at(at, shift);
+}
+
+static bool start_far_away(void)
+{
+#ifndef MYM_SANITIZED
+    uintptr_t entropy = (uintptr_t)__builtin_frame_address(0) >> 12;
+
+    /* 32 to 64 TiB, moved by the randomness of the stack's address. */
+    return start_at(((uintptr_t)1 << 45) +
+                        (entropy * 0x9E3779B97F4A7C15u >> 20 & 0x3FFF) *
+                            ((size_t)1 << 30),
+                    43);
+#else
+    return false;
+#endif
+}
+
+bool mym_pages_init(void)
+{
     mym_pages.end = FIRST_UNIT;
     mym_pages.high = MYM_CHUNK_UNITS; /* below it there is nothing to look for */
     mym_pages.most = mym_pages.near = UINT64_MAX; /* until configured */
-    if (!grow_tables(mym_pages.end))
+    if (!start_far_away() && !start_anywhere())
         return false;
     mym_hot.heap_base = mym_heap.base;
     mym_hot.heap_class = mym_heap.cls;

@@ -106,6 +106,56 @@ static void one_array_of_the_data(void)
     one_array(RLIMIT_DATA);
 }
 
+/* The last of it is taken too, where it is less than a chunk. */
+static void fill_to_the_end(size_t room)
+{
+    static const char *const names[] = {
+        [RLIMIT_AS] = "VmSize", [RLIMIT_DATA] = "VmData"};
+    struct rlimit limit;
+    size_t count, left;
+
+    free(malloc(1));
+    set_limit(limited, room);
+    free_list(take_until_refused(5000, &count));
+    CHECK(getrlimit(limited, &limit) == 0);
+    left = (size_t)limit.rlim_cur - (status_kib(names[limited]) << 10);
+    CHECKF(left <= 384 * KIB, "%zu KiB of %zu were not taken", left >> 10, room >> 10);
+}
+
+static void nothing_is_left_of_small_limits(void)
+{
+    static const int limits[] = {RLIMIT_AS, RLIMIT_DATA};
+
+    for (int i = 0; i < 2; i++) {
+        limited = limits[i];
+        run_in_child(fill_to_the_end, 2 * MIB - 256 * KIB);
+        run_in_child(fill_to_the_end, 9 * MIB + 256 * KIB);
+    }
+}
+
+/* What malloc_trim unmaps is mapped again beside what it leaves. */
+static void fill_trim_and_fill(size_t room)
+{
+    static const size_t sizes[] = {200, 3000, 200000, MIB, 3 * MIB};
+    size_t got, again;
+
+    free(malloc(1));
+    set_limit(RLIMIT_AS, room);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        free_list(take_until_refused(sizes[i], &got));
+        malloc_trim(0);
+        free_list(take_until_refused(sizes[i], &again));
+        CHECKF(again >= got / 4 * 3 && (got == 0 || again > 0),
+               "%zu objects of %zu, after malloc_trim %zu", got, sizes[i], again);
+    }
+}
+
+static void a_trim_takes_nothing_away(void)
+{
+    for (size_t room = 2 * MIB; room < 8 * MIB; room += room / 7)
+        run_in_child(fill_trim_and_fill, room);
+}
+
 /* ---- realloc ---- */
 
 /* In place it cannot grow; what was asked for can be had, a quarter more cannot. */
@@ -346,6 +396,8 @@ static void aligned_blocks_fit_again(void)
 
 const struct test tests[] = {
     {"one_array_after_all_was_freed", one_array_after_all_was_freed},
+    {"nothing_is_left_of_small_limits", nothing_is_left_of_small_limits},
+    {"a_trim_takes_nothing_away", a_trim_takes_nothing_away},
     {"one_array_of_the_data", one_array_of_the_data},
     {"realloc_asks_for_no_more_than_needed", realloc_asks_for_no_more_than_needed},
     {"small_objects_take_what_there_is", small_objects_take_what_there_is},
