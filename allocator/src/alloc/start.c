@@ -38,6 +38,7 @@ MYM_COLD bool mym_start(void)
     if (!started && mym_os_fix(false)) {
         if (MYM_SECURE)
             mym_os_draw_secret();
+        mym_os_find_clock();
         mym_sizes_init();
         mym_cache_init();
         if (mym_pages_init()) {

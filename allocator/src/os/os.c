@@ -194,22 +194,6 @@ void mym_os_futex_wake(_Atomic uint32_t *word)
     futex(word, FUTEX_WAKE, 1);
 }
 
-uint64_t mym_os_coarse_ms(void)
-{
-    struct timespec now = {0, 0};
-
-    mym_syscall(SYS_clock_gettime, CLOCK_MONOTONIC_COARSE, (long)&now, 0, 0, 0, 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-uint64_t mym_os_wall_ns(void)
-{
-    struct timespec now = {0, 0};
-
-    mym_syscall(SYS_clock_gettime, CLOCK_REALTIME, (long)&now, 0, 0, 0, 0);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 int mym_os_process(void)
 {
     return (int)mym_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);

@@ -3,8 +3,8 @@
  * (base/check.c).
  *
  * No function here calls libc or changes errno: the faces alone set it. After start
- * only mmap, munmap, mremap, madvise, futex and clock_gettime are made, but for what a
- * helper thread (pressure.c, and mincore) or guarded samples need.
+ * only mmap, munmap, mremap, madvise and futex are made, and clock_gettime where there is no
+ * vDSO, but for what a helper thread (pressure.c, and mincore) or guarded samples need.
  */
 #ifndef MYM_OS_OS_H
 #define MYM_OS_OS_H
@@ -131,7 +131,9 @@ void mym_os_watch_pressure(struct mym_os_pressure *pressure);
 /* Wait so long; true: memory is short. */
 bool mym_os_wait_pressure(const struct mym_os_pressure *pressure, unsigned ms);
 
-/* A clock of a few milliseconds' grain: a system call, for the vDSO is libc's to find. */
+/* At start: the vDSO's clock is looked up. */
+void mym_os_find_clock(void);
+/* A clock of a few milliseconds' grain; no system call where there is a vDSO. */
 uint64_t mym_os_coarse_ms(void);
 uint64_t mym_os_wall_ns(void); /* since 1970 */
 

@@ -28,10 +28,11 @@
 #endif
 
 /* What malloc may ask for after start; then what this program's end needs. */
-static const int after_start[] = {SYS_mmap,  SYS_munmap,        SYS_mremap, SYS_madvise,
-                                  SYS_futex, SYS_clock_gettime, -1};
+static const int after_start[] = {SYS_mmap,    SYS_munmap, SYS_mremap,
+                                  SYS_madvise, SYS_futex,  -1};
 static const int with_guard[] = {SYS_mprotect, SYS_rt_sigaction, -1};
 static const int without_extras[] = {SYS_mmap, SYS_munmap, SYS_futex, -1};
+static const int without_munmap[] = {SYS_mmap, SYS_madvise, SYS_futex, -1};
 static const int ends[] = {SYS_exit,         SYS_exit_group,     SYS_write,
                            SYS_rt_sigreturn, SYS_rt_sigprocmask, -1};
 /* What ld.so and libc do until main, and the C library's own use of memory. */
@@ -203,11 +204,21 @@ static void refuse_extras(void)
     work_in_filter(SECCOMP_RET_ERRNO | ENOSYS, without_extras);
 }
 
-static void exec_in_filter(void)
+static void exec_in_filter(unsigned otherwise, const int *calls)
 {
-    put_on(SECCOMP_RET_KILL_PROCESS, after_start, starts);
+    put_on(otherwise, calls, starts);
     execl("/proc/self/exe", "sandbox", "unfiltered", NULL);
     _exit(9);
+}
+
+static void exec_killed_for_others(void)
+{
+    exec_in_filter(SECCOMP_RET_KILL_PROCESS, after_start);
+}
+
+static void exec_without_munmap(void)
+{
+    exec_in_filter(SECCOMP_RET_ERRNO | ENOMEM, without_munmap);
 }
 
 /* ---- cases ---- */
@@ -222,7 +233,7 @@ static void others_are_refused(void)
     in_child_of(refuse_all_else);
 }
 
-/* Without madvise, mremap and the clock: slower, that is all. */
+/* Without madvise and mremap: slower, that is all. */
 static void extras_are_refused(void)
 {
     in_child_of(refuse_extras);
@@ -231,7 +242,8 @@ static void extras_are_refused(void)
 /* A filter of before the start, which knows nothing but libc's own needs. */
 static void filtered_before_start(void)
 {
-    in_child_of(exec_in_filter);
+    in_child_of(exec_killed_for_others);
+    in_child_of(exec_without_munmap);
 }
 
 static void unfiltered(void)
