@@ -11,8 +11,9 @@
  *
  * An object of a class is in use as long as it has its seal: of a pointer to anything else,
  * the middle of an object or one that was freed, the word where the seal would be is none. The
- * first and the last 32 bytes of a place that is not in use read 0. (Once that was a bit in a table: two atomic
- * instructions and a line of the table more for each object.) Of a large object it is a bit
+ * first and the last 32 bytes of a place that is not in use read 0, and all of one of up to
+ * 128. (Once that was a bit in a table: two atomic instructions and a line of the table more
+ * for each object.) Of a large object it is a bit
  * outside of it (mym_heap.freed, by address / 16): what is freed is not to be touched.
  */
 #ifndef MYM_ALLOC_SEAL_H

@@ -6,8 +6,8 @@
  *
  *   malloc   a place of the class that has room for object and seal; its ends must read 0
  *            still; it is in use from now on (seal.h); sealed
- *   free     in use until now? the seal unbroken? its ends overwritten; changes places with one that
- *            was freed before (shelf.c), which goes back to the cache
+ *   free     in use until now? the seal unbroken? its ends overwritten; changes places with
+ *            one that was freed before (shelf.c), which goes back to the cache
  *
  * What is large goes through fence.c.
  */
@@ -68,6 +68,34 @@ MYM_INLINE void zero_end_at(void *ptr, size_t at)
     *mym_lane_at(ptr, at) = *mym_lane_at(ptr, at + LANE) = (mym_lane){0, 0};
 }
 
+/*
+ * Of a place of at most ZERO_WHOLE bytes what is between its ends: the same steps for each,
+ * those too many at its end.
+ */
+MYM_INLINE size_t between(size_t step, size_t room)
+{
+    size_t at = (step + 1) * MYM_ZERO_END;
+
+    return at < room - MYM_ZERO_END ? at : room - MYM_ZERO_END;
+}
+
+#define STEPS (MYM_ZERO_WHOLE / MYM_ZERO_END - 2)
+
+MYM_INLINE void zero_between(void *ptr, size_t room)
+{
+    for (size_t step = 0; step < STEPS; step++)
+        zero_end_at(ptr, between(step, room));
+}
+
+MYM_INLINE mym_lane seen_between(const void *ptr, size_t room)
+{
+    mym_lane seen = {0, 0};
+
+    for (size_t step = 0; step < STEPS; step++)
+        seen |= end_at(ptr, between(step, room));
+    return seen;
+}
+
 static __thread uint64_t turn __attribute__((tls_model("initial-exec")));
 
 /*
@@ -99,7 +127,9 @@ MYM_INLINE bool is_untouched(const void *ptr, size_t size, size_t room)
 {
     mym_lane seen = end_at(ptr, 0) | end_at(ptr, room - MYM_ZERO_END);
 
-    if (ZEROES_ALL && room <= MYM_PLACE_MAX)
+    if (room <= MYM_ZERO_WHOLE)
+        seen |= seen_between(ptr, room);
+    else if (ZEROES_ALL && room <= MYM_PLACE_MAX)
         seen |= sample(ptr, written(size, room));
     return mym_lane_is_zero(seen);
 }
@@ -154,7 +184,10 @@ MYM_INLINE void clean(void *ptr, size_t size, size_t room)
         memset(ptr, 0, written(size, room));
     } else if (MYM_SECURE_ZERO_ON_FREE) {
         zero_end_at(ptr, 0);
-        zero_last(ptr, size, room);
+        if (room <= MYM_ZERO_WHOLE)
+            zero_between(ptr, room);
+        else
+            zero_last(ptr, size, room);
         zero_end_at(ptr, room - MYM_ZERO_END);
     }
 }

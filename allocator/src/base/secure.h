@@ -23,9 +23,10 @@
 #define MYM_SECURE_SEAL MYM_SECURE
 #endif
 /* Nobody reads what was freed: the ends of an object, or (=2) all of it. */
-#define MYM_ZERO_ENDS 1
-#define MYM_ZERO_ALL  2
-#define MYM_ZERO_END  32u /* bytes at either end of an object and of its place */
+#define MYM_ZERO_ENDS  1
+#define MYM_ZERO_ALL   2
+#define MYM_ZERO_END   32u  /* bytes at either end of an object and of its place */
+#define MYM_ZERO_WHOLE 128u /* places up to this length are all end */
 #ifndef MYM_SECURE_ZERO_ON_FREE
 #define MYM_SECURE_ZERO_ON_FREE (MYM_SECURE * MYM_ZERO_ENDS)
 #endif

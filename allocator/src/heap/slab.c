@@ -43,7 +43,8 @@ static MYM_SLOW void zero_places(uint32_t slab, const struct mym_class *c)
     char *place = mym_unit_address(slab);
 
     MYM_ASSERT(c->size >= MYM_ZERO_END);
-    if (MYM_SECURE_ZERO_ON_FREE == MYM_ZERO_ALL && c->size <= MYM_PLACE_MAX) {
+    if (MYM_SECURE_ZERO_ON_FREE == MYM_ZERO_ALL ? c->size <= MYM_PLACE_MAX
+                                                : c->size <= MYM_ZERO_WHOLE) {
         memset(place, 0, (size_t)c->units * MYM_UNIT);
         return;
     }

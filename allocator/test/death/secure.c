@@ -116,6 +116,20 @@ static void words_in_the_middle(void)
 }
 #endif
 
+/* Whatever is in it, and wherever: nobody reads it when it was freed. */
+static void short_ones_are_overwritten(void)
+{
+    for (size_t bytes = 1; bytes <= 120; bytes++) {
+        const char *volatile freed;
+        char *p = take(bytes);
+
+        freed = p;
+        free(p);
+        for (size_t byte = 0; byte < bytes; byte++)
+            CHECKF(freed[byte] == 0, "byte %zu of %zu is %d", byte, bytes, freed[byte]);
+    }
+}
+
 /* Behind the back of free: the object is in two places, and malloc meets it again in use. */
 static void freed_again_with_its_seal(void)
 {
@@ -214,6 +228,7 @@ static void a_walk_visits_what_is_in_use(void)
 const struct test tests[] = {
     {"words_that_were_freed", words_that_were_freed},
     {"words_in_the_middle", words_in_the_middle},
+    {"short_ones_are_overwritten", short_ones_are_overwritten},
     {"nobody_gets_what_is_in_use", nobody_gets_what_is_in_use},
     {"bytes_behind_an_object", bytes_behind_an_object},
     {"tables_are_read_only", tables_are_read_only},
