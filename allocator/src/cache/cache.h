@@ -159,11 +159,18 @@ bool mym_cache_is_rung(unsigned id) MYM_REQUIRES(mym_front_lock);
 
 /* ---- open.c ---- */
 
-/* Open the cache of an id, and empty it if that was asked for; false: no memory. */
+/* Open the cache of an id, and empty it if that was asked for; false: no memory, or not now. */
 bool mym_cache_open(uint32_t id);
 
 /* Open the cache of this CPU or thread if there is none yet; false: not possible. */
 bool mym_cache_open_here(void);
+
+/* ---- closed.c ---- */
+
+/* Before a thread makes a child that shares all memory, and when that is no more. */
+void mym_cache_vfork(bool begins);
+void mym_cache_vfork_forget(void);
+bool mym_cache_may_open(void) MYM_REQUIRES(mym_front_lock);
 
 /* ---- cache.c ---- */
 

@@ -7,6 +7,20 @@
 
 #include "os/mutex.h"
 
+static struct mym_cache *find_or_make(uint32_t id) MYM_REQUIRES(mym_front_lock);
+
+static struct mym_cache *find_or_make(uint32_t id)
+{
+    struct mym_cache *cache = mym_cache_made(id);
+
+    if (cache == NULL && (cache = mym_cache_make()) != NULL) {
+        mym_caches.made[id] = (char *)cache - (char *)&mym_front;
+        if (id >= mym_caches.top)
+            mym_caches.top = id + 1;
+    }
+    return cache;
+}
+
 /*
  * The cache of an id that had none, or was asked to be emptied. Opening hands out nothing
  * and takes nothing: whoever finds delta 0 may do it, wherever he is by then. So may the
@@ -20,12 +34,7 @@ MYM_COLD bool mym_cache_open(uint32_t id)
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     MYM_ASSERT(id < MYM_MAX_CPUS);
-    cache = mym_cache_made(id);
-    if (cache == NULL && (cache = mym_cache_make()) != NULL) {
-        mym_caches.made[id] = (char *)cache - (char *)&mym_front;
-        if (id >= mym_caches.top)
-            mym_caches.top = id + 1;
-    }
+    cache = mym_cache_may_open() ? find_or_make(id) : NULL;
     if (cache != NULL) {
         asked = cache->asked;
         cache->asked = (struct mym_class_set){{0}};

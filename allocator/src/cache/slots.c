@@ -100,5 +100,6 @@ void mym_cache_ring(unsigned id, const struct mym_class_set *some)
 
 bool mym_cache_is_rung(unsigned id)
 {
-    return mym_caches.made[id] != 0 && mym_front.delta[id] == 0;
+    return mym_front.delta[id] == 0 && mym_cache_made(id) != NULL &&
+           !mym_class_set_is_empty(&mym_cache_made(id)->asked);
 }

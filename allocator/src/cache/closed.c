@@ -1,0 +1,39 @@
+/*
+ * closed.c - while a child of vfork runs, every cache stays closed.
+ *
+ * The child has the memory of the program, and the thread pointer of the thread that made it,
+ * but no registration of restartable sequences: the id that it reads is one that another
+ * thread may have by now, and nobody aborts its sequences. What it takes and frees comes from
+ * the pools, and goes there, under their locks, and so does what all others do meanwhile.
+ *
+ * Sequences that are under way as the caches are closed may commit still: each on its own
+ * CPU, to a cache that nobody takes from (as in mym_cache_ring).
+ *
+ * Locking: mym_front_lock.
+ */
+#include "cache/cache.h"
+
+#include "os/mutex.h"
+
+static uint32_t
+    children; /* of vfork, that have not executed another program yet, or ended */
+
+bool mym_cache_may_open(void)
+{
+    return children == 0;
+}
+
+void mym_cache_vfork(bool begins)
+{
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    children += begins ? 1 : UINT32_MAX;
+    for (unsigned id = 0; begins && id < mym_caches.top; id++)
+        __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_RELEASE);
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+}
+
+/* Of fork: those of vfork are not its. */
+void mym_cache_vfork_forget(void)
+{
+    children = 0;
+}

@@ -1,0 +1,98 @@
+/*
+ * vfork.c - children of vfork that call malloc, as that of a JVM does by opendir, beside threads
+ * that do: all share one heap, and nothing tells the child which CPU it is on.
+ */
+#include "check.h"
+#include "family.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define THREADS  3
+#define CHILDREN 150
+
+static atomic_bool over;
+
+/* Each byte of an object is the thread's own number while it has it. */
+static void *work(void *number)
+{
+    unsigned char *objects[64] = {0}, mark = (unsigned char)(size_t)number;
+    size_t bytes[64] = {0};
+    uint64_t random = (uint64_t)mark;
+
+    while (!atomic_load_explicit(&over, memory_order_relaxed)) {
+        size_t i = next_random(&random) % 64;
+
+        for (size_t at = 0; at < bytes[i]; at++)
+            CHECKF(objects[i][at] == mark, "an object is another's, too");
+        free(objects[i]);
+        bytes[i] = 16 + next_random(&random) % 2000;
+        CHECK((objects[i] = malloc(bytes[i])));
+        memset(objects[i], mark, bytes[i]);
+    }
+    for (int i = 0; i < 64; i++)
+        free(objects[i]);
+    return NULL;
+}
+
+static void be_the_child(void)
+{
+    unsigned char *objects[8];
+
+    for (size_t round = 0; round < 50; round++) {
+        for (size_t i = 0; i < 8; i++)
+            if ((objects[i] = malloc(16 + round * 40)))
+                memset(objects[i], 0xcc, 16 + round * 40);
+        for (size_t i = 0; i < 8; i++) {
+            if (objects[i] == NULL || objects[i][15 + round * 40] != 0xcc)
+                _exit(1);
+            free(objects[i]);
+        }
+    }
+    _exit(0);
+}
+
+static void children_share_the_heap(void)
+{
+    pthread_t threads[THREADS];
+
+    for (size_t i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, work, (void *)(i + 1)) == 0);
+    for (int i = 0; i < CHILDREN; i++) {
+        int status = 0;
+        pid_t child = vfork();
+
+        if (child == 0)
+            be_the_child();
+        CHECK(child > 0 && waitpid(child, &status, 0) == child);
+        CHECKF(status == 0, "child %d: status 0x%x", i, status);
+    }
+    atomic_store(&over, true);
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(!family.verify || family.verify() == 0);
+}
+
+/* It was closed meanwhile: afterwards caches are used again, in a child of fork, too. */
+static void fork_in_between(void)
+{
+    int status = 0;
+    pid_t child = vfork();
+
+    if (child == 0)
+        _exit(0);
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    child = fork();
+    if (child == 0)
+        be_the_child();
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+}
+
+const struct test tests[] = {
+    {"children_share_the_heap", children_share_the_heap},
+    {"fork_in_between", fork_in_between},
+    {NULL, NULL},
+};
