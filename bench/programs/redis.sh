@@ -5,6 +5,7 @@ set -eu
 # redis.sh serve | ready | load
 socket=$PROGRAM_SCRATCH/socket # no port, which another process might hold
 requests=$((200000 / ${PROGRAM_PART-1})) # the tests ask for a hundredth
+long=$((requests > 20000 ? requests / 10 : 2000)) # what takes no millisecond has a rate of inf
 
 ask() {
     redis-cli -s "$socket" "$@"
@@ -34,7 +35,7 @@ load)
     values '"SET check:" i " " value' | ask >"$PROGRAM_SCRATCH/set"
     same "values stored" 1000 "$(grep -c '^OK$' "$PROGRAM_SCRATCH/set")"
     load '' -n "$requests" -d 64 -t set,get,incr,lpush,sadd,hset,zadd
-    load ' 2 KiB' -n $((requests / 10)) -d 2048 -t set,get
+    load ' 2 KiB' -n "$long" -d 2048 -t set,get
     values value >"$PROGRAM_SCRATCH/wanted"
     values '"GET check:" i' | ask >"$PROGRAM_SCRATCH/found"
     cmp "$PROGRAM_SCRATCH/wanted" "$PROGRAM_SCRATCH/found" >&2 || { echo "redis: a value is not what was stored" >&2; exit 1; }

@@ -109,6 +109,12 @@ static enum mym_os_result map_units(uint32_t first, uint32_t length)
     return result;
 }
 
+/* Units from `start` to the end of the chunk in which `length` of them end. */
+static uint32_t to_chunk_end(uint32_t start, uint32_t length)
+{
+    return (start + length + GROW_MIN - 1) / GROW_MIN * GROW_MIN - start;
+}
+
 /*
  * The first units of a gone run are mapped again. Somebody else may be there now: then none of
  * it is ours any more.
@@ -129,13 +135,17 @@ static enum mym_os_result map_again(uint32_t run, uint32_t length)
     return result;
 }
 
+/* To the end of a chunk: of the next one all can be a huge page then. */
 static bool map_gone(uint32_t length)
 {
     enum mym_os_result result = MYM_OS_TAKEN;
     uint32_t run;
 
-    while (result == MYM_OS_TAKEN && mym_runs_find(MYM_GONE, length, 1, &run) != 0)
-        result = map_again(run, length);
+    while (result == MYM_OS_TAKEN && mym_runs_find(MYM_GONE, length, 1, &run) != 0) {
+        uint32_t has = mym_heap.units[run].length, whole = to_chunk_end(run, length);
+
+        result = map_again(run, whole < has ? whole : has);
+    }
     return result == MYM_OS_OK;
 }
 
@@ -174,12 +184,6 @@ static void append(uint32_t start, uint32_t length)
     mym_runs_put(start, length, MYM_CLEAN);
 }
 
-/* Units from `start` to the end of the chunk in which `length` of them end. */
-static uint32_t to_chunk_end(uint32_t start, uint32_t length)
-{
-    return (start + length + GROW_MIN - 1) / GROW_MIN * GROW_MIN - start;
-}
-
 /* The tables have a record of each whole chunk: its mark is in the first unit's. */
 static enum mym_os_result map_region(uint32_t start, uint32_t step)
 {
@@ -194,7 +198,7 @@ bool mym_region_grow(uint32_t length)
     uint32_t step = to_chunk_end(start, mym_pages.mapped / GROW_PART);
     uint32_t least = (length + GROW_END - 1) / GROW_END * GROW_END;
 
-    if (map_gone(to_chunk_end(0, length)))
+    if (map_gone(length))
         return true;
     step = step > GROW_MAX ? GROW_MAX : step;
     step = step < chunks ? chunks : step;
