@@ -74,18 +74,12 @@ static void growth_stops_at_the_limit(void)
 /* The units behind it are free, and all the same more than may be in use. */
 static void growth_in_place_is_charged(void)
 {
-    unsigned char *first = malloc(16 * MIB), *second = malloc(16 * MIB);
-    unsigned char *third = malloc(16 * MIB), *outside, *grown;
+    unsigned char *first = malloc(31 * MIB), *third = malloc(16 * MIB);
+    unsigned char *outside, *grown;
 
-    CHECK(first && second && third);
-    if (third == first + 16 * MIB) { /* `second` is to be what lies behind `first` */
-        third = second;
-        second = first + 16 * MIB;
-    }
-    CHECKF(second == first + 16 * MIB, "%p, %p, %p", (void *)first, (void *)second,
-           (void *)third);
-    free(second);
-    outside = malloc(60 * MIB); /* 92 MiB */
+    CHECK(first && third);
+    CHECK(realloc(first, 16 * MIB) == first); /* which leaves them behind it */
+    outside = malloc(60 * MIB);               /* 92 MiB */
     CHECK(outside);
     grown = realloc(first, 22 * MIB);
     CHECK(grown); /* 98 */
