@@ -179,11 +179,8 @@ MYM_INLINE bool mym_is_sealed(const void *ptr, size_t room)
 }
 
 /*
- * An object of a class is in use as long as it is sealed; from now on it is not. Its size.
- * Two threads that free one at the same moment may both find it in use: then it is in two
- * places, and malloc, which looks at the word of the seal, tells when it would hand it out
- * while it is in use. Where malloc does not look, one of the two is told here; that costs an
- * atomic instruction for each free.
+ * An object of a class is in use as long as it is sealed; from now on it is not. Its size. Of two
+ * threads that free one at the same moment one is told that it was not.
  */
 MYM_INLINE size_t mym_seal_break(void *ptr, size_t room)
 {
@@ -191,7 +188,7 @@ MYM_INLINE size_t mym_seal_break(void *ptr, size_t room)
     uint64_t seal = *place;
     size_t size = mym_sealed_size(ptr, room);
 
-    if (!MYM_SECURE_FREE_CHECK || MYM_SECURE_WRITE_AFTER_FREE)
+    if (!MYM_SECURE_FREE_CHECK)
         *place = 0;
     else if (MYM_UNLIKELY(__atomic_exchange_n(place, 0, __ATOMIC_RELAXED) != seal))
         mym_seal_broken(ptr, room);
