@@ -294,15 +294,19 @@ void *mym_mapping_take(size_t size, bool *zeroed)
 }
 
 /*
- * Worth keeping: it is resident as a whole, and as good as new. A program may have taken
- * pages of it out of use (mprotect) or locked it (mlock) and have left that to the unmapping.
+ * Worth keeping: it is resident, and as good as new. A program may have taken pages of it
+ * out of use (mprotect), locked them (mlock) or mapped something else there, and have left
+ * that to the unmapping. Of one mapping the last page speaks for all.
  */
 static bool may_be_kept(const struct mym_mapping *mapping)
 {
-    void *object = (void *)mapping->addr; /* NOLINT */
+    size_t page = mym_os_page();
+    char *object = (char *)mapping->addr; /* NOLINT */
+    char *last = object + mapping->bytes - page;
 
-    return mym_chunk_is_dense(mapping->bytes) && !mym_os_is_locked(object) &&
-           mym_os_populate(object, mapping->bytes);
+    return mym_chunk_is_dense(mapping->bytes) &&
+           mym_os_is_one(object, mapping->bytes) && !mym_os_is_locked(last) &&
+           mym_os_populate(last, page);
 }
 
 size_t mym_mapping_put(void *ptr)

@@ -114,6 +114,16 @@ bool mym_os_populate(void *addr, size_t bytes)
     return advise(addr, bytes, MADV_POPULATE_WRITE);
 }
 
+bool mym_os_is_one(void *addr, size_t bytes)
+{
+    long got = mym_syscall(SYS_mremap, (long)addr, (long)bytes,
+                           (long)(bytes + mym_os_page()), 0, 0, 0);
+
+    if (mym_syscall_done(got))
+        mym_os_unmap((char *)addr + bytes, mym_os_page());
+    return mym_syscall_done(got) || got == -ENOMEM;
+}
+
 bool mym_os_is_readable(const void *page)
 {
     return advise((void *)(uintptr_t)page, mym_os_page(), MADV_POPULATE_READ);

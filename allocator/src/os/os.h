@@ -41,6 +41,12 @@ bool mym_os_protect(void *addr, size_t bytes, bool access);
 /* Fault pages in with one call (Linux 5.14). False: not possible, or not all can be written. */
 bool mym_os_populate(void *addr, size_t bytes);
 
+/*
+ * The kernel has these pages as one mapping, so what it may do with one of them it may do with
+ * all: asked to make several longer it says EFAULT, before anything else.
+ */
+bool mym_os_is_one(void *addr, size_t bytes);
+
 /* The page can be read; false also before Linux 5.14. */
 bool mym_os_is_readable(const void *page);
 

@@ -3,10 +3,13 @@
 #include "family.h"
 #include "proc.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
 
@@ -42,20 +45,96 @@ static void free_does_not_read(void)
         }
 }
 
-/* A mapping of its own is given out as if it were new. */
+struct pages {
+    char *at;
+    size_t bytes;
+};
+
+/* The whole pages of an object that are nearest to this part of it. */
+static struct pages pages_of(char *object, size_t size, size_t from, size_t bytes)
+{
+    size_t page = getauxval(AT_PAGESZ);
+    char *at = (char *)whole_pages((size_t)object + from + page - 1);
+    size_t most = whole_pages((size_t)(object + size - at));
+
+    if (most == 0)
+        return (struct pages){at - page, page};
+    return (struct pages){at, bytes < most ? bytes : most};
+}
+
+static bool is_filled(struct pages pages, char with)
+{
+    return *pages.at == with && !memcmp(pages.at, pages.at + 1, pages.bytes - 1);
+}
+
+static void read_only(char *at, size_t bytes)
+{
+    CHECK(!mprotect(at, bytes, PROT_READ));
+}
+
+/* As a ring buffer has it, which maps the same pages twice. */
+static void shared(char *at, size_t bytes)
+{
+    CHECK(mmap(at, bytes, PROT_READ | PROT_WRITE,
+               MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
+}
+
+static void lost_in_a_child(char *at, size_t bytes)
+{
+    CHECK(!madvise(at, bytes, MADV_WIPEONFORK));
+}
+
+/* A child of fork sees these pages as they were, and what it writes is its own. */
+static bool reaches_a_child(struct pages pages)
+{
+    int status;
+    pid_t child;
+
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        bool same = is_filled(pages, 7);
+
+        memset(pages.at, 8, pages.bytes);
+        _exit(!same);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    return status == 0 && is_filled(pages, 7);
+}
+
+/* A mapping of its own is given out as if it were new, whichever pages were something else. */
 static void mappings_are_as_new(void)
 {
-    size_t size = 40 * MIB;
+    static void (*const spoil[])(char *, size_t) = {read_only, shared, lost_in_a_child};
+    size_t size = 34 * MIB, page = getauxval(AT_PAGESZ);
+    struct {
+        size_t from, bytes;
+    } const parts[] = {{0, page},
+                       {size / 2, page},
+                       {size / 2, 2 * MIB},
+                       {size - page, page},
+                       {0, size}};
 
-    for (unsigned round = 0; round < 20; round++) {
-        char *object = malloc(size);
+    for (unsigned i = 0; i < sizeof(spoil) / sizeof(*spoil); i++)
+        for (unsigned part = 0; part < sizeof(parts) / sizeof(*parts); part++) {
+            struct pages pages;
+            char *object;
 
-        CHECK(object);
-        memset(object, 1, size); /* dies where an old protection is left */
-        if (round % 4 == 3)
-            CHECK(!mprotect(page_inside(object, size), 1, PROT_READ));
-        free(object);
-    }
+            if (spoil[i] != read_only && parts[part].bytes == size)
+                continue; /* nothing tells that from a mapping of the allocator's */
+            object = malloc(size);
+            CHECK(object);
+            memset(object, 1, size);
+            pages = pages_of(object, size, parts[part].from, parts[part].bytes);
+            spoil[i](pages.at, pages.bytes);
+            free(object);
+            object = malloc(size);
+            CHECK(object);
+            memset(object, 7, size); /* dies where an old protection is left */
+            pages = pages_of(object, size, parts[part].from, parts[part].bytes);
+            CHECKF(reaches_a_child(pages), "spoilt by %u, part %u", i, part);
+            free(object);
+        }
 }
 
 /* Locked memory counts against a limit: it is unlocked with the object. */
@@ -66,11 +145,12 @@ static void mappings_are_not_locked(void)
 
     CHECK(!getrlimit(RLIMIT_MEMLOCK, &limit));
     for (unsigned round = 0; round < 6; round++) {
+        bool part = round % 2 != 0;
         char *object = malloc(size);
 
         CHECK(object);
         memset(object, 1, size);
-        if (mlock(object, size) != 0) {
+        if (mlock(part ? page_inside(object, size) : object, part ? 1 : size) != 0) {
             printf("SKIP: mlock is refused\n");
             free(object);
             return;
