@@ -295,18 +295,24 @@ void *mym_mapping_take(size_t size, bool *zeroed)
 
 /*
  * Worth keeping: it is resident, and as good as new. A program may have taken pages of it
- * out of use (mprotect), locked them (mlock) or mapped something else there, and have left
- * that to the unmapping. Of one mapping the last page speaks for all.
+ * out of use (mprotect), locked them (mlock), kept them from its children or mapped a file
+ * over them (a ring buffer), and have left that to the unmapping. Of what the kernel has as
+ * one mapping the last page speaks for all.
  */
 static bool may_be_kept(const struct mym_mapping *mapping)
 {
     size_t page = mym_os_page();
     char *object = (char *)mapping->addr; /* NOLINT */
     char *last = object + mapping->bytes - page;
+    bool own;
 
-    return mym_chunk_is_dense(mapping->bytes) &&
-           mym_os_is_one(object, mapping->bytes) && !mym_os_is_locked(last) &&
-           mym_os_populate(last, page);
+    if (!mym_chunk_is_dense(mapping->bytes) || !mym_os_is_one(object, mapping->bytes))
+        return false;
+    mym_purge_begin();
+    own = mym_os_make_copied(object, mapping->bytes);
+    mym_purge_end();
+    mym_purge_excess(); /* who found the lock taken has left it */
+    return own && !mym_os_is_locked(last) && mym_os_populate(last, page);
 }
 
 size_t mym_mapping_put(void *ptr)

@@ -134,6 +134,13 @@ bool mym_os_is_locked(void *page)
     return !advise(page, mym_os_page(), MADV_DONTNEED);
 }
 
+/* The first is refused where the others would not be: what is nobody's but the process's. */
+bool mym_os_make_copied(void *addr, size_t bytes)
+{
+    return advise(addr, bytes, MADV_WIPEONFORK) &&
+           advise(addr, bytes, MADV_KEEPONFORK) && advise(addr, bytes, MADV_DOFORK);
+}
+
 void mym_os_huge_pages(void *addr, size_t bytes, bool allow)
 {
     advise(addr, bytes, allow ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);

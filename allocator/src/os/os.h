@@ -53,6 +53,12 @@ bool mym_os_is_readable(const void *page);
 /* The page is locked (mlock); if not, what it held is lost. */
 bool mym_os_is_locked(void *page);
 
+/*
+ * A fork copies the range again, whatever the program advised (Linux 4.14). False: some of it
+ * is a file's or shared. Not while another thread forks: its child would lose what is there.
+ */
+bool mym_os_make_copied(void *addr, size_t bytes);
+
 /* Allow or forbid huge pages for a range; a hint. */
 void mym_os_huge_pages(void *addr, size_t bytes, bool allow);
 

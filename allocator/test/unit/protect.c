@@ -72,13 +72,6 @@ static void read_only(char *at, size_t bytes)
     CHECK(!mprotect(at, bytes, PROT_READ));
 }
 
-/* As a ring buffer has it, which maps the same pages twice. */
-static void shared(char *at, size_t bytes)
-{
-    CHECK(mmap(at, bytes, PROT_READ | PROT_WRITE,
-               MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
-}
-
 static void lost_in_a_child(char *at, size_t bytes)
 {
     CHECK(!madvise(at, bytes, MADV_WIPEONFORK));
@@ -105,7 +98,7 @@ static bool reaches_a_child(struct pages pages)
 /* A mapping of its own is given out as if it were new, whichever pages were something else. */
 static void mappings_are_as_new(void)
 {
-    static void (*const spoil[])(char *, size_t) = {read_only, shared, lost_in_a_child};
+    static void (*const spoil[])(char *, size_t) = {read_only, lost_in_a_child};
     size_t size = 34 * MIB, page = getauxval(AT_PAGESZ);
     struct {
         size_t from, bytes;
@@ -121,7 +114,7 @@ static void mappings_are_as_new(void)
             char *object;
 
             if (spoil[i] != read_only && parts[part].bytes == size)
-                continue; /* nothing tells that from a mapping of the allocator's */
+                continue; /* mappings_are_inherited */
             object = malloc(size);
             CHECK(object);
             memset(object, 1, size);
@@ -161,9 +154,63 @@ static void mappings_are_not_locked(void)
            status_kib("VmLck"), before);
 }
 
+/* A file that was mapped over an object keeps its bytes: the next object is not in it. */
+static void mappings_are_no_files(void)
+{
+    size_t size = 36 * MIB, at[] = {0, 20 * MIB};
+    FILE *file = tmpfile();
+    char byte = 0;
+
+    CHECK(file && ftruncate(fileno(file), MIB) == 0);
+    for (unsigned i = 0; i < 2; i++)
+        for (unsigned round = 0; round < 2; round++) {
+            char *object = aligned_alloc(4096, size);
+
+            CHECK(object && pwrite(fileno(file), "x", 1, 0) == 1);
+            memset(object, 1, size); /* else it is not kept */
+            CHECK(mmap((char *)whole_pages((size_t)object + at[i]), MIB,
+                       PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED, fileno(file),
+                       0) != MAP_FAILED);
+            free(object);
+            CHECK((object = malloc(size)));
+            memset(object, 1, size);
+            CHECK(pread(fileno(file), &byte, 1, 0) == 1 && byte == 'x');
+            free(object);
+        }
+    fclose(file);
+}
+
+/* Of a mapping that was kept from children the next owner's child has all. */
+static void mappings_are_inherited(void)
+{
+    static const int advice[] = {MADV_DONTFORK, MADV_WIPEONFORK};
+    size_t size = 36 * MIB;
+
+    for (unsigned i = 0; i < 4; i++) {
+        char *object = aligned_alloc(4096, size);
+        int status = 0;
+        pid_t child;
+
+        CHECK(object);
+        memset(object, 1, size);
+        madvise(object, size, advice[i % 2]);
+        free(object);
+        CHECK((object = malloc(size)));
+        memset(object, 2, size);
+        child = fork();
+        if (child == 0) /* of DONTFORK: SIGSEGV */
+            _exit(object[size / 2] != 2);
+        CHECK(child > 0 && waitpid(child, &status, 0) == child);
+        CHECKF(status == 0, "advice %d: status 0x%x", advice[i % 2], status);
+        free(object);
+    }
+}
+
 const struct test tests[] = {
     {"free_does_not_read", free_does_not_read},
     {"mappings_are_as_new", mappings_are_as_new},
     {"mappings_are_not_locked", mappings_are_not_locked},
+    {"mappings_are_no_files", mappings_are_no_files},
+    {"mappings_are_inherited", mappings_are_inherited},
     {NULL, NULL},
 };
