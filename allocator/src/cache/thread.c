@@ -58,8 +58,17 @@ static void flush(struct mym_cache *cache)
     mym_cache_empty(cache, &mym_every_class);
 }
 
-static void end_thread(void *cache)
+/*
+ * What the key holds need not be ours: a second C library in the process (dlmopen, LD_AUDIT)
+ * counts its keys from 0, too, and finds them in the same thread.
+ */
+static void end_thread(void *unused)
 {
+    struct mym_cache *cache = mine;
+
+    (void)unused;
+    if (cache == NULL)
+        return;
     state = ENDED;
     mym_thread_own = mine = NULL;
     flush(cache);
@@ -144,10 +153,8 @@ static MYM_COLD void open_thread(void)
 {
     state = OPENING; /* pthread_setspecific may allocate: it then does without */
     mine = find_cache();
-    if (mine != NULL && pthread_setspecific(key, mine) != 0) {
-        end_thread(mine);
-        mine = NULL;
-    }
+    if (mine != NULL && pthread_setspecific(key, mine) != 0)
+        end_thread(NULL);
     mym_thread_own = mine;
     state = mine != NULL ? OPEN : NEW;
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # dlopen of many libraries with thread-local storage, in threads, unloaded and loaded again;
-# their constructors and destructors allocate.
+# their constructors and destructors allocate. And a second C library in the process, as one
+# for LD_AUDIT has it, whose pthread keys are the first one's numbers again, in the same threads.
 source "$(dirname "$0")/lib.sh"
 need gcc
 cat >"$work/part.c" <<'CODE'
@@ -73,3 +74,46 @@ gcc -O1 -pthread -DCOUNT=$count -o "$work/main" "$work/main.c" -ldl
 same "$work/main" "$work"
 [[ $(cat "$work/got") == "done" ]] || fail "the program: $(cat "$work/got")"
 MYMALLOC_FRONTEND=tls same "$work/main" "$work"
+
+cat >"$work/second.c" <<'CODE'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static int (*set)(pthread_key_t, const void *);
+static pthread_key_t keys[16];
+static void *body(void *unused)
+{
+    static char other[4096];
+    memset(other, 0x55, sizeof other);
+    free(malloc(100));
+    for (int i = 0; i < 16; i++)
+        set(keys[i], other);
+    free(malloc(5000));
+    return unused;
+}
+int main(void)
+{
+    void *libc = dlmopen(LM_ID_NEWLM, "libc.so.6", RTLD_NOW);
+    int (*create)(pthread_key_t *, void (*)(void *));
+    pthread_t thread;
+    if (!libc) {
+        fprintf(stderr, "%s\n", dlerror());
+        return 1;
+    }
+    create = (int (*)(pthread_key_t *, void (*)(void *)))dlsym(libc, "pthread_key_create");
+    set = (int (*)(pthread_key_t, const void *))dlsym(libc, "pthread_setspecific");
+    for (int i = 0; i < 16; i++)
+        create(&keys[i], NULL);
+    for (int i = 0; i < 10; i++)
+        if (pthread_create(&thread, NULL, body, NULL) || pthread_join(thread, NULL))
+            return 1;
+    puts("done");
+    return 0;
+}
+CODE
+gcc -O1 -pthread -fno-builtin -o "$work/second" "$work/second.c" -ldl
+same "$work/second"
+MYMALLOC_FRONTEND=tls same "$work/second"
