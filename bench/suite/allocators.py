@@ -95,16 +95,17 @@ def stamp_of(path):
 def package_of(path):
     """The Debian package and version that owns the file, or None."""
     if not os.path.realpath(path).startswith(("/usr/", "/lib")):
-        return None  # asking takes half a second
-    for name in (path, os.path.realpath(path), path.removeprefix("/usr"), "/usr" + path):
-        owner = subprocess.run(["dpkg-query", "-S", name], capture_output=True, text=True) \
-            if os.path.exists("/usr/bin/dpkg-query") else None
-        if owner and owner.returncode == 0:
-            package = owner.stdout.split(": ")[0].split(",")[0]
-            shown = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}", package],
-                                   capture_output=True, text=True)
-            return shown.stdout or None
-    return None
+        return None  # asking takes some tenths of a second
+    if not os.path.exists("/usr/bin/dpkg-query"):
+        return None
+    names = (path, os.path.realpath(path), path.removeprefix("/usr"), "/usr" + path)
+    owners = subprocess.run(["dpkg-query", "-S", *dict.fromkeys(names)], capture_output=True, text=True).stdout
+    if not owners:
+        return None
+    package = owners.split(": ")[0].split(",")[0]
+    shown = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}", package],
+                           capture_output=True, text=True)
+    return shown.stdout or None
 
 
 def library(name, path, environment=None):

@@ -14,6 +14,7 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ["SUITE_TEST_BUILD"])
 SUITE = [sys.executable, "-B", "-m", "suite"]
+MEASURED = {}
 
 
 def library(name):
@@ -50,6 +51,20 @@ class SuiteCase(unittest.TestCase):
 
     def bench(self, *more, environment=None, **kind):
         return self.suite(*self.arguments(*more, **kind), **(environment or {}))
+
+    def measured(self, *more, environment=None, **kind):
+        """Standard output of a run that ends well, and its folder: where other tests of the program
+        only look at the same one too, it is measured once and copied."""
+        key = repr((more, environment, kind))
+        if key not in MEASURED:
+            status, out, err = self.bench(*more, environment=environment, **kind)
+            self.assertEqual(status, 0, err)
+            kept = tempfile.TemporaryDirectory(prefix="suite-test-")
+            shutil.copytree(self.out, kept.name, symlinks=True, dirs_exist_ok=True)
+            MEASURED[key] = out, kept
+        else:
+            shutil.copytree(MEASURED[key][1].name, self.out, symlinks=True)
+        return MEASURED[key][0]
 
     def start(self, *words):
         return subprocess.Popen([*SUITE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

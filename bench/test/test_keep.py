@@ -18,8 +18,7 @@ REPORTS = ("report.md", "results.json", "table.txt", "results.csv")
 class Keep(SuiteCase):
     def setUp(self):
         super().setUp()
-        status, _, err = self.bench("--workloads", "good", "--rounds", "6")
-        self.assertEqual(status, 0, err)
+        self.measured("--workloads", "good", "--rounds", "6")
         self.name = self.out.name
 
     def keep(self):

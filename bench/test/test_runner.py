@@ -46,7 +46,7 @@ class Failures(SuiteCase):
         self.assertLess(time.monotonic() - began, 30)
 
     def test_a_single_crash_among_good_runs_hides_the_times(self):
-        status, _, err = self.bench("--workloads", "bad/sometimes", "--rounds", "30")
+        status, _, err = self.bench("--workloads", "bad/sometimes", "--rounds", "9")
         self.assertEqual(status, 1, err)
         row = self.row("bad/sometimes", "suite_test_a")
         self.assertIn("crashed: SIGSEGV (1 of", row["failure"])
@@ -57,7 +57,7 @@ class Order(SuiteCase):
     def log(self, *more):
         log = self.folder / "log"
         log.unlink(missing_ok=True)
-        self.bench("--workloads", "good", "--rounds", "9", *more, columns=("a", "b"),
+        self.bench("--workloads", "good", "--rounds", "3", *more, columns=("a", "b"),
                    environment={"FAKE_LOG": str(log)})
         return [line.split() for line in log.read_text().splitlines()]
 
@@ -65,7 +65,7 @@ class Order(SuiteCase):
         columns, cells_run = 3, 4
         lines = [(cell, name) for cell, name in self.log() if name != "harness"]
         blocks = [lines[at:at + columns] for at in range(0, len(lines), columns)]
-        self.assertEqual(len(blocks), 9 * cells_run)
+        self.assertEqual(len(blocks), 3 * cells_run)
         for block in blocks:
             self.assertEqual(len({cell for cell, _ in block}), 1, block)
             self.assertEqual(len({name for _, name in block}), columns, block)
@@ -82,11 +82,11 @@ class Order(SuiteCase):
 
 
 class Interruption(SuiteCase):
-    def start_slow(self):
-        return self.start(*self.arguments("--workloads", "slow/second", "--rounds", "6"))
+    def start_slow(self, rounds):
+        return self.start(*self.arguments("--workloads", "slow/second", "--rounds", rounds))
 
     def test_ctrl_c_keeps_what_was_finished(self):
-        child = self.start_slow()
+        child = self.start_slow("50")
         self.wait_for_samples(4)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=60)
@@ -109,7 +109,7 @@ class Interruption(SuiteCase):
         self.assertNotIn("Not run: ", out)
 
     def test_resume_after_a_kill(self):
-        child = self.start_slow()
+        child = self.start_slow("6")
         self.wait_for_samples(5)
         child.kill()
         child.communicate()
