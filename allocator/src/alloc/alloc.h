@@ -30,9 +30,9 @@ void mym_free_sized_slow(void *ptr, size_t size, size_t alignment);
 MYM_INLINE bool mym_quick_class(size_t size, unsigned *cls)
 {
     if (MYM_LIKELY(size < MYM_RACY(mym_hot.small_end)))
-        *cls = mym_front.class_of[size];
+        *cls = mym_front.class_of[size + MYM_SEAL_BYTES];
     else if (size < MYM_RACY(mym_hot.class_end))
-        *cls = mym_class_of_64[(size + 63) / 64];
+        *cls = mym_class_of_64[(size + MYM_SEAL_BYTES + 63) / 64];
     else
         return false;
     return true;

@@ -25,7 +25,6 @@
 
 #include <string.h>
 
-#define MYM_SEAL_BYTES (MYM_SECURE_SEAL ? sizeof(uint64_t) : (size_t)0)
 #define MYM_RED_ZONE   16u
 #define MYM_SEAL_SHIFT 40 /* unused bytes are fewer than 16 MiB */
 
@@ -89,10 +88,10 @@ MYM_INLINE mym_word *mym_seal_place(const void *ptr, size_t room)
     return (mym_word *)((uintptr_t)ptr + room - sizeof(uint64_t)); /* NOLINT */
 }
 
-/* That of an object with the room to the last byte. */
+/* That of an object with the room to the last byte. Odd, as an object's address is even. */
 MYM_INLINE uint64_t mym_seal_key(const void *ptr)
 {
-    return ((((uintptr_t)ptr ^ mym_secret[0]) * mym_secret[1]) ^ mym_secret[2]) | 1;
+    return ((uintptr_t)ptr ^ mym_secret[0]) * mym_secret[1] ^ mym_secret[2];
 }
 
 /*
@@ -118,9 +117,7 @@ MYM_INLINE struct mym_zone mym_zone_of(const void *ptr, size_t size, size_t room
 /* No byte of it is 0. */
 MYM_INLINE mym_lane mym_zone_red(void)
 {
-    uint64_t word = mym_secret[2] | 0x0101010101010101u;
-
-    return (mym_lane){word, word};
+    return *mym_lane_at(&mym_secret[2], 0);
 }
 
 MYM_INLINE void mym_seal(void *ptr, size_t size, size_t room)

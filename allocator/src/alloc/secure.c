@@ -141,28 +141,34 @@ static _Noreturn MYM_SLOW void die_touched(const void *ptr, size_t room)
 
 MYM_INLINE void *settle(void *object, size_t size, unsigned cls)
 {
-    size_t room = mym_classes[cls].size;
+    size_t room = mym_class_bytes[cls];
 
-    if (MYM_UNLIKELY(object == NULL))
-        return no_memory();
     if (MYM_SECURE_WRITE_AFTER_FREE && MYM_UNLIKELY(!is_untouched(object, size, room)))
         die_touched(object, room);
     mym_seal(object, size, room);
     return object;
 }
 
-static MYM_SLOW void *take_slow(unsigned cls)
+/* There is none in the CPU's cache, or a heap profile is taken. */
+static MYM_SLOW void *take_missed(size_t size, unsigned cls)
 {
-    return mym_class_take(cls, 1, mym_classes[cls].size);
+    void *object = mym_class_take(cls, 1, mym_class_bytes[cls]);
+
+    return MYM_LIKELY(object != NULL) ? settle(object, size, cls) : no_memory();
 }
 
-/* After the start, while no heap profile is taken, caches are asked first. */
-MYM_INLINE void *take(unsigned cls)
+/* The limits of malloc are open. Calls nothing that comes back. */
+MYM_INLINE void *take_quick(size_t size, unsigned cls)
 {
-    void *object =
-        MYM_LIKELY(MYM_RACY(mym_hot.small_end) != 0) ? mym_rseq_pop(cls) : NULL;
+    void *object = mym_rseq_pop(cls);
 
-    return MYM_LIKELY(object != NULL) ? object : take_slow(cls);
+    return MYM_LIKELY(object != NULL) ? settle(object, size, cls)
+                                      : take_missed(size, cls);
+}
+
+static void *take(size_t size, unsigned cls)
+{
+    return mym_is_unwatched() ? take_quick(size, cls) : take_missed(size, cls);
 }
 
 /* The last 16 bytes of the object and its red zone, as far as they are in the place. */
@@ -192,15 +198,27 @@ MYM_INLINE void clean(void *ptr, size_t size, size_t room)
     }
 }
 
+/* The class of the objects where it points to; 0: there are none. */
+MYM_INLINE unsigned class_at(const void *ptr)
+{
+    uintptr_t offset = (uintptr_t)ptr - mym_hot.heap_base;
+
+    return MYM_LIKELY(offset < MYM_RACY(mym_hot.heap_size))
+               ? mym_hot.heap_class[offset >> MYM_UNIT_SHIFT]
+               : 0;
+}
+
 #define ANY SIZE_MAX
 
 /* size: what it was asked for with, or ANY. */
 MYM_INLINE void put_small(void *ptr, unsigned cls, size_t size)
 {
-    size_t room = mym_classes[cls].size, has;
+    size_t room = mym_class_bytes[cls], has;
+    const void *seal = mym_seal_place(ptr, room);
 
     /* Where the seal would be of a pointer into the last object there may be nothing. */
-    if (MYM_UNLIKELY(mym_heap.cls[mym_unit_of(mym_seal_place(ptr, room))] != cls))
+    if (((uintptr_t)ptr ^ (uintptr_t)seal) >> MYM_UNIT_SHIFT != 0 &&
+        MYM_UNLIKELY(class_at(seal) != cls))
         mym_bad_pointer(ptr);
     has = mym_seal_break(ptr, room);
     if (MYM_UNLIKELY(size != ANY && size != has))
@@ -228,21 +246,27 @@ static struct mym_reap *reap_at(const void *ptr)
 
 /* ---- malloc and free ---- */
 
-MYM_SLOW void *mym_malloc_slow(size_t size)
+/* Before the start, while a heap profile is taken, or large. */
+static MYM_SLOW void *malloc_closed(size_t size)
 {
     bool zeroed = false;
     void *object;
 
-    if (MYM_LIKELY(size <= MYM_CLASS_MAX - MYM_SEAL_BYTES)) {
-        unsigned cls;
-
-        if (MYM_UNLIKELY(MYM_RACY(mym_hot.small_end) == 0) && !mym_start())
-            return no_memory();
-        cls = mym_class_of(size + MYM_SEAL_BYTES);
-        return settle(take(cls), size, cls);
-    }
-    object = mym_start() ? mym_fence_take(size, 1, 0, &zeroed) : NULL;
+    if (!mym_start())
+        return no_memory();
+    if (size <= MYM_CLASS_MAX - MYM_SEAL_BYTES)
+        return take_missed(size, mym_class_of(size + MYM_SEAL_BYTES));
+    object = mym_fence_take(size, 1, 0, &zeroed);
     return object != NULL ? object : no_memory();
+}
+
+/* Calls nothing that comes back, as free: so they save no register. */
+MYM_SLOW void *mym_malloc_slow(size_t size)
+{
+    unsigned cls;
+
+    return MYM_LIKELY(mym_quick_class(size, &cls)) ? take_quick(size, cls)
+                                                   : malloc_closed(size);
 }
 
 MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
@@ -257,7 +281,7 @@ MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
         return no_memory();
     cls = mym_class_of_aligned(alignment, size + MYM_SEAL_BYTES);
     if (cls != 0)
-        return settle(take(cls), size, cls);
+        return take(size, cls);
     object = mym_fence_take(size, alignment, 0, &zeroed);
     return object != NULL ? object : no_memory();
 }
@@ -282,10 +306,9 @@ static MYM_SLOW void put_other(void *ptr)
 
 MYM_SLOW void mym_free_slow(void *ptr)
 {
-    unsigned cls;
+    unsigned cls = class_at(ptr);
 
-    if (MYM_LIKELY(mym_in_heap(ptr)) &&
-        MYM_LIKELY((cls = mym_heap.cls[mym_unit_of(ptr)]) != 0))
+    if (MYM_LIKELY(cls != 0))
         put_small(ptr, cls, ANY);
     else
         put_other(ptr);
@@ -303,14 +326,13 @@ static bool is_size_of(const void *ptr, size_t size)
 
 MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
 {
-    unsigned cls;
+    unsigned cls = class_at(ptr);
 
     if (ptr == NULL)
         return;
     if (MYM_UNLIKELY((uintptr_t)ptr & (alignment - 1)))
         mym_fatal("sized free with a wrong alignment", ptr);
-    if (MYM_SECURE_SEAL && MYM_LIKELY(mym_in_heap(ptr)) &&
-        MYM_LIKELY((cls = mym_heap.cls[mym_unit_of(ptr)]) != 0)) {
+    if (MYM_SECURE_SEAL && MYM_LIKELY(cls != 0)) {
         put_small(ptr, cls, size);
         return;
     }
@@ -389,9 +411,7 @@ static void *take_growing(size_t old, size_t size)
     void *object = NULL;
 
     if (size < want && want <= SHORT_MAX) {
-        unsigned cls = mym_class_of(want + MYM_SEAL_BYTES);
-
-        return settle(take(cls), size, cls);
+        return take(size, mym_class_of(want + MYM_SEAL_BYTES));
     }
     if (size < want && size > SHORT_MAX)
         object = mym_fence_take(size, 1, want, &zeroed);

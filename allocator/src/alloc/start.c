@@ -21,10 +21,10 @@ struct mym_mutex mym_start_lock;
 /* What malloc tests: 0 sends every request to the cold half. */
 static void set_limits_of_malloc(bool open)
 {
-    __atomic_store_n(&mym_hot.class_end, open ? MYM_CLASS_MAX + 1 : 0,
+    __atomic_store_n(&mym_hot.class_end, open ? MYM_CLASS_MAX + 1 - MYM_SEAL_BYTES : 0,
                      __ATOMIC_RELEASE);
     __atomic_store_n(&mym_hot.span_end, open ? MYM_SPAN_MAX + 1 : 0, __ATOMIC_RELEASE);
-    __atomic_store_n(&mym_hot.small_end, open ? MYM_SMALL_MAX + 1 : 0,
+    __atomic_store_n(&mym_hot.small_end, open ? MYM_SMALL_MAX + 1 - MYM_SEAL_BYTES : 0,
                      __ATOMIC_RELEASE);
 }
 

@@ -22,6 +22,7 @@
 #ifndef MYM_SECURE_SEAL
 #define MYM_SECURE_SEAL MYM_SECURE
 #endif
+#define MYM_SEAL_BYTES (MYM_SECURE_SEAL ? sizeof(uint64_t) : (size_t)0)
 /* Nobody reads what was freed: the ends of an object, or (=2) all of it. */
 #define MYM_ZERO_ENDS  1
 #define MYM_ZERO_ALL   2
@@ -76,8 +77,11 @@ _Static_assert(!MYM_SECURE_FENCE || MYM_SECURE_FREE_CHECK,
 #define MYM_FIXED
 #endif
 
-/* Of the process, drawn at its start: by nobody's guess. */
-extern MYM_HIDDEN uint64_t mym_secret[3];
+/*
+ * Of the process, drawn at its start: by nobody's guess. An even number, an odd one, and twice
+ * one without a byte of 0: a seal's first byte is odd, and a red zone is read at one go.
+ */
+extern MYM_HIDDEN uint64_t mym_secret[4];
 
 /* Steps of a generator; a race between two threads costs nothing (Knuth's MMIX). */
 MYM_INLINE uint32_t mym_random(uint64_t *state)
