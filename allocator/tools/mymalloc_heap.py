@@ -141,17 +141,17 @@ class Heap:
         found, large = [0] * len(classes), 0
         if "mym_shelves" not in self.fact:
             return found, large
-        size, places = self.size("shelf"), self.fact["MYM_SHELF_PLACES"]
+        at, size = self.fact["shelf.place"], self.bytes["shelf.place"]
+        base, table = (self.member("mym_heap", "heap", name) for name in ("base", "cls"))
         for i in range(self.fact["MYM_SHELVES"]):
-            shelf = self.read(self.fact["mym_shelves"] + i * size, size)
-            start = self.fact["shelf.place"]
-            for number in range(1, len(classes)):
-                at = start + 8 * places * number
-                found[number] += sum(place != 0 for place in struct.unpack(f"<{places}Q", shelf[at:at + 8 * places]))
+            shelf = self.record("shelf", self.fact["mym_shelves"] + i * self.size("shelf"))
+            for object in struct.unpack(f"<{size // 8}Q", shelf[at:at + size]):
+                if object != 0:
+                    found[self.number(table + (object - base) // self.fact["MYM_UNIT"], 1)] += 1
         for i in range(self.fact["MYM_SHELF_LARGE"]):
             object = self.number(self.fact["mym_shelf_large"] + 8 * i, 8)
             if object != 0:
-                unit = (object - self.member("mym_heap", "heap", "base")) // self.fact["MYM_UNIT"]
+                unit = (object - base) // self.fact["MYM_UNIT"]
                 large += self.field("unit", self.unit_record(unit), "length") * self.fact["MYM_UNIT"]
         return found, large
 

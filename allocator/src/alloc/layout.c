@@ -37,7 +37,7 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     NUMBER(MYM_PURGING), NUMBER(MYM_SLAB), NUMBER(MYM_WINDOW), NUMBER(MYM_LARGE),
 
     FIELD(heap, base), FIELD(heap, size), FIELD(heap, units), FIELD(heap, bits),
-    FIELD(heap, freed),
+    FIELD(heap, freed), FIELD(heap, cls),
     SIZE(unit), FIELD(unit, next), FIELD(unit, used), FIELD(unit, first),
     FIELD(unit, length), FIELD(unit, arena), FIELD(unit, free), FIELD(unit, reap),
     FIELD(unit, kind), FIELD(unit, cls), FIELD(unit, cached), FIELD(unit, holes),
@@ -68,7 +68,7 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     FIELD(guarded, taken), VARIABLE(mym_guarded),
 #if MYM_SECURE_QUARANTINE
     ARRAY(mym_shelves), SIZE(shelf), FIELD(shelf, place), NUMBER(MYM_SHELVES),
-    NUMBER(MYM_SHELF_PLACES), ARRAY(mym_shelf_large), NUMBER(MYM_SHELF_LARGE),
+    ARRAY(mym_shelf_large), NUMBER(MYM_SHELF_LARGE),
 #endif
 
     SIZE(metric), FIELD(metric, name), FIELD(metric, help), FIELD(metric, label),

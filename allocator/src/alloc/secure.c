@@ -224,7 +224,7 @@ MYM_INLINE void put_small(void *ptr, unsigned cls, size_t size)
     if (MYM_UNLIKELY(size != ANY && size != has))
         mym_fatal(WRONG_SIZE, ptr);
     clean(ptr, has, room);
-    mym_shelf_put(cls, ptr);
+    mym_shelf_put(ptr, room);
 }
 
 /* Bytes of the place that the pointer is to; 0: it is to none. */

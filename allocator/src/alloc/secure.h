@@ -6,11 +6,14 @@
 
 #include "base/config.h"
 #include "base/secure.h"
+#include "cache/cache.h"
+
+#include <stdatomic.h>
 
 /* ---- shelf.c: freed objects wait here for a random time ---- */
 
-/* It waits; another one of its class, if there is one, goes back to the cache in its stead. */
-void mym_shelf_put(unsigned cls, void *object);
+/* The cold half of mym_shelf_put: the cache has no room. */
+void mym_shelf_let_go(unsigned cls, void *object);
 /* The same of a span of the page heap that nobody has access to. */
 void mym_shelf_put_large(void *span);
 /* Nothing waits any longer. */
@@ -19,14 +22,49 @@ void mym_shelf_clear(void);
 /* Adds those of each class that wait; returns the bytes of large ones. */
 size_t mym_shelf_count(size_t objects[MYM_CLASSES]);
 
-#define MYM_SHELVES      64u
-#define MYM_SHELF_PLACES 32u /* of a class at most, a power of two */
+#define MYM_SHELVES 64u
+/* Places of a CPU, powers of two: of objects of up to MYM_SMALL_MAX bytes, of longer ones. */
+#define MYM_SHELF_SMALL 64u
+#define MYM_SHELF_LONG  8u
 
 struct mym_shelf {
-    uint64_t random; /* 0: never used */
-    void *_Atomic place[MYM_CLASSES][MYM_SHELF_PLACES];
+    uint64_t random;
+    void *_Atomic place[MYM_SHELF_SMALL + MYM_SHELF_LONG];
 } __attribute__((aligned(MYM_CACHELINE)));
 extern MYM_HIDDEN struct mym_shelf mym_shelves[MYM_SHELVES];
+
+/* Of the CPU, or of some threads: a hint. */
+MYM_INLINE struct mym_shelf *mym_shelf_here(void)
+{
+    uint32_t id = mym_rseq_id();
+    struct mym_shelf *shelf;
+
+    if (MYM_UNLIKELY(id == MYM_NO_ID))
+        id = (uint32_t)((uintptr_t)__builtin_thread_pointer() * 0x9E3779B97F4A7C15u >>
+                        58);
+    shelf = &mym_shelves[id % MYM_SHELVES];
+    __asm__("" : "+r"(shelf)); /* else gcc finds each of its members from the id anew */
+    return shelf;
+}
+
+/* It waits; another one, if there is one, goes back to the cache in its stead. */
+MYM_INLINE void mym_shelf_put(void *object, size_t room)
+{
+    struct mym_shelf *shelf = mym_shelf_here();
+    uint32_t random = mym_random(&shelf->random);
+    size_t place = room <= MYM_SMALL_MAX ? random % MYM_SHELF_SMALL
+                                         : MYM_SHELF_SMALL + random % MYM_SHELF_LONG;
+    unsigned cls;
+
+    if (MYM_SECURE_QUARANTINE)
+        object = atomic_exchange_explicit(&shelf->place[place], object,
+                                          memory_order_acq_rel);
+    if (object == NULL)
+        return;
+    cls = mym_hot.heap_class[((uintptr_t)object - mym_hot.heap_base) >> MYM_UNIT_SHIFT];
+    if (MYM_UNLIKELY(!mym_rseq_push(cls, object)))
+        mym_shelf_let_go(cls, object);
+}
 
 #define MYM_SHELF_LARGE 8u /* places for objects of up to MYM_SPAN_MAX bytes */
 extern MYM_HIDDEN void *_Atomic mym_shelf_large[MYM_SHELF_LARGE];

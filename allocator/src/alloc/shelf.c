@@ -1,12 +1,14 @@
 /*
  * shelf.c - the hardened build's quarantine: freed objects wait, and leave at random.
  *
- * Each CPU has for each class so many places; an object that is freed takes one of them at
- * random, and who was there goes back to the caches. So nobody can tell which object malloc
- * returns next, and one that was just freed is not it.
+ * Each CPU has so many places, of which an object that is freed takes one at random; who was
+ * there, of whatever class, goes back to the caches. So nobody can tell which object malloc
+ * returns next, and one that was just freed is not it. One shelf for all classes, for what waits
+ * is out of the processor's cache when malloc returns it: with 32 places for each class that
+ * was the larger part of what the hardened build costs a program that uses many.
  *
- * Bounded: as many as a magazine of the class holds at first (8 KiB, one object at least), per
- * CPU that the program runs on; large objects, which are not resident meanwhile, in MYM_SHELF_LARGE in all.
+ * Bounded, per CPU that the program runs on: 64 KiB of small objects, 1 MiB of longer ones;
+ * large objects, which are not resident meanwhile, in MYM_SHELF_LARGE in all.
  *
  * Locking: none. A place changes hands by an exchange, whichever CPU it is of.
  */
@@ -17,7 +19,10 @@
 
 #if MYM_SECURE
 
-_Static_assert((MYM_SHELF_PLACES & (MYM_SHELF_PLACES - 1)) == 0 &&
+#define PLACES (MYM_SHELF_SMALL + MYM_SHELF_LONG)
+
+_Static_assert((MYM_SHELF_SMALL & (MYM_SHELF_SMALL - 1)) == 0 &&
+                   (MYM_SHELF_LONG & (MYM_SHELF_LONG - 1)) == 0 &&
                    (MYM_SHELF_LARGE & (MYM_SHELF_LARGE - 1)) == 0 &&
                    (MYM_SHELVES & (MYM_SHELVES - 1)) == 0,
                "powers of two");
@@ -26,20 +31,9 @@ struct mym_shelf mym_shelves[MYM_SHELVES];
 void *_Atomic mym_shelf_large[MYM_SHELF_LARGE];
 static uint64_t large_random;
 
-/* Of the CPU, or of some threads: a hint. */
-static struct mym_shelf *shelf_here(void)
+MYM_SLOW void mym_shelf_let_go(unsigned cls, void *object)
 {
-    uint32_t id = mym_rseq_id();
-
-    if (MYM_UNLIKELY(id == MYM_NO_ID))
-        id = (uint32_t)((uintptr_t)__builtin_thread_pointer() * 0x9E3779B97F4A7C15u >>
-                        58);
-    return &mym_shelves[id % MYM_SHELVES];
-}
-
-static void let_go(unsigned cls, void *object)
-{
-    if (object != NULL && !mym_rseq_push(cls, object) && !mym_thread_push(cls, object))
+    if (!mym_thread_push(cls, object))
         mym_cache_push_slow(cls, object);
 }
 
@@ -48,19 +42,6 @@ static void let_go_large(void *span)
 {
     if (span != NULL && mym_os_protect(span, mym_large_bytes(span), true))
         mym_large_put(span, &mym_heap.units[mym_unit_of(span)]);
-}
-
-void mym_shelf_put(unsigned cls, void *object)
-{
-    struct mym_shelf *shelf = shelf_here();
-    uint64_t most = mym_classes[cls].capacity;
-    uint32_t random = mym_random(&shelf->random);
-
-    most = most < MYM_SHELF_PLACES ? most : MYM_SHELF_PLACES;
-    if (MYM_SECURE_QUARANTINE)
-        object = atomic_exchange_explicit(&shelf->place[cls][random * most >> 32],
-                                          object, memory_order_acq_rel);
-    let_go(cls, object);
 }
 
 void mym_shelf_put_large(void *span)
@@ -87,25 +68,24 @@ static size_t count_large(void)
 
 size_t mym_shelf_count(size_t objects[MYM_CLASSES])
 {
-    for (unsigned i = 0; i < MYM_SHELVES; i++) {
-        if (mym_shelves[i].random == 0)
-            continue;
-        for (unsigned cls = 1; cls < mym_class_count; cls++)
-            for (unsigned place = 0; place < MYM_SHELF_PLACES; place++)
-                objects[cls] += atomic_load_explicit(&mym_shelves[i].place[cls][place],
-                                                     memory_order_relaxed) != NULL;
+    for (unsigned i = 0; i < MYM_SHELVES * PLACES; i++) {
+        const void *object = atomic_load_explicit(
+            &mym_shelves[i / PLACES].place[i % PLACES], memory_order_relaxed);
+
+        if (object != NULL)
+            objects[mym_heap.cls[mym_unit_of(object)]]++;
     }
     return count_large();
 }
 
 void mym_shelf_clear(void)
 {
-    for (unsigned i = 0; i < MYM_SHELVES; i++) {
-        if (mym_shelves[i].random == 0) /* never used */
-            continue;
-        for (unsigned cls = 1; cls < mym_class_count; cls++)
-            for (unsigned place = 0; place < MYM_SHELF_PLACES; place++)
-                let_go(cls, atomic_exchange(&mym_shelves[i].place[cls][place], NULL));
+    for (unsigned i = 0; i < MYM_SHELVES * PLACES; i++) {
+        void *_Atomic *place = &mym_shelves[i / PLACES].place[i % PLACES];
+        void *object = *place != NULL ? atomic_exchange(place, NULL) : NULL;
+
+        if (object != NULL)
+            mym_shelf_let_go(mym_heap.cls[mym_unit_of(object)], object);
     }
     for (unsigned i = 0; i < MYM_SHELF_LARGE; i++)
         let_go_large(atomic_exchange(&mym_shelf_large[i], NULL));

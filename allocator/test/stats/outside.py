@@ -156,7 +156,7 @@ def check_guarded(stats, library, work):
 
 def check_quarantine(stats, library, work):
     said = check_own_words(stats, work, library)
-    expect("quarantine", 100000 < said["mymalloc_idle_bytes"]["quarantine"] < 8 << 20, True)
+    expect("quarantine", 4 << 10 < said["mymalloc_idle_bytes"]["quarantine"] < 4 << 20, True)
     expect("and of large objects", said["mymalloc_quarantine_large_bytes"] >= 1 << 20, True)
     expect("guarded", said["mymalloc_guarded_objects_total"], 0)
 
