@@ -141,7 +141,7 @@ MYM_SLOW void *mym_cache_pop_slow(unsigned cls)
     return object;
 }
 
-/* An empty magazine for a full one: a consumer hands its producer whole magazines, not objects. */
+/* One with room for a full one: a consumer hands its producer whole magazines, not objects. */
 static struct mym_magazine *exchange(struct mym_door *door, unsigned cls,
                                      struct mym_magazine *full, unsigned used)
 {
@@ -168,11 +168,11 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
     magazine = mym_door_take(*door, cls, MYM_CLASSES + cls, &used);
     if (magazine == NULL || used == magazine->capacity) {
         magazine = exchange(door, cls, magazine, used);
-        used = 0;
-    }
-    if (magazine == NULL) {
-        mym_pool_put(near_pool(*door, cls), object);
-        return;
+        if (magazine == NULL) {
+            mym_pool_put(near_pool(*door, cls), object);
+            return;
+        }
+        used = magazine->used;
     }
     MYM_ASSERT(mym_magazine_is_whole(magazine, used) && used < magazine->capacity);
     MYM_ASSERT(mym_in_heap(object) && mym_heap.cls[mym_unit_of(object)] == cls);

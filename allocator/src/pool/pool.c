@@ -389,32 +389,40 @@ void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
 }
 
 struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
-                                       struct mym_magazine *loaded, unsigned used)
+                                       struct mym_magazine *full, unsigned used)
 {
     struct mym_magazine *empty;
     unsigned capacity;
 
     mym_pool_lock(pool);
-    pool->overflows++;
     grow_batch(pool);
     capacity = ration(pool);
+    if (full != NULL && full->capacity < capacity) {
+        mym_pool_unlock(pool);
+        mym_magazine_set_capacity(full, capacity);
+        full->used = (uint16_t)used;
+        return full;
+    }
+    pool->overflows++;
     if (capacity == 0) {
         mym_pool_unlock(pool);
-        if (loaded != NULL)
-            mym_pool_unload(pool, loaded, used);
+        if (full != NULL)
+            mym_pool_unload(pool, full, used);
         return NULL;
     }
-    if (loaded == NULL || find_room(pool, used) || widen(pool, id, used)) {
+    if (full == NULL || find_room(pool, used) || widen(pool, id, used)) {
         empty = pop_empty(pool);
-        if (loaded != NULL)
-            push_loaded(pool, loaded, used);
+        if (full != NULL)
+            push_loaded(pool, full, used);
         mym_pool_unlock(pool);
     } else {
-        reclaim_for_room(pool, loaded, used);
-        empty = loaded;
+        reclaim_for_room(pool, full, used);
+        empty = full;
     }
-    if (empty != NULL)
+    if (empty != NULL) {
         mym_magazine_set_capacity(empty, capacity);
+        empty->used = 0;
+    }
     return empty;
 }
 

@@ -111,9 +111,13 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
 void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
                      unsigned used);
 
-/* An empty magazine for a loaded one (NULL: none to bring). NULL as above. */
+/*
+ * An empty magazine for a full one (NULL: none to bring), or the same with room for more: it
+ * was made while the pool's were short, and if two of them stayed so, a program that goes up
+ * and down would come here at each turn, for good. NULL as above.
+ */
 struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
-                                       struct mym_magazine *loaded, unsigned used);
+                                       struct mym_magazine *full, unsigned used);
 
 /* One object past every cache: before a cache is open, and when there is none. */
 void *mym_pool_take(struct mym_pool *pool);

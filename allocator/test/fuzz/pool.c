@@ -184,8 +184,12 @@ static void exchange(struct hand *hand, struct mym_pool *pool, unsigned id)
         hand->magazine = mym_pool_exchange(pool, id, hand->magazine, hand->used);
     }
     hand->pool = hand->magazine == NULL ? NULL : pool;
-    hand->used = 0;
-    CHECK(hand->pool == NULL || mym_magazine_is_whole(hand->magazine, 0));
+    if (hand->pool == NULL)
+        return;
+    hand->used = hand->magazine->used; /* 0, or it is the same and longer */
+    CHECK(hand->used < hand->magazine->capacity);
+    CHECK(mym_magazine_is_whole(hand->magazine, hand->used));
+    receive_all(hand);
 }
 
 /* Past the magazines. */

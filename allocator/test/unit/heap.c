@@ -404,6 +404,39 @@ static void depots_follow_swings(void)
     mym_trim(0);
 }
 
+/* Magazines that the pool of this size gave and got. */
+static uint64_t exchanges(size_t size)
+{
+    static struct mym_info info;
+
+    mym_info_read(&info);
+    return info.cls[mym_class_of(size)].misses + info.cls[mym_class_of(size)].overflows;
+}
+
+/* The first magazines of a class are short. They don't stay so: what two long ones hold needs
+   no pool. */
+static void short_magazines_grow(void)
+{
+    for (unsigned count = 20; count <= 60; count += 20) {
+        const size_t size = 96 + count / 5 * 8; /* a class that was not used before */
+        void *objects[60];
+        uint64_t before = 0, more;
+
+        for (unsigned turn = 0; turn < 1000; turn++) {
+            for (unsigned i = 0; i < count; i++)
+                CHECK((objects[i] = mym_malloc(opaque(size))));
+            for (unsigned i = 0; i < count; i++)
+                mym_free(objects[i]);
+            if (turn == 10)
+                before = exchanges(size);
+        }
+        more =
+            exchanges(size) - before; /* each CPU that the thread is on begins anew */
+        CHECKF(more <= 100, "%u of %zu bytes: %llu magazines", count, size,
+               (unsigned long long)more);
+    }
+}
+
 /* ---- span words ---- */
 
 static size_t in_words(void)
@@ -638,6 +671,7 @@ const struct test tests[] = {
     {"slab_gives_each_object_once", slab_gives_each_object_once},
     {"first_objects_have_colours", first_objects_have_colours},
     {"depots_follow_swings", depots_follow_swings},
+    {"short_magazines_grow", short_magazines_grow},
     {"sums_are_verified", sums_are_verified},
     {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},
     {"few_are_loose", few_are_loose},
