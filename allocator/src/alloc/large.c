@@ -78,11 +78,8 @@ static inline bool keep_span(unsigned cls, void *span)
 
 static void put_loose(void *span)
 {
-    struct mym_unit *record = &mym_heap.units[mym_unit_of(span)];
-
-    mym_span_mark(record, true);
-    record->below = 0;
-    mym_pages_put_loose((uintptr_t)span);
+    mym_span_mark(&mym_heap.units[mym_unit_of(span)], true);
+    mym_pages_put_loose((uintptr_t)span + MYM_SPAN_HELD);
 }
 
 MYM_SLOW void mym_large_put(void *ptr, const struct mym_unit *span)

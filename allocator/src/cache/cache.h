@@ -30,15 +30,9 @@
 /* Behind the slots, a word for each size of span above MYM_CLASS_MAX (spans.c). */
 #define MYM_SPAN_FIRST   (MYM_CLASS_MAX / MYM_UNIT + 1) /* units */
 #define MYM_SPAN_CLASSES (32u - MYM_SPAN_FIRST + 1) /* mym_span_class(SPAN_MAX) + 1 */
-/*
- *   a span word   63               16    15   14  8 7    0
- *                [ span on top, or 0  | idle | room | held ]     held + room: may be held
- */
-#define MYM_SPAN_HELD   0x1u
-#define MYM_SPAN_ROOM   0x100u
-#define MYM_SPAN_IDLE   0x8000u
-#define MYM_SPAN_CLOSED ((uintptr_t)0)      /* nothing held, no room */
-#define MYM_SPAN_SHUT   ((uintptr_t)0xffff) /* the closed cache's; so is all of idle */
+#define MYM_SPAN_IDLE    0x8000u
+#define MYM_SPAN_CLOSED  ((uintptr_t)0)      /* nothing held, no room */
+#define MYM_SPAN_SHUT    ((uintptr_t)0xffff) /* the closed cache's; so is all of idle */
 /* Behind the words, one that is always closed: of lengths that have no class. */
 #define MYM_SPAN_NO_WORD (MYM_SLOTS + MYM_SPAN_CLASSES)
 
@@ -248,17 +242,6 @@ MYM_INLINE uintptr_t mym_span_word_of(const struct mym_cache *cache, size_t inde
     return (uintptr_t)__atomic_load_n(&cache->slot[index], __ATOMIC_RELAXED);
 }
 
-MYM_INLINE bool mym_span_has_room(uintptr_t word)
-{
-    return (int16_t)word >= (int16_t)MYM_SPAN_ROOM; /* and is not idle */
-}
-
-/* The word with a span more on top of what it holds, which is linked below. */
-MYM_INLINE uintptr_t mym_span_onto(uintptr_t word, const void *span)
-{
-    return (uintptr_t)span + (uint16_t)word + MYM_SPAN_HELD - MYM_SPAN_ROOM;
-}
-
 /*
  * A span for a size that has a class, from this CPU's cache; NULL: none there. What is below
  * the only one that a word may hold is known: nothing to wait for.
@@ -271,7 +254,7 @@ MYM_INLINE void *mym_span_quick_pop(size_t size)
 
     if (word < MYM_UNIT)
         return NULL;
-    unit = &mym_heap.units[mym_unit_of((void *)word)]; /* NOLINT */
+    unit = mym_span_record(word);
     if (MYM_LIKELY((uint16_t)word == MYM_SPAN_HELD)
             ? !mym_rseq_swap(index, word, MYM_SPAN_ROOM)
             : !mym_rseq_follow(index, word, &unit->below))
@@ -280,30 +263,24 @@ MYM_INLINE void *mym_span_quick_pop(size_t size)
     return (void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
 }
 
-/* On top of others. */
-MYM_INLINE bool mym_span_quick_pile(size_t index, struct mym_unit *unit, void *span)
-{
-    uintptr_t word = mym_rseq_read(index);
-
-    unit->below = word;
-    return mym_span_has_room(word) &&
-           mym_rseq_swap(index, word, mym_span_onto(word, span));
-}
-
 /* Whether this CPU's cache keeps it, one of malloc's that is in use. */
 MYM_INLINE bool mym_span_quick_push(struct mym_unit *unit, void *span)
 {
+    uintptr_t word;
     size_t index;
 
     if (unit->length > MYM_SPAN_MAX / MYM_UNIT)
         return false;
     index = mym_span_word[unit->length];
+    word = mym_rseq_read(index);
+    if (word != MYM_SPAN_ROOM && !mym_span_has_room(word))
+        return false;
     /* Before others can take it: afterwards the record is theirs. */
     mym_span_mark(unit, true);
-    unit->below = MYM_SPAN_ROOM;
-    if (MYM_LIKELY(
-            mym_rseq_swap(index, MYM_SPAN_ROOM, mym_span_onto(MYM_SPAN_ROOM, span))) ||
-        mym_span_quick_pile(index, unit, span))
+    unit->below = word;
+    if (MYM_LIKELY(word == MYM_SPAN_ROOM)
+            ? mym_rseq_swap(index, MYM_SPAN_ROOM, mym_span_onto(MYM_SPAN_ROOM, span))
+            : mym_rseq_swap(index, word, mym_span_onto(word, span)))
         return true;
     mym_span_mark(unit, false);
     return false;

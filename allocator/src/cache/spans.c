@@ -11,16 +11,14 @@
  *                   for in vain
  *   SHUT            in the closed cache: never swapped
  *
- *   word -> record of the span on top .below -> record .below -> room alone
- *
- * `below` is the word as it was before the span came, so who takes the span restores it.
- * It is read in the sequence that takes the span: before, the word may have gone and come
- * back with something else below.
+ * `below` of a span's record is the word as it was before the span came (heap.h), so who
+ * takes the span restores it. It is read in the sequence that takes the span: before, the
+ * word may have gone and come back with something else below.
  *
  * A word is opened for a size that is freed when it was the last that was asked for in
  * vain, and only one of it; and when several are asked for that were given back one after
- * the other: then as many come along as the page heap has loose, and when there is no more
- * room all go back, under one lock. An open
+ * the other: then the list that the page heap has loose becomes the word, and when there is
+ * no more room all go back as one, so neither is walked. An open
  * word is idle memory, present or to come: it is part of what pools keep (mym_idle_grant),
  * and closed for another size when there is no more of that, or when its span was not taken
  * between two requests in vain: those want other sizes. So what all caches hold is bounded
@@ -80,19 +78,13 @@ static bool is_open(uintptr_t word)
 
 static uint32_t held(uintptr_t word)
 {
-    return is_span(word) ? word & (MYM_SPAN_ROOM - MYM_SPAN_HELD) : 0;
+    return is_span(word) ? mym_span_held(word) : 0;
 }
 
 /* Spans that an open word may hold. */
 static uint32_t room(uintptr_t word)
 {
     return is_open(word) ? held(word) + ((word & (MYM_SPAN_IDLE - 1)) >> 8) : 0;
-}
-
-/* Of a span, or of the one that is on top of a word. */
-static struct mym_unit *record_of(uintptr_t word)
-{
-    return &mym_heap.units[mym_unit_of((const void *)word)]; /* NOLINT */
 }
 
 uint8_t mym_span_word[MYM_SPAN_MAX / MYM_UNIT + 1];
@@ -134,7 +126,7 @@ MYM_INLINE void *pop(struct mym_cache *own, unsigned cls)
 
     if (!is_span(word))
         return NULL;
-    record = record_of(word);
+    record = mym_span_record(word);
     if (own != NULL)
         set_word(own, cls, record->below);
     else if (!mym_rseq_follow(MYM_SLOTS + cls, word, &record->below))
@@ -162,23 +154,11 @@ static bool swap_out(struct mym_cache *own, unsigned cls, uintptr_t word)
            swap(own, cls, word, MYM_SPAN_CLOSED);
 }
 
-/* Each word below has a span less, and room for one more. */
-static bool is_whole(unsigned cls, uintptr_t word)
-{
-    uint32_t most = room(word), spans = held(word);
-
-    for (; is_span(word); word = record_of(word)->below, spans--)
-        if (held(word) != spans || room(word) != most ||
-            record_of(word)->state != MYM_CACHED ||
-            record_of(word)->length != mym_span_units(cls))
-            return false;
-    return spans == 0 && word == most * MYM_SPAN_ROOM;
-}
-
 /* Of a word that was closed: what it stood for, and what it held. */
 static void give_back(unsigned cls, uintptr_t word)
 {
-    MYM_ASSERT(is_whole(cls, word));
+    word &= ~(uintptr_t)MYM_SPAN_IDLE;
+    MYM_ASSERT(mym_span_list_is_whole(word, mym_span_units(cls)));
     mym_idle_return(MYM_HOLDS_SPANS, room(word) * mym_span_units(cls));
     if (is_span(word))
         mym_pages_put_loose(word);
@@ -255,46 +235,36 @@ static bool grant(struct mym_cache *own, unsigned cls, uint32_t spans)
     return mym_idle_grant(MYM_HOLDS_SPANS, units, 1);
 }
 
-/*
- * What came along with a span, `spans` with it, is kept in its word, which is empty; or goes
- * back.
- */
-static MYM_SLOW void keep_rest(struct mym_cache *own, unsigned cls, uintptr_t rest,
-                               uint32_t spans)
+/* What came along with a span becomes the word, if that is empty; or goes back. */
+static void keep_rest(struct mym_cache *own, unsigned cls, uintptr_t rest)
 {
-    uintptr_t word = read_word(own, cls), fresh, below;
-    uint32_t most = room(word), more = spans > most ? spans - most : 0;
+    uintptr_t word = read_word(own, cls);
+    uint32_t more = room(rest) - room(word);
 
-    if (word == MYM_SPAN_SHUT || is_span(word) || !grant(own, cls, more)) {
+    if (word == MYM_SPAN_SHUT || is_span(word) ||
+        (more > 0 && !grant(own, cls, more))) {
         mym_pages_put_loose(rest);
         return;
     }
-    for (fresh = (most + more) * MYM_SPAN_ROOM; is_span(rest); rest = below) {
-        below = record_of(rest)->below;
-        record_of(rest)->below = fresh;
-        fresh = mym_span_onto(fresh, mym_unit_address(mym_unit_of((void *)rest)));
-    }
     set_hint(&cache_here(own)->open, bit(cls), true);
-    if (swap(own, cls, word, fresh))
+    if (swap(own, cls, word, rest))
         return;
     mym_idle_return(MYM_HOLDS_SPANS, more * mym_span_units(cls));
-    mym_pages_put_loose(fresh);
+    mym_pages_put_loose(rest);
 }
 
 /* From the page heap, if that has some that were given back lately and are whole. */
 static void *take_loose(struct mym_cache *own, unsigned cls)
 {
-    uint32_t units = mym_span_units(cls), count;
-    uintptr_t top = mym_pages_take_loose(units, CACHE_MOST / units, &count);
-    uintptr_t rest;
+    uintptr_t list = mym_pages_take_loose(mym_span_units(cls)), rest;
 
-    if (top == 0)
+    if (list == 0)
         return NULL;
-    rest = record_of(top)->below;
-    mym_span_mark(record_of(top), false);
-    if (count > 1)
-        keep_rest(own, cls, rest, count);
-    return (void *)top; /* NOLINT */
+    rest = mym_span_record(list)->below;
+    mym_span_mark(mym_span_record(list), false);
+    if (is_span(rest))
+        keep_rest(own, cls, rest);
+    return (void *)(list & ~(MYM_UNIT - 1)); /* NOLINT */
 }
 
 void *mym_span_take(unsigned cls)
@@ -328,7 +298,7 @@ static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
     mym_chunk_learn(span, units * MYM_UNIT); /* the page heap will not see it soon */
     if (!grant(own, cls, 1))
         return false;
-    record_of((uintptr_t)span)->below = MYM_SPAN_ROOM;
+    mym_span_record((uintptr_t)span)->below = MYM_SPAN_ROOM;
     set_hint(&cache_here(own)->open, bit(cls), true);
     if (swap(own, cls, MYM_SPAN_CLOSED, mym_span_onto(MYM_SPAN_ROOM, span)))
         return true;
@@ -343,12 +313,11 @@ static bool push(struct mym_cache *own, unsigned cls, uintptr_t word, void *span
     uintptr_t below =
         full ? room(word) * MYM_SPAN_ROOM : word & ~(uintptr_t)MYM_SPAN_IDLE;
 
-    record_of((uintptr_t)span)->below = below;
+    mym_span_record((uintptr_t)span)->below = below;
     if (!swap(own, cls, word, mym_span_onto(below, span)))
         return false;
-    MYM_ASSERT(!full || is_whole(cls, word));
     if (full)
-        mym_pages_put_loose(word);
+        mym_pages_put_loose(word & ~(uintptr_t)MYM_SPAN_IDLE);
     return true;
 }
 
@@ -368,11 +337,12 @@ enum mym_push mym_span_push(unsigned cls, void *span)
         mym_thread_leave(own);
         return MYM_PUSH_REFUSED;
     }
-    mym_span_mark(record_of((uintptr_t)span), true); /* as in mym_span_quick_push */
+    mym_span_mark(mym_span_record((uintptr_t)span),
+                  true); /* as in mym_span_quick_push */
     kept = word == MYM_SPAN_CLOSED ? open_with(own, cls, span)
                                    : push(own, cls, word, span);
     if (!kept)
-        mym_span_mark(record_of((uintptr_t)span), false);
+        mym_span_mark(mym_span_record((uintptr_t)span), false);
     mym_thread_leave(own);
     return kept ? MYM_PUSH_KEPT : MYM_PUSH_REFUSED;
 }

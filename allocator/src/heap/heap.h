@@ -214,14 +214,55 @@ uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind, bool
 void mym_pages_put(uint32_t first);
 
 /*
- * The same for a list of malloc's large spans that are marked as cached, of one length, up
- * to MYM_LOOSE_MOST: they stay as they are until another length is asked for (loose.c).
+ * A list of free large objects of one length, marked as cached, is a word; `below` of each
+ * record is the list without it:
+ *
+ *   63                16    15   14   8 7    0
+ *  [ span on top, or 0  |  (*) | room | held ]   held + room: may be held    (*) its holder's
  */
-#define MYM_LOOSE_MOST ((uint32_t)(MYM_SPAN_MAX / MYM_UNIT))
-void mym_pages_put_loose(uintptr_t top);
+#define MYM_SPAN_HELD 0x1u
+#define MYM_SPAN_ROOM 0x100u
 
-/* Such a list of up to `most` of those, how many; 0: there are none of this length. */
-uintptr_t mym_pages_take_loose(uint32_t length, uint32_t most, uint32_t *count);
+/* Of the span on top. */
+MYM_INLINE struct mym_unit *mym_span_record(uintptr_t list)
+{
+    return &mym_heap.units[(list - mym_heap.base) >> MYM_UNIT_SHIFT];
+}
+
+MYM_INLINE uint32_t mym_span_held(uintptr_t list)
+{
+    return (uint8_t)list;
+}
+
+MYM_INLINE bool mym_span_has_room(uintptr_t list)
+{
+    return (int16_t)list >= (int16_t)MYM_SPAN_ROOM;
+}
+
+/* The list with a span more on top; its record names the list without it. */
+MYM_INLINE uintptr_t mym_span_onto(uintptr_t list, const void *span)
+{
+    return (uintptr_t)span + (uint16_t)list + MYM_SPAN_HELD - MYM_SPAN_ROOM;
+}
+
+/* Held and room add up all the way down, and all are marked, and as long as the class. */
+bool mym_span_list_is_whole(uintptr_t list, uint32_t length);
+
+/* An empty list of spans of a length up to MYM_LOOSE_MOST: with room for MYM_SPAN_MAX bytes. */
+#define MYM_LOOSE_MOST ((uint32_t)(MYM_SPAN_MAX / MYM_UNIT))
+MYM_INLINE uintptr_t mym_loose_empty(uint32_t length)
+{
+    return MYM_LOOSE_MOST / length * MYM_SPAN_ROOM;
+}
+
+/*
+ * Give back a whole list of them: they stay as they are until another length is asked for
+ * (loose.c). One alone needs nothing below.
+ */
+void mym_pages_put_loose(uintptr_t list);
+
+/* A list that was an empty one (above) before; 0: there are none of this length. */
+uintptr_t mym_pages_take_loose(uint32_t length);
 
 /*
  * Resize a large span where it stands; false when the next units are not free, or that is

@@ -2,13 +2,16 @@
  * loose.c - spans of large objects that were given back and are not joined with their
  * neighbours yet: the next request may be for the same length.
  *
- *   loose[length] -> span -> span -> 0      linked by their records' `below`
+ *   loose[length] = list -> span -> span -> ...     linked by their records' `below`
+ *                   |
+ *                  list -> span -> ...               by that of the second unit of a list's top
  *
  * What takes objects of one size by the dozen and gives them back would have each cut from
  * the run that the one before was joined to. So spans stay whole, most recent first, until
  * anything else is asked of the page heap: then all are joined, and what that finds is what
- * it would have found without. They are dirty memory like any other, counted as such, and
- * their records say `cached`, so that a second free is told.
+ * it would have found without. Lists are what caches hold, so one comes and goes as a whole,
+ * whatever it holds; spans that come alone are piled up to such. All are dirty memory like
+ * any other, counted as such, and their records say `cached`, so that a second free is told.
  *
  * Locking: mym_pages.lock.
  */
@@ -32,21 +35,53 @@ static void set_lengths(uint64_t lengths)
     __atomic_store_n(&mym_pages.loose_lengths, lengths, __ATOMIC_RELAXED);
 }
 
-static struct mym_unit *record_of(uintptr_t span)
+/* The list under this one: no two spans share a record, and all have three units or more. */
+static uintptr_t *next_of(uintptr_t list)
 {
-    return &mym_heap.units[mym_unit_of((const void *)span)]; /* NOLINT */
+    return &mym_span_record(list)[1].below;
 }
 
-void mym_loose_put(uintptr_t top)
+bool mym_span_list_is_whole(uintptr_t list, uint32_t length)
 {
-    struct mym_unit *record = record_of(top);
-    uint32_t length = record->length, count = 1;
+    uint32_t low = (uint16_t)list;
 
-    for (; record->below >= MYM_UNIT; record = record_of(record->below), count++)
-        MYM_ASSERT(record->state == MYM_CACHED && record->length == length);
-    MYM_ASSERT(record->state == MYM_CACHED && record->length == length);
-    record->below = mym_pages.loose[length];
-    mym_pages.loose[length] = top;
+    for (; list >= MYM_UNIT; low += MYM_SPAN_ROOM - MYM_SPAN_HELD) {
+        const struct mym_unit *record = mym_span_record(list);
+
+        if ((uint16_t)list != low || mym_span_held(list) == 0 ||
+            record->state != MYM_CACHED || record->length != length)
+            return false;
+        list = record->below;
+    }
+    return list == low && mym_span_held(list) == 0;
+}
+
+/* One that comes alone lies on top of those that came before, if their list has room. */
+static void pile(uintptr_t span, uint32_t length)
+{
+    uintptr_t below = mym_pages.loose[length], next = below;
+
+    if (mym_span_has_room(below))
+        next = *next_of(below);
+    else
+        below = mym_loose_empty(length);
+    mym_span_record(span)->below = below;
+    *next_of(span) = next;
+    mym_pages.loose[length] = mym_span_onto(below, (const void *)span); /* NOLINT */
+}
+
+void mym_loose_put(uintptr_t list)
+{
+    uint32_t length = mym_span_record(list)->length, count = mym_span_held(list);
+
+    MYM_ASSERT(count > 0 && mym_span_record(list)->state == MYM_CACHED);
+    if (count == 1) {
+        pile(list & ~(MYM_UNIT - 1), length);
+    } else {
+        MYM_ASSERT(mym_span_list_is_whole(list, length));
+        *next_of(list) = mym_pages.loose[length];
+        mym_pages.loose[length] = list;
+    }
     set_lengths(mym_pages.loose_lengths | bit(length));
     mym_runs(MYM_DIRTY)->units += count * length;
     mym_pages.loose_count += count;
@@ -59,23 +94,29 @@ bool mym_loose_has(uint32_t length)
     return __atomic_load_n(&mym_pages.loose_lengths, __ATOMIC_RELAXED) & bit(length);
 }
 
-uintptr_t mym_loose_take(uint32_t length, uint32_t most, uint32_t *count)
+uintptr_t mym_loose_take(uint32_t length)
 {
-    uintptr_t top = 0, rest = mym_pages.loose[length];
+    uintptr_t list = mym_pages.loose[length], next;
 
-    for (*count = 0; rest >= MYM_UNIT && *count < most; ++*count) {
-        uintptr_t span = rest & ~(uintptr_t)(MYM_UNIT - 1);
-
-        rest = record_of(span)->below;
-        record_of(span)->below = top;
-        top = span;
-    }
-    mym_pages.loose[length] = rest;
-    if (rest < MYM_UNIT)
+    if (list == 0)
+        return 0;
+    next = *next_of(list);
+    mym_pages.loose[length] = next;
+    if (next == 0)
         set_lengths(mym_pages.loose_lengths & ~bit(length));
-    mym_runs(MYM_DIRTY)->units -= *count * length;
-    mym_pages.loose_count -= *count;
-    return top;
+    mym_runs(MYM_DIRTY)->units -= mym_span_held(list) * length;
+    mym_pages.loose_count -= mym_span_held(list);
+    return list;
+}
+
+static void join(uintptr_t list, uint32_t length)
+{
+    for (uintptr_t below; list >= MYM_UNIT; list = below) {
+        below = mym_span_record(list)->below;
+        mym_span_mark(mym_span_record(list), false);
+        mym_runs(MYM_DIRTY)->units -= length;
+        mym_runs_put(mym_unit_of((const void *)list), length, MYM_DIRTY); /* NOLINT */
+    }
 }
 
 void mym_loose_join(void)
@@ -88,14 +129,11 @@ void mym_loose_join(void)
     mym_pages.loose_count = 0;
     for (; lengths != 0; lengths &= lengths - 1) {
         uint32_t length = (uint32_t)__builtin_ctzll(lengths) + 1;
-        uintptr_t span = mym_pages.loose[length], next;
+        uintptr_t list = mym_pages.loose[length], next;
 
-        for (; span >= MYM_UNIT; span = next) {
-            next = record_of(span)->below;
-            mym_span_mark(record_of(span), false);
-            mym_runs(MYM_DIRTY)->units -= length;
-            mym_runs_put(mym_unit_of((const void *)span), length,
-                         MYM_DIRTY); /* NOLINT */
+        for (; list != 0; list = next) {
+            next = *next_of(list);
+            join(list, length);
         }
         mym_pages.loose[length] = 0;
     }
@@ -106,15 +144,13 @@ uint32_t mym_loose_units(void)
     uint32_t units = 0, count = 0;
 
     for (uint32_t length = 1; length <= MYM_LOOSE_MOST; length++)
-        for (uintptr_t span = mym_pages.loose[length]; span >= MYM_UNIT;
-             span = record_of(span)->below) {
-            const struct mym_unit *record = record_of(span);
-
-            if (record->state != MYM_CACHED || record->length != length ||
+        for (uintptr_t list = mym_pages.loose[length]; list != 0;
+             list = *next_of(list)) {
+            if (!mym_span_list_is_whole(list, length) || mym_span_held(list) == 0 ||
                 (mym_pages.loose_lengths & bit(length)) == 0)
                 return UINT32_MAX;
-            units += length;
-            count++;
+            units += mym_span_held(list) * length;
+            count += mym_span_held(list);
         }
     return count == mym_pages.loose_count ? units : UINT32_MAX;
 }

@@ -22,11 +22,6 @@
 
 struct mym_pages mym_pages;
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* ---- growth ---- */
 
 #define GROWTH_STEP 16u /* units, 1 MiB, or a sixteenth of what there is */
@@ -147,27 +142,25 @@ MYM_RELEASES(mym_pages.lock) static void leave_dirty(void)
     mym_idle_tell(dirty);
 }
 
-void mym_pages_put_loose(uintptr_t top)
+void mym_pages_put_loose(uintptr_t list)
 {
     mym_pages_lock();
-    mym_loose_put(top);
+    mym_loose_put(list);
     leave_dirty();
 }
 
-uintptr_t mym_pages_take_loose(uint32_t length, uint32_t most, uint32_t *count)
+uintptr_t mym_pages_take_loose(uint32_t length)
 {
-    uint64_t may;
-    uintptr_t top;
+    uintptr_t list = 0;
 
-    *count = 0;
     if (!mym_loose_has(length))
         return 0;
     mym_pages_lock();
-    may = mym_pages.most - least(mym_pages_in_use(), mym_pages.most);
-    top = mym_loose_take(length, (uint32_t)least(most, may / length), count);
+    if (mym_pages_in_use() + MYM_LOOSE_MOST <= mym_pages.most)
+        list = mym_loose_take(length);
     mym_idle_watch();
     mym_pages_unlock();
-    return top;
+    return list;
 }
 
 void mym_pages_put(uint32_t first)

@@ -51,9 +51,9 @@ struct mym_pages {
     _Atomic uint64_t purged; /* bytes given back since start */
     struct mym_index runs[3];            /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
     uint64_t loose_lengths;              /* lengths of which there are any: loose.c */
-    uintptr_t loose[MYM_LOOSE_MOST + 1]; /* by length; their units are in those of
-                                            MYM_DIRTY */
-    uint32_t loose_count;                /* of all lengths */
+    uintptr_t loose[MYM_LOOSE_MOST + 1]; /* the list on top, by length; their units
+                                            are in those of MYM_DIRTY */
+    uint32_t loose_count;                /* spans in all */
     struct mym_idle idles[MYM_IDLE_MAX]; /* freed own mappings, the oldest first */
     uint32_t idle_count, idle;
 };
@@ -133,8 +133,8 @@ uint32_t mym_runs_room(uint32_t at, uint32_t need);
 /* ---- loose.c: the caller holds mym_pages.lock ---- */
 
 /* mym_pages_put_loose and mym_pages_take_loose, to and from the lists alone. */
-void mym_loose_put(uintptr_t top);
-uintptr_t mym_loose_take(uint32_t length, uint32_t most, uint32_t *count);
+void mym_loose_put(uintptr_t list);
+uintptr_t mym_loose_take(uint32_t length);
 bool mym_loose_has(uint32_t length); /* no lock is needed: a hint */
 /* What was given back as it was is joined with its neighbours. */
 void mym_loose_join(void);

@@ -38,11 +38,6 @@ struct sums {
     uint32_t words; /* units that open words stand for */
 };
 
-static const struct mym_unit *record_of(uintptr_t word)
-{
-    return &mym_heap.units[mym_unit_of((const void *)word)]; /* NOLINT */
-}
-
 /* One that is in a list was given back, and is found in no other. */
 static void find(uintptr_t word, unsigned cls, bool in_word)
 {
@@ -54,7 +49,8 @@ static void find(uintptr_t word, unsigned cls, bool in_word)
             span = &spans[i];
     CHECKF(span != NULL && span->cls == cls, "span %u of class %u was not given back",
            first, cls);
-    CHECK(record_of(word)->state == MYM_CACHED && record_of(word)->first == first);
+    CHECK(mym_span_record(word)->state == MYM_CACHED &&
+          mym_span_record(word)->first == first);
     span->where = in_word ? IN_WORD : LOOSE;
 }
 
@@ -66,7 +62,7 @@ static void walk_word(uintptr_t word, unsigned cls, struct sums *sums)
     if (word == MYM_SPAN_CLOSED)
         return;
     sums->words += (low / MYM_SPAN_ROOM + low % MYM_SPAN_ROOM) * mym_span_units(cls);
-    for (; word >= MYM_UNIT; word = record_of(word)->below, low += each) {
+    for (; word >= MYM_UNIT; word = mym_span_record(word)->below, low += each) {
         CHECKF((word & (MYM_SPAN_IDLE - 1)) == low, "a word reads %zx, not %zx",
                (size_t)word % MYM_UNIT, (size_t)low);
         find(word, cls, true);
@@ -103,9 +99,14 @@ static struct sums walk_all(void)
          cache = cache->next)
         walk_cache(cache, &sums);
     for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
-        for (uintptr_t span = mym_pages.loose[mym_span_units(cls)]; span >= MYM_UNIT;
-             span = record_of(span)->below)
-            find(span, cls, false);
+        for (uintptr_t list = mym_pages.loose[mym_span_units(cls)]; list != 0;
+             list = mym_span_record(list)[1].below) {
+            CHECKF(mym_span_list_is_whole(list, mym_span_units(cls)),
+                   "a loose list of class %u", cls);
+            for (uintptr_t span = list; span >= MYM_UNIT;
+                 span = mym_span_record(span)->below)
+                find(span, cls, false);
+        }
     for (int i = 0; i < SPANS; i++)
         if (spans[i].where == BACK)
             spans[i].where = NOWHERE; /* joined with what is free beside it */
@@ -174,8 +175,7 @@ static void put(struct span *span)
     if (record->cached)
         return;
     mym_span_mark(record, true);
-    record->below = 0;
-    mym_pages_put_loose((uintptr_t)object);
+    mym_pages_put_loose((uintptr_t)object + MYM_SPAN_HELD);
 }
 
 /* What was given back is known by another record; false: there is none. */
