@@ -16,8 +16,8 @@
  * word may have gone and come back with something else below.
  *
  * A word is opened for a size that is freed when it was the last that was asked for in
- * vain, and only one of it; and when several are asked for that were given back one after
- * the other: then the list that the page heap has loose becomes the word, and when there is
+ * vain, for one; and when several are asked for that were given back one after the other:
+ * then the list that the page heap has loose becomes the word, and when there is
  * no more room all go back as one, so neither is walked. An open
  * word is idle memory, present or to come: it is part of what pools keep (mym_idle_grant),
  * and closed for another size when there is no more of that, or when its span was not taken
@@ -184,24 +184,15 @@ static bool close_one(struct mym_cache *own, unsigned cls)
     return false;
 }
 
-/*
- * cache->missed: 0, or the class that was asked for in vain last; MANY: more than one of it
- * before one was freed.
- */
-#define ONE(cls)  ((cls) + 1u)
-#define MANY(cls) (ONE(cls) | 0x100u)
-
-_Static_assert(ONE(MYM_SPAN_CLASSES) < 0x100, "a class and a mark");
+/* In cache->missed: the class that was asked for in vain last; 0: none was. */
+#define MISSED(cls) ((cls) + 1u)
 
 static void note_miss(struct mym_cache *own, unsigned cls)
 {
     struct mym_cache *cache = cache_here(own);
-    uint32_t missed = __atomic_load_n(&cache->missed, __ATOMIC_RELAXED);
     uint32_t open = __atomic_load_n(&cache->open, __ATOMIC_RELAXED);
 
-    __atomic_store_n(&cache->missed,
-                     missed == ONE(cls) || missed == MANY(cls) ? MANY(cls) : ONE(cls),
-                     __ATOMIC_RELAXED);
+    __atomic_store_n(&cache->missed, MISSED(cls), __ATOMIC_RELAXED);
     for (; open != 0; open &= open - 1) {
         unsigned other = (unsigned)__builtin_ctz(open);
         uintptr_t word = read_word(own, other);
@@ -280,15 +271,10 @@ void *mym_span_take(unsigned cls)
     return span;
 }
 
-/* Not for a size that is only one of many, or of which many are wanted at once. */
+/* Not for a size that is only one of many. */
 static bool may_open(struct mym_cache *own, unsigned cls)
 {
-    uint32_t *missed = &cache_here(own)->missed;
-    uint32_t now = __atomic_load_n(missed, __ATOMIC_RELAXED);
-
-    if (now == MANY(cls))
-        __atomic_store_n(missed, 0, __ATOMIC_RELAXED);
-    return now == ONE(cls);
+    return __atomic_load_n(&cache_here(own)->missed, __ATOMIC_RELAXED) == MISSED(cls);
 }
 
 static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
