@@ -59,7 +59,7 @@ static MYM_SLOW void *malloc_span(size_t size)
     return MYM_LIKELY(object != NULL) ? object : malloc_span_colder(size);
 }
 
-/* A sample point was reached; or nobody samples: no countdown is of such an epoch. */
+/* A sample point was reached; or nobody samples: each countdown is over. */
 static MYM_SLOW void *malloc_sample(size_t size)
 {
     return MYM_LIKELY(MYM_RACY(mym_watch.on))

@@ -7,7 +7,7 @@
  *
  * price on x86-64: malloc and operator new 20 instructions, free 24,
  * sized delete 30, aligned new 24, aligned and sized delete 34, malloc's half while
- * samples are taken 28 (ctest -L disasm counts them)
+ * samples are taken 25 (ctest -L disasm counts them)
  */
 #ifndef MYM_ALLOC_ALLOC_H
 #define MYM_ALLOC_ALLOC_H

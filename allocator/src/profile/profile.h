@@ -36,7 +36,7 @@ enum mym_watcher {
     MYM_WATCHERS
 };
 
-/* Each change is an epoch of its own: a countdown of another one is drawn again. */
+/* Each change is an epoch of its own: a countdown of another one is drawn again when it ends. */
 struct mym_watch {
     size_t every; /* mean bytes between sample points; 1: each object is sampled */
     size_t of[MYM_WATCHERS]; /* what each wants, 0: nothing; `every` is the least */
@@ -50,24 +50,31 @@ MYM_INLINE bool mym_was_watched(void)
     return MYM_RACY(mym_watch.epoch) != 1;
 }
 
+/*
+ * The bytes before the next sample point are counted in stretches, so that a change is noticed
+ * by each thread before it has taken MYM_STRETCH bytes more, and no malloc need look for one.
+ * Counted is upwards, to 0: a thread that never counted is at the end of its stretch.
+ */
+#define MYM_STRETCH ((int64_t)64 << 10)
+
 struct mym_countdown {
-    int64_t left; /* bytes before the next sample point */
+    int64_t up; /* -1 less the bytes that the stretch still has; from 0 on it is over */
+    int64_t beyond; /* bytes between its end and the next sample point */
     uint64_t random;
-    uint32_t epoch; /* 0: that of none, so nothing is counted before the first draw */
+    uint32_t epoch; /* 0: that of none */
     bool inside;    /* in the midst of a sample: what it takes is not sampled */
 };
 extern MYM_HIDDEN __thread struct mym_countdown mym_countdown
     __attribute__((tls_model("initial-exec")));
 
 bool mym_sample_reached(size_t bytes);
+/* The thread's countdown is over, whatever it was. */
+void mym_sample_forget(void);
 
 /* So many bytes are taken: ask mym_sample_reached. */
 MYM_INLINE bool mym_sample_count(size_t bytes)
 {
-    struct mym_countdown *countdown = &mym_countdown;
-
-    return MYM_UNLIKELY(countdown->epoch != MYM_RACY(mym_watch.epoch)) ||
-           MYM_UNLIKELY((countdown->left -= (int64_t)bytes) < 0);
+    return MYM_UNLIKELY((mym_countdown.up += (int64_t)bytes) >= 0);
 }
 
 /* So many bytes are taken: are they a sample? */

@@ -83,20 +83,40 @@ static int64_t draw(struct mym_countdown *countdown)
                                   (double)every);
 }
 
+/* So many bytes are left before the next point. */
+static void set_out(struct mym_countdown *countdown, int64_t left)
+{
+    int64_t stretch = left < MYM_STRETCH ? left : MYM_STRETCH;
+
+    countdown->up = -1 - stretch;
+    countdown->beyond = left - stretch;
+}
+
 MYM_SLOW bool mym_sample_reached(size_t bytes)
 {
     struct mym_countdown *countdown = &mym_countdown;
 
+    int64_t left;
+
     if (countdown->inside)
         return false;
+    left = countdown->beyond - countdown->up - 1;
     if (countdown->epoch != MYM_RACY(mym_watch.epoch)) {
         countdown->epoch = MYM_RACY(mym_watch.epoch);
-        countdown->left = draw(countdown) - (int64_t)bytes;
-        if (countdown->left >= 0)
-            return false;
+        left = draw(countdown) - (int64_t)bytes;
     }
-    countdown->left = draw(countdown);
+    if (left >= 0) {
+        set_out(countdown, left);
+        return false;
+    }
+    set_out(countdown, draw(countdown));
     return true;
+}
+
+void mym_sample_forget(void)
+{
+    mym_countdown.up = 0;
+    mym_countdown.epoch = 0;
 }
 
 /*
@@ -123,9 +143,10 @@ void mym_watch_set(enum mym_watcher who, size_t every)
     for (unsigned i = 0; i < MYM_WATCHERS; i++)
         if (mym_watch.of[i] != 0 && (least == 0 || mym_watch.of[i] < least))
             least = mym_watch.of[i];
-    if (least != 0) { /* who still counts down goes on with the last */
+    if (least != 0) { /* who still counts goes on with the last */
         __atomic_store_n(&mym_watch.every, least, __ATOMIC_RELAXED);
         __atomic_store_n(&mym_watch.epoch, mym_watch.epoch + 1, __ATOMIC_RELEASE);
     }
     __atomic_store_n(&mym_watch.on, least != 0, __ATOMIC_RELAXED);
+    mym_sample_forget(); /* others notice within a stretch */
 }

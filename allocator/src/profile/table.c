@@ -334,5 +334,5 @@ void mym_profile_fork_child(void)
     mym_mutex_reset(&table.lock, MYM_RANK_PROFILE);
     /* Drawn again: children that do the same would else sample the same. */
     mym_countdown.random = 0;
-    mym_countdown.epoch = 0;
+    mym_sample_forget();
 }
