@@ -166,7 +166,8 @@ MYM_API int MyHeapWalk(int (*visit)(void *object, size_t bytes, void *argument),
 /*
  * Begin to sample: about one object for each `every` bytes that are taken (0: 512 KiB;
  * 1: every object; at most 1 TiB), with the stack of the call. Until it is stopped each
- * call takes the allocator's slow path. A later start goes on with the same profile.
+ * call takes the allocator's slow path. A later start goes on with the same profile; a
+ * thread that was sampled before may allocate 64 KiB until it follows another rate.
  *
  * Estimates are unbiased for each stack by itself. Bytes are those that objects occupy
  * (MyUsableSize). A resize that changes them counts as a free and an allocation. Arenas
