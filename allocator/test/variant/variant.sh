@@ -5,7 +5,8 @@
 #
 # PROGRAM: stress, or a unit test (standard, aligned, realloc, info, life). --delay
 # lengthens every restartable sequence (delay.py). Environment: RUN is put in front of
-# the program (valgrind); OBJECTS names a directory to keep the objects in.
+# the program (valgrind); OBJECTS names a directory that keeps the allocator's objects
+# for the next program of the same flags, one at a time.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..
@@ -28,6 +29,8 @@ if [[ -n ${RUN:-} ]]; then
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+kept=${OBJECTS:-$work/allocator}
+mkdir -p "$kept"
 
 common=(-g -std=gnu11 -D_GNU_SOURCE -DTEST_MY -pthread -I "$root/src" -I "$root/include"
     -I "$here/../lib" -Wall -Wextra -Wno-psabi)
@@ -41,10 +44,10 @@ else
     tests+=("$here/../lib/main.c" "$here/../unit/$program.c")
 fi
 
-build() { # SOURCE FLAGS...: an object, with the sequences lengthened if asked for
-    local source=$1 object
-    shift
-    object=$work/$(echo "${source#"$root"}" | tr / _).o
+build() { # DIRECTORY SOURCE FLAGS...: an object, with the sequences lengthened if asked for
+    local source=$2 object
+    object=$1/$(echo "${source#"$root"}" | tr / _).o
+    shift 2
     if [[ $delay && $source == "$root"/src/* ]]; then
         "${compile[@]}" "$@" -ffixed-r14 -ffixed-r15 -S -o "$object.s" "$source"
         "$here/delay.py" "$object.s"
@@ -55,20 +58,30 @@ build() { # SOURCE FLAGS...: an object, with the sequences lengthened if asked f
     fi
 }
 
-for source in "${sources[@]}"; do
-    build "$source" "${common[@]}" "${library[@]}" &
-    (($(jobs -rp | wc -l) < 3)) || wait -n
-done
-for source in "${tests[@]}"; do
-    build "$source" "${common[@]}" -fno-builtin &
-done
-[[ ! $delay ]] || build "$here/rseq_delay.c" "${common[@]}" &
-wait
-expected=$((${#sources[@]} + ${#tests[@]} + (delay ? 1 : 0)))
-objects=("$work"/*.o)
-if ((${#objects[@]} != expected)); then
-    echo "variant.sh: ${#objects[@]} of $expected files compiled"
-    exit 1
+built() { # DIRECTORY NUMBER: as many objects are there
+    local objects=("$1"/*.o)
+    ((${#objects[@]} == $2)) || { echo "variant.sh: ${#objects[@]} of $2 files compiled"; exit 1; }
+}
+
+# What was made, and when it was begun: anything that is newer makes it again.
+how="${compile[*]} $delay"
+if [[ $(cat "$kept/made" 2>/dev/null) != "$how" ||
+    -n $(find "$root/src" "$root/include" "$here" -newer "$kept/made" -print -quit) ]]; then
+    rm -f "$kept"/*
+    echo "$how" >"$kept/making"
+    for source in "${sources[@]}"; do
+        build "$kept" "$source" "${common[@]}" "${library[@]}" &
+        (($(jobs -rp | wc -l) < 3)) || wait -n
+    done
+    wait
+    built "$kept" ${#sources[@]}
+    mv "$kept/making" "$kept/made"
 fi
-"${compile[@]}" -g -pthread -o "$work/program" "${objects[@]}" -ldl
+for source in "${tests[@]}"; do
+    build "$work" "$source" "${common[@]}" -fno-builtin &
+done
+[[ ! $delay ]] || build "$work" "$here/rseq_delay.c" "${common[@]}" &
+wait
+built "$work" $((${#tests[@]} + (delay ? 1 : 0)))
+"${compile[@]}" -g -pthread -o "$work/program" "$kept"/*.o "$work"/*.o -ldl
 ${RUN:-} "$work/program" "$@"
