@@ -39,8 +39,8 @@ def noise():
 
 
 def gauss(rng):
-    """Box and Muller's, of mean 0 and deviation 1."""
-    return math.sqrt(-2 * math.log(1 - rng.random())) * math.cos(2 * math.pi * rng.random())
+    """Box and Muller's, of mean 0 and deviation 1: the numbers of random.gauss."""
+    return math.cos(2 * math.pi * rng.random()) * math.sqrt(-2 * math.log(1 - rng.random()))
 
 
 def dumps(value):
