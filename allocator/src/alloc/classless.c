@@ -31,11 +31,13 @@ void *mym_classless_take(size_t size, size_t alignment, bool hard, bool *zeroed)
 {
     void *object;
 
-    if (mym_pages_has_grown() || (mym_idle_is_swinging() && is_time_for_upkeep()))
+    if (mym_idle_is_swinging() && is_time_for_upkeep())
         mym_cache_upkeep();
     object = mym_large_take(size, alignment, zeroed);
     if (MYM_UNLIKELY(object == NULL) && hard && mym_relieve(size))
         object = mym_large_take(size, alignment, zeroed);
+    if (mym_pages_has_grown()) /* before what was taken is touched */
+        mym_cache_upkeep();
     if (MYM_UNLIKELY(MYM_RACY(mym_watch.on)) && object != NULL)
         mym_sampled_large(object);
     return object;
@@ -43,8 +45,12 @@ void *mym_classless_take(size_t size, size_t alignment, bool hard, bool *zeroed)
 
 void *mym_classless_resize(void *ptr, size_t size)
 {
-    return MYM_UNLIKELY(mym_was_watched()) ? mym_sampled_resize(ptr, size)
-                                           : mym_large_resize(ptr, size);
+    void *object = MYM_UNLIKELY(mym_was_watched()) ? mym_sampled_resize(ptr, size)
+                                                   : mym_large_resize(ptr, size);
+
+    if (mym_pages_has_grown())
+        mym_cache_upkeep();
+    return object;
 }
 
 /* The record of the span that starts there and is an object of malloc's, or NULL. */

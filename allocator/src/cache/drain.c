@@ -130,6 +130,8 @@ static void upkeep(bool by_helper)
         mym_cache_each_second();
     if (due.second)
         mym_idle_age();
+    else
+        mym_purge_excess(); /* near a limit there may be some */
     if (due.grew)
         mym_collapse_tell();
 }

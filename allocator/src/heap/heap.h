@@ -331,6 +331,8 @@ bool mym_idle_is_swinging(void);
 /* Bytes that may stay whatever the program did before (ledger.h). */
 size_t mym_idle_set_keep(size_t bytes); /* what it was */
 
+/* Give back what may not stay (purge.c). No lock of the heap is held. */
+void mym_purge_excess(void);
 void mym_idle_age(void); /* once a second, when there is a call at all */
 
 /*

@@ -183,6 +183,7 @@ static bool charge(uint32_t units)
     if (fits) {
         mym_pages.outside += units;
         mym_idle_watch();
+        mym_pages_watch_limit();
     }
     mym_pages_unlock();
     return fits;

@@ -26,10 +26,27 @@ struct mym_pages mym_pages;
 
 #define GROWTH_STEP 16u /* units, 1 MiB, or a sixteenth of what there is */
 
+/*
+ * Nothing free may stay that near the limit, and what pools and caches hold nobody frees
+ * now: it is asked for as when the heap grows, each MiB.
+ */
+void mym_pages_watch_limit(void)
+{
+    uint64_t now = mym_pages_in_use() + mym_pages_dirty();
+
+    if (MYM_LIKELY(now + GROWTH_STEP < mym_pages.near)) {
+        mym_pages.told_near = mym_pages.near;
+    } else if (now >= mym_pages.told_near) {
+        mym_pages.told_near = now + GROWTH_STEP;
+        atomic_store_explicit(&mym_pages.grew, true, memory_order_relaxed);
+    }
+}
+
 static void watch_growth(void)
 {
     uint32_t now = mym_pages.mapped - mym_pages.purging - mym_runs(MYM_CLEAN)->units;
 
+    mym_pages_watch_limit();
     if (now <= mym_pages.high)
         return;
     mym_pages.high = now + (now / 16 > GROWTH_STEP ? now / 16 : GROWTH_STEP);

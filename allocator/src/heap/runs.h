@@ -47,6 +47,7 @@ struct mym_pages {
     uint64_t outside;        /* units in mappings outside the regions */
     uint64_t most;           /* units that may be in use before requests fail */
     uint64_t near;           /* units in use or dirty from which nothing free is kept */
+    uint64_t told_near;      /* ... at which that is told next */
     uint32_t huge;           /* chunks that are huge (chunk.c) */
     _Atomic uint64_t purged; /* bytes given back since start */
     struct mym_index runs[3];            /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
@@ -91,6 +92,9 @@ MYM_INLINE uint32_t mym_pages_dirty(void)
     return mym_runs(MYM_DIRTY)->units + mym_pages.idle;
 }
 
+/* More is in use: near a container's limit this counts as growth (pages.c). */
+void mym_pages_watch_limit(void);
+
 /* ---- ledger.c: the caller holds mym_pages.lock ---- */
 
 /* Of what may stay now: sets what others may be granted; returns the units of the rest. */
@@ -98,11 +102,6 @@ uint32_t mym_idle_share_out(void);
 
 void mym_idle_watch(void);        /* more, or less, is in use than before */
 bool mym_idle_watch_excess(void); /* the same; now more is dirty than may stay */
-
-/* ---- purge.c ---- */
-
-/* Give back what may not stay. No lock of the heap is held. */
-void mym_purge_excess(void);
 
 /* ---- runs.c: the caller holds mym_pages.lock ---- */
 

@@ -2,6 +2,8 @@
  * cgroup.c - what stays resident of freed memory when the cgroup's limit is near.
  *   cgroup before             the limit is there already: print the KiB that stay
  *   cgroup after FILE LIMIT   write it now, and go on until nothing stays
+ *   cgroup other MIB          so much at a time, in objects of one size after the other: what
+ *                             is idle makes room in time, or the kernel kills
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,11 +54,31 @@ static size_t swing(void)
     return after > before ? after - before : 0;
 }
 
+static int take_other_sizes(size_t bytes)
+{
+    static const size_t sizes[] = {24,     1000,    5000,     20000,
+                                   300000, 9 << 20, 35 << 20, 70000};
+    static void *objects[2 << 20];
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t count = bytes / (sizes[i] + 8);
+
+        for (size_t at = 0; at < count; at++)
+            objects[at] = take(sizes[i], 1);
+        while (count > 0)
+            free(objects[--count]);
+    }
+    printf("%zu KiB in the end\n", resident_kib());
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static void *held[HELD];
     size_t left;
 
+    if (argc == 3 && !strcmp(argv[1], "other"))
+        return take_other_sizes((size_t)atoi(argv[2]) << 20);
     for (int i = 0; i < HELD; i++)
         held[i] = take(1 << 20, 0);
     left = swing();

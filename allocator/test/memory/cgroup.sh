@@ -31,6 +31,9 @@ if in_group MYMALLOC_CGROUP=off before; then
     echo "nothing stays even so: this test shows nothing"
     exit 1
 fi
+echo "another size each time, of 64 MiB:"
+echo 64M >"$limit"
+in_group MYMALLOC_CGROUP=start other 40
 echo "limit while it runs, watched:"
 echo 1G >"$limit"
 in_group MYMALLOC_CGROUP=watch after "$limit" 100M
