@@ -86,12 +86,14 @@ static void add_quiet(struct mym_pool *pool, void *set)
 
 /* What makes upkeep due. */
 struct due {
-    bool second, grew;
+    bool second, grew, near; /* a container's limit */
 };
 
 static void keep_up(struct mym_pool *pool, void *due)
 {
     mym_pool_upkeep(pool, ((struct due *)due)->second, ((struct due *)due)->grew);
+    if (((struct due *)due)->near)
+        mym_pool_trim(pool, true);
 }
 
 static void drain_quiet(void)
@@ -120,8 +122,11 @@ static void upkeep(bool by_helper)
     adapt_pace(now);
     if (!due.second && !due.grew)
         return;
+    due.near = due.grew && mym_pages_is_near_limit();
     mym_thread_collect();
-    if (due.grew || by_helper) {
+    if (due.near) {
+        mym_cache_drain();
+    } else if (due.grew || by_helper) {
         mym_spans_close_here();
         drain_quiet();
     }

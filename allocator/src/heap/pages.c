@@ -42,6 +42,16 @@ void mym_pages_watch_limit(void)
     }
 }
 
+bool mym_pages_is_near_limit(void)
+{
+    bool near;
+
+    mym_pages_lock();
+    near = mym_pages_in_use() + mym_pages_dirty() >= mym_pages.near;
+    mym_pages_unlock();
+    return near;
+}
+
 static void watch_growth(void)
 {
     uint32_t now = mym_pages.mapped - mym_pages.purging - mym_runs(MYM_CLEAN)->units;

@@ -56,9 +56,11 @@ static size_t swing(void)
 
 static int take_other_sizes(size_t bytes)
 {
-    static const size_t sizes[] = {24,     1000,    5000,     20000,
-                                   300000, 9 << 20, 35 << 20, 70000};
-    static void *objects[2 << 20];
+    static const size_t sizes[] = {100,      1000,  20000,  9 << 20,
+                                   35 << 20, 70000, 300000, 5000};
+    enum { STEP = 64 << 10 };
+    static void *objects[512 << 10];
+    char *grown = NULL;
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t count = bytes / (sizes[i] + 8);
@@ -68,7 +70,13 @@ static int take_other_sizes(size_t bytes)
         while (count > 0)
             free(objects[--count]);
     }
+    for (size_t size = STEP; size <= bytes; size += STEP) {
+        if (!(grown = realloc(grown, size)))
+            exit(9);
+        memset(grown + size - STEP, 1, STEP);
+    }
     printf("%zu KiB in the end\n", resident_kib());
+    free(grown);
     return 0;
 }
 
