@@ -449,7 +449,7 @@ static size_t in_words(void)
 /* So many of a size taken, then freed in the same order. */
 static void take_and_free(unsigned count, size_t size)
 {
-    void *object[8];
+    void *object[64];
 
     for (unsigned i = 0; i < count; i++)
         CHECK((object[i] = mym_malloc(opaque(size))));
@@ -492,6 +492,31 @@ static void words_are_for_sizes_in_turn(void)
     take_and_free(1, mib);
     CHECKF(in_words() == MYM_SPAN_MAX, "%zu bytes", in_words());
     CHECK(mym_verify() == 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+
+static void age(struct mym_pool *pool, void *context)
+{
+    (void)context;
+    mym_pool_upkeep(pool, true, false);
+    mym_pool_upkeep(pool, true, false);
+}
+
+/* What comes and goes in batches meets its pool for every eighth object, large as it is. */
+static void busy_magazines_are_long(void)
+{
+    const struct mym_pool *pool = &mym_arenas[0]->pool[mym_class_of(MYM_UNIT)];
+    uint64_t before = 0;
+
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    mym_pools_each(age, NULL); /* no other has any of the budget */
+    for (int i = 0; i < 100; i++) {
+        before = pool->misses;
+        take_and_free(64, MYM_UNIT);
+    }
+    CHECKF(pool->misses - before <= 64 / 8, "%zu misses",
+           (size_t)(pool->misses - before));
     mym_idle_set_keep(0);
     mym_trim(0);
 }
@@ -674,6 +699,7 @@ const struct test tests[] = {
     {"short_magazines_grow", short_magazines_grow},
     {"sums_are_verified", sums_are_verified},
     {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},
+    {"busy_magazines_are_long", busy_magazines_are_long},
     {"few_are_loose", few_are_loose},
     {"sparse_slabs_are_part_of_keep", sparse_slabs_are_part_of_keep},
     {"walk_beside_the_helper", walk_beside_the_helper},
