@@ -2,6 +2,9 @@
  * clock.c - the time, from the kernel's vDSO (vdso(7)): as libc reads it, so that a sandbox
  * that was made for a program on libc's malloc has nothing new to allow.
  *
+ * The coarse clocks alone, of 1 to 4 ms: for a finer one the vDSO makes the system call where
+ * the kernel found the processor's counter unstable.
+ *
  * libc's own function can be interposed by a library that allocates in it; so the symbol is
  * looked up here, once. Where there is none (valgrind hides it), there is the system call.
  *
@@ -98,7 +101,7 @@ uint64_t mym_os_coarse_ms(void)
 
 uint64_t mym_os_wall_ns(void)
 {
-    struct timespec now = read_clock(CLOCK_REALTIME);
+    struct timespec now = read_clock(CLOCK_REALTIME_COARSE);
 
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }

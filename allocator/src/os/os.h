@@ -145,7 +145,7 @@ bool mym_os_wait_pressure(const struct mym_os_pressure *pressure, unsigned ms);
 
 /* At start: the vDSO's clock is looked up. */
 void mym_os_find_clock(void);
-/* A clock of a few milliseconds' grain; no system call where there is a vDSO. */
+/* Clocks of a few milliseconds' grain; no system call where there is a vDSO. */
 uint64_t mym_os_coarse_ms(void);
 uint64_t mym_os_wall_ns(void); /* since 1970 */
 

@@ -13,6 +13,8 @@
 
 #include "os/os.h"
 
+#include <stdatomic.h>
+
 #define LN2    0.6931471805599453
 #define GOLDEN 0x9e3779b97f4a7c15u
 
@@ -68,16 +70,22 @@ double mym_sample_weight(size_t bytes, size_t every)
     return x < 1e-4 ? 1 / (x - x * x / 2) : 1 / (1 - exp_of_minus(x));
 }
 
+static _Atomic uint64_t threads;
+
 static int64_t draw(struct mym_countdown *countdown)
 {
     size_t every = MYM_RACY(mym_watch.every);
 
     /*
-     * The address tells threads apart that there are, the clock those that have the place
-     * one after the other: to the nanosecond, or all of a tick would draw the same.
+     * The address tells threads apart that there are, the number those that have the place
+     * one after the other, the clock processes.
      */
     if (countdown->random == 0)
-        countdown->random = (uintptr_t)countdown ^ mym_os_wall_ns() * GOLDEN;
+        countdown->random =
+            (uintptr_t)countdown ^
+            (mym_os_wall_ns() +
+             atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed)) *
+                GOLDEN;
     return every == 1 ? 0
                       : (int64_t)(exponential(next_random(&countdown->random)) *
                                   (double)every);
