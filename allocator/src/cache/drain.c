@@ -135,8 +135,8 @@ static void upkeep(bool by_helper)
         mym_cache_each_second();
     if (due.second)
         mym_idle_age();
-    else
-        mym_purge_excess(); /* near a limit there may be some */
+    else if (due.near)
+        mym_purge_excess();
     if (due.grew)
         mym_collapse_tell();
 }
