@@ -391,6 +391,8 @@ struct mym_cache *mym_thread_enter(void);
 /* What the caches of threads hold that a child of fork does not have goes to the pools. */
 void mym_thread_collect(void);
 size_t mym_thread_verify(void);
+void mym_thread_adopt(struct mym_cache *cache) MYM_REQUIRES(mym_front_lock);
+struct mym_cache *mym_thread_give_up(void) MYM_REQUIRES(mym_front_lock);
 void mym_thread_fork_child(void);
 
 /* ---- area.c: an rseq area of our own, where the C library has none ---- */

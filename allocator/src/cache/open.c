@@ -13,7 +13,12 @@ static struct mym_cache *find_or_make(uint32_t id)
 {
     struct mym_cache *cache = mym_cache_made(id);
 
-    if (cache == NULL && (cache = mym_cache_make()) != NULL) {
+    if (cache != NULL)
+        return cache;
+    cache = mym_thread_give_up();
+    if (cache == NULL)
+        cache = mym_cache_make();
+    if (cache != NULL) {
         mym_caches.made[id] = (char *)cache - (char *)&mym_front;
         if (id >= mym_caches.top)
             mym_caches.top = id + 1;

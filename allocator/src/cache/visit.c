@@ -131,9 +131,24 @@ MYM_UNFOLLOWED void mym_cache_fork(bool prepare)
         mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 
+/* Only the cache where the child begins stays one of an id: no other thread is there. */
+static void leave_other_ids(void)
+{
+    unsigned here = mym_rseq_id();
+
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    for (unsigned id = 0; id < mym_caches.top; id++)
+        if (id != here && mym_cache_made(id) != NULL) {
+            mym_thread_adopt(mym_cache_made(id));
+            mym_caches.made[id] = mym_front.delta[id] = 0;
+        }
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+}
+
 void mym_cache_fork_child(void)
 {
     mym_mutex_reset(&mym_front_lock, MYM_RANK_FRONT);
+    leave_other_ids();
     mym_thread_fork_child();
     mym_cache_vfork_forget();
     /* A thread that the child does not have may have been about to open one, or to close it. */

@@ -18,7 +18,8 @@
 #define SIZE    opaque((size_t)256 << 10)
 #define OBJECTS 6
 #define TRAP    0x100 /* the flag by which the processor traps after each instruction */
-#define ENOUGH  20    /* steps: fewer than there are before the first sequence, in any build */
+#define ENOUGH \
+    20 /* steps: fewer than there are before the first sequence, in any build */
 
 static volatile int stepping, locked;
 static volatile unsigned steps, when;
