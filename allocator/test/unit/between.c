@@ -34,6 +34,17 @@ static void change_below(void)
     mym_free(first);
 }
 
+/* There the thread takes locks, and nobody may call malloc from a handler. */
+static bool is_past_the_caches(void)
+{
+#ifdef MYM_DEBUG
+    for (enum mym_rank rank = MYM_RANK_HELPER; rank <= MYM_RANK_META; rank++)
+        if (mym_rank_is_held(rank))
+            return true;
+#endif
+    return mym_pages.lock.state != 0;
+}
+
 static void step(int number, siginfo_t *info, void *context)
 {
     greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
@@ -42,7 +53,7 @@ static void step(int number, siginfo_t *info, void *context)
     (void)info;
     if (stepping && steps++ == when) {
         stepping = 0;
-        locked = mym_pages.lock.state != 0; /* past the caches: nobody may come there */
+        locked = is_past_the_caches();
         if (!locked)
             change_below();
     }
