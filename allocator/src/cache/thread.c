@@ -7,8 +7,9 @@
  *
  * The child of a fork has one thread and the caches of all, also those of CPUs, on which
  * nobody may ever run there. `user` tells which are whose; what the others hold goes back at
- * the first look for idle memory, not at once: most children call exec. A cache may be copied in the midst of an operation, which is one
- * store: it holds an object less, or a magazine less if its thread was in a slow path.
+ * the first look for idle memory, not at once: most children call exec. A cache may be copied
+ * in the midst of an operation, which is one store: it holds an object less, or a magazine
+ * less if its thread was in a slow path.
  *
  * Locking: mym_front_lock guards the lists and `user`.
  */
