@@ -94,10 +94,57 @@ static struct mym_magazine *halve(struct mym_door door, unsigned cls, void ***se
     return empty;
 }
 
+/* Nothing is known of a slot's wall when there is no magazine in it. */
+MYM_INLINE bool is_magazine(void *const *top)
+{
+    return top != MYM_NONE && top != MYM_CLOSED;
+}
+
+/*
+ * Both are empty, or full: the one that the pool gets. It is the current one, and the previous
+ * slot stays as it is; but of two lengths the shorter, which comes back longer: a program that
+ * goes up and down would meet a short one's walls for good.
+ */
+MYM_INLINE struct mym_magazine *take_shorter(struct mym_door door, unsigned cls,
+                                             void ***seen, void **previous,
+                                             unsigned *used)
+{
+    struct mym_magazine *current = mym_magazine_of(cls, *seen);
+
+    if (mym_magazine_of(cls, previous)->capacity < current->capacity)
+        return mym_door_take(door, cls, MYM_CLASSES + cls, used);
+    if (!mym_door_swap(door, cls, *seen, MYM_NONE))
+        return NULL;
+    *used = (unsigned)(*seen - current->entry);
+    *seen = MYM_NONE;
+    return current;
+}
+
+/* With objects: the previous one, or the pool's. */
+MYM_INLINE struct mym_magazine *find_objects(struct mym_door *door, unsigned cls,
+                                             void ***seen, unsigned *used)
+{
+    void **previous = mym_door_slot(*door, MYM_CLASSES + cls);
+    struct mym_magazine *magazine;
+
+    magazine = is_magazine(*seen) && is_empty(*seen) && is_magazine(previous) &&
+                       is_empty(previous)
+                   ? take_shorter(*door, cls, seen, previous, used)
+                   : mym_door_take(*door, cls, MYM_CLASSES + cls, used);
+    if (magazine == NULL || *used == 0) {
+        door->exchanged = true;
+        magazine = mym_pool_load(near_pool(*door, cls), door->id, magazine);
+        *used = magazine != NULL ? magazine->used : 0;
+    } else if (*used > 1 && *used == magazine->capacity) {
+        magazine = halve(*door, cls, seen, magazine, used);
+    }
+    return magazine;
+}
+
 MYM_INLINE void *pop(struct mym_door *door, unsigned cls)
 {
     struct mym_magazine *magazine;
-    unsigned used;
+    unsigned used = 0;
     void **seen;
     void *object;
 
@@ -109,16 +156,9 @@ MYM_INLINE void *pop(struct mym_door *door, unsigned cls)
         if (object != NULL)
             return object;
     }
-    magazine = mym_door_take(*door, cls, MYM_CLASSES + cls, &used);
-    if (magazine == NULL || used == 0) {
-        door->exchanged = true;
-        magazine = mym_pool_load(near_pool(*door, cls), door->id, magazine);
-        if (magazine == NULL)
-            return mym_pool_take(near_pool(*door, cls));
-        used = magazine->used;
-    } else if (used > 1 && used == magazine->capacity) {
-        magazine = halve(*door, cls, &seen, magazine, &used);
-    }
+    magazine = find_objects(door, cls, &seen, &used);
+    if (magazine == NULL)
+        return mym_pool_take(near_pool(*door, cls));
     MYM_ASSERT(used > 0 && mym_magazine_is_whole(magazine, used));
     object = magazine->entry[--used];
     MYM_ASSERT(mym_in_heap(object) && mym_heap.cls[mym_unit_of(object)] == cls);
@@ -141,12 +181,28 @@ MYM_SLOW void *mym_cache_pop_slow(unsigned cls)
     return object;
 }
 
-/* One with room for a full one: a consumer hands its producer whole magazines, not objects. */
-static struct mym_magazine *exchange(struct mym_door *door, unsigned cls,
-                                     struct mym_magazine *full, unsigned used)
+/* With room: the previous one, or the pool's. */
+MYM_INLINE struct mym_magazine *find_room(struct mym_door *door, unsigned cls,
+                                          void ***seen, unsigned *used)
 {
-    door->exchanged = true;
-    return mym_pool_exchange(pool_for(*door, cls, full, used), door->id, full, used);
+    void **previous = mym_door_slot(*door, MYM_CLASSES + cls);
+    struct mym_magazine *magazine;
+
+    magazine = is_magazine(*seen) && **seen == MYM_CEILING && is_magazine(previous) &&
+                       *previous == MYM_CEILING
+                   ? take_shorter(*door, cls, seen, previous, used)
+                   : mym_door_take(*door, cls, MYM_CLASSES + cls, used);
+    if (magazine == NULL || *used == magazine->capacity) {
+        /* A consumer hands its producer whole magazines, not objects. */
+        struct mym_pool *pool = magazine != NULL
+                                    ? pool_for(*door, cls, magazine, *used)
+                                    : near_pool(*door, cls);
+
+        door->exchanged = true;
+        magazine = mym_pool_exchange(pool, door->id, magazine, *used);
+        *used = magazine != NULL ? magazine->used : 0;
+    }
+    return magazine;
 }
 
 MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
@@ -165,14 +221,10 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
         mym_cache_twice(object);
     if (door->own == NULL && *seen != MYM_CEILING && mym_rseq_push(cls, object))
         return;
-    magazine = mym_door_take(*door, cls, MYM_CLASSES + cls, &used);
-    if (magazine == NULL || used == magazine->capacity) {
-        magazine = exchange(door, cls, magazine, used);
-        if (magazine == NULL) {
-            mym_pool_put(near_pool(*door, cls), object);
-            return;
-        }
-        used = magazine->used;
+    magazine = find_room(door, cls, &seen, &used);
+    if (magazine == NULL) {
+        mym_pool_put(near_pool(*door, cls), object);
+        return;
     }
     MYM_ASSERT(mym_magazine_is_whole(magazine, used) && used < magazine->capacity);
     MYM_ASSERT(mym_in_heap(object) && mym_heap.cls[mym_unit_of(object)] == cls);

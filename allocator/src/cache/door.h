@@ -15,6 +15,9 @@ struct mym_door {
     bool exchanged;        /* a magazine, with a pool */
 };
 
+/* By itself, for what is met at every wall to be short. */
+bool mym_door_swap_again(size_t index, uintptr_t old, uintptr_t fresh);
+
 /*
  * Once more, for the first swap may only have been interrupted: what is to be emptied for a
  * request that would fail, or by a trim, is not to be left behind for that.
@@ -23,8 +26,8 @@ MYM_INLINE bool mym_door_swap(struct mym_door door, size_t index, void **old,
                               void **fresh)
 {
     if (door.own == NULL)
-        return mym_rseq_swap(index, (uintptr_t)old, (uintptr_t)fresh) ||
-               mym_rseq_swap(index, (uintptr_t)old, (uintptr_t)fresh);
+        return MYM_LIKELY(mym_rseq_swap(index, (uintptr_t)old, (uintptr_t)fresh)) ||
+               mym_door_swap_again(index, (uintptr_t)old, (uintptr_t)fresh);
     if (mym_slot_of(door.own, index) != old)
         return false;
     mym_slot_set(door.own, index, fresh);

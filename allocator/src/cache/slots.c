@@ -18,6 +18,11 @@ _Static_assert(MYM_CLASSES <=
                "every class has a bit");
 const struct mym_class_set mym_every_class = {{UINT64_MAX, UINT64_MAX}};
 
+MYM_SLOW bool mym_door_swap_again(size_t index, uintptr_t old, uintptr_t fresh)
+{
+    return mym_rseq_swap(index, old, fresh);
+}
+
 struct mym_cache *mym_cache_make(void)
 {
     struct mym_cache *cache = mym_meta_take(sizeof *cache, MYM_CACHELINE);

@@ -417,11 +417,14 @@ static uint64_t exchanges(size_t size)
    no pool. */
 static void short_magazines_grow(void)
 {
-    for (unsigned count = 20; count <= 60; count += 20) {
-        const size_t size = 96 + count / 5 * 8; /* a class that was not used before */
-        void *objects[60];
+    for (unsigned part = 1; part <= 4; part++) {
+        /* Classes that were not used before; the last has the longest there are at once. */
+        const size_t size = part == 4 ? 32 : 96 + part * 32;
+        unsigned count = mym_classes[mym_class_of(size)].capacity * part / 4;
+        void *objects[256];
         uint64_t before = 0, more;
 
+        CHECK(count <= 256);
         for (unsigned turn = 0; turn < 1000; turn++) {
             for (unsigned i = 0; i < count; i++)
                 CHECK((objects[i] = mym_malloc(opaque(size))));
