@@ -194,9 +194,8 @@ MYM_INLINE struct mym_magazine *find_room(struct mym_door *door, unsigned cls,
                    : mym_door_take(*door, cls, MYM_CLASSES + cls, used);
     if (magazine == NULL || *used == magazine->capacity) {
         /* A consumer hands its producer whole magazines, not objects. */
-        struct mym_pool *pool = magazine != NULL
-                                    ? pool_for(*door, cls, magazine, *used)
-                                    : near_pool(*door, cls);
+        struct mym_pool *pool = magazine != NULL ? pool_for(*door, cls, magazine, *used)
+                                                 : near_pool(*door, cls);
 
         door->exchanged = true;
         magazine = mym_pool_exchange(pool, door->id, magazine, *used);

@@ -16,8 +16,10 @@
 #define MAGAZINE_BUSY    (128u << 10)
 #define BUSY_LEAST       8u
 #define MAGAZINE_OBJECTS 124u /* with the header and two walls: 1 KiB */
+#define MAGAZINE_TINY    252u /* of those up to TINY bytes: 2 KiB */
+#define TINY             128u
 
-_Static_assert(MAGAZINE_OBJECTS <= UINT8_MAX, "capacity and room are bytes");
+_Static_assert(MAGAZINE_TINY <= UINT8_MAX, "capacity and room are bytes");
 _Static_assert(MYM_UNIT / MYM_ALIGNMENT <= UINT16_MAX,
                "objects of a slab are two bytes");
 _Static_assert(MYM_CLASSES <= UINT8_MAX, "a class is a byte");
@@ -52,15 +54,15 @@ static unsigned slab_units(unsigned size)
 static void add_class(unsigned size)
 {
     struct mym_class *cls = &mym_classes[mym_class_count];
+    unsigned most = size <= TINY ? MAGAZINE_TINY : MAGAZINE_OBJECTS;
 
     MYM_CHECK(mym_class_count < MYM_CLASSES - 1); /* MYM_REAPED is none */
     cls->size = mym_class_bytes[mym_class_count] = size;
     MYM_CHECK(slab_units(size) <= UINT8_MAX);
     cls->units = (uint8_t)slab_units(size);
     cls->objects = (uint16_t)(cls->units * MYM_UNIT / size);
-    cls->capacity =
-        (uint8_t)clamp(MAGAZINE_BYTES / size, size <= 4096 ? 2 : 1, MAGAZINE_OBJECTS);
-    cls->room = (uint8_t)clamp(MAGAZINE_BUSY / size, BUSY_LEAST, MAGAZINE_OBJECTS);
+    cls->capacity = (uint8_t)clamp(MAGAZINE_BYTES / size, size <= 4096 ? 2 : 1, most);
+    cls->room = (uint8_t)clamp(MAGAZINE_BUSY / size, BUSY_LEAST, most);
     cls->inverse = (((uint64_t)1 << 40) + size - 1) / size;
     mym_class_count++;
 }
