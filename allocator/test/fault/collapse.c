@@ -90,6 +90,19 @@ static size_t huge_bytes(void)
     return smaps_kib("AnonHugePages", NULL, SIZE_MAX) * 1024;
 }
 
+/* EAGAIN: somebody else has a page of it just then, as DAMON, reclaim and migration do. */
+static bool collapses(void *at, size_t bytes)
+{
+    for (int tries = 0; tries < 1000; tries++) {
+        if (madvise(at, bytes, MADV_COLLAPSE) == 0)
+            return true;
+        if (errno != EAGAIN)
+            return false;
+        usleep(1000);
+    }
+    return false;
+}
+
 /* The kernel makes a huge page of small ones: not before Linux 6.1, nor where there are none. */
 static bool kernel_collapses(void)
 {
@@ -102,12 +115,14 @@ static bool kernel_collapses(void)
     madvise(at, 4 * MIB, MADV_NOHUGEPAGE);
     memset(at, 1, 4 * MIB);
     madvise(at, 4 * MIB, MADV_HUGEPAGE);
-    does = madvise(chunk, 2 * MIB, MADV_COLLAPSE) == 0;
+    does = collapses(chunk, 2 * MIB);
     munmap(at, 4 * MIB);
     if (!does)
         printf("SKIP: this kernel collapses nothing\n");
     return does;
 }
+
+static bool asked_again; /* the kernel, when it refused */
 
 static void dense_chunks_become_huge(void)
 {
@@ -116,6 +131,7 @@ static void dense_chunks_become_huge(void)
     fill(bytes);
     resident = resident_bytes();
     mappings = mapping_count();
+    asked_again = true;
     collapse_all();
     all_is_there();
     CHECKF(resident_bytes() <= resident + resident / 32, "%zu MiB, %zu before",
@@ -237,7 +253,7 @@ size_t __wrap_mym_os_resident(void *at, size_t bytes)
 bool __wrap_mym_os_collapse(void *at, size_t bytes)
 {
     CHECKF(at != change.chunk, "a chunk that is not of slabs alone is collapsed");
-    return __real_mym_os_collapse(at, bytes);
+    return __real_mym_os_collapse(at, bytes) || (asked_again && collapses(at, bytes));
 }
 
 static void a_chunk_that_changed_stays_small(void)
