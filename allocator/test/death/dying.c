@@ -2,7 +2,6 @@
 #include "dying.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -64,16 +63,6 @@ static void report(int signal)
         pthread_join(thread, NULL);
 }
 
-/* A second free is seen at once on the CPU that saw the first (docs/safety.md). */
-static void stay_on_one_cpu(void)
-{
-    cpu_set_t here;
-
-    CPU_ZERO(&here);
-    CPU_SET(sched_getcpu(), &here);
-    CHECK(sched_setaffinity(0, sizeof here, &here) == 0);
-}
-
 static void die_here(const struct death *death, int error_pipe)
 {
     const struct rlimit no_core = {0, 0};
@@ -81,7 +70,7 @@ static void die_here(const struct death *death, int error_pipe)
     setrlimit(RLIMIT_CORE, &no_core);
     signal(SIGABRT, report);
     alarm(30);
-    stay_on_one_cpu();
+    stay_on_one_cpu(); /* where a second free is seen at once (docs/safety.md) */
     dup2(error_pipe, STDERR_FILENO);
     death->run();
     _exit(0); /* not noticed */

@@ -7,7 +7,6 @@
 #include "proc.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -249,16 +248,6 @@ static void free_all(void)
             CHECKF(objects[i].p[at] == (i & 0xff), "byte %zu of object %u", at, i);
         free(objects[i].p);
     }
-}
-
-/* A cache that another CPU has is emptied there, when somebody comes by. */
-static void stay_on_one_cpu(void)
-{
-    cpu_set_t here;
-
-    CPU_ZERO(&here);
-    CPU_SET(sched_getcpu(), &here);
-    CHECK(sched_setaffinity(0, sizeof here, &here) == 0);
 }
 
 /* Up and down many times: address space, mappings and places are those of the first. */

@@ -1,6 +1,7 @@
 /* check.c - what the cases of a test program share. */
 #include "check.h"
 
+#include <sched.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -74,6 +75,15 @@ void run_in_child(void (*run)(size_t), size_t argument)
     CHECK(waitpid(child, &status, 0) == child);
     CHECKF(status == 0, "with argument %zu the child ended with 0x%x", argument,
            (unsigned)status);
+}
+
+void stay_on_one_cpu(void)
+{
+    cpu_set_t here;
+
+    CPU_ZERO(&here);
+    CPU_SET((unsigned)sched_getcpu(), &here);
+    CHECK(sched_setaffinity(0, sizeof here, &here) == 0);
 }
 
 size_t resident_bytes(void)

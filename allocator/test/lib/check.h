@@ -77,6 +77,9 @@ int is_slow(void);
 /* Run it in a child, whose heap and limits are its own; the test fails if that does. */
 void run_in_child(void (*run)(size_t), size_t argument);
 
+/* From now on; the caches of other CPUs keep what they have until somebody comes by. */
+void stay_on_one_cpu(void);
+
 /* Resident bytes of this process now. */
 size_t resident_bytes(void);
 

@@ -152,6 +152,7 @@ static void churn(const char *path)
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+    stay_on_one_cpu();
     fill();
     walk();
     for (int i = 1; i < argc; i++) {

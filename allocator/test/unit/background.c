@@ -375,12 +375,9 @@ static void main_may_end(void)
 /* Freed twice, found where the helper empties caches: told where the program's errors go. */
 static void free_twice(void)
 {
-    cpu_set_t here;
     void *held;
 
-    CPU_ZERO(&here);
-    CPU_SET(sched_getcpu(), &here);
-    CHECK(sched_setaffinity(0, sizeof here, &here) == 0);
+    stay_on_one_cpu();
     for (int i = 0; i < 4000; i++)
         CHECK((objects[i] = malloc(64)));
     for (int i = 0; i < 4000; i++)

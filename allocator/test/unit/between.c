@@ -11,7 +11,6 @@
 #include "alloc/alloc.h"
 #include "heap/runs.h"
 
-#include <sched.h>
 #include <signal.h>
 #include <ucontext.h>
 
@@ -96,16 +95,13 @@ static void lists_are_followed_at_once(void)
 {
     struct sigaction action = {.sa_sigaction = step, .sa_flags = SA_SIGINFO};
     void *objects[OBJECTS + 2];
-    cpu_set_t here;
 
     mym_free(mym_malloc(SIZE));
     if (mym_mode < MYM_MODE_CPU_ID) {
         printf("a cache per thread: nobody comes between\n");
         return;
     }
-    CPU_ZERO(&here);
-    CPU_SET((unsigned)sched_getcpu(), &here);
-    CHECK(!sched_setaffinity(0, sizeof here, &here));
+    stay_on_one_cpu();
     CHECK(!sigaction(SIGTRAP, &action, NULL));
     for (when = 0; !locked; when++) {
         mym_cache_drain();

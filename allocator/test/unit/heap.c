@@ -12,7 +12,6 @@
 #include "os/os.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 /* ---- size classes ---- */
@@ -465,11 +464,8 @@ static void words_are_for_sizes_in_turn(void)
 {
     size_t mib = (size_t)1 << 20, unit = MYM_UNIT;
     void *others[2];
-    cpu_set_t here;
 
-    CPU_ZERO(&here); /* the caches of others keep what they have */
-    CPU_SET((unsigned)sched_getcpu(), &here);
-    CHECK(!sched_setaffinity(0, sizeof here, &here));
+    stay_on_one_cpu();
     mym_trim(0);
     mym_idle_set_keep(1024 * MYM_UNIT);
     for (int i = 0; i < 10; i++) {
