@@ -2,8 +2,11 @@
  * seal.h - the hardened build: what is written behind an object, and what is known of it.
  *
  *   ptr              ptr + size               ptr + room
- *   | the object's bytes | red zone |   0    | seal |
- *                          <= 16 bytes         8 bytes: key(ptr) ^ unused bytes << 40
+ *   | the object's bytes | 0 | red zone | 0 | seal |
+ *                              <= 16 bytes    8 bytes: key(ptr) ^ unused bytes << 40
+ *
+ * The red zone lies behind the object's last byte, but in a place no further from its end than
+ * MYM_REACH: what is written before it hits nobody, and what goes on hits the red zone.
  *
  * The seal tells the exact size, and nobody can write one without the secret. The bytes
  * at its lower addresses, which an overflow meets first, are the key's alone; the first one
@@ -11,7 +14,7 @@
  *
  * An object of a class is in use as long as it has its seal: of a pointer to anything else,
  * the middle of an object or one that was freed, the word where the seal would be is none. The
- * first and the last 32 bytes of a place that is not in use read 0, and all of one of up to
+ * first 32 and the last 64 bytes of a place that is not in use read 0, and all of one of up to
  * 128. (Once that was a bit in a table: two atomic instructions and a line of the table more
  * for each object.) Of a large object it is a bit
  * outside of it (mym_heap.freed, by address / 16): what is freed is not to be touched.
@@ -26,6 +29,7 @@
 #include <string.h>
 
 #define MYM_RED_ZONE   16u
+#define MYM_REACH      64u /* of the end of a place: with the seal on a cache line, mostly */
 #define MYM_SEAL_SHIFT 40 /* unused bytes are fewer than 16 MiB */
 
 /* ---- in use: large objects ---- */
@@ -98,19 +102,23 @@ MYM_INLINE uint64_t mym_seal_key(const void *ptr)
  * The red zone is looked at and written as one lane, which ends at the seal or before; of a
  * zone that is shorter the lane's first bytes are the object's. No size decides a branch:
  * programs ask for sizes that no processor can foretell, and each wrong guess costs as much
- * as all of the seal.
+ * as all of the seal. Nor, beyond `reach`, where the lane is: free knows that when it has read
+ * the seal, and would wait for a further line then.
  */
 struct mym_zone {
     mym_lane *at, mine;
 };
 
-MYM_INLINE struct mym_zone mym_zone_of(const void *ptr, size_t size, size_t room)
+MYM_INLINE struct mym_zone mym_zone_of(const void *ptr, size_t size, size_t room,
+                                       size_t reach)
 {
     static const uint64_t masks[] = {0, 0, UINT64_MAX, UINT64_MAX};
     size_t last = room - sizeof(uint64_t) - MYM_RED_ZONE;
     size_t from = size < last ? size : last;
+    ptrdiff_t first = (ptrdiff_t)(room - reach); /* of a short place before it */
+    ptrdiff_t at = (ptrdiff_t)from > first ? (ptrdiff_t)from : first;
 
-    return (struct mym_zone){mym_lane_at(ptr, from),
+    return (struct mym_zone){mym_lane_at(ptr, (size_t)at),
                              *mym_lane_at(masks, MYM_RED_ZONE - (size - from))};
 }
 
@@ -120,13 +128,13 @@ MYM_INLINE mym_lane mym_zone_red(void)
     return *mym_lane_at(&mym_secret[2], 0);
 }
 
-MYM_INLINE void mym_seal(void *ptr, size_t size, size_t room)
+MYM_INLINE void mym_seal(void *ptr, size_t size, size_t room, size_t reach)
 {
     struct mym_zone zone;
 
     if (!MYM_SECURE_SEAL)
         return;
-    zone = mym_zone_of(ptr, size, room);
+    zone = mym_zone_of(ptr, size, room, reach);
     *zone.at = (*zone.at & ~zone.mine) | (mym_zone_red() & zone.mine);
     *mym_seal_place(ptr, room) = mym_seal_key(ptr) ^ (room - sizeof(uint64_t) - size)
                                                          << MYM_SEAL_SHIFT;
@@ -136,7 +144,7 @@ MYM_INLINE void mym_seal(void *ptr, size_t size, size_t room)
 _Noreturn void mym_seal_broken(const void *ptr, size_t room);
 
 /* The object's size; damage is told. */
-MYM_INLINE size_t mym_sealed_size(const void *ptr, size_t room)
+MYM_INLINE size_t mym_sealed_size(const void *ptr, size_t room, size_t reach)
 {
     struct mym_zone zone;
     uint64_t seal, unused;
@@ -150,20 +158,20 @@ MYM_INLINE size_t mym_sealed_size(const void *ptr, size_t room)
                      unused > room - sizeof(uint64_t)))
         mym_seal_broken(ptr, room);
     size = room - sizeof(uint64_t) - unused;
-    zone = mym_zone_of(ptr, size, room);
+    zone = mym_zone_of(ptr, size, room, reach);
     if (MYM_UNLIKELY(!mym_lane_is_zero((*zone.at ^ mym_zone_red()) & zone.mine)))
         mym_seal_broken(ptr, room);
     return size;
 }
 
 /* What mym_seal wrote reads 0 again. */
-MYM_INLINE void mym_unseal(void *ptr, size_t size, size_t room)
+MYM_INLINE void mym_unseal(void *ptr, size_t size, size_t room, size_t reach)
 {
     struct mym_zone zone;
 
     if (!MYM_SECURE_SEAL)
         return;
-    zone = mym_zone_of(ptr, size, room);
+    zone = mym_zone_of(ptr, size, room, reach);
     *zone.at &= ~zone.mine;
     *mym_seal_place(ptr, room) = 0;
 }
@@ -183,7 +191,7 @@ MYM_INLINE size_t mym_seal_break(void *ptr, size_t room)
 {
     mym_word *place = mym_seal_place(ptr, room);
     uint64_t seal = *place;
-    size_t size = mym_sealed_size(ptr, room);
+    size_t size = mym_sealed_size(ptr, room, MYM_REACH);
 
     if (!MYM_SECURE_FREE_CHECK)
         *place = 0;

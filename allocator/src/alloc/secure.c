@@ -57,6 +57,7 @@ MYM_INLINE size_t written(size_t size, size_t room)
 
 /* The bytes of an end: two lanes, for no branch on a size can be foretold. */
 _Static_assert(MYM_ZERO_END == 2 * LANE, "an end is two lanes");
+_Static_assert(MYM_REACH == 2 * MYM_ZERO_END, "before the last end is another");
 
 MYM_INLINE mym_lane end_at(const void *ptr, size_t at)
 {
@@ -145,7 +146,7 @@ MYM_INLINE void *settle(void *object, size_t size, unsigned cls)
 
     if (MYM_SECURE_WRITE_AFTER_FREE && MYM_UNLIKELY(!is_untouched(object, size, room)))
         die_touched(object, room);
-    mym_seal(object, size, room);
+    mym_seal(object, size, room, MYM_REACH);
     return object;
 }
 
@@ -171,29 +172,32 @@ static void *take(size_t size, unsigned cls)
     return mym_is_unwatched() ? take_quick(size, cls) : take_missed(size, cls);
 }
 
-/* The last 16 bytes of the object and its red zone, as far as they are in the place. */
-MYM_INLINE void zero_last(void *ptr, size_t size, size_t room)
+/* The last bytes of the object, wherever they are in the place. */
+MYM_INLINE void zero_last(void *ptr, size_t size)
 {
-    size_t end =
-        size + LANE < room - sizeof(uint64_t) ? size + LANE : room - sizeof(uint64_t);
-
-    zero_end_at(ptr, end > MYM_ZERO_END ? end - MYM_ZERO_END : 0);
+    zero_end_at(ptr, size > MYM_ZERO_END ? size - MYM_ZERO_END : 0);
 }
 
 /*
- * What was in use is over: it reads 0, and is somebody's again later. Or the ends of the object
- * and of its place do: lines that free and malloc touch anyway.
+ * What was in use is over: it reads 0, and is somebody's again later. Or the ends of its place
+ * do, lines that free and malloc touch anyway: where the object's last bytes are, mostly. To
+ * overwrite these in a place of hundreds of bytes wherever they are would take a further line,
+ * known no sooner than the seal is read; of long objects, which are fewer, it is done.
  */
 MYM_INLINE void clean(void *ptr, size_t size, size_t room)
 {
     if (ZEROES_ALL) {
         memset(ptr, 0, written(size, room));
+        if (room > MYM_REACH) /* a red zone that is not right behind the object */
+            zero_end_at(ptr, room - MYM_REACH);
     } else if (MYM_SECURE_ZERO_ON_FREE) {
         zero_end_at(ptr, 0);
         if (room <= MYM_ZERO_WHOLE)
             zero_between(ptr, room);
         else
-            zero_last(ptr, size, room);
+            zero_end_at(ptr, room - MYM_REACH);
+        if (room > MYM_SMALL_MAX)
+            zero_last(ptr, size);
         zero_end_at(ptr, room - MYM_ZERO_END);
     }
 }
@@ -375,7 +379,7 @@ size_t mym_usable(const void *ptr)
         return 0;
     room = place_bytes(ptr);
     if (MYM_LIKELY(room != 0)) {
-        return mym_sealed_size(ptr, room);
+        return mym_sealed_size(ptr, room, MYM_REACH);
     }
     reap = reap_at(ptr);
     if (reap != NULL)
@@ -398,8 +402,8 @@ static bool resize_small(void *ptr, size_t old, size_t size, size_t room)
         return false;
     if (MYM_SECURE_ZERO_ON_FREE && size < old)
         memset((char *)ptr + size, 0, old - size);
-    mym_unseal(ptr, old, room);
-    mym_seal(ptr, size, room);
+    mym_unseal(ptr, old, room, MYM_REACH);
+    mym_seal(ptr, size, room, MYM_REACH);
     return true;
 }
 

@@ -169,6 +169,38 @@ static void bytes_behind_an_object(void)
     CHECKF(!failed, "%d writes were not found", failed);
 }
 
+/* Shrunk where it is: at most 64 bytes of the place's end are looked at, 960 to 1024 here. */
+static char *take_shrunk(void)
+{
+    char *p = take(1000), *q = realloc(p, 900);
+
+    CHECK(q == p);
+    return q;
+}
+
+static void write_into_the_zone(void)
+{
+    char *p = take_shrunk();
+
+    ((char *)wrong(p))[at] ^= 1;
+    free(p);
+}
+
+/* It is not right behind the object, and is gone when that was freed. */
+static void bytes_far_behind_an_object(void)
+{
+    int failed = 0;
+
+    share_culprit();
+    for (size_t place = 960; place < 976; place += 5)
+        failed += check(900, place, WRITTEN_BEYOND, write_into_the_zone);
+    CHECKF(!failed, "%d writes were not found", failed);
+    for (int i = 0; i < 10000; i++) { /* each waits among 64 before it is looked at */
+        free(take_shrunk());
+        free(malloc(1000));
+    }
+}
+
 /* ---- what is written at start alone ---- */
 
 static bool can_write(void *word)
@@ -231,6 +263,7 @@ const struct test tests[] = {
     {"short_ones_are_overwritten", short_ones_are_overwritten},
     {"nobody_gets_what_is_in_use", nobody_gets_what_is_in_use},
     {"bytes_behind_an_object", bytes_behind_an_object},
+    {"bytes_far_behind_an_object", bytes_far_behind_an_object},
     {"tables_are_read_only", tables_are_read_only},
     {"a_walk_visits_what_is_in_use", a_walk_visits_what_is_in_use},
     {NULL, NULL},
