@@ -220,6 +220,7 @@ MYM_INLINE void put_small(void *ptr, unsigned cls, size_t size)
     size_t room = mym_class_bytes[cls], has;
     const void *seal = mym_seal_place(ptr, room);
 
+    __builtin_prefetch(ptr, 1); /* overwritten soon: both lines come at once */
     /* Where the seal would be of a pointer into the last object there may be nothing. */
     if (((uintptr_t)ptr ^ (uintptr_t)seal) >> MYM_UNIT_SHIFT != 0 &&
         MYM_UNLIKELY(class_at(seal) != cls))
