@@ -171,8 +171,6 @@ size_t mym_classless_bytes(const void *ptr);
 void *mym_classless_resize(void *ptr, size_t size);
 /* What is wrong with a pointer that is no object in use: told, then abort. */
 _Noreturn void mym_bad_pointer(const void *ptr);
-/* Called before, for one of somebody else's: says more; NULL: nothing is known. */
-extern MYM_HIDDEN void (*mym_explain_foreign)(void);
 
 /* ---- large.c: large objects of malloc's, known to be such ---- */
 

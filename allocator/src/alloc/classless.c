@@ -191,8 +191,6 @@ static const char *wrong_in_heap(const void *ptr)
                            : "double free";
 }
 
-MYM_FIXED void (*mym_explain_foreign)(void);
-
 void mym_bad_pointer(const void *ptr)
 {
     mym_guarded_blame(ptr);
@@ -200,8 +198,6 @@ void mym_bad_pointer(const void *ptr)
         mym_fatal(wrong_in_heap(ptr), ptr);
     if (mym_mapping_has(ptr))
         mym_fatal(inside, ptr);
-    if (mym_explain_foreign != NULL)
-        mym_explain_foreign();
     mym_fatal(never, ptr);
 }
 

@@ -22,14 +22,6 @@ static void read_entry(const struct dl_phdr_info *info, const ElfW(Dyn) * entry,
         object->strings = (const void *)value;
     else if (entry->d_tag == DT_GNU_HASH)
         object->hash = (const void *)value;
-    else if (entry->d_tag == DT_RELA)
-        object->rela[0] = (const void *)value;
-    else if (entry->d_tag == DT_JMPREL)
-        object->rela[1] = (const void *)value;
-    else if (entry->d_tag == DT_RELASZ)
-        object->bytes[0] = entry->d_un.d_val;
-    else if (entry->d_tag == DT_PLTRELSZ)
-        object->bytes[1] = entry->d_un.d_val;
 }
 
 bool mym_object_read(const struct dl_phdr_info *info, struct mym_object *object)
@@ -78,8 +70,7 @@ static uint32_t hash_of(const char *name)
     return hash;
 }
 
-void *mym_object_function(const struct dl_phdr_info *info,
-                          const struct mym_object *object, const char *name)
+const ElfW(Sym) * mym_object_symbol(const struct mym_object *object, const char *name)
 {
     const uint32_t *table = object->hash, *buckets, *chain;
     uint32_t hash = hash_of(name), place, first;
@@ -98,9 +89,17 @@ void *mym_object_function(const struct dl_phdr_info *info,
         if ((entry | 1) == (hash | 1) && symbol->st_shndx != SHN_UNDEF &&
             (symbol->st_info & 0xf) == STT_FUNC &&
             strcmp(object->strings + symbol->st_name, name) == 0)
-            return (void *)(info->dlpi_addr + symbol->st_value);
+            return symbol;
         if (entry & 1) /* the last of its bucket */
             break;
     }
     return NULL;
+}
+
+void *mym_object_function(const struct dl_phdr_info *info,
+                          const struct mym_object *object, const char *name)
+{
+    const ElfW(Sym) *symbol = mym_object_symbol(object, name);
+
+    return symbol != NULL ? (void *)(info->dlpi_addr + symbol->st_value) : NULL;
 }

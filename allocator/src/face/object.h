@@ -14,9 +14,7 @@ struct mym_object {
     const ElfW(Dyn) * dynamic;
     const ElfW(Sym) * symbols;
     const char *strings;
-    const uint32_t *hash;       /* DT_GNU_HASH; NULL: it has none */
-    const ElfW(Rela) * rela[2]; /* of data, of calls */
-    size_t bytes[2];
+    const uint32_t *hash; /* DT_GNU_HASH; NULL: it has none */
 };
 
 /* From a callback of dl_iterate_phdr. False: it has no dynamic section. */
@@ -28,7 +26,10 @@ bool mym_object_has(const struct dl_phdr_info *info, const void *address);
 /* Whether it is linked with a library whose file name begins so. */
 bool mym_object_needs(const struct mym_object *object, const char *prefix);
 
-/* The function of this name that it defines, or NULL. */
+/* Of the function of this name that it defines, or NULL. */
+const ElfW(Sym) * mym_object_symbol(const struct mym_object *object, const char *name);
+
+/* That function, or NULL. */
 void *mym_object_function(const struct dl_phdr_info *info,
                           const struct mym_object *object, const char *name);
 

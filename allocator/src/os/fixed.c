@@ -11,11 +11,9 @@
 #include "os/os.h"
 
 #include "base/secure.h"
-#include "base/syscall.h"
 
 #include <elf.h>
 #include <link.h>
-#include <sys/mman.h>
 
 #if MYM_SECURE_FIXED
 
@@ -55,8 +53,8 @@ bool mym_os_fix(bool fixed)
 
     if (one < pages.start || one >= pages.end)
         return true;
-    return mym_syscall(SYS_mprotect, (long)pages.start, (long)(pages.end - pages.start),
-                       fixed ? PROT_READ : PROT_READ | PROT_WRITE, 0, 0, 0) == 0;
+    return mym_os_let_write((void *)pages.start, /* NOLINT */
+                            pages.end - pages.start, !fixed);
 }
 
 #else
