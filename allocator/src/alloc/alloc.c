@@ -110,18 +110,25 @@ MYM_SLOW void *mym_malloc_slow(size_t size)
     return malloc_colder(size);
 }
 
+MYM_INLINE void free_missed(void *ptr, size_t cls)
+{
+    if (cls == 0)
+        mym_span_put(ptr);
+    else if (!mym_thread_push((unsigned)cls, ptr))
+        mym_cache_push_slow((unsigned)cls, ptr);
+}
+
+MYM_SLOW void mym_free_missed(void *ptr, size_t cls)
+{
+    free_missed(ptr, cls);
+}
+
 MYM_SLOW void mym_free_slow(void *ptr)
 {
-    if (mym_in_heap(ptr)) {
-        unsigned cls = mym_heap.cls[mym_unit_of(ptr)];
-
-        if (cls == 0)
-            mym_span_put(ptr);
-        else if (!mym_thread_push(cls, ptr))
-            mym_cache_push_slow(cls, ptr);
-    } else if (ptr != NULL) {
+    if (mym_in_heap(ptr))
+        free_missed(ptr, mym_heap.cls[mym_unit_of(ptr)]);
+    else if (ptr != NULL)
         mym_classless_put(ptr);
-    }
 }
 
 void *mym_calloc(size_t count, size_t size)

@@ -24,6 +24,7 @@ void *mym_malloc_slow(size_t size);
 void *mym_malloc_closed(size_t size); /* the same of a size that is above the limits */
 void *mym_aligned_slow(size_t alignment, size_t size);
 void mym_free_slow(void *ptr);
+void mym_free_missed(void *ptr, size_t cls); /* there is no room, or it has none */
 void mym_free_sized_slow(void *ptr, size_t size, size_t alignment);
 
 /* The class of a size; false: before the start, or there is none. */
@@ -99,11 +100,15 @@ MYM_INLINE void *mym_aligned(size_t alignment, size_t size)
 MYM_INLINE void mym_free(void *ptr)
 {
     uintptr_t offset = (uintptr_t)ptr - mym_hot.heap_base;
+    size_t cls;
 
-    if (!MYM_SECURE && MYM_LIKELY(offset < MYM_RACY(mym_hot.heap_size)) &&
-        MYM_LIKELY(mym_rseq_push(mym_hot.heap_class[offset >> MYM_UNIT_SHIFT], ptr)))
+    if (MYM_SECURE || MYM_UNLIKELY(offset >= MYM_RACY(mym_hot.heap_size))) {
+        mym_free_slow(ptr);
         return;
-    mym_free_slow(ptr);
+    }
+    cls = mym_hot.heap_class[offset >> MYM_UNIT_SHIFT];
+    if (MYM_UNLIKELY(!mym_rseq_push(cls, ptr)))
+        mym_free_missed(ptr, cls);
 }
 
 /* Whether the object is of this class. */
