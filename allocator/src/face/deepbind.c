@@ -85,14 +85,25 @@ static int redirect(struct dl_phdr_info *info, size_t size, void *unused)
     return 1;
 }
 
+/* Before glibc 2.34 a program may have none. */
+static void *no_dlopen(const char *path, int mode)
+{
+    (void)path;
+    (void)mode;
+    return NULL;
+}
+
 /* Called by what is below: what comes after it. */
 MYM_HIDDEN void *mym_dlopen(int mode);
 
 __attribute__((used)) void *mym_dlopen(int mode)
 {
+    void *next;
+
     if (mode & RTLD_DEEPBIND)
         dl_iterate_phdr(redirect, NULL);
-    return dlsym(RTLD_NEXT, "dlopen");
+    next = dlsym(RTLD_NEXT, "dlopen");
+    return next != NULL ? next : (void *)no_dlopen;
 }
 
 /* A jump, for dlopen asks by its return address whose RUNPATH and namespace are meant. */
