@@ -45,8 +45,8 @@ enum outcome { STAYS_SMALL, BECAME_HUGE, KERNEL_WOULD_NOT };
 MYM_REQUIRES(mym_pages.lock) static enum outcome collapse(uint32_t chunk)
 {
     void *at = mym_unit_address(chunk);
+    enum mym_collapsed result;
     size_t resident;
-    bool done;
 
     MYM_ASSERT(mym_rank_is_held(MYM_RANK_PURGE));
     mym_pages_unlock();
@@ -55,11 +55,12 @@ MYM_REQUIRES(mym_pages.lock) static enum outcome collapse(uint32_t chunk)
     if (resident < CHUNK - CHUNK / 32 || !mark(chunk))
         return STAYS_SMALL;
     mym_pages_unlock();
-    done = mym_os_collapse(at, CHUNK);
+    result = mym_os_collapse(at, CHUNK);
     mym_pages_lock();
-    if (!done)
-        mym_chunk_split(chunk);
-    return done ? BECAME_HUGE : KERNEL_WOULD_NOT;
+    if (result == MYM_COLLAPSED)
+        return BECAME_HUGE;
+    mym_chunk_split(chunk);
+    return result == MYM_BUSY ? STAYS_SMALL : KERNEL_WOULD_NOT;
 }
 
 /* The first candidate from `chunk` on, or the heap's end. */

@@ -174,9 +174,12 @@ size_t mym_os_resident(void *addr, size_t bytes)
     return resident;
 }
 
-bool mym_os_collapse(void *addr, size_t bytes)
+enum mym_collapsed mym_os_collapse(void *addr, size_t bytes)
 {
-    return advise(addr, bytes, MADV_COLLAPSE);
+    long result =
+        mym_syscall(SYS_madvise, (long)addr, (long)bytes, MADV_COLLAPSE, 0, 0, 0);
+
+    return result == 0 ? MYM_COLLAPSED : result == -EAGAIN ? MYM_BUSY : MYM_REFUSED;
 }
 
 void *mym_os_reserve(size_t bytes)

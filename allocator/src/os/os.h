@@ -76,8 +76,12 @@ void mym_os_name(const void *addr, size_t bytes, const char *name);
 /* Bytes of at most 2 MiB that are resident; 0: not known. */
 size_t mym_os_resident(void *addr, size_t bytes);
 
-/* Make huge pages of what is resident in a range, now (Linux 6.1); false when refused. */
-bool mym_os_collapse(void *addr, size_t bytes);
+/*
+ * Make a huge page of what is resident in 2 MiB, now (Linux 6.1). MYM_BUSY: somebody else, as
+ * reclaim or migration, has a page of it just then.
+ */
+enum mym_collapsed { MYM_COLLAPSED, MYM_BUSY, MYM_REFUSED };
+enum mym_collapsed mym_os_collapse(void *addr, size_t bytes);
 
 /* Address space that cannot be touched (mym_os_protect opens pages of it); NULL: refused. */
 void *mym_os_reserve(size_t bytes);

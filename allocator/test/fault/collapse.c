@@ -6,6 +6,7 @@
 #include "family.h"
 #include "gate.h"
 #include "heap/heap.h"
+#include "os/os.h"
 #include "proc.h"
 
 #include <errno.h>
@@ -122,8 +123,6 @@ static bool kernel_collapses(void)
     return does;
 }
 
-static bool asked_again; /* the kernel, when it refused */
-
 static void dense_chunks_become_huge(void)
 {
     size_t bytes = 128 * MIB, resident, mappings;
@@ -131,7 +130,6 @@ static void dense_chunks_become_huge(void)
     fill(bytes);
     resident = resident_bytes();
     mappings = mapping_count();
-    asked_again = true;
     collapse_all();
     all_is_there();
     CHECKF(resident_bytes() <= resident + resident / 32, "%zu MiB, %zu before",
@@ -171,13 +169,14 @@ static void sparse_chunks_stay_small(void)
 }
 
 static unsigned refused;
+static long refusal = -EINVAL;
 
 static long refuse_collapse(long number, const long arguments[6])
 {
     if (number != SYS_madvise || arguments[2] != MADV_COLLAPSE)
         return gate_call(number, arguments);
     refused++;
-    return refused % 2 ? -EINVAL : -EAGAIN;
+    return refusal;
 }
 
 static void refused_chunks_stay_small(void)
@@ -195,6 +194,12 @@ static void refused_chunks_stay_small(void)
         CHECKF(refused == round, "%u calls in %u rounds", refused, round);
         CHECK(mym_pages_info().huge == huge);
     }
+    /* A page that somebody else has tells nothing of the next chunk. */
+    refusal = -EAGAIN;
+    refused = 0;
+    collapse_all();
+    CHECKF(refused >= 32, "%u chunks of 128 MiB were tried", refused);
+    CHECK(mym_pages_info().huge == huge);
     all_is_there();
 }
 
@@ -229,8 +234,8 @@ static bool is_of_slabs(const char *chunk)
 
 size_t __real_mym_os_resident(void *at, size_t bytes);
 size_t __wrap_mym_os_resident(void *at, size_t bytes);
-bool __real_mym_os_collapse(void *at, size_t bytes);
-bool __wrap_mym_os_collapse(void *at, size_t bytes);
+enum mym_collapsed __real_mym_os_collapse(void *at, size_t bytes);
+enum mym_collapsed __wrap_mym_os_collapse(void *at, size_t bytes);
 
 /*
  * While the kernel looks at the pages of a dense chunk, its objects are freed; of the next one,
@@ -250,10 +255,10 @@ size_t __wrap_mym_os_resident(void *at, size_t bytes)
     return resident;
 }
 
-bool __wrap_mym_os_collapse(void *at, size_t bytes)
+enum mym_collapsed __wrap_mym_os_collapse(void *at, size_t bytes)
 {
     CHECKF(at != change.chunk, "a chunk that is not of slabs alone is collapsed");
-    return __real_mym_os_collapse(at, bytes) || (asked_again && collapses(at, bytes));
+    return __real_mym_os_collapse(at, bytes);
 }
 
 static void a_chunk_that_changed_stays_small(void)
