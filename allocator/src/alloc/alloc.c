@@ -44,20 +44,19 @@ static MYM_SLOW void *malloc_colder(size_t size)
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
-static MYM_SLOW void *malloc_span_colder(size_t size, size_t index)
+static MYM_SLOW void *malloc_span_colder(size_t size)
 {
-    void *object = mym_span_pop((unsigned)index - MYM_SLOTS);
+    void *object = mym_span_pop(mym_span_class(size));
 
     return object != NULL ? object : malloc_colder(size);
 }
 
 /* Saves no register either. */
-MYM_INLINE void *malloc_span(size_t size)
+static MYM_SLOW void *malloc_span(size_t size)
 {
-    size_t index = mym_span_index(size);
-    void *object = mym_span_quick_pop(index);
+    void *object = mym_span_quick_pop(size);
 
-    return MYM_LIKELY(object != NULL) ? object : malloc_span_colder(size, index);
+    return MYM_LIKELY(object != NULL) ? object : malloc_span_colder(size);
 }
 
 /* A sample point was reached; or nobody samples: each countdown is over. */

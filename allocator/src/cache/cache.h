@@ -232,14 +232,9 @@ extern MYM_HIDDEN uint8_t mym_span_word[MYM_SPAN_MAX / MYM_UNIT + 1];
 _Static_assert(MYM_SPAN_NO_WORD <= UINT8_MAX, "an entry of the table");
 
 /* For a size above MYM_CLASS_MAX and up to MYM_SPAN_MAX. */
-MYM_INLINE size_t mym_span_index(size_t size)
-{
-    return mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT];
-}
-
 MYM_INLINE unsigned mym_span_class(size_t size)
 {
-    return (unsigned)mym_span_index(size) - MYM_SLOTS;
+    return mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT] - MYM_SLOTS;
 }
 
 MYM_INLINE uintptr_t mym_span_word_of(const struct mym_cache *cache, size_t index)
@@ -247,25 +242,45 @@ MYM_INLINE uintptr_t mym_span_word_of(const struct mym_cache *cache, size_t inde
     return (uintptr_t)__atomic_load_n(&cache->slot[index], __ATOMIC_RELAXED);
 }
 
-/* A span of this CPU's cache; NULL: none there. */
-MYM_INLINE void *mym_span_quick_pop(size_t index)
+/*
+ * A span for a size that has a class, from this CPU's cache; NULL: none there. What is below
+ * the only one that a word may hold is known: nothing to wait for.
+ */
+MYM_INLINE void *mym_span_quick_pop(size_t size)
 {
-    uintptr_t list = mym_rseq_take(index);
+    size_t index = mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT];
+    uintptr_t word = mym_rseq_read(index);
+    struct mym_unit *unit;
 
-    if (MYM_UNLIKELY(list == 0))
+    if (word < MYM_UNIT)
         return NULL;
-    mym_span_mark(mym_span_record(list), false);
-    return (void *)(list & ~(MYM_UNIT - 1)); /* NOLINT */
+    unit = mym_span_record(word);
+    if (MYM_LIKELY((uint16_t)word == MYM_SPAN_HELD)
+            ? !mym_rseq_swap(index, word, MYM_SPAN_ROOM)
+            : !mym_rseq_follow(index, word, &unit->below))
+        return NULL;
+    mym_span_mark(unit, false);
+    return (void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
 }
 
 /* Whether this CPU's cache keeps it, one of malloc's that is in use. */
-MYM_INLINE bool mym_span_quick_push(struct mym_unit *unit, const void *span)
+MYM_INLINE bool mym_span_quick_push(struct mym_unit *unit, void *span)
 {
+    uintptr_t word;
+    size_t index;
+
     if (unit->length > MYM_SPAN_MAX / MYM_UNIT)
+        return false;
+    index = mym_span_word[unit->length];
+    word = mym_rseq_read(index);
+    if (word != MYM_SPAN_ROOM && !mym_span_has_room(word))
         return false;
     /* Before others can take it: afterwards the record is theirs. */
     mym_span_mark(unit, true);
-    if (MYM_LIKELY(mym_rseq_put(mym_span_word[unit->length], span, unit)))
+    unit->below = word;
+    if (MYM_LIKELY(word == MYM_SPAN_ROOM)
+            ? mym_rseq_swap(index, MYM_SPAN_ROOM, mym_span_onto(MYM_SPAN_ROOM, span))
+            : mym_rseq_swap(index, word, mym_span_onto(word, span)))
         return true;
     mym_span_mark(unit, false);
     return false;

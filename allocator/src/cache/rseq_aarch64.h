@@ -1,5 +1,5 @@
 /*
- * rseq_aarch64.h - the operations of a cache as restartable sequences.
+ * rseq_aarch64.h - the four cache operations as restartable sequences.
  *
  * The pseudocode and the rules are those of rseq_x86_64.h. Plain loads and stores are
  * enough, although an mm_cid, and its cache with it, moves from CPU to CPU. Threads with
@@ -13,8 +13,7 @@
  * the release in mym_cache_open. What runs under another id meets a magazine only through a
  * pool's mutex.
  *
- * price: pop 11 instructions (label 0 to 2), push 14, swap 10,
- * take 18 (12 for the only span), put 17 (12)
+ * price: pop 11 instructions (label 0 to 2), push 14, swap 10, follow 11
  */
 #ifndef MYM_CACHE_RSEQ_H
 #define MYM_CACHE_RSEQ_H
@@ -54,10 +53,6 @@
     [cs] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_cs)),                              \
         [id] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_id)), [front] "r"(&mym_front), \
         [delta] "r"(mym_front.delta)
-
-#define MYM_RSEQ_LIST                                     \
-    [held] "i"(MYM_SPAN_HELD), [room] "i"(MYM_SPAN_ROOM), \
-        [below] "i"(offsetof(struct mym_unit, below))
 
 MYM_INLINE void *mym_rseq_pop(size_t cls)
 {
@@ -129,69 +124,35 @@ changed:
     return false;
 }
 
-/*
- * The span on top of a word's list, as the list that it was. What is below the only one that a word
- * may hold is known: nothing to wait for. That of others is read while they are on top: before, the
- * word may have gone and come back with something else below. 0: holds none.
- */
-MYM_INLINE uintptr_t mym_rseq_take(size_t index)
+/* A word that holds a span is what its record says is below: only while it is on top. */
+MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *below)
 {
-    uintptr_t list, part, tmp, cache;
+    uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "ldr %[list], [%[cache], %[index], lsl #3]\n\t"
-                       "mov %[tmp], %[room]\n\t"
-                       "and %[part], %[list], #0xffff\n\t"
-                       "cmp %[part], %[held]\n\t"
-                       "b.eq 5f\n\t"
-                       "lsr %[part], %[list], %[to_unit]\n\t"
-                       "cbz %[part], %l[none]\n\t"
-                       "sub %[tmp], %[list], %[base]\n\t" /* as mym_span_record */
-                       "lsr %[tmp], %[tmp], %[to_unit]\n\t"
-                       "add %[tmp], %[units], %[tmp], lsl %[to_record]\n\t"
-                       "ldr %[tmp], [%[tmp], %[below]]\n"
-                       "5:\n\t"
-                       "str %[tmp], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END(none)
-        : [list] "=&r"(list), [part] "=&r"(part), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-        : MYM_RSEQ_INPUTS, MYM_RSEQ_LIST, [index] "r"(index), [base] "r"(mym_heap.base),
-          [units] "r"(mym_heap.units), [to_unit] "i"(MYM_UNIT_SHIFT),
-          [to_record] "i"(MYM_RECORD_SHIFT)
+        MYM_RSEQ_BEGIN
+        "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
+        "cmp %[tmp], %[old]\n\t"
+        "b.ne %l[changed]\n\t"
+        "ldr %[tmp], [%[below]]\n\t"
+        "str %[tmp], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END(changed)
+        : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [below] "r"(below)
         : "memory", "cc"
-        : none);
-    __asm__("" : "+r"(list)); /* as in mym_rseq_pop */
-    if (list < MYM_UNIT)
-        __builtin_unreachable(); /* the sequence tested it: no second test */
-    return list;
-none:
-    return 0;
+        : changed);
+    return true;
+changed:
+    return false;
 }
 
-/* A span, whose record is the caller's, becomes the top of a word's list, if that has room. */
-MYM_INLINE bool mym_rseq_put(size_t index, const void *span, struct mym_unit *unit)
+/* A word of the running thread's cache; out of date as soon as it is known. */
+MYM_INLINE uintptr_t mym_rseq_read(size_t index)
 {
-    uintptr_t list, tmp, cache;
+    uint32_t id = *(volatile uint32_t *)MYM_RSEQ_FIELD(mym_hot.rseq_id);
+    char *cache =
+        (char *)&mym_front + __atomic_load_n(&mym_front.delta[id], __ATOMIC_RELAXED);
 
-    __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
-                       "add %[list], %[span], %[held]\n\t"
-                       "cmp %[tmp], %[room]\n\t"
-                       "b.eq 5f\n\t"
-                       "sxth %[list], %w[tmp]\n\t" /* negative: idle, or shut */
-                       "subs %[list], %[list], %[room]\n\t"
-                       "b.lt %l[full]\n\t"
-                       "add %[list], %[list], %[span]\n\t"
-                       "add %[list], %[list], %[held]\n"
-                       "5:\n\t"
-                       "str %[tmp], [%[unit], %[below]]\n\t"
-                       "str %[list], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END(full)
-        : [list] "=&r"(list), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-        : MYM_RSEQ_INPUTS,
-          MYM_RSEQ_LIST, [index] "r"(index), [unit] "r"(unit), [span] "r"(span)
-        : "memory", "cc"
-        : full);
-    return true;
-full:
-    return false;
+    return ((volatile uintptr_t *)cache)[index];
 }
 
 /* The id of the running thread's cache; out of date as soon as it is known. */

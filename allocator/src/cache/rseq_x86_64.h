@@ -1,5 +1,5 @@
 /*
- * rseq_x86_64.h - the cache's operations as restartable sequences.
+ * rseq_x86_64.h - the four cache operations as restartable sequences.
  *
  * A sequence runs between labels 1 and 2. When the kernel preempts the thread, moves it
  * or delivers a signal in between, it continues at label 4 (rseq(2)): as if there had been
@@ -19,13 +19,11 @@
  *         cache->slot[class] = top + 1;                           <- commit
  *   swap  ...; if (cache->slot[index] != old) goto changed;
  *         cache->slot[index] = new;                               <- commit
- *   take  a list of spans becomes what is below its top                  (spans.c)
- *   put   a list of spans becomes what is below another
+ *   follow  a swap whose new value is read from memory, once it is known that `old` is there
  *
  * Kernel and glibc own the registration; only rseq_cs is ever written here.
  *
- * price: pop 11 instructions (label 0 to 2), push 13, swap 8,
- * take 18 (10 for the only span), put 15 (11)
+ * price: pop 11 instructions (label 0 to 2), push 13, swap 8, follow 9
  */
 #ifndef MYM_CACHE_RSEQ_H
 #define MYM_CACHE_RSEQ_H
@@ -68,9 +66,6 @@
 #define MYM_RSEQ_INPUTS                                                            \
     [cs] "r"(mym_hot.rseq_cs), [id] "r"(mym_hot.rseq_id), [front] "r"(&mym_front), \
         [delta] "i"(offsetof(struct mym_front, delta))
-#define MYM_RSEQ_LIST                                     \
-    [held] "i"(MYM_SPAN_HELD), [room] "i"(MYM_SPAN_ROOM), \
-        [below] "i"(offsetof(struct mym_unit, below))
 
 MYM_INLINE void *mym_rseq_pop(size_t cls)
 {
@@ -140,69 +135,40 @@ changed:
     return false;
 }
 
-/*
- * The span on top of a word's list, as the list that it was. What is below the only one that a word
- * may hold is known: nothing to wait for. That of others is read while they are on top: before, the
- * word may have gone and come back with something else below. 0: holds none.
- */
-MYM_INLINE uintptr_t mym_rseq_take(size_t index)
+/* A word that holds a span is what its record says is below: only while it is on top. */
+MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *below)
 {
-    uintptr_t list, tmp, cache;
+    uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "movq (%[cache], %[index], 8), %[list]\n\t"
-                       "movl %[room], %k[tmp]\n\t"
-                       "cmpw %[held], %w[list]\n\t"
-                       "je 5f\n\t"
-                       "cmpq %[least], %[list]\n\t"
-                       "jb %l[none]\n\t"
-                       "movq %[list], %[tmp]\n\t" /* as mym_span_record */
-                       "subq %[base], %[tmp]\n\t"
-                       "shrq %[to_unit], %[tmp]\n\t"
-                       "shlq %[to_record], %[tmp]\n\t"
-                       "addq %[units], %[tmp]\n\t"
-                       "movq %c[below](%[tmp]), %[tmp]\n"
-                       "5:\n\t"
-                       "movq %[tmp], (%[cache], %[index], 8)\n" MYM_RSEQ_END(none)
-        : [list] "=&r"(list), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-        : MYM_RSEQ_INPUTS, MYM_RSEQ_LIST, [index] "r"(index), [base] "m"(mym_heap.base),
-          [units] "m"(mym_heap.units), [least] "i"(MYM_UNIT),
-          [to_unit] "i"(MYM_UNIT_SHIFT), [to_record] "i"(MYM_RECORD_SHIFT)
+        MYM_RSEQ_BEGIN "cmpq %[old], (%[cache], %[index], 8)\n\t"
+                       "jne %l[changed]\n\t"
+                       "movq (%[below]), %[tmp]\n\t"
+                       "movq %[tmp], (%[cache], %[index], 8)\n" MYM_RSEQ_END(changed)
+        : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [below] "r"(below)
         : "memory", "cc"
-        : none);
-    __asm__("" : "+r"(list)); /* as in mym_rseq_pop */
-    if (list < MYM_UNIT)
-        __builtin_unreachable(); /* the sequence tested it: no second test */
-    return list;
-none:
-    return 0;
+        : changed);
+    return true;
+changed:
+    return false;
 }
 
-/* A span, whose record is the caller's, becomes the top of a word's list, if that has room. */
-MYM_INLINE bool mym_rseq_put(size_t index, const void *span, struct mym_unit *unit)
+/* A word of the running thread's cache; out of date as soon as it is known. */
+MYM_INLINE uintptr_t mym_rseq_read(size_t index)
 {
-    uintptr_t list, tmp, cache;
+    uintptr_t word;
 
-    __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "movq (%[cache], %[index], 8), %[tmp]\n\t"
-                       "leaq %c[held](%[span]), %[list]\n\t"
-                       "cmpq %[room], %[tmp]\n\t"
-                       "je 5f\n\t"
-                       "movswl %w[tmp], %k[list]\n\t" /* negative: idle, or shut */
-                       "subl %[room], %k[list]\n\t"
-                       "jl %l[full]\n\t"
-                       "leaq %c[held](%[span], %[list]), %[list]\n"
-                       "5:\n\t"
-                       "movq %[tmp], %c[below](%[unit])\n\t"
-                       "movq %[list], (%[cache], %[index], 8)\n" MYM_RSEQ_END(full)
-        : [list] "=&r"(list), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-        : MYM_RSEQ_INPUTS,
-          MYM_RSEQ_LIST, [index] "r"(index), [unit] "r"(unit), [span] "r"(span)
-        : "memory", "cc"
-        : full);
-    return true;
-full:
-    return false;
+    __asm__ volatile(
+        "movl %%fs:(%[id]), %k[word]\n\t"
+        "movq %c[delta](%[front], %[word], 8), %[word]\n\t"
+        "addq %[front], %[word]\n\t"
+        "movq (%[word], %[index], 8), %[word]"
+        : [word] "=&r"(word)
+        : [id] "r"(mym_hot.rseq_id), [front] "r"(&mym_front),
+          [delta] "i"(offsetof(struct mym_front, delta)), [index] "r"(index)
+        : "memory");
+    return word;
 }
 
 /* The id of the running thread's cache; out of date as soon as it is known. */

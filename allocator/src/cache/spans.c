@@ -1,7 +1,8 @@
 /*
  * spans.c - free large objects, up to MYM_SPAN_MAX bytes, a list of each size per cache.
  *
- * A cache has a word for each span class, behind its slots, changed by sequences:
+ * A cache has a word for each span class, behind its slots, changed by the same
+ * conditional swap:
  *
  *   CLOSED          spans go to the page heap
  *   room            open: the next span of this size that is freed here is kept here
@@ -11,7 +12,8 @@
  *   SHUT            in the closed cache: never swapped
  *
  * `below` of a span's record is the word as it was before the span came (heap.h), so who
- * takes the span restores it.
+ * takes the span restores it. It is read in the sequence that takes the span: before, the
+ * word may have gone and come back with something else below.
  *
  * A word is opened for a size that is freed when it was the last that was asked for in
  * vain, for one; and when several are asked for that were given back one after the other:
@@ -22,7 +24,7 @@
  * between two requests in vain: those want other sizes. So what all caches hold is bounded
  * in bytes, and a hit counts nothing.
  *
- * Locking: none. A word is changed by a sequence on its own CPU, or by whoever has the cache
+ * Locking: none. A word is changed by a swap on its own CPU, or by whoever has the cache
  * for himself.
  */
 #include "cache/cache.h"
@@ -119,15 +121,17 @@ static void set_hint(uint32_t *hint, uint32_t bits, bool set)
 
 MYM_INLINE void *pop(struct mym_cache *own, unsigned cls)
 {
-    uintptr_t word;
+    uintptr_t word = read_word(own, cls);
+    struct mym_unit *record;
 
-    if (own == NULL)
-        return mym_span_quick_pop(MYM_SLOTS + cls);
-    word = read_word(own, cls);
     if (!is_span(word))
         return NULL;
-    set_word(own, cls, mym_span_record(word)->below);
-    mym_span_mark(mym_span_record(word), false);
+    record = mym_span_record(word);
+    if (own != NULL)
+        set_word(own, cls, record->below);
+    else if (!mym_rseq_follow(MYM_SLOTS + cls, word, &record->below))
+        return NULL;
+    mym_span_mark(record, false);
     return (void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
 }
 

@@ -95,8 +95,7 @@ struct mym_unit {
     bool holes;       /* window: has set bits in freed */
     uint8_t has_bits; /* its bitmaps may be resident: MYM_IN_BITS, MYM_IN_FREED */
 };
-#define MYM_RECORD_SHIFT 5
-_Static_assert(sizeof(struct mym_unit) == 1 << MYM_RECORD_SHIFT, "two to a cache line");
+_Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
 
 /* A large span that is in use, and nothing else is to be known about it; one in a cache. */
 #define MYM_IN_USE ((uint32_t)MYM_LARGE)

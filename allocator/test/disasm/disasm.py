@@ -21,7 +21,7 @@ from pathlib import Path
 
 HEADER = {"x86_64": "rseq_x86_64.h", "aarch64": "rseq_aarch64.h"}
 SIGNATURE = {"x86_64": 0x53053053, "aarch64": 0xD428BC00}
-KINDS = ("pop", "push", "swap", "take", "put")
+KINDS = ("pop", "push", "swap", "follow")
 ARMING = {"x86_64": 2, "aarch64": 3}  # instructions from label 0 to label 1
 
 
@@ -166,8 +166,8 @@ class Sequence:
                 self.fail(f"a second store to the slot: {instruction}")
             if store and re.search(r"%[fg]s|\[sp|%rsp|\(%rip\)", store):
                 self.fail(f"a store to thread, stack or global: {instruction}")
-            if target is not None and self.begin <= target <= instruction.address:
-                self.fail(f"a jump back: {instruction}")
+            if target is not None and self.begin <= target < self.end:
+                self.fail(f"a jump inside: {instruction}")
             if not instruction.falls_through():
                 self.fail(f"leaves before the commit: {instruction}")
         if sum(i.store() is not None for i in self.body) > 2:
@@ -212,13 +212,13 @@ class Sequence:
             self.fail(f"it is tried again after an abort, at {target:x}")
 
     def classify(self):
-        # those of lists have a way of their own for the only span
-        skips = any(i.target() is not None and self.begin <= i.target() < self.end for i in self.body)
         if len([i for i in self.body if i.store()]) == 2:
-            return "put" if skips else "push"
-        if skips:
-            return "take"
-        return "swap" if any(i.name.startswith("cmp") for i in self.body) else "pop"
+            return "push"
+        compares = [at for at, i in enumerate(self.body) if i.name.startswith("cmp")]
+        if not compares:
+            return "pop"
+        # compare, jump, commit; a follower reads in between what it commits
+        return "swap" if len(self.body) - compares[-1] == 3 else "follow"
 
 
 def shortest(binary, function, kind, sequences):
@@ -256,8 +256,7 @@ def prices(path, pattern):
 
 def check_prices(binary, sequences, source, with_functions):
     written = prices(source / "cache" / HEADER[binary.machine],
-                     r"price: pop (\d+) instructions \(label 0 to 2\), push (\d+), swap (\d+),\s+\*\s+"
-                     r"take (\d+) \(\d+ for the only span\), put (\d+)")
+                     r"price: pop (\d+) instructions \(label 0 to 2\), push (\d+), swap (\d+), follow (\d+)")
     for kind, price in zip(KINDS, written):
         lengths = {len(s.body) + ARMING[binary.machine] for s in sequences if s.kind == kind}
         print(f"{kind:6} {sum(s.kind == kind for s in sequences):3} times, "
