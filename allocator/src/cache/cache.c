@@ -100,19 +100,18 @@ MYM_INLINE bool is_magazine(void *const *top)
     return top != MYM_NONE && top != MYM_CLOSED;
 }
 
-/*
- * Both are empty, or full: the one that the pool gets. It is the current one, and the previous
- * slot stays as it is; but of two lengths the shorter, which comes back longer: a program that
- * goes up and down would meet a short one's walls for good.
- */
-MYM_INLINE struct mym_magazine *take_shorter(struct mym_door door, unsigned cls,
-                                             void ***seen, void **previous,
-                                             unsigned *used)
+/* Of two lengths the pool gets the shorter, which comes back longer: a program that goes up and
+   down would meet a short one's walls for good. */
+MYM_INLINE bool is_shorter(unsigned cls, void **top, void **than)
+{
+    return mym_magazine_of(cls, top)->capacity < mym_magazine_of(cls, than)->capacity;
+}
+
+MYM_INLINE struct mym_magazine *take_current(struct mym_door door, unsigned cls,
+                                             void ***seen, unsigned *used)
 {
     struct mym_magazine *current = mym_magazine_of(cls, *seen);
 
-    if (mym_magazine_of(cls, previous)->capacity < current->capacity)
-        return mym_door_take(door, cls, MYM_CLASSES + cls, used);
     if (!mym_door_swap(door, cls, *seen, MYM_NONE))
         return NULL;
     *used = (unsigned)(*seen - current->entry);
@@ -120,7 +119,7 @@ MYM_INLINE struct mym_magazine *take_shorter(struct mym_door door, unsigned cls,
     return current;
 }
 
-/* With objects: the previous one, or the pool's. */
+/* With objects: the previous one, or the pool's, for the current one if both are empty. */
 MYM_INLINE struct mym_magazine *find_objects(struct mym_door *door, unsigned cls,
                                              void ***seen, unsigned *used)
 {
@@ -128,8 +127,8 @@ MYM_INLINE struct mym_magazine *find_objects(struct mym_door *door, unsigned cls
     struct mym_magazine *magazine;
 
     magazine = is_magazine(*seen) && is_empty(*seen) && is_magazine(previous) &&
-                       is_empty(previous)
-                   ? take_shorter(*door, cls, seen, previous, used)
+                       is_empty(previous) && !is_shorter(cls, previous, *seen)
+                   ? take_current(*door, cls, seen, used)
                    : mym_door_take(*door, cls, MYM_CLASSES + cls, used);
     if (magazine == NULL || *used == 0) {
         door->exchanged = true;
@@ -181,7 +180,8 @@ MYM_SLOW void *mym_cache_pop_slow(unsigned cls)
     return object;
 }
 
-/* With room: the previous one, or the pool's. */
+/* With room: the previous one, or the pool's, for the previous one if both are full: what was
+   freed longest ago goes first, and misuse of it is seen. */
 MYM_INLINE struct mym_magazine *find_room(struct mym_door *door, unsigned cls,
                                           void ***seen, unsigned *used)
 {
@@ -189,8 +189,8 @@ MYM_INLINE struct mym_magazine *find_room(struct mym_door *door, unsigned cls,
     struct mym_magazine *magazine;
 
     magazine = is_magazine(*seen) && **seen == MYM_CEILING && is_magazine(previous) &&
-                       *previous == MYM_CEILING
-                   ? take_shorter(*door, cls, seen, previous, used)
+                       *previous == MYM_CEILING && is_shorter(cls, *seen, previous)
+                   ? take_current(*door, cls, seen, used)
                    : mym_door_take(*door, cls, MYM_CLASSES + cls, used);
     if (magazine == NULL || *used == magazine->capacity) {
         /* A consumer hands its producer whole magazines, not objects. */
