@@ -40,8 +40,11 @@ static const struct {
 };
 enum { FAMILY = sizeof family / sizeof *family };
 
-/* All of them or none; false: the table may not be written to. */
-static bool point(uintptr_t base, ElfW(Sym) *const symbols[FAMILY])
+/*
+ * All of them or none; false: the table may not be written to. run: it shares its segment, and
+ * it may be a page, with code that other threads run (arm64).
+ */
+static bool point(uintptr_t base, ElfW(Sym) *const symbols[FAMILY], bool run)
 {
     uintptr_t mask = ~(uintptr_t)(mym_os_page() - 1), start = UINTPTR_MAX, end = 0;
 
@@ -52,14 +55,14 @@ static bool point(uintptr_t base, ElfW(Sym) *const symbols[FAMILY])
             start = page < start ? page : start;
             end = page + mym_os_page() > end ? page + mym_os_page() : end;
         }
-    if (!mym_os_let_write((void *)start, end - start, true)) /* NOLINT */
+    if (!mym_os_let_write((void *)start, end - start, run, true)) /* NOLINT */
         return false;
     /* Other threads read meanwhile: each is one word, and either of its values is right. */
     for (int i = 0; i < FAMILY; i++)
         if (symbols[i] != NULL)
             __atomic_store_n(&symbols[i]->st_value,
                              (uintptr_t)family[i].function - base, __ATOMIC_RELAXED);
-    mym_os_let_write((void *)start, end - start, false); /* NOLINT */
+    mym_os_let_write((void *)start, end - start, run, false); /* NOLINT */
     return true;
 }
 
@@ -79,7 +82,7 @@ static int redirect(struct dl_phdr_info *info, size_t size, void *unused)
         symbols[i] = (ElfW(Sym) *)(uintptr_t)mym_object_symbol(&object, family[i].name);
     if (symbols[0] != NULL &&
         base + symbols[0]->st_value != (uintptr_t)family[0].function &&
-        !point(base, symbols))
+        !point(base, symbols, mym_object_runs(info, symbols[0])))
         mym_warn("RTLD_DEEPBIND gives a library libc's malloc, as mprotect was refused",
                  "see docs/embedding.md");
     return 1;

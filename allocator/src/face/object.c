@@ -38,16 +38,29 @@ bool mym_object_read(const struct dl_phdr_info *info, struct mym_object *object)
     return object->symbols != NULL && object->strings != NULL;
 }
 
-bool mym_object_has(const struct dl_phdr_info *info, const void *address)
+/* The segment that the address is in, or NULL. */
+static const ElfW(Phdr) * segment(const struct dl_phdr_info *info, const void *address)
 {
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &info->dlpi_phdr[i];
 
         if (part->p_type == PT_LOAD &&
             (uintptr_t)address - info->dlpi_addr - part->p_vaddr < part->p_memsz)
-            return true;
+            return part;
     }
-    return false;
+    return NULL;
+}
+
+bool mym_object_has(const struct dl_phdr_info *info, const void *address)
+{
+    return segment(info, address) != NULL;
+}
+
+bool mym_object_runs(const struct dl_phdr_info *info, const void *address)
+{
+    const ElfW(Phdr) *part = segment(info, address);
+
+    return part != NULL && (part->p_flags & PF_X) != 0;
 }
 
 bool mym_object_needs(const struct mym_object *object, const char *prefix)

@@ -23,6 +23,9 @@ bool mym_object_read(const struct dl_phdr_info *info, struct mym_object *object)
 /* Whether the address is in it. */
 bool mym_object_has(const struct dl_phdr_info *info, const void *address);
 
+/* Whether it is in a segment of code. */
+bool mym_object_runs(const struct dl_phdr_info *info, const void *address);
+
 /* Whether it is linked with a library whose file name begins so. */
 bool mym_object_needs(const struct mym_object *object, const char *prefix);
 

@@ -54,7 +54,7 @@ bool mym_os_fix(bool fixed)
     if (one < pages.start || one >= pages.end)
         return true;
     return mym_os_let_write((void *)pages.start, /* NOLINT */
-                            pages.end - pages.start, !fixed);
+                            pages.end - pages.start, false, !fixed);
 }
 
 #else

@@ -109,10 +109,11 @@ bool mym_os_protect(void *addr, size_t bytes, bool access)
                        access ? PROT_READ | PROT_WRITE : PROT_NONE, 0, 0, 0) == 0;
 }
 
-bool mym_os_let_write(void *addr, size_t bytes, bool write)
+bool mym_os_let_write(void *addr, size_t bytes, bool run, bool write)
 {
     return mym_syscall(SYS_mprotect, (long)addr, (long)bytes,
-                       write ? PROT_READ | PROT_WRITE : PROT_READ, 0, 0, 0) == 0;
+                       PROT_READ | (run ? PROT_EXEC : 0) | (write ? PROT_WRITE : 0), 0,
+                       0, 0) == 0;
 }
 
 bool mym_os_populate(void *addr, size_t bytes)

@@ -38,8 +38,8 @@ bool mym_os_purge(void *addr, size_t bytes);
 /* Forbid all access to pages, or grant it; false: refused. */
 bool mym_os_protect(void *addr, size_t bytes, bool access);
 
-/* Let pages that can be read be written to, or no longer; false: refused. */
-bool mym_os_let_write(void *addr, size_t bytes, bool write);
+/* Let pages that can be read (and run) be written to, or no longer; false: refused. */
+bool mym_os_let_write(void *addr, size_t bytes, bool run, bool write);
 
 /* Fault pages in with one call (Linux 5.14). False: not possible, or not all can be written. */
 bool mym_os_populate(void *addr, size_t bytes);
