@@ -114,11 +114,11 @@ class Heap:
     def caches(self):
         """Each cache as the list of its words: slots, then spans."""
         found = []
-        front, made = self.fact["mym_front"], self.fact["mym_caches"] + self.fact["caches.made"]
-        for i in range(self.member("mym_caches", "caches", "top")):
-            delta = self.number(made + 8 * i, 8)
-            if delta != 0:
-                found.append(self.record("cache", (front + delta) % (1 << 64)))
+        caches = self.member("mym_front", "front", "caches")
+        for i in range(self.variable("mym_caches_top")):
+            record = self.record("cache", caches + (i << self.fact["MYM_CACHE_SHIFT"]))
+            if any(record):
+                found.append(record)
         found += [record for _, record in self.chain("cache", self.variable("mym_thread_caches"))]
         at, size = self.fact["cache.slot"], self.bytes["cache.slot"]
         return [struct.unpack(f"<{size // 8}Q", record[at:at + size]) for record in found]

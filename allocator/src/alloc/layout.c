@@ -22,7 +22,7 @@
 
 /* used: link-time optimization does not see that the note names it. */
 __attribute__((used)) const struct mym_fact mym_layout[] = {
-    VARIABLE(mym_heap), VARIABLE(mym_pages), VARIABLE(mym_front), VARIABLE(mym_caches),
+    VARIABLE(mym_heap), VARIABLE(mym_pages), VARIABLE(mym_front), VARIABLE(mym_caches_top),
     VARIABLE(mym_mappings), VARIABLE(mym_reaps), VARIABLE(mym_meta_taken),
     VARIABLE(mym_mode), VARIABLE(mym_class_count), VARIABLE(mym_arena_count),
     VARIABLE(mym_thread_caches), VARIABLE(mym_closed_magazine),
@@ -56,7 +56,7 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     {"magazine.entry", offsetof(struct mym_magazine, entry), 0},
     {"no_magazine.ceiling", offsetof(struct mym_no_magazine, ceiling), sizeof(void *)},
     SIZE(cache), FIELD(cache, slot), FIELD(cache, next),
-    FIELD(caches, made), FIELD(caches, top),
+    FIELD(front, caches), NUMBER(MYM_CACHE_SHIFT),
     SIZE(mapping), FIELD(mapping, addr), FIELD(mapping, bytes),
     FIELD(mappings, entry), FIELD(mappings, room), FIELD(mappings, count),
     FIELD(mappings, bytes),

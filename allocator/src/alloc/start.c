@@ -40,8 +40,8 @@ MYM_COLD bool mym_start(void)
             mym_os_draw_secret();
         mym_os_find_clock();
         mym_sizes_init();
-        mym_cache_init();
         if (mym_pages_init()) {
+            mym_cache_init();
             set_limits_of_malloc(true);
             atomic_store_explicit(&started, true, memory_order_release);
         }

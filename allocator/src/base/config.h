@@ -31,8 +31,9 @@
 #define MYM_HUGE_MIN \
     ((size_t)32 << 20) /* from here on an own mapping, so mremap works */
 
-#define MYM_MAX_CPUS   8192u /* the largest NR_CPUS Linux can be built with */
-#define MYM_MAX_ARENAS 64u
+#define MYM_MAX_CPUS    8192u /* the largest NR_CPUS Linux can be built with */
+#define MYM_CACHE_SHIFT 11    /* of an id's cache: 2 KiB */
+#define MYM_MAX_ARENAS  64u
 
 #define MYM_PAGE 4096u /* granule of bookkeeping; os.c asks the kernel for its own */
 

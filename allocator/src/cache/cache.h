@@ -1,19 +1,19 @@
 /*
  * cache.h - the front end: per CPU, for each class, a magazine to pop from and push to.
  *
- *   front:  | closed cache | delta[0] delta[1] ... |
- *   the cache of id i lies at (char *)&front + delta[i]
+ *   front:   | caches | open[0] open[1] ... |
+ *   caches:  | cache of id 0 | cache of id 1 | ...     2 KiB each, mapped as ids come
  *
- * delta 0 is the closed cache, whose slots hold magazines without room: pop and push
- * both fall to the slow path. So ids not yet opened, hot-plugged CPUs, a cache that is to
- * be emptied, threads of a process without rseq and the time before start-up is complete
- * need no branch of their own.
+ * Where the cache of an id lies is told by the id alone, so that no load is waited for (but
+ * those of the id); whether it may be used by open[id]. What is not open falls to the slow
+ * path: ids not seen yet, hot-plugged CPUs, a cache that is to be emptied, threads of a
+ * process without rseq and the time before start-up is complete.
  *
  * A cache has two slots per class: the current magazine, and the previous one, which
  * stops a program that goes up and down around a magazine's end from going to the pool.
  *
  * A slot is written only by pop, push and swap on its own CPU. Nobody empties the cache of
- * another: he sets its delta to 0, as one rings a bell, and the next slow path there
+ * another: he sets its open[id] to 0, as one rings a bell, and the next slow path there
  * opens it again and empties it by swaps (open.c). Before, a drainer closed the cache,
  * had every sequence restarted by membarrier(2) and had the slots for himself: a system
  * call that a sandbox forbids.
@@ -64,7 +64,8 @@ struct mym_cache {
     uint32_t open;      /* span classes; a hint, see mym_span_take */
     uint32_t exchanges; /* with pools; a hint: written by whoever runs here */
     struct mym_class_set asked; /* what is to be emptied; under mym_front_lock, like */
-    bool tried; /* the helper went round to do that, and may have failed */
+    bool tried;    /* the helper went round to do that, and may have failed */
+    uint8_t whose; /* of an id, in a child: enum mym_whose */
     /* of a thread; under mym_front_lock: */
     uint32_t user;          /* 1 + the process that its thread is of, see thread.c */
     struct mym_cache *next; /* in mym_thread_caches */
@@ -75,10 +76,14 @@ struct mym_cache {
 #define MYM_NO_ID MYM_MAX_CPUS
 
 struct mym_front {
-    struct mym_cache closed;
+    struct mym_cache closed; /* of whoever has none: slots without room or objects */
     uint8_t class_of[MYM_SMALL_MAX + 1]; /* by size: next to what is read after it */
-    intptr_t delta[MYM_MAX_CPUS + 1];    /* with MYM_NO_ID */
+    char *caches __attribute__((aligned(MYM_CACHELINE))); /* mym_heap.caches */
+    uint8_t open[MYM_MAX_CPUS + 1];                       /* 0 or 1; with MYM_NO_ID */
 };
+
+_Static_assert(sizeof(struct mym_cache) <= (size_t)1 << MYM_CACHE_SHIFT,
+               "a cache has its place");
 
 extern MYM_HIDDEN struct mym_front mym_front;
 
@@ -97,27 +102,36 @@ enum mym_mode { MYM_MODE_STARTING, MYM_MODE_TLS, MYM_MODE_CPU_ID, MYM_MODE_MM_CI
 /* Guards the opening, draining and recycling of caches. */
 extern MYM_HIDDEN struct mym_mutex mym_front_lock;
 
-/* The caches of ids: all under mym_front_lock. */
-struct mym_caches {
-    intptr_t
-        made[MYM_MAX_CPUS]; /* the delta of each there is, also while it is closed */
-    unsigned top;           /* no id at or above it has one */
-};
-extern MYM_HIDDEN struct mym_caches mym_caches;
+/* No id at or above it has a cache, and all below are mapped; under mym_front_lock. */
+extern MYM_HIDDEN unsigned mym_caches_top;
 
-/* NULL: the id has none yet. */
+/* A child of fork has the caches of ids where no thread of it may ever run: see open.c. */
+enum mym_whose { MYM_ITS, MYM_LEFT, MYM_COLLECTED };
+
+MYM_INLINE struct mym_cache *mym_cache_at(uint32_t id)
+{
+    return (struct mym_cache *)(mym_front.caches + ((size_t)id << MYM_CACHE_SHIFT));
+}
+
+/* NULL: the id, below mym_caches_top, has none yet. A slot of one holds no NULL. */
 MYM_INLINE struct mym_cache *mym_cache_made(unsigned id)
 {
-    return mym_caches.made[id] == 0
-               ? NULL
-               : (struct mym_cache *)((char *)&mym_front + mym_caches.made[id]);
+    return mym_cache_at(id)->slot[0] == NULL ? NULL : mym_cache_at(id);
+}
+
+MYM_INLINE bool mym_cache_is_open(uint32_t id)
+{
+    return __atomic_load_n(&mym_front.open[id], __ATOMIC_ACQUIRE);
+}
+
+MYM_INLINE void mym_cache_shut(uint32_t id)
+{
+    __atomic_store_n(&mym_front.open[id], 0, __ATOMIC_RELEASE);
 }
 
 MYM_INLINE struct mym_cache *mym_cache_of(uint32_t id)
 {
-    intptr_t delta = __atomic_load_n(&mym_front.delta[id], __ATOMIC_ACQUIRE);
-
-    return (struct mym_cache *)((char *)&mym_front + delta);
+    return mym_cache_is_open(id) ? mym_cache_at(id) : &mym_front.closed;
 }
 
 extern MYM_HIDDEN enum mym_mode mym_mode;
@@ -132,15 +146,15 @@ void mym_mode_start(const char *wish);
 /* The CPU that runs, as the thread's area has it; `otherwise` where nobody tells. */
 unsigned mym_mode_cpu(unsigned otherwise);
 
-/* Before the heap serves its first object: every id closed, every thread on it. */
+/* With the page heap, before it serves its first object: every id is closed. */
 void mym_cache_init(void);
 
 /* ---- slots.c ---- */
 
 extern MYM_HIDDEN const struct mym_class_set mym_every_class;
 
-/* A new cache, with no magazine in its slots; NULL: no memory. */
-struct mym_cache *mym_cache_make(void);
+/* There is no magazine in its slots; it reads 0 so far. */
+void mym_cache_make(struct mym_cache *cache);
 
 /* Empty slots of a thread's cache that the caller holds; NULL: of this CPU's. */
 void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some);
@@ -158,6 +172,10 @@ bool mym_cache_open(uint32_t id);
 
 /* Open the cache of this CPU or thread if there is none yet; false: not possible. */
 bool mym_cache_open_here(void);
+
+/* In a child of fork: all other ids are left. Then what their caches hold goes to the pools. */
+void mym_cache_leave_others(void);
+void mym_cache_collect_left(void);
 
 /* ---- closed.c ---- */
 
@@ -242,6 +260,15 @@ MYM_INLINE uintptr_t mym_span_word_of(const struct mym_cache *cache, size_t inde
     return (uintptr_t)__atomic_load_n(&cache->slot[index], __ATOMIC_RELAXED);
 }
 
+/* Of the running thread's id; out of date as soon as it is known. */
+MYM_INLINE uintptr_t mym_span_read_here(size_t index)
+{
+    uint32_t id = mym_rseq_id();
+
+    return MYM_LIKELY(mym_cache_is_open(id)) ? mym_span_word_of(mym_cache_at(id), index)
+                                             : MYM_SPAN_SHUT;
+}
+
 /*
  * A span for a size that has a class, from this CPU's cache; NULL: none there. What is below
  * the only one that a word may hold is known: nothing to wait for.
@@ -249,7 +276,7 @@ MYM_INLINE uintptr_t mym_span_word_of(const struct mym_cache *cache, size_t inde
 MYM_INLINE void *mym_span_quick_pop(size_t size)
 {
     size_t index = mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT];
-    uintptr_t word = mym_rseq_read(index);
+    uintptr_t word = mym_span_read_here(index);
     struct mym_unit *unit;
 
     if (word < MYM_UNIT)
@@ -272,7 +299,7 @@ MYM_INLINE bool mym_span_quick_push(struct mym_unit *unit, void *span)
     if (unit->length > MYM_SPAN_MAX / MYM_UNIT)
         return false;
     index = mym_span_word[unit->length];
-    word = mym_rseq_read(index);
+    word = mym_span_read_here(index);
     if (word != MYM_SPAN_ROOM && !mym_span_has_room(word))
         return false;
     /* Before others can take it: afterwards the record is theirs. */
@@ -391,8 +418,6 @@ struct mym_cache *mym_thread_enter(void);
 /* What the caches of threads hold that a child of fork does not have goes to the pools. */
 void mym_thread_collect(void);
 size_t mym_thread_verify(void);
-void mym_thread_adopt(struct mym_cache *cache) MYM_REQUIRES(mym_front_lock);
-struct mym_cache *mym_thread_give_up(void) MYM_REQUIRES(mym_front_lock);
 void mym_thread_fork_child(void);
 
 /* ---- area.c: an rseq area of our own, where the C library has none ---- */

@@ -27,8 +27,8 @@ void mym_cache_vfork(bool begins)
 {
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     children += begins ? 1 : UINT32_MAX;
-    for (unsigned id = 0; begins && id < mym_caches.top; id++)
-        __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_RELEASE);
+    for (unsigned id = 0; begins && id < mym_caches_top; id++)
+        mym_cache_shut(id);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 

@@ -58,7 +58,7 @@ MYM_INLINE struct mym_magazine *mym_door_take(struct mym_door door, unsigned cls
 
 /*
  * The cache that this thread uses. No id is MYM_MAX_CPUS or more, in no kernel: the
- * sequences look at delta[id] without asking.
+ * sequences look at open[id] without asking.
  */
 MYM_INLINE struct mym_door mym_door_enter(void)
 {
@@ -68,9 +68,8 @@ MYM_INLINE struct mym_door mym_door_enter(void)
         door.id = mym_rseq_id();
         if (door.id == MYM_NO_ID && mym_area_register())
             door.id = mym_rseq_id();
-        door.open =
-            door.id != MYM_NO_ID &&
-            (mym_cache_of(door.id) != &mym_front.closed || mym_cache_open(door.id));
+        door.open = door.id != MYM_NO_ID &&
+                    (mym_cache_is_open(door.id) || mym_cache_open(door.id));
     } else if (mym_mode == MYM_MODE_TLS) {
         door.own = mym_thread_enter();
         door.open = door.own != NULL;

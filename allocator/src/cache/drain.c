@@ -4,7 +4,7 @@
  * Reached from slow paths, about once a second and whenever the heap has grown, from
  * malloc_trim, and where memory ran short. No lock is held then.
  *
- * Locking: mym_front_lock guards mym_caches, and delta[] against others that open or ring.
+ * Locking: mym_front_lock guards the caches of ids, and open[] against others that open or ring.
  */
 #include "cache/cache.h"
 
@@ -27,11 +27,12 @@ static void drain(const struct mym_class_set *some)
     mym_cache_empty(own, some);
     mym_thread_leave(own);
     mym_thread_collect();
+    mym_cache_collect_left();
     if (mym_mode < MYM_MODE_CPU_ID)
         return;
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     here = mym_rseq_id(); /* if it was another before, who runs there will do without */
-    for (unsigned id = 0; id < mym_caches.top; id++)
+    for (unsigned id = 0; id < mym_caches_top; id++)
         if (id != here)
             mym_cache_ring(id, some);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
@@ -124,6 +125,7 @@ static void upkeep(bool by_helper)
         return;
     due.near = due.grew && mym_pages_is_near_limit();
     mym_thread_collect();
+    mym_cache_collect_left();
     if (due.near) {
         mym_cache_drain();
     } else if (due.grew || by_helper) {

@@ -1,34 +1,42 @@
 /*
  * open.c - the cache of an id is opened, and emptied if somebody asked for it.
  *
- * Locking: mym_front_lock guards delta[] and mym_caches against others that open or drain.
+ * A child of fork has one thread and the caches of all ids: all but its own are left. What
+ * they hold are free objects as any. Who comes to such an id opens its cache as it is; what
+ * nobody came for goes to the pools at the first look for idle memory, not at once: most
+ * children call exec. Meanwhile nobody may open it.
+ *
+ * Locking: mym_front_lock guards open[] and the caches of ids against others that open or drain.
  */
 #include "cache/door.h"
 
+#include "heap/meta.h"
 #include "os/mutex.h"
 
 static struct mym_cache *find_or_make(uint32_t id) MYM_REQUIRES(mym_front_lock);
 
 static struct mym_cache *find_or_make(uint32_t id)
 {
-    struct mym_cache *cache = mym_cache_made(id);
+    struct mym_cache *cache = mym_cache_at(id);
 
-    if (cache != NULL)
-        return cache;
-    cache = mym_thread_give_up();
-    if (cache == NULL)
-        cache = mym_cache_make();
-    if (cache != NULL) {
-        mym_caches.made[id] = (char *)cache - (char *)&mym_front;
-        if (id >= mym_caches.top)
-            mym_caches.top = id + 1;
+    if (id >= mym_caches_top) {
+        if (!mym_pages_map_caches(id + 1))
+            return NULL;
+        mym_caches_top = id + 1;
     }
+    if (mym_cache_made(id) == NULL) {
+        mym_cache_make(cache);
+        mym_meta_count(sizeof *cache);
+    }
+    if (cache->whose == MYM_COLLECTED)
+        return NULL;
+    cache->whose = MYM_ITS;
     return cache;
 }
 
 /*
  * The cache of an id that had none, or was asked to be emptied. Opening hands out nothing
- * and takes nothing: whoever finds delta 0 may do it, wherever he is by then. So may the
+ * and takes nothing: whoever finds it closed may do it, wherever he is by then. So may the
  * emptying be done; only, when the thread was moved meanwhile, it was another cache that
  * was emptied, and the bell is rung again.
  */
@@ -43,8 +51,8 @@ MYM_COLD bool mym_cache_open(uint32_t id)
     if (cache != NULL) {
         asked = cache->asked;
         cache->asked = (struct mym_class_set){{0}};
-        /* release: pairs with the address dependency of the sequences */
-        __atomic_store_n(&mym_front.delta[id], mym_caches.made[id], __ATOMIC_RELEASE);
+        /* release: pairs with how the sequences read it */
+        __atomic_store_n(&mym_front.open[id], 1, __ATOMIC_RELEASE);
     }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
     if (!mym_class_set_is_empty(&asked)) {
@@ -66,4 +74,46 @@ bool mym_cache_open_here(void)
     if (door.own != NULL)
         mym_thread_leave(door.own);
     return door.open;
+}
+
+static bool left; /* some are, perhaps */
+
+/* A collector that the child does not have may have been at work: he had shut it. */
+void mym_cache_leave_others(void)
+{
+    unsigned here = mym_rseq_id();
+
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    for (unsigned id = 0; id < mym_caches_top; id++)
+        if (mym_cache_made(id) != NULL) {
+            mym_cache_at(id)->whose = id == here ? MYM_ITS : MYM_LEFT;
+            if (id != here) {
+                mym_cache_at(id)->asked = (struct mym_class_set){{0}};
+                mym_cache_shut(id);
+                __atomic_store_n(&left, true, __ATOMIC_RELAXED);
+            }
+        }
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+}
+
+/* No sequence is under way in one that was left: the child's only thread was in none. */
+void mym_cache_collect_left(void)
+{
+    if (!__atomic_load_n(&left, __ATOMIC_RELAXED))
+        return;
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    __atomic_store_n(&left, false, __ATOMIC_RELAXED);
+    for (unsigned id = 0; id < mym_caches_top; id++) {
+        struct mym_cache *cache = mym_cache_made(id);
+
+        if (cache == NULL || cache->whose != MYM_LEFT)
+            continue;
+        cache->whose = MYM_COLLECTED; /* emptied with no lock held, as all are */
+        mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+        mym_spans_close(cache);
+        mym_cache_empty(cache, &mym_every_class);
+        mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+        cache->whose = MYM_ITS;
+    }
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }

@@ -24,7 +24,7 @@ bool mym_cache_round_is_due(void)
     bool due = false;
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < mym_caches.top; id++)
+    for (unsigned id = 0; id < mym_caches_top; id++)
         due = due || is_due(id);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
     return due;
@@ -40,7 +40,7 @@ static void plan(struct mym_os_cpus *there)
 {
     memset(there, mym_mode == MYM_MODE_MM_CID ? 0xff : 0, sizeof *there);
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < mym_caches.top; id++)
+    for (unsigned id = 0; id < mym_caches_top; id++)
         if (is_due(id)) {
             mym_cache_made(id)->tried = true;
             add_cpu(there, id);
@@ -67,7 +67,7 @@ static bool is_any_rung(void)
     bool rung = false;
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < mym_caches.top; id++)
+    for (unsigned id = 0; id < mym_caches_top; id++)
         rung = rung || mym_cache_is_rung(id);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
     return rung;

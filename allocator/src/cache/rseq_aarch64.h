@@ -9,11 +9,11 @@
  *   - the one that starts got the id by an atomic operation with full order
  *     (test_and_set_bit, cmpxchg) on the word that freed it, before its first access.
  * A cpu_id does not move, and there too a switch lies between. A cache that was just
- * opened is reached through delta[id]: its address depends on that load, which pairs with
- * the release in mym_cache_open. What runs under another id meets a magazine only through a
+ * opened is reached after open[id] was read: its address is made to depend on that load,
+ * which pairs with the release in mym_cache_open. What runs under another id meets a magazine only through a
  * pool's mutex.
  *
- * price: pop 11 instructions (label 0 to 2), push 14, swap 10, follow 11
+ * price: pop 14 instructions (label 0 to 2), push 17, swap 13, follow 14
  */
 #ifndef MYM_CACHE_RSEQ_H
 #define MYM_CACHE_RSEQ_H
@@ -22,21 +22,25 @@
 
 #define MYM_RSEQ_SIGNATURE 0xd428bc00 /* brk #0x45e0, what glibc registers here */
 
-#define MYM_RSEQ_BEGIN                             \
-    ".pushsection __rseq_cs, \"aw\"\n\t"           \
-    ".balign 32\n"                                 \
-    "3:\n\t"                                       \
-    ".long 0, 0\n\t"                               \
-    ".quad 1f, 2f - 1f, 4f\n\t"                    \
-    ".popsection\n"                                \
-    "0:\n\t"                                       \
-    "adrp %[tmp], 3b\n\t"                          \
-    "add %[tmp], %[tmp], :lo12:3b\n\t"             \
-    "str %[tmp], [%[cs]]\n"                        \
-    "1:\n\t"                                       \
-    "ldr %w[tmp], [%[id]]\n\t"                     \
-    "ldr %[cache], [%[delta], %[tmp], lsl #3]\n\t" \
-    "add %[cache], %[cache], %[front]\n\t"
+#define MYM_RSEQ_BEGIN(shut)                            \
+    ".pushsection __rseq_cs, \"aw\"\n\t"                \
+    ".balign 32\n"                                      \
+    "3:\n\t"                                            \
+    ".long 0, 0\n\t"                                    \
+    ".quad 1f, 2f - 1f, 4f\n\t"                         \
+    ".popsection\n"                                     \
+    "0:\n\t"                                            \
+    "adrp %[tmp], 3b\n\t"                               \
+    "add %[tmp], %[tmp], :lo12:3b\n\t"                  \
+    "str %[tmp], [%[cs]]\n"                             \
+    "1:\n\t"                                            \
+    "ldr %w[cache], [%[id]]\n\t"                        \
+    "ldrb %w[tmp], [%[open], %[cache]]\n\t"             \
+    "cbz %w[tmp], %l[" #shut "]\n\t"                    \
+    "eor %[tmp], %[tmp], %[tmp]\n\t"                    \
+    "add %[cache], %[caches], %[cache], lsl #" MYM_STR( \
+        MYM_CACHE_SHIFT) "\n\t"                         \
+                         "add %[cache], %[cache], %[tmp]\n\t"
 
 #define MYM_RSEQ_END(interrupted)                                     \
     "2:\n\t"                                                          \
@@ -49,10 +53,10 @@
 #define MYM_RSEQ_NEXT "ldr %[tmp], [%[tmp], #-8]\n\tprfm pstl1keep, [%[tmp]]\n\t"
 
 #define MYM_RSEQ_FIELD(offset) ((char *)__builtin_thread_pointer() + (offset))
-#define MYM_RSEQ_INPUTS                                                     \
-    [cs] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_cs)),                              \
-        [id] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_id)), [front] "r"(&mym_front), \
-        [delta] "r"(mym_front.delta)
+#define MYM_RSEQ_INPUTS                                                        \
+    [cs] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_cs)),                                 \
+        [id] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_id)), [open] "r"(mym_front.open), \
+        [caches] "r"(mym_front.caches)
 
 MYM_INLINE void *mym_rseq_pop(size_t cls)
 {
@@ -60,12 +64,12 @@ MYM_INLINE void *mym_rseq_pop(size_t cls)
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
-                       "ldr %[object], [%[tmp], #-8]\n\t"
-                       "tbnz %[object], #0, %l[empty]\n\t"
-                       "sub %[tmp], %[tmp], #8\n\t"
-                       "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END(empty)
-                           MYM_RSEQ_NEXT
+        MYM_RSEQ_BEGIN(empty) "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
+                              "ldr %[object], [%[tmp], #-8]\n\t"
+                              "tbnz %[object], #0, %l[empty]\n\t"
+                              "sub %[tmp], %[tmp], #8\n\t"
+                              "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END(
+                                  empty) MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [cls] "r"(cls)
         : "memory", "cc"
@@ -84,20 +88,21 @@ MYM_INLINE bool mym_rseq_push(size_t cls, void *object)
 {
     uintptr_t tmp, cache, below, ceiling;
 
-    __asm__ volatile goto(MYM_RSEQ_BEGIN
-                          "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
-                          "ldp %[below], %[ceiling], [%[tmp], #-8]\n\t"
-                          "cmp %[below], %[object]\n\t"
-                          "b.eq %l[twice]\n\t"
-                          "cmp %[ceiling], #1\n\t"
-                          "b.eq %l[full]\n\t"
-                          "str %[object], [%[tmp]], #8\n\t"
-                          "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END(full)
-                          : [tmp] "=&r"(tmp), [cache] "=&r"(cache),
-                            [below] "=&r"(below), [ceiling] "=&r"(ceiling)
-                          : MYM_RSEQ_INPUTS, [cls] "r"(cls), [object] "r"(object)
-                          : "memory", "cc"
-                          : full, twice);
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN(full) "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
+                             "ldp %[below], %[ceiling], [%[tmp], #-8]\n\t"
+                             "cmp %[below], %[object]\n\t"
+                             "b.eq %l[twice]\n\t"
+                             "cmp %[ceiling], #1\n\t"
+                             "b.eq %l[full]\n\t"
+                             "str %[object], [%[tmp]], #8\n\t"
+                             "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END(
+                                 full)
+        : [tmp] "=&r"(tmp), [cache] "=&r"(cache), [below] "=&r"(below),
+          [ceiling] "=&r"(ceiling)
+        : MYM_RSEQ_INPUTS, [cls] "r"(cls), [object] "r"(object)
+        : "memory", "cc"
+        : full, twice);
     return true;
 full:
     return false;
@@ -110,11 +115,12 @@ MYM_INLINE bool mym_rseq_swap(size_t index, uintptr_t old, uintptr_t fresh)
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN
-        "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
-        "cmp %[tmp], %[old]\n\t"
-        "b.ne %l[changed]\n\t"
-        "str %[fresh], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END(changed)
+        MYM_RSEQ_BEGIN(
+            changed) "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
+                     "cmp %[tmp], %[old]\n\t"
+                     "b.ne %l[changed]\n\t"
+                     "str %[fresh], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END(
+                         changed)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [fresh] "r"(fresh)
         : "memory", "cc"
@@ -130,12 +136,12 @@ MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *be
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN
-        "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
-        "cmp %[tmp], %[old]\n\t"
-        "b.ne %l[changed]\n\t"
-        "ldr %[tmp], [%[below]]\n\t"
-        "str %[tmp], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END(changed)
+        MYM_RSEQ_BEGIN(
+            changed) "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
+                     "cmp %[tmp], %[old]\n\t"
+                     "b.ne %l[changed]\n\t"
+                     "ldr %[tmp], [%[below]]\n\t"
+                     "str %[tmp], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END(changed)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [below] "r"(below)
         : "memory", "cc"
@@ -143,16 +149,6 @@ MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *be
     return true;
 changed:
     return false;
-}
-
-/* A word of the running thread's cache; out of date as soon as it is known. */
-MYM_INLINE uintptr_t mym_rseq_read(size_t index)
-{
-    uint32_t id = *(volatile uint32_t *)MYM_RSEQ_FIELD(mym_hot.rseq_id);
-    char *cache =
-        (char *)&mym_front + __atomic_load_n(&mym_front.delta[id], __ATOMIC_RELAXED);
-
-    return ((volatile uintptr_t *)cache)[index];
 }
 
 /* The id of the running thread's cache; out of date as soon as it is known. */

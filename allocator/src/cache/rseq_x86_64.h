@@ -9,7 +9,8 @@
  * one, the slow path, succeeds without any, so that a debugger that stops the thread after
  * each instruction, or a storm of signals, does not stop it for good.
  *
- *   pop   cache = front + delta[id]; top = cache->slot[class];
+ *   pop   if (!open[id]) goto empty;
+ *         cache = caches + id * 2 KiB; top = cache->slot[class];
  *         object = top[-1]; if (object is the floor) goto empty;
  *         cache->slot[class] = top - 1;                           <- commit
  *         prefetch top[-2], which the next pop will return
@@ -23,7 +24,7 @@
  *
  * Kernel and glibc own the registration; only rseq_cs is ever written here.
  *
- * price: pop 11 instructions (label 0 to 2), push 13, swap 8, follow 9
+ * price: pop 13 instructions (label 0 to 2), push 15, swap 10, follow 11
  */
 #ifndef MYM_CACHE_RSEQ_H
 #define MYM_CACHE_RSEQ_H
@@ -33,20 +34,22 @@
 #define MYM_RSEQ_SIGNATURE 0x53053053 /* what glibc registers on x86-64 */
 
 /* The descriptor, then the store that arms it. */
-#define MYM_RSEQ_BEGIN                   \
-    ".pushsection __rseq_cs, \"aw\"\n\t" \
-    ".balign 32\n"                       \
-    "3:\n\t"                             \
-    ".long 0, 0\n\t"                     \
-    ".quad 1f, 2f - 1f, 4f\n\t"          \
-    ".popsection\n"                      \
-    "0:\n\t"                             \
-    "leaq 3b(%%rip), %[tmp]\n\t"         \
-    "movq %[tmp], %%fs:(%[cs])\n"        \
-    "1:\n\t"                             \
-    "movl %%fs:(%[id]), %k[tmp]\n\t"     \
-    "movq %[front], %[cache]\n\t"        \
-    "addq %c[delta](%[cache], %[tmp], 8), %[cache]\n\t"
+#define MYM_RSEQ_BEGIN(shut)                           \
+    ".pushsection __rseq_cs, \"aw\"\n\t"               \
+    ".balign 32\n"                                     \
+    "3:\n\t"                                           \
+    ".long 0, 0\n\t"                                   \
+    ".quad 1f, 2f - 1f, 4f\n\t"                        \
+    ".popsection\n"                                    \
+    "0:\n\t"                                           \
+    "leaq 3b(%%rip), %[tmp]\n\t"                       \
+    "movq %[tmp], %%fs:(%[cs])\n"                      \
+    "1:\n\t"                                           \
+    "movl %%fs:(%[id]), %k[cache]\n\t"                 \
+    "cmpb $0, %c[open](%[front], %[cache])\n\t"        \
+    "je %l[" #shut "]\n\t"                             \
+    "shlq $" MYM_STR(MYM_CACHE_SHIFT) ", %[cache]\n\t" \
+                                      "addq %c[caches](%[front]), %[cache]\n\t"
 
 /* After the commit; the abort entry is preceded by the signature, inside a ud1. */
 #define MYM_RSEQ_END(interrupted)                                       \
@@ -65,7 +68,8 @@
 
 #define MYM_RSEQ_INPUTS                                                            \
     [cs] "r"(mym_hot.rseq_cs), [id] "r"(mym_hot.rseq_id), [front] "r"(&mym_front), \
-        [delta] "i"(offsetof(struct mym_front, delta))
+        [open] "i"(offsetof(struct mym_front, open)),                              \
+        [caches] "i"(offsetof(struct mym_front, caches))
 
 MYM_INLINE void *mym_rseq_pop(size_t cls)
 {
@@ -73,13 +77,13 @@ MYM_INLINE void *mym_rseq_pop(size_t cls)
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "movq (%[cache], %[cls], 8), %[tmp]\n\t"
-                       "movq -8(%[tmp]), %[object]\n\t"
-                       "testb $1, %b[object]\n\t"
-                       "jnz %l[empty]\n\t"
-                       "subq $8, %[tmp]\n\t"
-                       "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END(empty)
-                           MYM_RSEQ_NEXT
+        MYM_RSEQ_BEGIN(empty) "movq (%[cache], %[cls], 8), %[tmp]\n\t"
+                              "movq -8(%[tmp]), %[object]\n\t"
+                              "testb $1, %b[object]\n\t"
+                              "jnz %l[empty]\n\t"
+                              "subq $8, %[tmp]\n\t"
+                              "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END(empty)
+                                  MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [cls] "r"(cls)
         : "memory", "cc"
@@ -98,19 +102,19 @@ MYM_INLINE bool mym_rseq_push(size_t cls, void *object)
 {
     uintptr_t tmp, cache;
 
-    __asm__ volatile goto(MYM_RSEQ_BEGIN
-                          "movq (%[cache], %[cls], 8), %[tmp]\n\t"
-                          "cmpq %[object], -8(%[tmp])\n\t"
-                          "je %l[twice]\n\t"
-                          "cmpq $1, (%[tmp])\n\t"
-                          "je %l[full]\n\t"
-                          "movq %[object], (%[tmp])\n\t"
-                          "addq $8, %[tmp]\n\t"
-                          "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END(full)
-                          : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-                          : MYM_RSEQ_INPUTS, [cls] "r"(cls), [object] "r"(object)
-                          : "memory", "cc"
-                          : full, twice);
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN(full) "movq (%[cache], %[cls], 8), %[tmp]\n\t"
+                             "cmpq %[object], -8(%[tmp])\n\t"
+                             "je %l[twice]\n\t"
+                             "cmpq $1, (%[tmp])\n\t"
+                             "je %l[full]\n\t"
+                             "movq %[object], (%[tmp])\n\t"
+                             "addq $8, %[tmp]\n\t"
+                             "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END(full)
+        : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [cls] "r"(cls), [object] "r"(object)
+        : "memory", "cc"
+        : full, twice);
     return true;
 full:
     return false;
@@ -123,9 +127,10 @@ MYM_INLINE bool mym_rseq_swap(size_t index, uintptr_t old, uintptr_t fresh)
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "cmpq %[old], (%[cache], %[index], 8)\n\t"
-                       "jne %l[changed]\n\t"
-                       "movq %[fresh], (%[cache], %[index], 8)\n" MYM_RSEQ_END(changed)
+        MYM_RSEQ_BEGIN(changed) "cmpq %[old], (%[cache], %[index], 8)\n\t"
+                                "jne %l[changed]\n\t"
+                                "movq %[fresh], (%[cache], %[index], 8)\n" MYM_RSEQ_END(
+                                    changed)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "re"(old), [fresh] "re"(fresh)
         : "memory", "cc"
@@ -141,10 +146,11 @@ MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *be
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN "cmpq %[old], (%[cache], %[index], 8)\n\t"
-                       "jne %l[changed]\n\t"
-                       "movq (%[below]), %[tmp]\n\t"
-                       "movq %[tmp], (%[cache], %[index], 8)\n" MYM_RSEQ_END(changed)
+        MYM_RSEQ_BEGIN(changed) "cmpq %[old], (%[cache], %[index], 8)\n\t"
+                                "jne %l[changed]\n\t"
+                                "movq (%[below]), %[tmp]\n\t"
+                                "movq %[tmp], (%[cache], %[index], 8)\n" MYM_RSEQ_END(
+                                    changed)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [below] "r"(below)
         : "memory", "cc"
@@ -152,23 +158,6 @@ MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *be
     return true;
 changed:
     return false;
-}
-
-/* A word of the running thread's cache; out of date as soon as it is known. */
-MYM_INLINE uintptr_t mym_rseq_read(size_t index)
-{
-    uintptr_t word;
-
-    __asm__ volatile(
-        "movl %%fs:(%[id]), %k[word]\n\t"
-        "movq %c[delta](%[front], %[word], 8), %[word]\n\t"
-        "addq %[front], %[word]\n\t"
-        "movq (%[word], %[index], 8), %[word]"
-        : [word] "=&r"(word)
-        : [id] "r"(mym_hot.rseq_id), [front] "r"(&mym_front),
-          [delta] "i"(offsetof(struct mym_front, delta)), [index] "r"(index)
-        : "memory");
-    return word;
 }
 
 /* The id of the running thread's cache; out of date as soon as it is known. */

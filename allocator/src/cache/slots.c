@@ -1,17 +1,15 @@
 /*
  * slots.c - a cache's slots: made, emptied, and the bell that asks for it.
  *
- * Locking: mym_front_lock guards delta[] and mym_caches against others that open or drain.
+ * Locking: mym_front_lock guards open[] and the caches of ids against others that open or drain.
  */
 #include "cache/door.h"
-
-#include "heap/meta.h"
 
 _Static_assert(offsetof(struct mym_cache, slot) == 0, "the sequences index the cache");
 
 struct mym_front mym_front __attribute__((aligned(MYM_CACHELINE)));
 struct mym_mutex mym_front_lock;
-struct mym_caches mym_caches;
+unsigned mym_caches_top;
 
 _Static_assert(MYM_CLASSES <=
                    64 * sizeof mym_every_class.in / sizeof *mym_every_class.in,
@@ -23,16 +21,12 @@ MYM_SLOW bool mym_door_swap_again(size_t index, uintptr_t old, uintptr_t fresh)
     return mym_rseq_swap(index, old, fresh);
 }
 
-struct mym_cache *mym_cache_make(void)
+void mym_cache_make(struct mym_cache *cache)
 {
-    struct mym_cache *cache = mym_meta_take(sizeof *cache, MYM_CACHELINE);
-
-    if (cache != NULL)
-        for (unsigned i = 0; i < MYM_SLOTS; i++)
-            /* Class 0, the class of what is no object, stays closed everywhere. */
-            cache->slot[i] = i % MYM_CLASSES == 0 ? MYM_CLOSED : MYM_NONE;
+    for (unsigned i = 0; i < MYM_SLOTS; i++)
+        /* Class 0, the class of what is no object, stays closed everywhere. */
+        cache->slot[i] = i % MYM_CLASSES == 0 ? MYM_CLOSED : MYM_NONE;
     /* Span words are closed: what a cache is made of reads 0. */
-    return cache;
 }
 
 void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
@@ -76,11 +70,11 @@ static struct mym_class_set classes_in(const struct mym_cache *cache)
 }
 
 /*
- * Thread 1, in a sequence of id 0: has read delta[0], is about to commit.
- * Thread 2, draining: sets delta[0] = 0.
+ * Thread 1, in a sequence of id 0: has read open[0], is about to commit.
+ * Thread 2, draining: sets open[0] = 0.
  * Thread 1 commits, to a cache that is closed by now; this does no harm, because nobody
  * takes anything out of it but by a sequence on the same CPU. The next operation of id 0
- * finds the closed cache, takes the slow path (mym_cache_open) and empties the slots there.
+ * finds it closed, takes the slow path (mym_cache_open) and empties the slots there.
  *
  * A CPU on which no thread of the program runs any more keeps what its cache holds, unless
  * the helper goes there (round.c).
@@ -100,11 +94,11 @@ void mym_cache_ring(unsigned id, const struct mym_class_set *some)
         cache->tried = cache->tried && more == 0;
     }
     if (!mym_class_set_is_empty(&cache->asked))
-        __atomic_store_n(&mym_front.delta[id], 0, __ATOMIC_RELEASE);
+        mym_cache_shut(id);
 }
 
 bool mym_cache_is_rung(unsigned id)
 {
-    return mym_front.delta[id] == 0 && mym_cache_made(id) != NULL &&
+    return !mym_cache_is_open(id) && mym_cache_made(id) != NULL &&
            !mym_class_set_is_empty(&mym_cache_made(id)->asked);
 }

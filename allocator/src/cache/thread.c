@@ -5,17 +5,17 @@
  * contents when the thread ends and keeps the empty cache for the next one. Frees from
  * destructors that run later find no cache and go to the pool directly.
  *
- * The child of a fork has one thread and the caches of all, also those of CPUs, on which
- * nobody may ever run there. `user` tells which are whose; what the others hold goes back at
- * the first look for idle memory, not at once: most children call exec. A cache may be copied
- * in the midst of an operation, which is one store: it holds an object less, or a magazine
- * less if its thread was in a slow path.
+ * The child of a fork has one thread and the caches of all. `user` tells which are whose; what
+ * the others hold goes back at the first look for idle memory, as that of ids does (open.c). A
+ * cache may be copied in the midst of an operation, which is one store: it holds an object
+ * less, or a magazine less if its thread was in a slow path.
  *
  * Locking: mym_front_lock guards the lists and `user`.
  */
 #include "cache/cache.h"
 
 #include "base/check.h"
+#include "heap/meta.h"
 #include "os/mutex.h"
 #include "pool/pool.h"
 
@@ -96,33 +96,6 @@ void mym_thread_collect(void)
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 
-/*
- * In the child of fork, before mym_thread_fork_child: a cache of a CPU becomes one of a
- * thread that the child does not have.
- */
-void mym_thread_adopt(struct mym_cache *cache)
-{
-    cache->asked = (struct mym_class_set){{0}};
-    cache->user = process;
-    cache->next = mym_thread_caches;
-    mym_thread_caches = cache;
-    count_in_use(1);
-}
-
-/* A cache that no thread has, for an id; NULL: there is none. */
-struct mym_cache *mym_thread_give_up(void)
-{
-    struct mym_cache *cache = idle_caches, **link = &mym_thread_caches;
-
-    if (cache == NULL)
-        return NULL;
-    idle_caches = cache->next_idle;
-    while (*link != cache)
-        link = &(*link)->next;
-    *link = cache->next;
-    return cache;
-}
-
 void mym_thread_fork_child(void)
 {
     if (mym_thread_caches == NULL)
@@ -164,7 +137,8 @@ static struct mym_cache *find_cache(void)
     cache = idle_caches;
     if (cache != NULL) {
         idle_caches = cache->next_idle;
-    } else if ((cache = mym_cache_make()) != NULL) {
+    } else if ((cache = mym_meta_take(sizeof *cache, MYM_CACHELINE)) != NULL) {
+        mym_cache_make(cache);
         cache->next = mym_thread_caches;
         mym_thread_caches = cache;
     }

@@ -1,7 +1,7 @@
 /*
  * visit.c - all caches, one after the other: for statistics, the checker, and fork.
  *
- * Locking: mym_front_lock, for mym_caches and the list of threads' caches.
+ * Locking: mym_front_lock, for the caches of ids and the list of threads' caches.
  */
 #include "cache/cache.h"
 
@@ -30,7 +30,7 @@ static size_t each_cache(visit_magazine *visit, void *context)
     size_t spans = 0;
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < mym_caches.top; id++)
+    for (unsigned id = 0; id < mym_caches_top; id++)
         if (mym_cache_made(id) != NULL) {
             each_magazine(visit, context, mym_cache_made(id));
             spans += mym_spans_in(mym_cache_made(id));
@@ -83,7 +83,7 @@ static uint32_t open_spans(void)
     uint32_t units = 0;
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < mym_caches.top; id++)
+    for (unsigned id = 0; id < mym_caches_top; id++)
         if (mym_cache_made(id) != NULL)
             units += mym_spans_open_in(mym_cache_made(id));
     for (const struct mym_cache *cache = mym_thread_caches; cache != NULL;
@@ -103,7 +103,7 @@ size_t mym_cache_verify(void)
     for (unsigned i = MYM_SLOTS; i < MYM_SPAN_NO_WORD; i++)
         bad += mym_span_word_of(&mym_front.closed, i) != MYM_SPAN_SHUT;
     bad += mym_span_word_of(&mym_front.closed, MYM_SPAN_NO_WORD) != MYM_SPAN_CLOSED;
-    bad += mym_front.delta[MYM_NO_ID] != 0;
+    bad += mym_front.open[MYM_NO_ID];
     bad += mym_closed_magazine.floor != MYM_FLOOR(&mym_closed_magazine) ||
            mym_closed_magazine.ceiling != MYM_CEILING;
     bad += mym_none_magazine.floor != MYM_FLOOR(&mym_none_magazine) ||
@@ -131,24 +131,10 @@ MYM_UNFOLLOWED void mym_cache_fork(bool prepare)
         mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 
-/* Only the cache where the child begins stays one of an id: no other thread is there. */
-static void leave_other_ids(void)
-{
-    unsigned here = mym_rseq_id();
-
-    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < mym_caches.top; id++)
-        if (id != here && mym_cache_made(id) != NULL) {
-            mym_thread_adopt(mym_cache_made(id));
-            mym_caches.made[id] = mym_front.delta[id] = 0;
-        }
-    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-}
-
 void mym_cache_fork_child(void)
 {
     mym_mutex_reset(&mym_front_lock, MYM_RANK_FRONT);
-    leave_other_ids();
+    mym_cache_leave_others();
     mym_thread_fork_child();
     mym_cache_vfork_forget();
     /* A thread that the child does not have may have been about to open one, or to close it. */

@@ -133,6 +133,7 @@ struct mym_heap {
     struct mym_unit *units;
     uint64_t (*bits)[MYM_BIT_WORDS];
     uint64_t (*freed)[MYM_BIT_WORDS];
+    char *caches; /* by id, each of 1 << MYM_CACHE_SHIFT bytes; mapped as ids come */
 };
 
 /*
@@ -272,6 +273,8 @@ bool mym_pages_resize(uint32_t first, uint32_t units, bool dense);
 
 /* mym_heap.freed is there for the units up to `end`; false: no memory. */
 bool mym_pages_map_freed(uint32_t end);
+/* The table of caches, so many; false: no memory. */
+bool mym_pages_map_caches(uint32_t count);
 
 /* The span or free run that the unit is part of: a walk, for reports of misuse. */
 uint32_t mym_pages_find(uint32_t unit);

@@ -10,21 +10,12 @@
 #define STEP_FIRST ((size_t)128 << 10)
 #define STEP       ((size_t)1 << 20)
 
-/*
- * The first cache is the first record. It begins at line 25 of a page: not where slabs do
- * (slab.c, colour), nor where the class table does (region.c).
- */
-#define COLOUR 1600u
-
-_Static_assert(COLOUR % MYM_CACHELINE == 0 && COLOUR % MYM_PAGE != 0,
-               "a line, and not the first of a page");
-
 static struct {
     struct mym_mutex lock;
     uintptr_t start, next, end; /* of the last mapping */
 } meta;
 
-_Atomic size_t mym_meta_taken; /* written under the lock */
+_Atomic size_t mym_meta_taken;
 
 static const char name_of_records[] = "mymalloc: records";
 
@@ -44,7 +35,7 @@ void *mym_meta_take(size_t bytes, size_t align)
     mym_mutex_lock(&meta.lock, MYM_RANK_META);
     at = (meta.next + align - 1) & ~(align - 1);
     if (at + bytes > meta.end) {
-        size_t need = mym_round_up(COLOUR + bytes + align, MYM_PAGE);
+        size_t need = mym_round_up(bytes + align, MYM_PAGE);
         size_t step = meta.end == 0 ? STEP_FIRST : STEP;
         void *more = mym_os_map(step = step > need ? step : need);
 
@@ -54,16 +45,21 @@ void *mym_meta_take(size_t bytes, size_t align)
             goto out;
         mym_os_name(more, step, name_of_records);
         meta.start = (uintptr_t)more;
-        meta.next = (uintptr_t)more + COLOUR;
+        meta.next = (uintptr_t)more;
         meta.end = (uintptr_t)more + step;
         at = (meta.next + align - 1) & ~(align - 1);
     }
     meta.next = at + bytes;
-    mym_meta_taken += bytes;
+    mym_meta_count(bytes);
     block = (void *)at; /* NOLINT */
 out:
     mym_mutex_unlock(&meta.lock, MYM_RANK_META);
     return block;
+}
+
+void mym_meta_count(size_t bytes)
+{
+    atomic_fetch_add_explicit(&mym_meta_taken, bytes, memory_order_relaxed);
 }
 
 size_t mym_meta_bytes(void)

@@ -13,7 +13,8 @@
 void *mym_meta_take(size_t bytes, size_t align);
 
 void mym_meta_name(void); /* for smaps, what was mapped before names were asked for */
-size_t mym_meta_bytes(void); /* handed out so far */
+size_t mym_meta_bytes(void);       /* handed out so far */
+void mym_meta_count(size_t bytes); /* a record that lies elsewhere */
 extern MYM_HIDDEN _Atomic size_t mym_meta_taken;
 void mym_meta_fork(bool prepare);
 void mym_meta_fork_child(void);

@@ -270,6 +270,16 @@ bool mym_pages_map_freed(uint32_t end)
     return done;
 }
 
+bool mym_pages_map_caches(uint32_t count)
+{
+    bool done;
+
+    mym_pages_lock();
+    done = mym_region_map_caches(count);
+    mym_pages_unlock();
+    return done;
+}
+
 /* ---- looking ---- */
 
 struct mym_pages_info mym_pages_info(void)

@@ -23,25 +23,28 @@
  * Unit 0 stays absent: the end of every list, and a guard. That more do is for the
  * class table: what every free reads of it would lie at the start of a page, where all
  * else that is read begins too, and the first-level cache has few places for that. So it
- * begins at line 11 (slabs at 0, the first cache at 25: meta.c), and the heap with a chunk.
+ * begins at line 11 (slabs at 0, the first cache at 25), and the heap with a chunk.
  */
-#define FIRST_UNIT 704u
+#define FIRST_UNIT   704u
+#define FIRST_CACHE  1600u
+#define CACHES_BYTES (((size_t)MYM_MAX_CPUS + 2) << MYM_CACHE_SHIFT)
 
 _Static_assert(FIRST_UNIT % MYM_CHUNK_UNITS == 0 && FIRST_UNIT > 0, "a whole chunk");
-_Static_assert(FIRST_UNIT % MYM_CACHELINE == 0 && FIRST_UNIT % MYM_PAGE != 0,
-               "a line of the class table, and not the first of a page");
+_Static_assert(FIRST_UNIT % MYM_CACHELINE == 0 && FIRST_UNIT % MYM_PAGE != 0 &&
+                   FIRST_CACHE % MYM_CACHELINE == 0 && FIRST_CACHE % MYM_PAGE != 0,
+               "a line of a table, and not the first of a page");
 
 struct mym_hot mym_hot;
 struct mym_heap mym_heap;
 
 /* ---- the tables ---- */
 
-/* One of the tables that are indexed by unit; mapped as the heap grows. */
+/* One of the tables that are indexed by unit, or of caches; mapped as the heap grows. */
 struct table {
     uintptr_t start;
     size_t entry, mapped; /* bytes */
 };
-static struct table class_table, unit_table, bit_table, freed_table;
+static struct table class_table, unit_table, bit_table, freed_table, cache_table;
 
 static const char name_of_tables[] = "mymalloc: tables",
                   name_of_heap[] = "mymalloc: heap";
@@ -78,7 +81,7 @@ static bool grow_tables(uint32_t end)
 void mym_region_name(void)
 {
     const struct table *const tables[] = {&class_table, &unit_table, &bit_table,
-                                          &freed_table};
+                                          &freed_table, &cache_table};
 
     for (unsigned i = 0; i < sizeof tables / sizeof *tables; i++)
         mym_os_name((void *)tables[i]->start, tables[i]->mapped, /* NOLINT */
@@ -90,6 +93,12 @@ void mym_region_name(void)
 bool mym_region_map_freed(uint32_t end)
 {
     return grow_table(&freed_table, end);
+}
+
+/* One more is mapped, for the first does not begin the table. */
+bool mym_region_map_caches(uint32_t count)
+{
+    return grow_table(&cache_table, count);
 }
 
 /* ---- regions ---- */
@@ -247,7 +256,10 @@ static bool start_at(uintptr_t at, unsigned shift)
     mym_heap.units = (struct mym_unit *)unit_table.start;           /* NOLINT */
     mym_heap.bits = (uint64_t(*)[MYM_BIT_WORDS])bit_table.start;    /* NOLINT */
     mym_heap.freed = (uint64_t(*)[MYM_BIT_WORDS])freed_table.start; /* NOLINT */
-    mym_heap.base = at + chunk;
+    at += chunk;
+    cache_table = (struct table){at, (size_t)1 << MYM_CACHE_SHIFT, 0};
+    mym_heap.caches = (char *)at + FIRST_CACHE; /* NOLINT */
+    mym_heap.base = at + mym_round_up(CACHES_BYTES, chunk) + chunk;
     mym_pages.limit = (uint32_t)units - MYM_CHUNK_UNITS;
     return grow_tables(FIRST_UNIT);
 }
@@ -260,7 +272,8 @@ static bool start_anywhere(void)
 
     while (at == 0 && shift > 30) {
         shift--;
-        at = mym_os_find_window(((size_t)1 << shift) + ((size_t)1 << (shift - 5)));
+        at = mym_os_find_window(((size_t)1 << shift) + ((size_t)1 << (shift - 5)) +
+                                CACHES_BYTES);
     }
     return at != 0 && start_at(at, shift);
 }

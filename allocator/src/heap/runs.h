@@ -160,6 +160,8 @@ bool mym_chunk_adds_up(void);
 
 /* The table of freed objects reaches to `end`. */
 bool mym_region_map_freed(uint32_t end);
+/* That of caches has so many. */
+bool mym_region_map_caches(uint32_t count);
 
 /* Map a further region of at least `length` units; it becomes a clean run. */
 bool mym_region_grow(uint32_t length);

@@ -92,7 +92,7 @@ static struct sums walk_all(void)
     for (int i = 0; i < SPANS; i++)
         if (spans[i].where != NOWHERE && spans[i].where != OURS)
             spans[i].where = BACK;
-    for (unsigned id = 0; id < mym_caches.top; id++)
+    for (unsigned id = 0; id < mym_caches_top; id++)
         if (mym_cache_made(id) != NULL)
             walk_cache(mym_cache_made(id), &sums);
     for (struct mym_cache *cache = mym_thread_caches; cache != NULL;
