@@ -180,6 +180,25 @@ MYM_SLOW void *mym_cache_pop_slow(unsigned cls)
     return object;
 }
 
+/*
+ * The current one, made longer, where the previous one is empty: exchanged for that, it would be
+ * met again by who goes up and down by more than it holds.
+ */
+static struct mym_magazine *lengthen(struct mym_door door, unsigned cls, void ***seen,
+                                     unsigned *used)
+{
+    void **previous = mym_door_slot(door, MYM_CLASSES + cls);
+    struct mym_magazine *magazine;
+
+    if (!is_magazine(*seen) || **seen != MYM_CEILING || !is_magazine(previous) ||
+        !is_empty(previous) || !mym_magazine_is_short(cls, mym_magazine_of(cls, *seen)))
+        return NULL;
+    magazine = take_current(door, cls, seen, used);
+    if (magazine != NULL)
+        mym_magazine_lengthen(cls, magazine);
+    return magazine;
+}
+
 /* With room: the previous one, or the pool's, for the previous one if both are full: what was
    freed longest ago goes first, and misuse of it is seen. */
 MYM_INLINE struct mym_magazine *find_room(struct mym_door *door, unsigned cls,
@@ -220,7 +239,9 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
         mym_cache_twice(object);
     if (door->own == NULL && *seen != MYM_CEILING && mym_rseq_push(cls, object))
         return;
-    magazine = find_room(door, cls, &seen, &used);
+    magazine = lengthen(*door, cls, &seen, &used);
+    if (magazine == NULL)
+        magazine = find_room(door, cls, &seen, &used);
     if (magazine == NULL) {
         mym_pool_put(near_pool(*door, cls), object);
         return;

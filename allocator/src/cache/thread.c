@@ -40,7 +40,7 @@ static bool orphaned;        /* there are caches of threads that fork left behin
 MYM_REQUIRES(mym_front_lock) static void count_in_use(int32_t more)
 {
     in_use += (uint32_t)more;
-    mym_pools_ration(in_use);
+    mym_magazines_share(in_use);
 }
 
 MYM_REQUIRES(mym_front_lock) static void retire_locked(struct mym_cache *cache)

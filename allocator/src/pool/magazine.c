@@ -1,5 +1,5 @@
 /*
- * magazine.c - making magazines.
+ * magazine.c - making magazines, and how much they may hold.
  */
 #include "pool/magazine.h"
 
@@ -42,4 +42,40 @@ void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned capacity)
     magazine->entry[magazine->capacity] = NULL;
     magazine->capacity = (uint16_t)capacity;
     magazine->entry[capacity] = MYM_CEILING;
+}
+
+/*
+ * Caches of threads can be many, and those of sleeping ones are emptied by nobody. So from
+ * CACHES on the next one's magazines are shorter, by the square of how many there are: all
+ * together hold what 2 CACHES full ones would (the sum of 1/N^2 has a bound, that of 1/N
+ * has none).
+ */
+#define CACHES ((uint64_t)128)
+
+static _Atomic uint32_t part = 1 << 16; /* of a magazine, in 65,536ths */
+
+void mym_magazines_share(uint32_t caches)
+{
+    uint64_t all = caches > CACHES ? caches : CACHES;
+
+    atomic_store_explicit(&part, (uint32_t)((CACHES * CACHES << 16) / (all * all)),
+                          memory_order_relaxed);
+}
+
+unsigned mym_magazine_ration(unsigned objects)
+{
+    return objects * atomic_load_explicit(&part, memory_order_relaxed) >> 16;
+}
+
+bool mym_magazine_is_short(unsigned cls, const struct mym_magazine *magazine)
+{
+    return magazine->capacity < mym_magazine_ration(mym_classes[cls].capacity);
+}
+
+void mym_magazine_lengthen(unsigned cls, struct mym_magazine *magazine)
+{
+    unsigned most = mym_magazine_ration(mym_classes[cls].capacity);
+    unsigned twice = magazine->capacity * 2u;
+
+    mym_magazine_set_capacity(magazine, twice < most ? twice : most);
 }

@@ -82,4 +82,12 @@ struct mym_magazine *mym_magazine_make(unsigned cls);
 /* Move the ceiling; the magazine holds at most `capacity` objects now. */
 void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned capacity);
 
+/* There are so many caches, of threads: each gets a share of what magazines may hold. */
+void mym_magazines_share(uint32_t caches);
+unsigned mym_magazine_ration(unsigned objects);
+
+/* It holds less than any may; then twice as much, or as much as any may. */
+bool mym_magazine_is_short(unsigned cls, const struct mym_magazine *magazine);
+void mym_magazine_lengthen(unsigned cls, struct mym_magazine *magazine);
+
 #endif

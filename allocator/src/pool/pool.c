@@ -163,28 +163,10 @@ static void grow_batch(struct mym_pool *pool)
         lengthen(pool);
 }
 
-/*
- * Caches of threads can be many, and those of sleeping ones are emptied by nobody. So from
- * CACHES on the next one's magazines are shorter, by the square of how many there are: all
- * together hold what 2 CACHES full ones would (the sum of 1/N^2 has a bound, that of 1/N
- * has none).
- */
-#define CACHES ((uint64_t)128)
-
-static _Atomic uint32_t part = 1 << 16; /* of a batch, in 65,536ths */
-
-void mym_pools_ration(uint32_t caches)
-{
-    uint64_t all = caches > CACHES ? caches : CACHES;
-
-    atomic_store_explicit(&part, (uint32_t)((CACHES * CACHES << 16) / (all * all)),
-                          memory_order_relaxed);
-}
-
 /* Objects for the next magazine that goes out; 0: none does. */
 static unsigned ration(const struct mym_pool *pool)
 {
-    return pool->batch * atomic_load_explicit(&part, memory_order_relaxed) >> 16;
+    return mym_magazine_ration(pool->batch);
 }
 
 /* How many cached objects the depot may hold, whatever it was granted. */

@@ -96,9 +96,6 @@ struct mym_pool *mym_pool_of(unsigned cpu, unsigned cls);
 /* The pool whose slabs an object of the class came from. */
 struct mym_pool *mym_pool_owner(unsigned cls, const void *object);
 
-/* So many caches there are, or will be: with many, each gets less. */
-void mym_pools_ration(uint32_t caches);
-
 /*
  * A loaded magazine for an empty one (NULL: the pool finds one), for the cache with this
  * id. NULL when there is no memory, or there are too many caches; the empty one is then

@@ -439,6 +439,35 @@ static void short_magazines_grow(void)
     }
 }
 
+static const struct mym_magazine *current(unsigned cls)
+{
+    const struct mym_cache *cache =
+        mym_mode == MYM_MODE_TLS ? mym_thread_own : mym_cache_of(mym_rseq_id());
+
+    return mym_magazine_of(cls, mym_slot_of(cache, cls));
+}
+
+/* A batch that would fit into a magazine of the longest that all may have meets no wall. */
+static void batches_fit(void)
+{
+    const size_t size = 96;
+    unsigned cls = mym_class_of(size), walls = 0;
+    void *objects[48];
+
+    stay_on_one_cpu();
+    mym_trim(0);
+    for (unsigned turn = 0; turn < 300; turn++) {
+        const void *before = current(cls);
+
+        for (unsigned i = 0; i < 48; i++)
+            CHECK((objects[i] = mym_malloc(opaque(size))));
+        walls += turn >= 200 && current(cls) != before;
+        for (unsigned i = 0; i < 48; i++)
+            mym_free(objects[i]);
+    }
+    CHECKF(walls <= 5, "%u of 100 batches", walls);
+}
+
 /* ---- span words ---- */
 
 static size_t in_words(void)
@@ -696,6 +725,7 @@ const struct test tests[] = {
     {"first_objects_have_colours", first_objects_have_colours},
     {"depots_follow_swings", depots_follow_swings},
     {"short_magazines_grow", short_magazines_grow},
+    {"batches_fit", batches_fit},
     {"sums_are_verified", sums_are_verified},
     {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},
     {"busy_magazines_are_long", busy_magazines_are_long},
