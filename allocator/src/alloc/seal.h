@@ -29,7 +29,6 @@
 #include <string.h>
 
 #define MYM_RED_ZONE   16u
-#define MYM_REACH      64u /* of the end of a place: with the seal on a cache line, mostly */
 #define MYM_SEAL_SHIFT 40 /* unused bytes are fewer than 16 MiB */
 
 /* ---- in use: large objects ---- */

@@ -28,9 +28,22 @@
 #define MYM_ZERO_ALL   2
 #define MYM_ZERO_END   32u  /* bytes at either end of an object and of its place */
 #define MYM_ZERO_WHOLE 128u /* places up to this length are all end */
+#define MYM_REACH      64u /* of a place's end: with the seal on a cache line, mostly */
 #ifndef MYM_SECURE_ZERO_ON_FREE
 #define MYM_SECURE_ZERO_ON_FREE (MYM_SECURE * MYM_ZERO_ENDS)
 #endif
+_Static_assert(MYM_ZERO_WHOLE == 2 * MYM_ZERO_END + MYM_REACH,
+               "four ends are all of it");
+/*
+ * Where the second of a place's four ends begins: those at 0, here and in the last MYM_REACH
+ * bytes cover one of at most MYM_ZERO_WHOLE bytes. Of a longer one it is the first once more.
+ */
+MYM_INLINE size_t mym_zero_second(size_t room)
+{
+    size_t last = room > MYM_ZERO_END ? room - MYM_ZERO_END : 0;
+
+    return room > MYM_ZERO_WHOLE ? 0 : last < MYM_ZERO_END ? last : MYM_ZERO_END;
+}
 /* What is handed out still reads 0 where one looks: or it was written to after it was freed. */
 #ifndef MYM_SECURE_WRITE_AFTER_FREE
 #define MYM_SECURE_WRITE_AFTER_FREE MYM_SECURE

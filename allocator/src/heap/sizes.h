@@ -25,6 +25,8 @@ struct mym_class {
 extern MYM_HIDDEN struct mym_class mym_classes[MYM_CLASSES];
 /* Their sizes once more, for who counts each malloc: a load without a multiplication. */
 extern MYM_HIDDEN size_t mym_class_bytes[MYM_CLASSES];
+/* The hardened build's second end of a place, see alloc/secure.c. */
+extern MYM_HIDDEN uint8_t mym_class_second[MYM_CLASSES];
 extern MYM_HIDDEN unsigned mym_class_count; /* classes are 1 .. mym_class_count - 1 */
 
 /* By (size + 15) / 16 up to MYM_SMALL_MAX; by (size + 63) / 64 up to MYM_CLASS_MAX. */

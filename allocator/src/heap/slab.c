@@ -50,7 +50,7 @@ static MYM_SLOW void zero_places(uint32_t slab, const struct mym_class *c)
     }
     for (unsigned i = 0; i < c->objects; i++, place += c->size) {
         memset(place, 0, MYM_ZERO_END);
-        memset(place + c->size - MYM_ZERO_END, 0, MYM_ZERO_END);
+        memset(place + c->size - MYM_REACH, 0, MYM_REACH);
     }
 }
 
