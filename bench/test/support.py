@@ -11,6 +11,8 @@ import tempfile
 import time
 import unittest
 
+import forked
+
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ["SUITE_TEST_BUILD"])
 SUITE = [sys.executable, "-B", "-m", "suite"]
@@ -23,6 +25,8 @@ def library(name):
 
 
 class SuiteCase(unittest.TestCase):
+    draws = False  # a test that looks at pictures says so
+
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="suite-test-"))
         self.addCleanup(shutil.rmtree, self.folder)
@@ -45,9 +49,7 @@ class SuiteCase(unittest.TestCase):
         """(status, standard output, standard error)"""
         if words[0] in ("compare", "compare-builds", "report", "keep", "judge", "doctor"):
             words = [words[0], "--no-build", *words[1:]]
-        done = subprocess.run([*SUITE, *words], capture_output=True, text=True, timeout=600,
-                              env=self.environment(**environment))
-        return done.returncode, done.stdout, done.stderr
+        return forked.run([str(word) for word in words], self.environment(**environment), self.draws)
 
     def bench(self, *more, environment=None, **kind):
         return self.suite(*self.arguments(*more, **kind), **(environment or {}))

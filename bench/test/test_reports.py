@@ -70,6 +70,8 @@ class Reports(SuiteCase):
 
     def test_drawings_stand_alone(self):
         self.run_pair("glibc=1,suite_test_a=2")
+        self.draws = True
+        self.assertEqual(self.suite("report", str(self.out))[0], 0)
         names = {path.name for path in (self.out / "plots").iterdir()}
         self.assertEqual(names, {"ratio-good.png", "pareto.png", "scaling-good-plain-threads-N.png"})
         for name in names:
