@@ -22,12 +22,45 @@
 
 #define NEW(name, ...)                      \
     void *name(size_t size, ##__VA_ARGS__); \
+    MAY_BE_REPLACED(name);                  \
     EXPORT MYM_FAST void *name(size_t size, ##__VA_ARGS__)
 #define DELETE(name, ...)                \
     void name(void *ptr, ##__VA_ARGS__); \
+    MAY_BE_REPLACED(name);               \
     EXPORT MYM_FAST void name(void *ptr, ##__VA_ARGS__)
 
 typedef void (*new_handler)(void);
+
+/*
+ * A program may replace a part of them, the plain new and delete say. The other forms then
+ * come down to its own, as the C++ library's do ([new.delete]): what its operator new
+ * returned, ours cannot free, for it may begin with a header of the program's. Each form
+ * in question is asked for by the address that the dynamic linker found for its name.
+ *
+ * Who has replaced the form that is called, and calls ours nevertheless, wraps it (a
+ * recorder): he has seen the call, so it goes no further.
+ */
+#ifdef MYM_ARCHIVE
+#define FIRST(name)             (&(name))
+#define IS_REPLACED(name, form) false /* the linker would say that there are two */
+#define MAY_BE_REPLACED(name)   struct mym_object
+#define CATCH(...)              NULL
+#else
+/* Read-only once the program runs. */
+#define RELOCATED __attribute__((section(".data.rel.ro.operators")))
+#define MAY_BE_REPLACED(name)                                \
+    extern __typeof__(name) own##name                        \
+        __attribute__((alias(#name), visibility("hidden"))); \
+    RELOCATED static __typeof__(name) *first##name = name
+/* As if it could change: a compiler takes what is defined here for the only one. */
+#define FIRST(name)                      \
+    __extension__({                      \
+        __asm__("" : "+m"(first##name)); \
+        first##name;                     \
+    })
+#define IS_REPLACED(name, form) \
+    (!MYM_LIKELY(FIRST(name) == own##name) && FIRST(form) == own##form)
+#endif
 
 /*
  * The cold halves are functions of their own, entered by a jump: so the fast ones keep
@@ -232,11 +265,36 @@ static MYM_SLOW void *nothrow_aligned_slow(size_t size, size_t alignment,
 
 #define COLD(function, ...) function(__VA_ARGS__, __builtin_return_address(0))
 
-ALIAS(_ZnwmRKSt9nothrow_t) void *_ZnamRKSt9nothrow_t(size_t, const void *);
-ALIAS(_ZnwmSt11align_val_tRKSt9nothrow_t)
-void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t, size_t, const void *);
+/* The program's operator new may throw: the C++ library's nothrow form catches that. */
+typedef void *new_form(size_t size);
+typedef void *new_aligned_form(size_t size, size_t alignment);
+
+static MYM_COLD void *catch_form(const char *form, new_form *otherwise,
+                                 const void *caller, size_t size, const void *nothrow)
+{
+    void *(*library)(size_t, const void *) =
+        (__typeof__(library))find_other(caller, form, NULL);
+
+    return library != NULL ? library(size, nothrow) : otherwise(size);
+}
+
+static MYM_COLD void *catch_aligned_form(const char *form, new_aligned_form *otherwise,
+                                         const void *caller, size_t size,
+                                         size_t alignment, const void *nothrow)
+{
+    void *(*library)(size_t, size_t, const void *) =
+        (__typeof__(library))find_other(caller, form, NULL);
+
+    return library != NULL ? library(size, alignment, nothrow)
+                           : otherwise(size, alignment);
+}
+
+#define CATCH(function, form, base, ...) \
+    function(#form, FIRST(base), __builtin_return_address(0), __VA_ARGS__)
 
 #endif
+
+/* ---- new ---- */
 
 NEW(_Znwm) /* operator new(size_t) */
 {
@@ -253,30 +311,55 @@ NEW(_ZnwmSt11align_val_t, size_t alignment)
                                       : COLD(new_aligned_slow, size, alignment);
 }
 
+NEW(_Znam) /* operator new[](size_t) */
+{
+    void *object;
+
+    if (IS_REPLACED(_Znwm, _Znam))
+        return FIRST(_Znwm)(size);
+    object = mym_malloc_quick(size);
+    return MYM_LIKELY(object != NULL) ? object : COLD(new_slow, size);
+}
+
+NEW(_ZnamSt11align_val_t, size_t alignment)
+{
+    void *object;
+
+    if (IS_REPLACED(_ZnwmSt11align_val_t, _ZnamSt11align_val_t))
+        return FIRST(_ZnwmSt11align_val_t)(size, alignment);
+    object = mym_aligned_quick(alignment, size);
+    return MYM_LIKELY(object != NULL) ? object
+                                      : COLD(new_aligned_slow, size, alignment);
+}
+
 NEW(_ZnwmRKSt9nothrow_t, const void *nothrow)
 {
-    void *object = mym_malloc_quick(size);
+    void *object;
 
+    if (IS_REPLACED(_Znwm, _ZnwmRKSt9nothrow_t))
+        return CATCH(catch_form, _ZnwmRKSt9nothrow_t, _Znwm, size, nothrow);
+    object = mym_malloc_quick(size);
     return MYM_LIKELY(object != NULL) ? object : COLD(nothrow_slow, size, nothrow);
 }
 
 NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
 {
-    void *object = mym_aligned_quick(alignment, size);
+    void *object;
 
+    if (IS_REPLACED(_ZnwmSt11align_val_t, _ZnwmSt11align_val_tRKSt9nothrow_t))
+        return CATCH(catch_aligned_form, _ZnwmSt11align_val_tRKSt9nothrow_t,
+                     _ZnwmSt11align_val_t, size, alignment, nothrow);
+    object = mym_aligned_quick(alignment, size);
     return MYM_LIKELY(object != NULL)
                ? object
                : COLD(nothrow_aligned_slow, size, alignment, nothrow);
 }
 
+/* ---- delete ---- */
+
 DELETE(_ZdlPv) /* operator delete(void *) */
 {
     mym_free(ptr);
-}
-
-DELETE(_ZdlPvm, size_t size)
-{
-    mym_free_sized(ptr, size);
 }
 
 DELETE(_ZdlPvSt11align_val_t, size_t alignment)
@@ -285,31 +368,114 @@ DELETE(_ZdlPvSt11align_val_t, size_t alignment)
     mym_free(ptr);
 }
 
+DELETE(_ZdlPvm, size_t size)
+{
+    if (IS_REPLACED(_ZdlPv, _ZdlPvm))
+        FIRST(_ZdlPv)(ptr);
+    else
+        mym_free_sized(ptr, size);
+}
+
 DELETE(_ZdlPvmSt11align_val_t, size_t size, size_t alignment)
 {
-    mym_free_aligned_sized(ptr, alignment, size);
+    if (IS_REPLACED(_ZdlPvSt11align_val_t, _ZdlPvmSt11align_val_t))
+        FIRST(_ZdlPvSt11align_val_t)(ptr, alignment);
+    else
+        mym_free_aligned_sized(ptr, alignment, size);
 }
 
 DELETE(_ZdlPvRKSt9nothrow_t, const void *nothrow)
 {
     (void)nothrow;
-    mym_free(ptr);
+    if (IS_REPLACED(_ZdlPv, _ZdlPvRKSt9nothrow_t))
+        FIRST(_ZdlPv)(ptr);
+    else
+        mym_free(ptr);
 }
 
 DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
 {
-    (void)alignment;
     (void)nothrow;
-    mym_free(ptr);
+    if (IS_REPLACED(_ZdlPvSt11align_val_t, _ZdlPvSt11align_val_tRKSt9nothrow_t))
+        FIRST(_ZdlPvSt11align_val_t)(ptr, alignment);
+    else
+        mym_free(ptr);
 }
 
-/* The array forms. */
-ALIAS(_Znwm) void *_Znam(size_t);
-ALIAS(_ZnwmSt11align_val_t) void *_ZnamSt11align_val_t(size_t, size_t);
-ALIAS(_ZdlPv) void _ZdaPv(void *);
-ALIAS(_ZdlPvm) void _ZdaPvm(void *, size_t);
-ALIAS(_ZdlPvSt11align_val_t) void _ZdaPvSt11align_val_t(void *, size_t);
-ALIAS(_ZdlPvmSt11align_val_t) void _ZdaPvmSt11align_val_t(void *, size_t, size_t);
-ALIAS(_ZdlPvRKSt9nothrow_t) void _ZdaPvRKSt9nothrow_t(void *, const void *);
-ALIAS(_ZdlPvSt11align_val_tRKSt9nothrow_t)
-void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *, size_t, const void *);
+/* ---- delete[], which comes down to delete[](void *), and that to delete ---- */
+
+DELETE(_ZdaPv)
+{
+    if (IS_REPLACED(_ZdlPv, _ZdaPv))
+        FIRST(_ZdlPv)(ptr);
+    else
+        mym_free(ptr);
+}
+
+DELETE(_ZdaPvSt11align_val_t, size_t alignment)
+{
+    if (IS_REPLACED(_ZdlPvSt11align_val_t, _ZdaPvSt11align_val_t))
+        FIRST(_ZdlPvSt11align_val_t)(ptr, alignment);
+    else
+        mym_free(ptr);
+}
+
+#define ARRAY_IS_REPLACED(form) (IS_REPLACED(_ZdlPv, form) || IS_REPLACED(_ZdaPv, form))
+#define ALIGNED_ARRAY_IS_REPLACED(form)          \
+    (IS_REPLACED(_ZdlPvSt11align_val_t, form) || \
+     IS_REPLACED(_ZdaPvSt11align_val_t, form))
+
+DELETE(_ZdaPvm, size_t size)
+{
+    if (ARRAY_IS_REPLACED(_ZdaPvm))
+        FIRST(_ZdaPv)(ptr);
+    else
+        mym_free_sized(ptr, size);
+}
+
+DELETE(_ZdaPvmSt11align_val_t, size_t size, size_t alignment)
+{
+    if (ALIGNED_ARRAY_IS_REPLACED(_ZdaPvmSt11align_val_t))
+        FIRST(_ZdaPvSt11align_val_t)(ptr, alignment);
+    else
+        mym_free_aligned_sized(ptr, alignment, size);
+}
+
+DELETE(_ZdaPvRKSt9nothrow_t, const void *nothrow)
+{
+    (void)nothrow;
+    if (ARRAY_IS_REPLACED(_ZdaPvRKSt9nothrow_t))
+        FIRST(_ZdaPv)(ptr);
+    else
+        mym_free(ptr);
+}
+
+DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
+{
+    (void)nothrow;
+    if (ALIGNED_ARRAY_IS_REPLACED(_ZdaPvSt11align_val_tRKSt9nothrow_t))
+        FIRST(_ZdaPvSt11align_val_t)(ptr, alignment);
+    else
+        mym_free(ptr);
+}
+
+#ifndef MYM_ARCHIVE /* which leaves them to the C++ library */
+
+NEW(_ZnamRKSt9nothrow_t, const void *nothrow)
+{
+    if (IS_REPLACED(_Znwm, _ZnamRKSt9nothrow_t) ||
+        IS_REPLACED(_Znam, _ZnamRKSt9nothrow_t))
+        return CATCH(catch_form, _ZnamRKSt9nothrow_t, _Znam, size, nothrow);
+    return own_ZnwmRKSt9nothrow_t(size, nothrow);
+}
+
+NEW(_ZnamSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
+{
+    if (IS_REPLACED(_ZnwmSt11align_val_t, _ZnamSt11align_val_tRKSt9nothrow_t) ||
+        IS_REPLACED(_ZnamSt11align_val_t, _ZnamSt11align_val_tRKSt9nothrow_t))
+        return CATCH(catch_aligned_form, _ZnamSt11align_val_tRKSt9nothrow_t,
+                     _ZnamSt11align_val_t, size, alignment, nothrow);
+    return own_ZnwmSt11align_val_tRKSt9nothrow_t(size, alignment, nothrow);
+}
+
+#endif
