@@ -20,14 +20,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of the archive they are weak: the program's own are no second ones. */
+#ifdef MYM_ARCHIVE
+#define OPERATOR EXPORT MYM_FAST __attribute__((weak))
+#else
+#define OPERATOR EXPORT MYM_FAST
+#endif
+
 #define NEW(name, ...)                      \
     void *name(size_t size, ##__VA_ARGS__); \
     MAY_BE_REPLACED(name);                  \
-    EXPORT MYM_FAST void *name(size_t size, ##__VA_ARGS__)
+    OPERATOR void *name(size_t size, ##__VA_ARGS__)
 #define DELETE(name, ...)                \
     void name(void *ptr, ##__VA_ARGS__); \
     MAY_BE_REPLACED(name);               \
-    EXPORT MYM_FAST void name(void *ptr, ##__VA_ARGS__)
+    OPERATOR void name(void *ptr, ##__VA_ARGS__)
 
 typedef void (*new_handler)(void);
 
@@ -35,17 +42,11 @@ typedef void (*new_handler)(void);
  * A program may replace a part of them, the plain new and delete say. The other forms then
  * come down to its own, as the C++ library's do ([new.delete]): what its operator new
  * returned, ours cannot free, for it may begin with a header of the program's. Each form
- * in question is asked for by the address that the dynamic linker found for its name.
+ * in question is asked for by the address that the linker found for its name.
  *
  * Who has replaced the form that is called, and calls ours nevertheless, wraps it (a
  * recorder): he has seen the call, so it goes no further.
  */
-#ifdef MYM_ARCHIVE
-#define FIRST(name)             (&(name))
-#define IS_REPLACED(name, form) false /* the linker would say that there are two */
-#define MAY_BE_REPLACED(name)   struct mym_object
-#define CATCH(...)              NULL
-#else
 /* Read-only once the program runs. */
 #define RELOCATED __attribute__((section(".data.rel.ro.operators")))
 #define MAY_BE_REPLACED(name)                                \
@@ -60,7 +61,6 @@ typedef void (*new_handler)(void);
     })
 #define IS_REPLACED(name, form) \
     (!MYM_LIKELY(FIRST(name) == own##name) && FIRST(form) == own##form)
-#endif
 
 /*
  * The cold halves are functions of their own, entered by a jump: so the fast ones keep
@@ -123,6 +123,17 @@ static MYM_SLOW void *nothrow_aligned_slow(size_t size, size_t alignment,
 }
 
 #define COLD(function, ...) function(__VA_ARGS__)
+
+/*
+ * What the program's operator new throws, the array form catches, for that comes down to it;
+ * where the program has operator new[], too, nothing does.
+ */
+#define CATCH(array, base, form, ...)                                \
+    (FIRST(array) == own##array ? array##RKSt9nothrow_t(__VA_ARGS__) \
+                                : FIRST(base)(size))
+#define CATCH_ALIGNED(array, base, form, ...)                        \
+    (FIRST(array) == own##array ? array##RKSt9nothrow_t(__VA_ARGS__) \
+                                : FIRST(base)(size, alignment))
 
 #else
 
@@ -289,8 +300,10 @@ static MYM_COLD void *catch_aligned_form(const char *form, new_aligned_form *oth
                            : otherwise(size, alignment);
 }
 
-#define CATCH(function, form, base, ...) \
-    function(#form, FIRST(base), __builtin_return_address(0), __VA_ARGS__)
+#define CATCH(array, base, form, ...) \
+    catch_form(#form, FIRST(base), __builtin_return_address(0), __VA_ARGS__)
+#define CATCH_ALIGNED(array, base, form, ...) \
+    catch_aligned_form(#form, FIRST(base), __builtin_return_address(0), __VA_ARGS__)
 
 #endif
 
@@ -337,7 +350,7 @@ NEW(_ZnwmRKSt9nothrow_t, const void *nothrow)
     void *object;
 
     if (IS_REPLACED(_Znwm, _ZnwmRKSt9nothrow_t))
-        return CATCH(catch_form, _ZnwmRKSt9nothrow_t, _Znwm, size, nothrow);
+        return CATCH(_Znam, _Znwm, _ZnwmRKSt9nothrow_t, size, nothrow);
     object = mym_malloc_quick(size);
     return MYM_LIKELY(object != NULL) ? object : COLD(nothrow_slow, size, nothrow);
 }
@@ -347,8 +360,9 @@ NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
     void *object;
 
     if (IS_REPLACED(_ZnwmSt11align_val_t, _ZnwmSt11align_val_tRKSt9nothrow_t))
-        return CATCH(catch_aligned_form, _ZnwmSt11align_val_tRKSt9nothrow_t,
-                     _ZnwmSt11align_val_t, size, alignment, nothrow);
+        return CATCH_ALIGNED(_ZnamSt11align_val_t, _ZnwmSt11align_val_t,
+                             _ZnwmSt11align_val_tRKSt9nothrow_t, size, alignment,
+                             nothrow);
     object = mym_aligned_quick(alignment, size);
     return MYM_LIKELY(object != NULL)
                ? object
@@ -465,7 +479,7 @@ NEW(_ZnamRKSt9nothrow_t, const void *nothrow)
 {
     if (IS_REPLACED(_Znwm, _ZnamRKSt9nothrow_t) ||
         IS_REPLACED(_Znam, _ZnamRKSt9nothrow_t))
-        return CATCH(catch_form, _ZnamRKSt9nothrow_t, _Znam, size, nothrow);
+        return CATCH(_Znam, _Znam, _ZnamRKSt9nothrow_t, size, nothrow);
     return own_ZnwmRKSt9nothrow_t(size, nothrow);
 }
 
@@ -473,8 +487,9 @@ NEW(_ZnamSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
 {
     if (IS_REPLACED(_ZnwmSt11align_val_t, _ZnamSt11align_val_tRKSt9nothrow_t) ||
         IS_REPLACED(_ZnamSt11align_val_t, _ZnamSt11align_val_tRKSt9nothrow_t))
-        return CATCH(catch_aligned_form, _ZnamSt11align_val_tRKSt9nothrow_t,
-                     _ZnamSt11align_val_t, size, alignment, nothrow);
+        return CATCH_ALIGNED(_ZnamSt11align_val_t, _ZnamSt11align_val_t,
+                             _ZnamSt11align_val_tRKSt9nothrow_t, size, alignment,
+                             nothrow);
     return own_ZnwmSt11align_val_tRKSt9nothrow_t(size, alignment, nothrow);
 }
 
