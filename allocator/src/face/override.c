@@ -30,8 +30,25 @@ EXPORT void *realloc(void *ptr, size_t size)
     return mym_realloc(ptr, size);
 }
 
+/*
+ * As libc's it comes down to realloc: who has one of his own in front of ours (a program with
+ * an allocator of its own) frees by his own, too, and need not know of this. Who has both
+ * wraps them.
+ */
+typedef void *realloc_form(void *ptr, size_t size);
+typedef void *realloc_array_form(void *ptr, size_t count, size_t size);
+extern OWN(realloc) realloc_form own_realloc;
+extern OWN(reallocarray) realloc_array_form own_reallocarray;
+static realloc_form *const volatile first_realloc = realloc;
+static realloc_array_form *const volatile first_reallocarray = reallocarray;
+
 EXPORT void *reallocarray(void *ptr, size_t count, size_t size)
 {
+    size_t bytes;
+
+    if (first_realloc != own_realloc && first_reallocarray == own_reallocarray &&
+        !__builtin_mul_overflow(count, size, &bytes))
+        return first_realloc(ptr, bytes);
     return mym_face_reallocarray(ptr, count, size);
 }
 
