@@ -6,7 +6,7 @@
  * same test sends these calls, large sizes, NULL and foreign pointers to the cold half.
  *
  * price on x86-64: malloc and operator new 22 instructions, free 26,
- * sized delete 32, aligned new 26, aligned and sized delete 36, malloc's half while
+ * sized delete 35, aligned new 26, aligned and sized delete 39, malloc's half while
  * samples are taken 27 (ctest -L disasm counts them)
  */
 #ifndef MYM_ALLOC_ALLOC_H
