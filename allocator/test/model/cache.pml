@@ -1,12 +1,12 @@
 /*
  * cache.pml - slots, depot and drain: every interleaving of a small machine.
  *
- * CPUS CPUs have one slot each, and base[cpu], which points to the CPU's cache or to the
- * closed cache. A slot word is a magazine and the number of objects in it, changed by
- * one store. THREADS threads take and give objects on whatever CPU they are on; a
- * drainer closes the caches of CPUs from outside, at any moment, and the next slow path
- * there opens the cache again and empties it. The depot is behind a mutex: one visit is
- * one step here.
+ * CPUS CPUs have one slot each, and base[cpu]: the CPU's cache, or the closed one (in the
+ * allocator open[id] is 0 then, and nothing of the cache is read). A slot word is a
+ * magazine and the number of objects in it, changed by one store. THREADS threads take and
+ * give objects on whatever CPU they are on; a drainer closes the caches of CPUs from outside,
+ * at any moment, and the next slow path there opens the cache again and empties it. The
+ * depot is behind a mutex: one visit is one step here.
  *
  * A restartable sequence is a run of plain steps that ends with one store, its commit.
  * The kernel aborts it when its thread is preempted or migrated, or gets a signal:
