@@ -29,6 +29,7 @@ def start_anew(environment, streams):
         os.dup2(streams[name].fileno(), number)
         setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.alarm(600)  # nothing takes so long: it hangs
     warnings.resetwarnings()
     for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.simplefilter("ignore", kind)
