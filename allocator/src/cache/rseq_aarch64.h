@@ -58,18 +58,23 @@
         [id] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_id)), [open] "r"(mym_front.open), \
         [caches] "r"(mym_front.caches)
 
+/* A line is an instruction. */
+/* clang-format off */
+
 MYM_INLINE void *mym_rseq_pop(size_t cls)
 {
     void *object;
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN(empty) "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
-                              "ldr %[object], [%[tmp], #-8]\n\t"
-                              "tbnz %[object], #0, %l[empty]\n\t"
-                              "sub %[tmp], %[tmp], #8\n\t"
-                              "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END(
-                                  empty) MYM_RSEQ_NEXT
+        MYM_RSEQ_BEGIN(empty)
+        "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
+        "ldr %[object], [%[tmp], #-8]\n\t"
+        "tbnz %[object], #0, %l[empty]\n\t"
+        "sub %[tmp], %[tmp], #8\n\t"
+        "str %[tmp], [%[cache], %[cls], lsl #3]\n"
+        MYM_RSEQ_END(empty)
+        MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [cls] "r"(cls)
         : "memory", "cc"
@@ -89,15 +94,16 @@ MYM_INLINE bool mym_rseq_push(size_t cls, void *object)
     uintptr_t tmp, cache, below, ceiling;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN(full) "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
-                             "ldp %[below], %[ceiling], [%[tmp], #-8]\n\t"
-                             "cmp %[below], %[object]\n\t"
-                             "b.eq %l[twice]\n\t"
-                             "cmp %[ceiling], #1\n\t"
-                             "b.eq %l[full]\n\t"
-                             "str %[object], [%[tmp]], #8\n\t"
-                             "str %[tmp], [%[cache], %[cls], lsl #3]\n" MYM_RSEQ_END(
-                                 full)
+        MYM_RSEQ_BEGIN(full)
+        "ldr %[tmp], [%[cache], %[cls], lsl #3]\n\t"
+        "ldp %[below], %[ceiling], [%[tmp], #-8]\n\t"
+        "cmp %[below], %[object]\n\t"
+        "b.eq %l[twice]\n\t"
+        "cmp %[ceiling], #1\n\t"
+        "b.eq %l[full]\n\t"
+        "str %[object], [%[tmp]], #8\n\t"
+        "str %[tmp], [%[cache], %[cls], lsl #3]\n"
+        MYM_RSEQ_END(full)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache), [below] "=&r"(below),
           [ceiling] "=&r"(ceiling)
         : MYM_RSEQ_INPUTS, [cls] "r"(cls), [object] "r"(object)
@@ -115,12 +121,12 @@ MYM_INLINE bool mym_rseq_swap(size_t index, uintptr_t old, uintptr_t fresh)
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN(
-            changed) "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
-                     "cmp %[tmp], %[old]\n\t"
-                     "b.ne %l[changed]\n\t"
-                     "str %[fresh], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END(
-                         changed)
+        MYM_RSEQ_BEGIN(changed)
+        "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
+        "cmp %[tmp], %[old]\n\t"
+        "b.ne %l[changed]\n\t"
+        "str %[fresh], [%[cache], %[index], lsl #3]\n"
+        MYM_RSEQ_END(changed)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [fresh] "r"(fresh)
         : "memory", "cc"
@@ -136,12 +142,13 @@ MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *be
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN(
-            changed) "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
-                     "cmp %[tmp], %[old]\n\t"
-                     "b.ne %l[changed]\n\t"
-                     "ldr %[tmp], [%[below]]\n\t"
-                     "str %[tmp], [%[cache], %[index], lsl #3]\n" MYM_RSEQ_END(changed)
+        MYM_RSEQ_BEGIN(changed)
+        "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
+        "cmp %[tmp], %[old]\n\t"
+        "b.ne %l[changed]\n\t"
+        "ldr %[tmp], [%[below]]\n\t"
+        "str %[tmp], [%[cache], %[index], lsl #3]\n"
+        MYM_RSEQ_END(changed)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [below] "r"(below)
         : "memory", "cc"
@@ -150,6 +157,8 @@ MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *be
 changed:
     return false;
 }
+
+/* clang-format on */
 
 /* The id of the running thread's cache; out of date as soon as it is known. */
 MYM_INLINE uint32_t mym_rseq_id(void)

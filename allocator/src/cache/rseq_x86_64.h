@@ -71,19 +71,24 @@
         [open] "i"(offsetof(struct mym_front, open)),                              \
         [caches] "i"(offsetof(struct mym_front, caches))
 
+/* A line is an instruction. */
+/* clang-format off */
+
 MYM_INLINE void *mym_rseq_pop(size_t cls)
 {
     void *object;
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN(empty) "movq (%[cache], %[cls], 8), %[tmp]\n\t"
-                              "movq -8(%[tmp]), %[object]\n\t"
-                              "testb $1, %b[object]\n\t"
-                              "jnz %l[empty]\n\t"
-                              "subq $8, %[tmp]\n\t"
-                              "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END(empty)
-                                  MYM_RSEQ_NEXT
+        MYM_RSEQ_BEGIN(empty)
+        "movq (%[cache], %[cls], 8), %[tmp]\n\t"
+        "movq -8(%[tmp]), %[object]\n\t"
+        "testb $1, %b[object]\n\t"
+        "jnz %l[empty]\n\t"
+        "subq $8, %[tmp]\n\t"
+        "movq %[tmp], (%[cache], %[cls], 8)\n"
+        MYM_RSEQ_END(empty)
+        MYM_RSEQ_NEXT
         : [object] "=&r"(object), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [cls] "r"(cls)
         : "memory", "cc"
@@ -103,14 +108,16 @@ MYM_INLINE bool mym_rseq_push(size_t cls, void *object)
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN(full) "movq (%[cache], %[cls], 8), %[tmp]\n\t"
-                             "cmpq %[object], -8(%[tmp])\n\t"
-                             "je %l[twice]\n\t"
-                             "cmpq $1, (%[tmp])\n\t"
-                             "je %l[full]\n\t"
-                             "movq %[object], (%[tmp])\n\t"
-                             "addq $8, %[tmp]\n\t"
-                             "movq %[tmp], (%[cache], %[cls], 8)\n" MYM_RSEQ_END(full)
+        MYM_RSEQ_BEGIN(full)
+        "movq (%[cache], %[cls], 8), %[tmp]\n\t"
+        "cmpq %[object], -8(%[tmp])\n\t"
+        "je %l[twice]\n\t"
+        "cmpq $1, (%[tmp])\n\t"
+        "je %l[full]\n\t"
+        "movq %[object], (%[tmp])\n\t"
+        "addq $8, %[tmp]\n\t"
+        "movq %[tmp], (%[cache], %[cls], 8)\n"
+        MYM_RSEQ_END(full)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [cls] "r"(cls), [object] "r"(object)
         : "memory", "cc"
@@ -127,10 +134,11 @@ MYM_INLINE bool mym_rseq_swap(size_t index, uintptr_t old, uintptr_t fresh)
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN(changed) "cmpq %[old], (%[cache], %[index], 8)\n\t"
-                                "jne %l[changed]\n\t"
-                                "movq %[fresh], (%[cache], %[index], 8)\n" MYM_RSEQ_END(
-                                    changed)
+        MYM_RSEQ_BEGIN(changed)
+        "cmpq %[old], (%[cache], %[index], 8)\n\t"
+        "jne %l[changed]\n\t"
+        "movq %[fresh], (%[cache], %[index], 8)\n"
+        MYM_RSEQ_END(changed)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "re"(old), [fresh] "re"(fresh)
         : "memory", "cc"
@@ -146,11 +154,12 @@ MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *be
     uintptr_t tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN(changed) "cmpq %[old], (%[cache], %[index], 8)\n\t"
-                                "jne %l[changed]\n\t"
-                                "movq (%[below]), %[tmp]\n\t"
-                                "movq %[tmp], (%[cache], %[index], 8)\n" MYM_RSEQ_END(
-                                    changed)
+        MYM_RSEQ_BEGIN(changed)
+        "cmpq %[old], (%[cache], %[index], 8)\n\t"
+        "jne %l[changed]\n\t"
+        "movq (%[below]), %[tmp]\n\t"
+        "movq %[tmp], (%[cache], %[index], 8)\n"
+        MYM_RSEQ_END(changed)
         : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
         : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [below] "r"(below)
         : "memory", "cc"
@@ -159,6 +168,8 @@ MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *be
 changed:
     return false;
 }
+
+/* clang-format on */
 
 /* The id of the running thread's cache; out of date as soon as it is known. */
 MYM_INLINE uint32_t mym_rseq_id(void)
