@@ -14,7 +14,8 @@
  *
  * A slot is written only by pop, push and swap on its own CPU. Nobody empties the cache of
  * another: he sets its open[id] to 0, as one rings a bell, and the next slow path there
- * opens it again and empties it by swaps (open.c). Before, a drainer closed the cache,
+ * opens it again and empties it by swaps (open.c, where a child of fork collects those of
+ * threads that it does not have is the exception). Before, a drainer closed the cache,
  * had every sequence restarted by membarrier(2) and had the slots for himself: a system
  * call that a sandbox forbids.
  */
@@ -158,6 +159,8 @@ void mym_cache_make(struct mym_cache *cache);
 
 /* Empty slots of a thread's cache that the caller holds; NULL: of this CPU's. */
 void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some);
+/* All that a cache holds which nobody else can reach, spans too. */
+void mym_cache_flush(struct mym_cache *cache);
 
 /* Ask for a cache that holds any of it to be emptied by who next runs there. */
 void mym_cache_ring(unsigned id, const struct mym_class_set *some)

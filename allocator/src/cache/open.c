@@ -96,7 +96,11 @@ void mym_cache_leave_others(void)
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 
-/* No sequence is under way in one that was left: the child's only thread was in none. */
+/*
+ * The one place where slots are written from elsewhere, by stores: no sequence is under way
+ * in a cache that was left, since the child's only thread was in none, and none begins
+ * there, since it is shut and nobody opens what is being collected.
+ */
 void mym_cache_collect_left(void)
 {
     if (!__atomic_load_n(&left, __ATOMIC_RELAXED))
@@ -110,9 +114,9 @@ void mym_cache_collect_left(void)
             continue;
         cache->whose = MYM_COLLECTED; /* emptied with no lock held, as all are */
         mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-        mym_spans_close(cache);
-        mym_cache_empty(cache, &mym_every_class);
+        mym_cache_flush(cache);
         mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+        MYM_ASSERT(!mym_cache_is_open(id));
         cache->whose = MYM_ITS;
     }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);

@@ -46,6 +46,12 @@ void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
     }
 }
 
+void mym_cache_flush(struct mym_cache *cache)
+{
+    mym_spans_close(cache);
+    mym_cache_empty(cache, &mym_every_class);
+}
+
 #define WORDS (sizeof mym_every_class.in / sizeof *mym_every_class.in)
 
 /*

@@ -52,13 +52,6 @@ MYM_REQUIRES(mym_front_lock) static void retire_locked(struct mym_cache *cache)
     idle_caches = cache;
 }
 
-/* Empty a cache that nobody else can reach. */
-static void flush(struct mym_cache *cache)
-{
-    mym_spans_close(cache);
-    mym_cache_empty(cache, &mym_every_class);
-}
-
 /*
  * What the key holds need not be ours: a second C library in the process (dlmopen, LD_AUDIT)
  * counts its keys from 0, too, and finds them in the same thread.
@@ -72,7 +65,7 @@ static void end_thread(void *unused)
         return;
     state = ENDED;
     mym_thread_own = mine = NULL;
-    flush(cache);
+    mym_cache_flush(cache);
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     retire_locked(cache);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
@@ -89,7 +82,7 @@ void mym_thread_collect(void)
         if (cache->user != 0 && cache->user != process) {
             cache->user = process; /* ours: emptied with no lock held, as all are */
             mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-            flush(cache);
+            mym_cache_flush(cache);
             mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
             retire_locked(cache);
         }

@@ -93,10 +93,24 @@ static uint32_t open_spans(void)
     return units;
 }
 
+/* Who collects a cache writes to it from elsewhere: nobody may be at work there. */
+static size_t open_while_collected(void)
+{
+    size_t bad = 0;
+
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    for (unsigned id = 0; id < mym_caches_top; id++)
+        bad += mym_cache_at(id)->whose == MYM_COLLECTED && mym_cache_is_open(id);
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    if (bad > 0)
+        mym_warn("cache check", "a cache is open that is being collected");
+    return bad;
+}
+
 size_t mym_cache_verify(void)
 {
     uint32_t held, open;
-    size_t bad = 0;
+    size_t bad = open_while_collected();
 
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         bad += mym_front.closed.slot[i] != MYM_CLOSED;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -308,6 +309,105 @@ static void child_has_all_memory(void)
     pthread_barrier_destroy(&over);
 }
 
+static _Atomic int trimming;
+
+static void run_on(int cpu)
+{
+    cpu_set_t one;
+
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)cpu, &one);
+    CHECK(!sched_setaffinity(0, sizeof one, &one));
+}
+
+/* Two CPUs on which this thread may run; false: there is one only. */
+static bool find_two(int cpu[2])
+{
+    cpu_set_t may;
+    int found = 0;
+
+    CHECK(!sched_getaffinity(0, sizeof may, &may));
+    for (int i = 0; i < CPU_SETSIZE && found < 2; i++)
+        if (CPU_ISSET((unsigned)i, &may))
+            cpu[found++] = i;
+    return found == 2;
+}
+
+struct comer {
+    int cpu, later;
+};
+
+static void *come_meanwhile(void *argument)
+{
+    const struct comer *comer = argument;
+    void *objects[64];
+
+    run_on(comer->cpu);
+    atomic_store(&trimming, 1);
+    while (atomic_load(&trimming) < 2)
+        ;
+    for (volatile int i = 0; i < comer->later; i++)
+        ;
+    for (int i = 0; i < 64; i++) {
+        objects[i] = malloc(16 + (size_t)i * 16);
+        memset(objects[i], i, 16);
+    }
+    for (int i = 0; i < 64; i++) {
+        CHECK(*(char *)objects[i] == i);
+        free(objects[i]);
+    }
+    return NULL;
+}
+
+static void collect_beside(int here, int there, int later)
+{
+    struct comer comer = {there, later};
+    pthread_t thread;
+
+    run_on(here);
+    CHECK(!pthread_create(&thread, NULL, come_meanwhile, &comer));
+    while (atomic_load(&trimming) < 1)
+        ;
+    atomic_store(&trimming, 2);
+    malloc_trim(0);
+    CHECK(!pthread_join(thread, NULL));
+}
+
+static void *fill_and_rest(void *cpu)
+{
+    run_on(*(int *)cpu);
+    return free_and_rest(NULL);
+}
+
+/* A thread of the child comes to a cache that the child is about to empty. */
+static void child_collects_beside_threads(void)
+{
+    enum { CHILDREN = 40 };
+    pthread_t thread;
+    int cpu[2];
+
+    if (!find_two(cpu))
+        return;
+    pthread_barrier_init(&rested, NULL, 2);
+    pthread_barrier_init(&over, NULL, 2);
+    CHECK(!pthread_create(&thread, NULL, fill_and_rest, &cpu[1]));
+    pthread_barrier_wait(&rested);
+    for (int i = 0; i < CHILDREN; i++) {
+        pid_t child = fork();
+
+        if (!child) {
+            alarm(60);
+            collect_beside(cpu[0], cpu[1], i * 1000);
+            _exit(0);
+        }
+        wait_for(child);
+    }
+    pthread_barrier_wait(&over);
+    CHECK(!pthread_join(thread, NULL));
+    pthread_barrier_destroy(&rested);
+    pthread_barrier_destroy(&over);
+}
+
 /* ---- signals ---- */
 
 enum { OBJECT = 64 };
@@ -408,6 +508,7 @@ const struct test tests[] = {
     {"objects_outlive_threads", objects_outlive_threads},
     {"fork_with_threads", fork_with_threads},
     {"child_has_all_memory", child_has_all_memory},
+    {"child_collects_beside_threads", child_collects_beside_threads},
     {"handlers_get_their_own_objects", handlers_get_their_own_objects},
     {"vfork_and_exec", vfork_and_exec},
     {NULL, NULL},
