@@ -111,10 +111,14 @@ bool mym_chunk_is_worth_it(void)
            (huge_mode == MYM_HUGE_ALWAYS || now >= HUGE_FROM) && now < mym_pages.near;
 }
 
-void mym_chunk_advise(void *object, size_t bytes, bool dense)
+bool mym_chunk_would_be_huge(size_t bytes)
 {
-    bool huge = huge_mode == MYM_HUGE_ALWAYS || (dense && huge_mode == MYM_HUGE_AUTO);
+    return huge_mode == MYM_HUGE_ALWAYS ||
+           (huge_mode == MYM_HUGE_AUTO && mym_chunk_is_dense(bytes));
+}
 
+void mym_chunk_advise(void *object, size_t bytes, bool huge)
+{
     if (huge || huge_by_default)
         mym_os_huge_pages(object, bytes, huge);
 }
@@ -137,6 +141,50 @@ uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense
     }
     set_marks(chunk_down(first), chunk_up(last), false);
     return last;
+}
+
+#define SCORES     40u
+#define SCORE_MOST 4
+#define DENSE      2
+
+/* By the logarithm of the size: how often such objects were dense, less how often not. */
+static _Atomic int8_t scores[SCORES];
+
+static _Atomic int8_t *score_of(size_t bytes)
+{
+    unsigned log = 63 - (unsigned)__builtin_clzll(bytes | 1);
+
+    return &scores[log < SCORES ? log : SCORES - 1];
+}
+
+/* Objects so long were written all over each time that they were looked at. */
+static bool is_sure(uint32_t length)
+{
+    return atomic_load_explicit(score_of((size_t)length * MYM_UNIT),
+                                memory_order_relaxed) == SCORE_MOST;
+}
+
+/*
+ * A chunk that is one such object's alone costs no memory as a huge page, however small the heap
+ * is. It is in small pages if it was used before that was known.
+ */
+struct mym_stretch mym_chunk_renew(uint32_t first, uint32_t length)
+{
+    uint32_t low = chunk_up(first), high = chunk_down(first + length);
+    struct mym_stretch small = {0, 0};
+
+    if (low >= high || huge_mode == MYM_HUGE_NEVER || !is_sure(length) ||
+        mym_pages_in_use() + mym_pages_dirty() >= mym_pages.near)
+        return small;
+    while (low < high && *mark_of(low))
+        low += MYM_CHUNK_UNITS;
+    while (low < high && *mark_of(high - 1))
+        high -= MYM_CHUNK_UNITS;
+    if (low < high && may_be_marked(low, high)) {
+        set_marks(low, high, true);
+        small = (struct mym_stretch){low, high};
+    }
+    return small;
 }
 
 void mym_chunk_split(uint32_t unit)
@@ -169,20 +217,6 @@ bool mym_chunk_adds_up(void)
 }
 
 /* ---- what is written all over ---- */
-
-#define SCORES     40u
-#define SCORE_MOST 4
-#define DENSE      2
-
-/* By the logarithm of the size: how often such objects were dense, less how often not. */
-static _Atomic int8_t scores[SCORES];
-
-static _Atomic int8_t *score_of(size_t bytes)
-{
-    unsigned log = 63 - (unsigned)__builtin_clzll(bytes | 1);
-
-    return &scores[log < SCORES ? log : SCORES - 1];
-}
 
 /* What was never seen is taken for what is half as large: arrays grow by doubling. */
 bool mym_chunk_is_dense(size_t bytes)

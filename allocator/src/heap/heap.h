@@ -361,6 +361,7 @@ void mym_idle_cool(void);
 struct mym_mapping {
     uintptr_t addr; /* 0: free place */
     size_t bytes;
+    bool huge; /* huge pages were asked for */
 };
 
 struct mym_mappings {
@@ -407,8 +408,9 @@ bool mym_chunk_is_dense(size_t bytes);
 /* An object of so many bytes ends: was it written all over? Reads a few of its words. */
 void mym_chunk_learn(const void *object, size_t bytes);
 
-/* Ask for what pages the fresh memory of an own mapping is to have. */
-void mym_chunk_advise(void *object, size_t bytes, bool dense);
+/* Whether an own mapping of so many bytes would be huge pages; then it is asked for, or not. */
+bool mym_chunk_would_be_huge(size_t bytes);
+void mym_chunk_advise(void *object, size_t bytes, bool huge);
 
 /* Pages of the chunk that the span is in are given back one by one: small from now on. */
 void mym_chunk_split(uint32_t unit);

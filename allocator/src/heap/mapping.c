@@ -79,14 +79,14 @@ static bool make_room(void)
     return true;
 }
 
-static bool remember(void *addr, size_t bytes)
+static bool remember(struct mym_mapping mapping)
 {
     bool done;
 
     LOCK();
     done = make_room();
     if (done)
-        insert((struct mym_mapping){(uintptr_t)addr, bytes});
+        insert(mapping);
     UNLOCK();
     return done;
 }
@@ -107,13 +107,13 @@ static void close_gap(size_t hole)
             hole = i;
         }
     }
-    mym_mappings.entry[hole] = (struct mym_mapping){0, 0};
+    mym_mappings.entry[hole] = (struct mym_mapping){0, 0, false};
 }
 
 /* Remove an entry; bytes 0: no such. */
 static struct mym_mapping remove_locked(const void *ptr)
 {
-    struct mym_mapping mapping = {0, 0};
+    struct mym_mapping mapping = {0, 0, false};
     struct mym_mapping *found = find((uintptr_t)ptr);
 
     if (found != NULL) {
@@ -269,23 +269,26 @@ static void put_idle(struct mym_mapping mapping)
 void *mym_mapping_take(size_t size, bool *zeroed)
 {
     size_t bytes = mym_round_up(size, mym_os_page());
-    bool dense = mym_chunk_is_dense(size);
+    bool huge = mym_chunk_would_be_huge(size);
     void *object = NULL;
 
     if (!charge(units_of(bytes)))
         return NULL;
     /* Zeroing what nobody will touch would make it resident. */
-    if (dense || !*zeroed)
+    if (mym_chunk_is_dense(size) || !*zeroed)
         object = take_idle(bytes);
     *zeroed = object == NULL;
-    if (object == NULL) {
+    if (object != NULL) {
+        huge = true; /* or none are asked for: else it would not have been kept */
+    } else {
         object = mym_os_map(bytes);
         if (object != NULL)
-            mym_chunk_advise(object, bytes, dense);
+            mym_chunk_advise(object, bytes, huge);
         if (object != NULL)
             mym_os_name(object, bytes, "mymalloc: huge object");
     }
-    if (object != NULL && !remember(object, bytes)) {
+    if (object != NULL &&
+        !remember((struct mym_mapping){(uintptr_t)object, bytes, huge})) {
         mym_os_unmap(object, bytes);
         object = NULL;
     }
@@ -295,7 +298,8 @@ void *mym_mapping_take(size_t size, bool *zeroed)
 }
 
 /*
- * Worth keeping: it is resident, and as good as new. A program may have taken pages of it
+ * Worth keeping: it is resident, as good as new, and in huge pages if the next one would be. A
+ * program may have taken pages of it
  * out of use (mprotect), locked them (mlock), kept them from its children or mapped a file
  * over them (a ring buffer), and have left that to the unmapping. Of what the kernel has as
  * one mapping the last page speaks for all.
@@ -307,7 +311,9 @@ static bool may_be_kept(const struct mym_mapping *mapping)
     char *last = object + mapping->bytes - page;
     bool own;
 
-    if (!mym_chunk_is_dense(mapping->bytes) || !mym_os_is_one(object, mapping->bytes))
+    if (!mym_chunk_is_dense(mapping->bytes) ||
+        (!mapping->huge && mym_chunk_would_be_huge(mapping->bytes)) ||
+        !mym_os_is_one(object, mapping->bytes))
         return false;
     mym_purge_begin();
     own = mym_os_make_copied(object, mapping->bytes);
@@ -375,7 +381,7 @@ void *mym_mapping_resize(void *ptr, size_t size)
             uncharge(had - wanted);
     }
     if (moved != NULL)
-        mapping = (struct mym_mapping){(uintptr_t)moved, bytes};
+        mapping.addr = (uintptr_t)moved, mapping.bytes = bytes;
     put_back(mapping);
     return moved;
 }
@@ -427,16 +433,18 @@ void *mym_mapping_adopt(uint32_t span, size_t size)
     size_t bytes = mym_round_up(size, mym_os_page());
     uint32_t had = mym_heap.units[span].length, more = units_of(bytes) - had;
     void *object = NULL;
+    bool huge;
 
     if (!hold_place())
         return NULL;
     mym_chunk_learn(mym_unit_address(span), (size_t)had * MYM_UNIT);
+    huge = mym_chunk_would_be_huge((size_t)had * MYM_UNIT);
     if (begin_adoption(span, had, more)) {
         object = move_out(span, (size_t)had * MYM_UNIT, bytes);
         if (object == NULL) {
             uncharge(more);
         } else {
-            mym_chunk_advise(object, bytes, mym_chunk_is_dense((size_t)had * MYM_UNIT));
+            mym_chunk_advise(object, bytes, huge);
             mym_pages_lock();
             mym_pages.mapped -= had;
             mym_pages.outside += had;
@@ -444,7 +452,7 @@ void *mym_mapping_adopt(uint32_t span, size_t size)
             mym_pages_unlock();
         }
     }
-    put_back((struct mym_mapping){(uintptr_t)object, object == NULL ? 0 : bytes});
+    put_back((struct mym_mapping){(uintptr_t)object, object == NULL ? 0 : bytes, huge});
     return object;
 }
 

@@ -127,6 +127,7 @@ static bool cut_all(uint32_t run, uint32_t first, uint32_t length, bool dense)
 uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, bool dense,
                         bool *zeroed)
 {
+    struct mym_stretch small = {0, 0};
     uint32_t run, first = 0;
 
     mym_pages_lock();
@@ -150,10 +151,15 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, boo
     set_span(first, length, kind);
     if (kind == MYM_SLAB)
         mym_pages.slabs += length;
+    else if (kind == MYM_LARGE)
+        small = mym_chunk_renew(first, length);
     mym_idle_watch();
     watch_growth();
 out:
     mym_pages_unlock();
+    if (small.to > small.from && !*zeroed)
+        mym_os_purge(mym_unit_address(small.from),
+                     (size_t)(small.to - small.from) * MYM_UNIT);
     return first;
 }
 

@@ -147,6 +147,14 @@ uint32_t mym_loose_units(void);
  * followed by clean ones up to `end`. Returns where what becomes resident with them ends.
  */
 uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense);
+/*
+ * Chunks that lie whole in the span become huge where its size is known to be dense. Of those
+ * that were not before, old pages are to be given back, with no lock held.
+ */
+struct mym_stretch {
+    uint32_t from, to;
+};
+struct mym_stretch mym_chunk_renew(uint32_t first, uint32_t length);
 /* Huge pages are asked for in a heap like this. */
 bool mym_chunk_is_worth_it(void);
 void mym_chunk_forget(uint32_t from, uint32_t to); /* whole chunks were unmapped */

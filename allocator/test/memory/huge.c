@@ -62,11 +62,16 @@ static void fill(size_t bytes, size_t size)
     }
 }
 
-static void empty(void)
+static void give_up(void)
 {
     for (size_t i = 0; i < count; i++)
         free(objects[i]);
     munmap(objects, count * sizeof(*objects));
+}
+
+static void empty(void)
+{
+    give_up();
     malloc_trim(0);
 }
 
@@ -109,6 +114,36 @@ static void dense_large(void)
                sizes[i] / MIB);
         empty();
     }
+}
+
+/* As often as it takes to know that they are dense; then whether they are huge. */
+static void take_again(size_t total, size_t size, void (*between)(void))
+{
+    size_t kib, resident;
+
+    fill(total, size);
+    resident = resident_bytes();
+    for (unsigned learn = 0; learn < 5; learn++) {
+        between();
+        fill(total, size);
+    }
+    kib = huge_kib();
+    CHECKF(is_on() ? kib >= total / 1024 / 2 : kib == 0,
+           "%zu of %zu KiB are huge in objects of %zu MiB", kib, total / 1024,
+           size / MIB);
+    CHECKF(resident_bytes() <= resident + MIB, "resident %zu, %zu before",
+           resident_bytes(), resident);
+    empty();
+}
+
+/* The heap is too small for huge pages otherwise. */
+static void taken_again(void)
+{
+    if (!kernel_makes_them())
+        return;
+    take_again(32 * MIB, 8 * MIB, give_up);
+    take_again(32 * MIB, 8 * MIB, empty);
+    take_again(40 * MIB, 40 * MIB, give_up);
 }
 
 /* "always" is for what nobody has seen yet too, in regions and in own mappings. */
@@ -262,10 +297,8 @@ static void little(void)
 }
 
 const struct test tests[] = {
-    {"dense", dense},       {"dense_large", dense_large},
-    {"unseen", unseen},     {"split", split},
-    {"mappings", mappings}, {"touched", touched},
-    {"cheese", cheese},     {"holes", holes},
-    {"uneven", uneven},     {"little", little},
-    {NULL, NULL},
+    {"dense", dense},     {"dense_large", dense_large}, {"unseen", unseen},
+    {"split", split},     {"taken_again", taken_again}, {"mappings", mappings},
+    {"touched", touched}, {"cheese", cheese},           {"holes", holes},
+    {"uneven", uneven},   {"little", little},           {NULL, NULL},
 };
