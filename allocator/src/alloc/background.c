@@ -9,7 +9,8 @@
  *
  * Locking: `work` while it gives memory back, for whoever needs a heap that stands still
  * (walk.c); whatever is called takes its own locks. None is held when it is started:
- * pthread_create allocates.
+ * pthread_create allocates. Nor may a lock of the C library be, that of its stacks: who frees
+ * under it is barred.
  */
 #include "alloc/background.h"
 
@@ -35,6 +36,8 @@ extern __typeof__(pthread_attr_setstacksize) pthread_attr_setstacksize MYM_MAYBE
 
 static _Atomic bool running;        /* or about to: by whoever set it */
 static _Atomic uint64_t not_before; /* in ms: the last try was refused */
+static bool forbidden;
+static __thread bool is_barred __attribute__((tls_model("initial-exec")));
 
 bool mym_background_is_running(void)
 {
@@ -128,7 +131,7 @@ static MYM_COLD void start(void)
     int saved = errno;
     uint64_t signals;
 
-    if (mym_background_is_running() || atomic_exchange(&running, true))
+    if (is_barred || mym_background_is_running() || atomic_exchange(&running, true))
         return;
     if (not_before == 0 || mym_os_coarse_ms() >= not_before) {
         signals = mym_os_block_signals(); /* the thread inherits what is blocked */
@@ -144,9 +147,19 @@ static MYM_COLD void start(void)
     errno = saved;
 }
 
+void mym_background_bar(bool barred)
+{
+    is_barred = barred;
+}
+
+void mym_background_forbid(void)
+{
+    forbidden = true;
+}
+
 bool mym_background_enable(void)
 {
-    if (&pthread_create == NULL || &pthread_attr_init == NULL ||
+    if (forbidden || &pthread_create == NULL || &pthread_attr_init == NULL ||
         &pthread_attr_destroy == NULL || &pthread_attr_setdetachstate == NULL ||
         &pthread_attr_setstacksize == NULL)
         return false;

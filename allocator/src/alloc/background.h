@@ -12,6 +12,11 @@ bool mym_background_enable(void);
 void mym_background_disable(void);
 bool mym_background_is_enabled(void);
 
+/* The calling thread has a lock, or no longer, that who starts a thread waits for. */
+void mym_background_bar(bool barred);
+/* Before it is enabled: nobody can tell when a thread has such a lock. */
+void mym_background_forbid(void);
+
 /* Its work of a second; pressed: the kernel says that memory is short. */
 void mym_background_work(bool pressed);
 /* Between the two it does none, and has nothing in its hands. */

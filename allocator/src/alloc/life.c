@@ -192,7 +192,7 @@ __attribute__((constructor(101))) static void start_front_end(void)
         start_guard(&config);
     if (config.background && !mym_background_enable())
         mym_warn("MYMALLOC_BACKGROUND=on",
-                 "ignored, the program is linked without threads");
+                 "ignored, this static program cannot have the helper");
     if (config.verbose)
         mym_warn(mym_mode_name(), mym_mode_reason);
     mym_os_fix(true);

@@ -4,6 +4,8 @@
  */
 #include "face/override.h"
 
+#include "alloc/background.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -146,6 +148,49 @@ ALIAS(pvalloc) void *__libc_pvalloc(size_t);
 ALIAS(posix_memalign) int __posix_memalign(void **, size_t, size_t);
 #endif
 
+/* ---- what libc frees with its lock of stacks held: no helper is started there ---- */
+
+#ifdef __GLIBC__
+/*
+ * Who joins a thread, or ends after one, gives up stacks, and what was allocated as their
+ * thread-local storage, under the lock that pthread_create takes. For the latter libc calls the
+ * loader, by this name of theirs. In a static program it is libc's own, which nobody replaces.
+ */
+typedef void end_of_tls(void *thread, bool with_block);
+end_of_tls _dl_deallocate_tls;
+extern OWN(_dl_deallocate_tls) end_of_tls own_end_of_tls;
+static end_of_tls *next_end_of_tls;
+
+#ifdef MYM_ARCHIVE
+static end_of_tls *const volatile first_end_of_tls = _dl_deallocate_tls;
+extern __typeof__(dlsym) dlsym MYM_MAYBE; /* a static program has none */
+
+static bool is_ours(void)
+{
+    return first_end_of_tls == own_end_of_tls;
+}
+#else
+static bool is_ours(void)
+{
+    return true; /* or is not called */
+}
+#endif
+
+__attribute__((constructor(101))) static void find_end_of_tls(void)
+{
+    if (next_end_of_tls == NULL && is_ours())
+        next_end_of_tls = (end_of_tls *)dlsym(RTLD_NEXT, "_dl_deallocate_tls");
+}
+
+EXPORT __attribute__((weak)) void _dl_deallocate_tls(void *thread, bool with_block)
+{
+    find_end_of_tls(); /* that of a library that was initialised before this one */
+    mym_background_bar(true);
+    next_end_of_tls(thread, with_block);
+    mym_background_bar(false);
+}
+#endif
+
 /* ---- fork: our handlers are registered before all others (life.c) ---- */
 
 #ifdef MYM_ARCHIVE
@@ -153,8 +198,17 @@ ALIAS(posix_memalign) int __posix_memalign(void **, size_t, size_t);
  * Before any constructor. Programs only: a shared library cannot have such a section. musl
  * ignores it; our constructor, one of the first, does it there.
  */
+static void start_archive(void)
+{
+    mym_fork_register();
+#ifdef __GLIBC__
+    if (!is_ours())
+        mym_background_forbid();
+#endif
+}
+
 __attribute__((used, section(".preinit_array"))) static void (*const first)(void) =
-    mym_fork_register;
+    start_archive;
 #else
 /*
  * Libraries that were initialised before this one register through here, so that theirs

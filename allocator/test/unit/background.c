@@ -9,12 +9,14 @@
 #include "proc.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -372,6 +374,45 @@ static void main_may_end(void)
         in_child(end_main);
 }
 
+/* ---- what libc frees with a lock held that pthread_create takes ---- */
+
+static char *(*touch)(void);
+
+static void *touch_it(void *unused)
+{
+    (void)unused;
+    return touch();
+}
+
+/* No stack as long is kept for a next thread: who joins frees the thread's variables. */
+static void join_in_child(void)
+{
+    pthread_attr_t long_stack;
+    pthread_t thread;
+
+    CHECK(pthread_attr_init(&long_stack) == 0);
+    CHECK(pthread_attr_setstacksize(&long_stack, 64 * MIB) == 0);
+    CHECK(pthread_create(&thread, &long_stack, touch_it, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(!is_there());
+    rise_and_fall();
+    AWAIT(is_there());
+}
+
+/* It would wait for itself. */
+static void a_join_starts_none(void)
+{
+    void *library;
+
+    if (!wanted())
+        return;
+    library = dlopen(getenv("TEST_THREAD_LOCAL"), RTLD_NOW);
+    CHECKF(library, "%s", dlerror());
+    touch = (char *(*)(void))dlsym(library, "thread_local_touch");
+    CHECK(touch);
+    in_child(join_in_child);
+}
+
 /* Freed twice, found where the helper empties caches: told where the program's errors go. */
 static void free_twice(void)
 {
@@ -427,6 +468,7 @@ const struct test tests[] = {
     {"daemons_are_served", daemons_are_served},
     {"unshare_is_refused_meanwhile", unshare_is_refused_meanwhile},
     {"main_may_end", main_may_end},
+    {"a_join_starts_none", a_join_starts_none},
     {"misuse_is_told", misuse_is_told},
     {NULL, NULL},
 };

@@ -44,6 +44,7 @@ ALLOWED = {
     "_IO_list_lock": ("alloc", "before fork, no lock of ours held"),
     "_IO_list_unlock": ("alloc", "after fork, no lock of ours held"),
     "_IO_list_resetlock": ("alloc", "after fork, no lock of ours held"),
+    "dlsym": ("face", "at start, no lock held"),
     "vsnprintf": ("face", "malloc_stats, no lock held"),
     "fprintf": ("face", "malloc_info writes to the caller's stream, no lock held"),
     "fwrite": ("face", "as fprintf, which the compiler turns into it"),
