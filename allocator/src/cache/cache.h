@@ -184,7 +184,9 @@ void mym_cache_collect_left(void);
 
 /* Before a thread makes a child that shares all memory, and when that is no more. */
 void mym_cache_vfork(bool begins);
-void mym_cache_vfork_forget(void);
+/* Before fork, and in its child. */
+void mym_cache_vfork_fork(void) MYM_REQUIRES(mym_front_lock);
+void mym_cache_vfork_fork_child(void);
 bool mym_cache_may_open(void) MYM_REQUIRES(mym_front_lock);
 
 /* ---- cache.c ---- */

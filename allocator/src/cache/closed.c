@@ -14,9 +14,12 @@
 #include "cache/cache.h"
 
 #include "os/mutex.h"
+#include "os/os.h"
 
 static uint32_t
-    children; /* of vfork, that have not executed another program yet, or ended */
+    children;       /* of vfork, that have not executed another program yet, or ended */
+static int process; /* whose they are */
+static bool forks_a_child; /* one of them is about to fork */
 
 bool mym_cache_may_open(void)
 {
@@ -26,14 +29,25 @@ bool mym_cache_may_open(void)
 void mym_cache_vfork(bool begins)
 {
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    if (begins && children == 0)
+        process = mym_os_process();
     children += begins ? 1 : UINT32_MAX;
     for (unsigned id = 0; begins && id < mym_caches_top; id++)
         mym_cache_shut(id);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 
-/* Of fork: those of vfork are not its. */
-void mym_cache_vfork_forget(void)
+void mym_cache_vfork_fork(void)
 {
-    children = 0;
+    forks_a_child = children > 0 && mym_os_process() != process;
+}
+
+/*
+ * Those of vfork are not its. What one of them forks has its id, and is registered as little:
+ * there the caches stay closed for good, beside threads that are.
+ */
+void mym_cache_vfork_fork_child(void)
+{
+    children = forks_a_child;
+    process = 0;
 }

@@ -84,6 +84,8 @@ void mym_cache_leave_others(void)
     unsigned here = mym_rseq_id();
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    if (!mym_cache_may_open())
+        here = MYM_NO_ID;
     for (unsigned id = 0; id < mym_caches_top; id++)
         if (mym_cache_made(id) != NULL) {
             mym_cache_at(id)->whose = id == here ? MYM_ITS : MYM_LEFT;

@@ -139,18 +139,20 @@ size_t mym_cache_verify(void)
 
 MYM_UNFOLLOWED void mym_cache_fork(bool prepare)
 {
-    if (prepare)
+    if (prepare) {
         mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    else
+        mym_cache_vfork_fork();
+    } else {
         mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    }
 }
 
 void mym_cache_fork_child(void)
 {
     mym_mutex_reset(&mym_front_lock, MYM_RANK_FRONT);
+    mym_cache_vfork_fork_child();
     mym_cache_leave_others();
     mym_thread_fork_child();
-    mym_cache_vfork_forget();
     /* A thread that the child does not have may have been about to open one, or to close it. */
     mym_idle_recount(MYM_HOLDS_SPANS, open_spans());
 }

@@ -91,8 +91,53 @@ static void fork_in_between(void)
     CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
 }
 
+static void no_cache_is_used(void)
+{
+    void *objects[64];
+    size_t before;
+
+    malloc_trim(0);
+    for (int i = 0; i < 64; i++)
+        CHECK((objects[i] = malloc(100)));
+    before = mallinfo2().fsmblks;
+    for (int i = 0; i < 64; i++)
+        free(objects[i]);
+    CHECKF(mallinfo2().fsmblks <= before, "%zu bytes more are cached",
+           mallinfo2().fsmblks - before);
+}
+
+/*
+ * Its child has the id of the thread that called vfork, too, and no sequences: no cache is to
+ * be used there, for a thread that it makes can have that id.
+ */
+static void a_child_may_fork(void)
+{
+    const char *why;
+    int status = 0;
+    pid_t child = vfork();
+
+    if (child == 0) {
+        pid_t grandchild = fork();
+
+        if (grandchild == 0) {
+            if (is_mymalloc() && strncmp(family.frontend(&why), "rseq", 4) == 0)
+                no_cache_is_used();
+            be_the_child();
+        }
+        _exit(grandchild < 0 || waitpid(grandchild, &status, 0) != grandchild ||
+              status != 0);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECKF(status == 0, "status 0x%x", status);
+    child = fork(); /* as ever */
+    if (child == 0)
+        be_the_child();
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+}
+
 const struct test tests[] = {
     {"children_share_the_heap", children_share_the_heap},
     {"fork_in_between", fork_in_between},
+    {"a_child_may_fork", a_child_may_fork},
     {NULL, NULL},
 };
