@@ -100,7 +100,12 @@ static bool read_keep(struct mym_config *config, const char *value)
 
 static bool read_limit(struct mym_config *config, const char *value)
 {
-    return parse_bytes(value, &config->limit) && config->limit > 0;
+    size_t limit;
+
+    if (!parse_bytes(value, &limit) || limit == 0)
+        return false;
+    config->limit = limit;
+    return true;
 }
 
 static bool read_cgroup(struct mym_config *config, const char *value)

@@ -56,4 +56,11 @@ expect "" MYMALLO_KEEP=1 XMYMALLOC_KEPT=1
     echo "not four lines: $(said MYMALLOC_KEPT=1 MYMALLOC_KEEP=5M MYMALLOC_LIMIT=x)"
     faults=1
 }
+# What is ignored has no effect: so small a limit would leave nothing.
+for value in 0 0K x; do
+    MYMALLOC_LIMIT=$value LD_PRELOAD="$library" sort <<<"line" 2>/dev/null | grep -q line || {
+        echo "MYMALLOC_LIMIT=$value is not ignored"
+        faults=1
+    }
+done
 exit $faults
