@@ -153,7 +153,8 @@ MYM_API int MyMallocInfo(int options, FILE *stream) MYM_NOEXCEPT;
  * something else than 0 ends the walk.
  *
  * For a program that stands still: no other thread takes or frees meanwhile, nor does
- * `visit`. An object that is taken or freed all the same may be visited or not.
+ * `visit`. Beside who does all the same, what is visited may be wrong; in the hardened library
+ * it can end the program.
  *
  * Returns what the last visit returned, 0 when all were visited; -1 with errno ENOMEM:
  * none was, there is no memory for a map of the heap (1/128 of its address space).

@@ -6,6 +6,9 @@
  * heap, and is resident where there are any. In the hardened build a bit of each object says that
  * it is in use, for those too that wait on a shelf. Then spans are visited in the order of
  * addresses, then own mappings. No lock is held while the caller's function runs.
+ *
+ * Who takes or frees meanwhile all the same, makes what is read here out of date, or nonsense:
+ * then nothing is written, nor followed, beyond what there was at the start.
  */
 #include "alloc/info.h"
 
@@ -17,17 +20,24 @@
 #include "heap/runs.h"
 #include "os/os.h"
 
+/* Of the heap up to some unit. Bit set: the object that starts there is free. */
+struct map {
+    uint64_t *bits;
+    size_t count;
+};
+
 struct walk {
     int (*visit)(void *object, size_t bytes, void *argument);
     void *argument;
-    uint64_t *free; /* bit set: the object that starts there is free */
+    struct map free;
 };
 
-static void note(uint64_t *map, uintptr_t object)
+static void note(const struct map *map, uintptr_t object)
 {
     size_t bit = mym_window_bit(object);
 
-    map[bit / 64] |= (uint64_t)1 << bit % 64;
+    if (bit < map->count)
+        map->bits[bit / 64] |= (uint64_t)1 << bit % 64;
 }
 
 static void note_cached(void *const *objects, size_t count, void *map)
@@ -48,24 +58,42 @@ static void note_depot(struct mym_pool *pool, void *map)
 static uint32_t after(uint32_t unit)
 {
     const struct mym_unit *record = &mym_heap.units[unit];
+    uint32_t length = record->kind == MYM_ABSENT ? 1 : record->length;
 
-    return unit + (record->kind == MYM_ABSENT ? 1 : record->length);
+    return unit + (length != 0 ? length : 1);
 }
 
-static void note_span(uint64_t *map, uint32_t first)
+/* Not within a span, nor at its end. */
+static bool is_first(uint32_t unit)
+{
+    return mym_heap.units[unit].first == unit;
+}
+
+/* NULL: it is no slab. */
+static const struct mym_class *class_of(const struct mym_unit *span)
+{
+    unsigned cls = __atomic_load_n(&span->cls, __ATOMIC_RELAXED);
+
+    return MYM_RACY(span->kind) == MYM_SLAB && cls < mym_class_count ? &mym_classes[cls]
+                                                                     : NULL;
+}
+
+static void note_span(const struct map *map, uint32_t first)
 {
     const struct mym_unit *span = &mym_heap.units[first];
+    const struct mym_class *c = class_of(span);
     uintptr_t start = (uintptr_t)mym_unit_address(first);
 
+    if (!is_first(first))
+        return;
     if (span->kind == MYM_LARGE && span->cached)
         note(map, start);
-    for (unsigned i = 0; span->kind == MYM_SLAB && i < mym_classes[span->cls].objects;
-         i++)
+    for (unsigned i = 0; c != NULL && i < c->objects; i++)
         if (mym_heap.bits[first][i / 64] >> i % 64 & 1)
-            note(map, start + i * (uintptr_t)mym_classes[span->cls].size);
+            note(map, start + i * (uintptr_t)c->size);
 }
 
-static void note_free(uint64_t *map, uint32_t end)
+static void note_free(struct map *map, uint32_t end)
 {
     mym_background_hold();
     mym_cache_each_object(note_cached, map);
@@ -79,7 +107,7 @@ static bool is_free(const struct walk *walk, uintptr_t object)
 {
     size_t bit = mym_window_bit(object);
 
-    return walk->free[bit / 64] >> bit % 64 & 1;
+    return bit >= walk->free.count || (walk->free.bits[bit / 64] >> bit % 64 & 1);
 }
 
 static int visit(const struct walk *walk, uintptr_t object, size_t bytes)
@@ -96,11 +124,12 @@ static bool is_over(uintptr_t object, size_t room)
 
 static int walk_slab(const struct walk *walk, uint32_t slab)
 {
-    const struct mym_class *c = &mym_classes[mym_heap.units[slab].cls];
+    const struct mym_class *c = class_of(&mym_heap.units[slab]);
     uintptr_t object = (uintptr_t)mym_unit_address(slab);
     int stop = 0;
 
-    for (unsigned i = 0; i < c->objects && stop == 0; i++, object += c->size)
+    for (unsigned i = 0; c != NULL && i < c->objects && stop == 0;
+         i++, object += c->size)
         if (!is_free(walk, object) && !is_over(object, c->size))
             stop = visit(walk, object, c->size);
     return stop;
@@ -109,11 +138,16 @@ static int walk_slab(const struct walk *walk, uint32_t slab)
 static int walk_window(const struct walk *walk, uint32_t first)
 {
     const struct mym_unit *window = &mym_heap.units[first];
-    uintptr_t used = mym_reap_used(window->reap, first), next;
+    const struct mym_reap *reap = __atomic_load_n(&window->reap, __ATOMIC_ACQUIRE);
+    uintptr_t start = (uintptr_t)mym_unit_address(first), used, next;
     int stop = 0;
 
-    for (uintptr_t at = (uintptr_t)mym_unit_address(first); at < used && stop == 0;
-         at = next) {
+    if (__atomic_load_n(&window->kind, __ATOMIC_RELAXED) != MYM_WINDOW || reap == NULL)
+        return 0;
+    used = mym_reap_used(reap, first);
+    if (used > start + window->length * MYM_UNIT)
+        return 0;
+    for (uintptr_t at = start; at < used && stop == 0; at = next) {
         next = mym_window_after(at, used);
         if (!mym_window_is_freed(window, at))
             stop = visit(walk, at, next - at);
@@ -126,6 +160,8 @@ static int walk_span(const struct walk *walk, uint32_t first)
     const struct mym_unit *span = &mym_heap.units[first];
     uintptr_t start;
 
+    if (!is_first(first))
+        return 0;
     switch (span->kind) {
     case MYM_SLAB:
         return walk_slab(walk, first);
@@ -173,15 +209,15 @@ int mym_walk(int (*function)(void *object, size_t bytes, void *argument),
     if (*failed)
         return 0;
     room = atomic_load(&mym_heap.size) / MYM_ALIGNMENT / 8;
-    walk.free = mym_os_map(room + 1); /* own mappings may be all there is */
-    *failed = walk.free == NULL;
+    walk.free = (struct map){mym_os_map(room + 1), room * 8}; /* of none, perhaps */
+    *failed = walk.free.bits == NULL;
     if (*failed)
         return 0;
     end = (uint32_t)(room * MYM_ALIGNMENT * 8 >> MYM_UNIT_SHIFT);
-    note_free(walk.free, end);
+    note_free(&walk.free, end);
     stop = walk_spans(&walk, end);
     if (stop == 0)
         stop = walk_mappings(&walk);
-    mym_os_unmap(walk.free, room + 1);
+    mym_os_unmap(walk.free.bits, room + 1);
     return stop;
 }
