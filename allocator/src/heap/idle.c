@@ -18,6 +18,7 @@ size_t mym_idle_set_keep(size_t bytes)
     mym_pages.ledger.keep = units < KEEP_MOST ? (uint32_t)units : KEEP_MOST;
     mym_pages.ledger.high = mym_pages.ledger.seen = 0;
     atomic_store(&mym_pages.ledger.swing, 0);
+    mym_pages.stuck = 0;
     mym_idle_watch();
     mym_idle_share_out(); /* and what of it may be granted */
     mym_pages_unlock();
@@ -29,6 +30,7 @@ void mym_idle_age(void)
 {
     mym_pages_lock();
     mym_ledger_age(&mym_pages.ledger);
+    mym_pages.stuck -= mym_pages.stuck / 8;
     mym_pages_unlock();
     mym_purge_excess();
 }

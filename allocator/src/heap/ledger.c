@@ -121,12 +121,21 @@ void mym_idle_watch(void)
 {
     mym_ledger_see(&mym_pages.ledger, in_use());
     mym_pages.unused = least(mym_pages.unused, mym_pages_dirty());
+    mym_pages.stuck = least(mym_pages.stuck, 2 * mym_pages_dirty());
+}
+
+void mym_idle_stick(void)
+{
+    mym_pages.stuck = 2 * mym_pages_dirty();
 }
 
 bool mym_idle_watch_excess(void)
 {
+    uint32_t keep;
+
     mym_idle_watch();
-    return mym_pages_dirty() > mym_idle_share_out();
+    keep = mym_idle_share_out();
+    return mym_pages_dirty() > (keep > mym_pages.stuck ? keep : mym_pages.stuck);
 }
 
 bool mym_idle_is_swinging(void)

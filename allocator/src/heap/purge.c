@@ -263,8 +263,10 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_locked(uint32_t keep)
             given = purge_idle(excess);
         else
             given = purge_run(run, excess);
-        if (given == 0) /* refused, even unit by unit: it stays */
+        if (given == 0) { /* refused, even unit by unit: it stays */
+            mym_idle_stick();
             break;
+        }
         total += given;
     }
     return total;

@@ -40,6 +40,7 @@ struct mym_pages {
     struct mym_ledger ledger;           /* how much idle memory may stay */
     _Atomic uint32_t held[MYM_HOLDERS]; /* units of it that pools and caches hold, */
     uint32_t unused;                    /* the fewest dirty units since mym_idle_cool */
+    uint32_t stuck;                     /* dirty units that stay: see mym_idle_stick */
     _Atomic uint32_t grants;            /* and how many they may be granted */
     _Atomic uint32_t hollow; /* units of slabs whose free pages were given back */
     uint32_t high;           /* units in use or dirty at which growth is told */
@@ -102,6 +103,12 @@ uint32_t mym_idle_share_out(void);
 
 void mym_idle_watch(void);        /* more, or less, is in use than before */
 bool mym_idle_watch_excess(void); /* the same; now more is dirty than may stay */
+
+/*
+ * What is dirty now the kernel refuses to take (locked pages before Linux 5.18, a sandbox): it
+ * is not asked again for each object that is freed, but at twice as much, or seconds later.
+ */
+void mym_idle_stick(void);
 
 /* ---- runs.c: the caller holds mym_pages.lock ---- */
 
