@@ -143,8 +143,7 @@ void mym_fence_put(void *ptr)
 
     if (!mym_in_heap(ptr)) {
         wipe(ptr, room);
-        if (!lift_fence(ptr, room)) /* not to be kept for another */
-            return;
+        lift_fence(ptr, room); /* where it stays, the mapping goes: may_be_kept */
         mym_classless_put(ptr);
         return;
     }

@@ -4,6 +4,7 @@
  */
 #include "check.h"
 #include "family.h"
+#include "proc.h"
 
 #include <errno.h>
 #include <linux/audit.h>
@@ -31,6 +32,8 @@
 static const int after_start[] = {SYS_mmap,    SYS_munmap, SYS_mremap,
                                   SYS_madvise, SYS_futex,  -1};
 static const int with_guard[] = {SYS_mprotect, SYS_rt_sigaction, -1};
+static const int reads[] = {SYS_openat, SYS_read,       SYS_close,
+                            SYS_fstat,  SYS_newfstatat, -1};
 static const int without_extras[] = {SYS_mmap, SYS_munmap, SYS_futex, -1};
 static const int without_munmap[] = {SYS_mmap, SYS_madvise, SYS_futex, -1};
 static const int ends[] = {SYS_exit,         SYS_exit_group,     SYS_write,
@@ -221,6 +224,33 @@ static void exec_without_munmap(void)
     exec_in_filter(SECCOMP_RET_ERRNO | ENOMEM, without_munmap);
 }
 
+static void take_and_free_mappings(size_t count)
+{
+    while (count-- > 0) {
+        unsigned char *object = malloc((size_t)40 << 20);
+
+        use(object, (size_t)40 << 20);
+        free(object);
+    }
+}
+
+/* One that has a fence, in the hardened build, and many that have none. */
+static void go_without_protection(void)
+{
+    unsigned char *fenced = malloc((size_t)40 << 20);
+    size_t before;
+
+    use(fenced, (size_t)40 << 20);
+    put_on(SECCOMP_RET_ERRNO | EPERM, after_start, reads);
+    free(fenced);
+    take_and_free_mappings(2);
+    before = status_kib("VmSize");
+    take_and_free_mappings(20);
+    CHECKF(status_kib("VmSize") <= before + (80 << 10), "%zu KiB, %zu before",
+           status_kib("VmSize"), before);
+    _exit(0);
+}
+
 /* ---- cases ---- */
 
 static void killed_for_others(void)
@@ -237,6 +267,12 @@ static void others_are_refused(void)
 static void extras_are_refused(void)
 {
     in_child_of(refuse_extras);
+}
+
+/* Address space comes back where no page can be protected. */
+static void protection_is_refused(void)
+{
+    in_child_of(go_without_protection);
 }
 
 /* A filter of before the start, which knows nothing but libc's own needs. */
@@ -256,6 +292,7 @@ const struct test tests[] = {
     {"killed_for_others", killed_for_others},
     {"others_are_refused", others_are_refused},
     {"extras_are_refused", extras_are_refused},
+    {"protection_is_refused", protection_is_refused},
     {"filtered_before_start", filtered_before_start},
     {NULL, NULL},
 };
