@@ -27,15 +27,17 @@ extern MYM_HIDDEN const struct mym_fact mym_layout[];
 
 /*
  * To be in a file that every program takes from the archive. The owner's name and the
- * number are each padded to a multiple of 4 bytes.
+ * number are each padded to a multiple of 4 bytes. The pointer is for an archive that was
+ * compiled with -flto: from assembly no linker learns that the facts' file is to be taken too.
  */
-#define MYM_PUT_LAYOUT_NOTE                             \
-    __asm__(".pushsection .note.mymalloc,\"a\",%note\n" \
-            ".balign 4\n"                               \
-            ".long 9, 8, 1\n" /* name, content, type */ \
-            ".asciz \"mymalloc\"\n"                     \
-            ".balign 4\n"                               \
-            ".quad mym_layout - .\n"                    \
+#define MYM_PUT_LAYOUT_NOTE                                                           \
+    __attribute__((used)) static const struct mym_fact *const the_facts = mym_layout; \
+    __asm__(".pushsection .note.mymalloc,\"a\",%note\n"                               \
+            ".balign 4\n"                                                             \
+            ".long 9, 8, 1\n" /* name, content, type */                               \
+            ".asciz \"mymalloc\"\n"                                                   \
+            ".balign 4\n"                                                             \
+            ".quad mym_layout - .\n"                                                  \
             ".popsection\n")
 
 #endif
