@@ -14,12 +14,13 @@
 #include "cache/cache.h"
 
 #include "os/mutex.h"
-#include "os/os.h"
 
-static uint32_t
-    children;       /* of vfork, that have not executed another program yet, or ended */
-static int process; /* whose they are */
-static bool forks_a_child; /* one of them is about to fork */
+/* Of vfork, that have not executed another program yet, or ended. */
+static uint32_t children;
+static bool forked_by_one;
+
+/* Of this thread, which waits for them: so who sees one here is that child. */
+static __thread uint32_t own_children __attribute__((tls_model("initial-exec")));
 
 bool mym_cache_may_open(void)
 {
@@ -29,9 +30,8 @@ bool mym_cache_may_open(void)
 void mym_cache_vfork(bool begins)
 {
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    if (begins && children == 0)
-        process = mym_os_process();
     children += begins ? 1 : UINT32_MAX;
+    own_children += begins ? 1 : UINT32_MAX;
     for (unsigned id = 0; begins && id < mym_caches_top; id++)
         mym_cache_shut(id);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
@@ -39,7 +39,7 @@ void mym_cache_vfork(bool begins)
 
 void mym_cache_vfork_fork(void)
 {
-    forks_a_child = children > 0 && mym_os_process() != process;
+    forked_by_one = own_children > 0;
 }
 
 /*
@@ -48,6 +48,5 @@ void mym_cache_vfork_fork(void)
  */
 void mym_cache_vfork_fork_child(void)
 {
-    children = forks_a_child;
-    process = 0;
+    children = forked_by_one;
 }
