@@ -37,7 +37,7 @@ extern __typeof__(pthread_attr_setstacksize) pthread_attr_setstacksize MYM_MAYBE
 static _Atomic bool running;        /* or about to: by whoever set it */
 static _Atomic uint64_t not_before; /* in ms: the last try was refused */
 static bool forbidden;
-static __thread bool is_barred __attribute__((tls_model("initial-exec")));
+static __thread uint32_t bars __attribute__((tls_model("initial-exec")));
 
 bool mym_background_is_running(void)
 {
@@ -131,7 +131,7 @@ static MYM_COLD void start(void)
     int saved = errno;
     uint64_t signals;
 
-    if (is_barred || mym_background_is_running() || atomic_exchange(&running, true))
+    if (bars > 0 || mym_background_is_running() || atomic_exchange(&running, true))
         return;
     if (not_before == 0 || mym_os_coarse_ms() >= not_before) {
         signals = mym_os_block_signals(); /* the thread inherits what is blocked */
@@ -149,7 +149,7 @@ static MYM_COLD void start(void)
 
 void mym_background_bar(bool barred)
 {
-    is_barred = barred;
+    bars += barred ? 1 : UINT32_MAX;
 }
 
 void mym_background_forbid(void)

@@ -12,7 +12,10 @@ bool mym_background_enable(void);
 void mym_background_disable(void);
 bool mym_background_is_enabled(void);
 
-/* The calling thread has a lock, or no longer, that who starts a thread waits for. */
+/*
+ * The calling thread must start none, until as many calls said so no more: it has a lock that
+ * who starts a thread waits for, or is that of a child of vfork, with which a thread would end.
+ */
 void mym_background_bar(bool barred);
 /* Before it is enabled: nobody can tell when a thread has such a lock. */
 void mym_background_forbid(void);

@@ -9,6 +9,7 @@
  */
 #include "face/override.h"
 
+#include "alloc/background.h"
 #include "cache/cache.h"
 
 #include <errno.h>
@@ -21,10 +22,12 @@ MYM_HIDDEN int mym_vfork_refused(long result);
 __attribute__((used)) void mym_vfork_begin(void)
 {
     mym_cache_vfork(true);
+    mym_background_bar(true);
 }
 
 __attribute__((used)) void mym_vfork_end(void)
 {
+    mym_background_bar(false);
     mym_cache_vfork(false);
 }
 

@@ -413,6 +413,29 @@ static void a_join_starts_none(void)
     in_child(join_in_child);
 }
 
+/* In a child of vfork it would end with that, and be missed. */
+static void vfork_and_free(void)
+{
+    int status = 0;
+    pid_t pid = vfork();
+
+    if (pid == 0) {
+        for (int i = 0; i < 10; i++)
+            free(memset(malloc(20 * MIB), 1, 20 * MIB));
+        _exit(is_there());
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECKF(status == 0, "status 0x%x", status);
+    rise_and_fall();
+    AWAIT(is_there());
+}
+
+static void a_child_of_vfork_starts_none(void)
+{
+    if (wanted())
+        in_child(vfork_and_free);
+}
+
 /* Freed twice, found where the helper empties caches: told where the program's errors go. */
 static void free_twice(void)
 {
@@ -469,6 +492,7 @@ const struct test tests[] = {
     {"unshare_is_refused_meanwhile", unshare_is_refused_meanwhile},
     {"main_may_end", main_may_end},
     {"a_join_starts_none", a_join_starts_none},
+    {"a_child_of_vfork_starts_none", a_child_of_vfork_starts_none},
     {"misuse_is_told", misuse_is_told},
     {NULL, NULL},
 };
