@@ -328,7 +328,10 @@ static uint32_t unmap_run(uint32_t run)
         high = end;
     }
     mym_runs_cut(run, low, high - low);
-    mym_os_unmap(mym_unit_address(low), (size_t)(high - low) * MYM_UNIT);
+    if (!mym_os_unmap(mym_unit_address(low), (size_t)(high - low) * MYM_UNIT)) {
+        mym_runs_put(low, high - low, MYM_CLEAN);
+        return 0;
+    }
     mym_chunk_forget((low + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS,
                      high);
     mym_runs_put(low, high - low, MYM_GONE);

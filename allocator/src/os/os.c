@@ -81,9 +81,13 @@ enum mym_os_result mym_os_map_at(uintptr_t addr, size_t bytes)
     return MYM_OS_OK;
 }
 
-void mym_os_unmap(void *addr, size_t bytes)
+bool mym_os_unmap(void *addr, size_t bytes)
 {
-    mym_syscall(SYS_munmap, (long)addr, (long)bytes, 0, 0, 0, 0);
+    bool done = mym_syscall(SYS_munmap, (long)addr, (long)bytes, 0, 0, 0, 0) == 0;
+
+    if (!done)
+        mym_os_purge(addr, bytes);
+    return done;
 }
 
 void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes)

@@ -24,7 +24,11 @@ void *mym_os_map(size_t bytes);
 enum mym_os_result { MYM_OS_OK, MYM_OS_TAKEN, MYM_OS_NOMEM };
 enum mym_os_result mym_os_map_at(uintptr_t addr, size_t bytes);
 
-void mym_os_unmap(void *addr, size_t bytes);
+/*
+ * False: refused (too many mappings, and this would cut one in two; a sandbox). It is still
+ * mapped then, and has given back its pages.
+ */
+bool mym_os_unmap(void *addr, size_t bytes);
 
 /* Grow or shrink a mapping, moving it if need be; NULL when refused. */
 void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes);

@@ -247,7 +247,53 @@ static void the_last_object_is_not_copied(void)
     free(object);
 }
 
+/* ---- what cannot be unmapped ---- */
+
+static volatile bool refusing; /* free, to the compiler, reads nothing of ours */
+
+static long refuse_unmapping(long number, const long arguments[6])
+{
+    return refusing && number == SYS_munmap ? -ENOMEM : gate_call(number, arguments);
+}
+
+/* As where a mapping more would be too many. Pages go, and address space serves again. */
+static void what_cannot_be_unmapped_is_not_lost(void)
+{
+    unsigned char *object[8];
+    size_t resident, space;
+
+    for (unsigned i = 0; i < 8; i++) /* the records stay */
+        object[i] = written(16 * MIB);
+    space = status_kib("VmSize");
+    if (!gate_install_rule(refuse_unmapping, 0, 0)) {
+        printf("no seccomp here: nothing is refused\n");
+        return;
+    }
+    refusing = is_mymalloc();
+    for (unsigned i = 0; i < 8; i++)
+        free(object[i]);
+    malloc_trim(0);
+    refusing = false;
+    for (unsigned i = 0; i < 8; i++)
+        object[i] = written(16 * MIB);
+    CHECKF(status_kib("VmSize") <= space + 16 * 1024, "%zu KiB, %zu before",
+           status_kib("VmSize"), space);
+    for (unsigned i = 0; i < 8; i++)
+        free(object[i]);
+    malloc_trim(0);
+    CHECK(family.verify == NULL || family.verify() == 0);
+    object[0] = written(200 * MIB);
+    resident = resident_bytes();
+    refusing = is_mymalloc();
+    free(object[0]);
+    malloc_trim(0);
+    refusing = false;
+    CHECKF(resident_bytes() <= resident - 190 * MIB, "%zu KiB stay of %zu",
+           resident_bytes() / KIB, resident / KIB);
+}
+
 const struct test tests[] = {
+    {"what_cannot_be_unmapped_is_not_lost", what_cannot_be_unmapped_is_not_lost},
     {"bitmaps_go_with_their_slabs", bitmaps_go_with_their_slabs},
     {"pages_come_along", pages_come_along},
     {"pages_are_copied_where_they_may_not_move",
