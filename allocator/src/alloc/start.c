@@ -39,6 +39,7 @@ MYM_COLD bool mym_start(void)
         if (MYM_SECURE)
             mym_os_draw_secret();
         mym_os_find_clock();
+        mym_frames_note_start();
         mym_sizes_init();
         if (mym_pages_init()) {
             mym_cache_init();

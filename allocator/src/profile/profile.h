@@ -96,6 +96,15 @@ size_t mym_sample_for(enum mym_watcher who, size_t bytes);
 /* How many objects of this size a sampled one stands for, at this rate. */
 double mym_sample_weight(size_t bytes, size_t every);
 
+/* ---- frames.c: a stack by rules that are remembered ---- */
+
+/* At the first request: what is loaded now stays. */
+void mym_frames_note_start(void);
+/* At the start of a profile; takes an object of malloc, and gives it back. */
+void mym_frames_start(void);
+/* Return addresses, the first one in the caller; 0: backtrace has to do it. */
+unsigned mym_frames_walk(void **pc, unsigned room);
+
 /* ---- unwind.c: the stack ---- */
 
 struct mym_trace {

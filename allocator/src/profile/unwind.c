@@ -1,13 +1,16 @@
 /*
  * unwind.c - the stack of whoever calls the allocator, as return addresses.
  *
- * By unwind tables, for most programs are built without frame pointers: glibc's backtrace(3)
- * runs libgcc's unwinder over _dl_find_object (glibc 2.35, gcc 12), which takes no lock, so
- * threads that load and unload libraries meanwhile are neither waited for nor in the way: the
- * code of a frame that is running stays loaded. Its first call loads libgcc_s and
- * allocates: made at the start of the profile.
+ * By unwind tables, for most programs are built without frame pointers: by rules that are
+ * read from them once (frames.c), and where these do not suffice by glibc's backtrace(3),
+ * libgcc's unwinder. Both find tables by _dl_find_object (glibc 2.35, gcc 12), which takes no
+ * lock, so threads that load and unload libraries meanwhile are neither waited for nor in the
+ * way: the code of a frame that is running stays loaded. backtrace's first call loads libgcc_s
+ * and allocates: made at the start of the profile.
  */
 #include "profile/profile.h"
+
+#include "base/check.h"
 
 #include <elf.h>
 #include <link.h>
@@ -49,6 +52,7 @@ bool mym_unwind_start(void)
     if (backtrace == NULL)
         return false;
     find_own_code();
+    mym_frames_start();
     backtrace(pc, 4);
     return true;
 }
@@ -65,6 +69,25 @@ static void keep(struct mym_trace *trace, void *const *pc, unsigned depth)
         trace->pc[i] = pc[i];
 }
 
+#ifdef MYM_DEBUG
+/* Both say the same, from the caller on: a sanitizer's backtrace has frames of its own. */
+static MYM_SLOW void check_walk(void *const *pc, unsigned depth)
+{
+    void *other[MYM_STACK_DEPTH + 2 * INNER];
+    unsigned count = (unsigned)backtrace(other, (int)(kept + 2 * INNER));
+    unsigned skip = 0;
+
+    while (skip < count && other[skip] != pc[1])
+        skip++;
+    MYM_ASSERT(count - skip >= depth - 1);
+    MYM_ASSERT(count - skip == depth - 1 || depth == kept + INNER);
+    for (unsigned i = 1; i < depth; i++)
+        MYM_ASSERT(pc[i] == other[skip + i - 1]);
+}
+#else
+#define check_walk(pc, depth) ((void)0)
+#endif
+
 void mym_trace_begin(struct mym_trace *trace, bool walk)
 {
     void *pc[MYM_STACK_DEPTH + INNER];
@@ -74,7 +97,11 @@ void mym_trace_begin(struct mym_trace *trace, bool walk)
     trace->depth = 0;
     if (!walk)
         return;
-    depth = (unsigned)backtrace(pc, (int)(kept + INNER));
+    depth = mym_frames_walk(pc, kept + INNER);
+    if (depth > 1)
+        check_walk(pc, depth);
+    if (depth == 0)
+        depth = (unsigned)backtrace(pc, (int)(kept + INNER));
     while (skip < depth && (uintptr_t)pc[skip] - own.start < own.end - own.start)
         skip++;
     keep(trace, pc + skip, depth - skip);

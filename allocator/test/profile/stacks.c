@@ -1,0 +1,236 @@
+/*
+ * stacks.c - stacks by remembered rules are those of the C library's unwinder, in code of all
+ * kinds; and a library that is loaded where another one was is read anew.
+ */
+#include "check.h"
+
+#include "profile/profile.h"
+
+#include <dlfcn.h>
+#include <execinfo.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#if defined(__x86_64__) && defined(__GLIBC__)
+#define HAS_RULES 1
+#else
+#define HAS_RULES 0
+#endif
+
+#define ROOM 60
+
+typedef void walk_of(void);
+typedef void frame_of(unsigned depth, walk_of *then);
+frame_of plain_frame, slow_frame, pointer_frame, varying_frame, aligned_frame,
+    large_frame;
+void stacks_throw(unsigned depth, walk_of *then); /* three times, on the way */
+
+static unsigned walks, by_rules; /* by_rules: of the walks */
+static void *caller;             /* of the last walk by rules */
+
+/* All but the innermost, which are two calls; and a sanitizer's backtrace has frames before. */
+static void compare(void)
+{
+    void *mine[ROOM], *expected[2 * ROOM];
+    unsigned depth = mym_frames_walk(mine, ROOM), skip = 0;
+    unsigned count = (unsigned)backtrace(expected, 2 * ROOM);
+
+    while (skip < count && depth > 1 && expected[skip] != mine[1])
+        skip++;
+    walks++;
+    caller = depth > 1 ? mine[1] : NULL;
+    if (depth == 0)
+        return;
+    by_rules++;
+    count = count - skip < ROOM - 1 ? count - skip : ROOM - 1;
+    CHECKF(depth - 1 == count, "%u frames instead of %u", depth - 1, count);
+    for (unsigned i = 1; i < depth; i++)
+        CHECKF(mine[i] == expected[skip + i - 1], "frame %u is %p instead of %p", i,
+               mine[i], expected[skip + i - 1]);
+}
+
+static void expect(unsigned walked, unsigned ruled)
+{
+    CHECKF(walks == walked, "%u walks", walks);
+    CHECKF(by_rules == (HAS_RULES ? ruled : 0), "%u walks by rules", by_rules);
+    walks = by_rules = 0;
+}
+
+static frame_of *const ways[] = {plain_frame, slow_frame, pointer_frame, varying_frame,
+                                 large_frame};
+#define WAYS (sizeof ways / sizeof *ways)
+
+/* Each kind of frame below each other one, at depths up to where room ends. */
+static unsigned inner_way;
+
+static void below(void)
+{
+    ways[inner_way](3, compare);
+}
+
+static void frames_of_all_kinds(void)
+{
+    for (unsigned again = 0; again < 3; again++)
+        for (unsigned outer = 0; outer < WAYS; outer++)
+            for (inner_way = 0; inner_way < WAYS; inner_way++)
+                for (unsigned depth = 0; depth < 70; depth++)
+                    ways[outer](depth, below);
+    expect(3 * WAYS * WAYS * 70, 3 * WAYS * WAYS * 70);
+}
+
+static void *thread(void *unused)
+{
+    plain_frame(2, compare);
+    return unused;
+}
+
+static void first_frames_of_threads(void)
+{
+    pthread_t id;
+
+    CHECK(pthread_create(&id, NULL, thread, NULL) == 0);
+    CHECK(pthread_join(id, NULL) == 0);
+    expect(1, 1);
+}
+
+static ucontext_t here, there;
+
+static void on_own_stack(void)
+{
+    varying_frame(4, compare);
+}
+
+static void own_stacks(void)
+{
+    static char stack[256 << 10] __attribute__((aligned(16)));
+
+    CHECK(getcontext(&there) == 0);
+    there.uc_stack.ss_sp = stack;
+    there.uc_stack.ss_size = sizeof stack;
+    there.uc_link = &here;
+    makecontext(&there, on_own_stack, 0);
+    CHECK(swapcontext(&here, &there) == 0);
+    CHECK(walks == 1);
+    walks = by_rules = 0;
+}
+
+static void exceptions(void)
+{
+    for (unsigned depth = 0; depth < 8; depth++)
+        stacks_throw(depth, compare);
+    expect(24, 24);
+}
+
+static void handler(int unused)
+{
+    (void)unused;
+    plain_frame(2, compare);
+}
+
+static void raise_signal(void)
+{
+    raise(SIGUSR1);
+}
+
+/* Rules do not say how a handler's frame is left, nor one whose start is aligned. */
+static void left_to_the_unwinder(void)
+{
+    CHECK(signal(SIGUSR1, handler) != SIG_ERR);
+    plain_frame(5, raise_signal);
+    expect(1, 0);
+    plain_frame(1, compare);
+    expect(1, 1);
+    aligned_frame(2, compare);
+    CHECK(walks == 1);
+    walks = by_rules = 0;
+}
+
+/* Compiled at run time: no table has it. */
+static void code_without_tables(void)
+{
+#if HAS_RULES
+    /* sub $8, %rsp; call *%rdi; add $8, %rsp; ret */
+    static const uint8_t code[] = {0x48, 0x83, 0xec, 0x08, 0xff, 0xd7,
+                                   0x48, 0x83, 0xc4, 0x08, 0xc3};
+    void *place = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    union {
+        void *place;
+        void (*call)(walk_of *then);
+    } thunk = {place};
+
+    if (place == MAP_FAILED) /* SELinux, say */
+        return;
+    memcpy(place, code, sizeof code);
+    thunk.call(compare);
+    CHECK(munmap(place, 4096) == 0);
+    expect(1, 0);
+#endif
+}
+
+static jmp_buf out;
+
+static __attribute__((noreturn, noinline)) void leave(void)
+{
+    compare();
+    longjmp(out, 1);
+}
+
+/* What it would return to is another function's first instruction. */
+static __attribute__((noreturn, noinline)) void call_at_the_end(void)
+{
+    char room[200];
+
+    __asm__ volatile("" : : "r"(room) : "memory");
+    leave();
+}
+
+static void code_behind_the_last_call(void)
+{
+    if (setjmp(out) == 0)
+        call_at_the_end();
+    expect(1, 1);
+}
+
+static void *address_in(const char *library)
+{
+    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    union {
+        void *symbol;
+        frame_of *call;
+    } frame;
+
+    CHECKF(handle != NULL, "%s", dlerror());
+    CHECK((frame.symbol = dlsym(handle, "library_frame")) != NULL);
+    frame.call(3, compare);
+    CHECK(dlclose(handle) == 0);
+    return caller;
+}
+
+/* They differ in the size of their frame. */
+static void libraries_that_follow_each_other(void)
+{
+    unsigned same = 0;
+
+    for (unsigned i = 0; i < 4; i++)
+        same += address_in(getenv("STACKS_ONE")) == address_in(getenv("STACKS_OTHER"));
+    expect(8, 8);
+    if (same == 0)
+        printf("they never were at the same place\n");
+}
+
+const struct test tests[] = {
+    {"frames_of_all_kinds", frames_of_all_kinds},
+    {"first_frames_of_threads", first_frames_of_threads},
+    {"own_stacks", own_stacks},
+    {"exceptions", exceptions},
+    {"left_to_the_unwinder", left_to_the_unwinder},
+    {"code_without_tables", code_without_tables},
+    {"code_behind_the_last_call", code_behind_the_last_call},
+    {"libraries_that_follow_each_other", libraries_that_follow_each_other},
+    {NULL, NULL},
+};
