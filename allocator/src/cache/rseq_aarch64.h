@@ -86,6 +86,7 @@ MYM_INLINE void *mym_rseq_pop(size_t cls)
         __builtin_unreachable(); /* the sequence tested it: no second test */
     return object;
 empty:
+    __asm__ volatile(""); /* else gcc 12 with UBSan, -O1, may return what `object` is by now */
     return NULL;
 }
 
