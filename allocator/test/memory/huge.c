@@ -116,6 +116,16 @@ static void dense_large(void)
     }
 }
 
+/* For none of them a page of another was given back. */
+static void are_whole(size_t size)
+{
+    for (size_t i = 0; i < count; i++) {
+        const unsigned char *object = objects[i];
+
+        CHECK(object[0] == 1 && object[size - 1] == 1);
+    }
+}
+
 /* As often as it takes to know that they are dense; then whether they are huge. */
 static void take_again(size_t total, size_t size, void (*between)(void))
 {
@@ -126,6 +136,7 @@ static void take_again(size_t total, size_t size, void (*between)(void))
     for (unsigned learn = 0; learn < 5; learn++) {
         between();
         fill(total, size);
+        are_whole(size);
     }
     kib = huge_kib();
     CHECKF(is_on() ? kib >= total / 1024 / 2 : kib == 0,
