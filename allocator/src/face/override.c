@@ -185,6 +185,8 @@ __attribute__((constructor(101))) static void find_end_of_tls(void)
 EXPORT __attribute__((weak)) void _dl_deallocate_tls(void *thread, bool with_block)
 {
     find_end_of_tls(); /* that of a library that was initialised before this one */
+    if (next_end_of_tls == NULL)
+        return; /* not to be found: what it would have freed stays */
     mym_background_bar(true);
     next_end_of_tls(thread, with_block);
     mym_background_bar(false);
