@@ -7,6 +7,8 @@
  * page, and larger ones of a size of which those seen before were dense. What is left of
  * the chunk is resident from then on: it goes to the dirty runs, which are used first.
  * So no more than one huge page is there in advance, and a heap of 64 MiB has it to spare.
+ * A chunk within one object of a size that was dense each time is one in any heap; who takes
+ * that object gives back the small pages that it has from before, which nobody else knows of.
  *
  * A huge chunk is clean as a whole or not at all. When a part of it is given back to the
  * kernel, or goes to what is not dense, it is small from then on: otherwise khugepaged

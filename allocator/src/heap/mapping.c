@@ -298,11 +298,10 @@ void *mym_mapping_take(size_t size, bool *zeroed)
 }
 
 /*
- * Worth keeping: it is resident, as good as new, and in huge pages if the next one would be. A
- * program may have taken pages of it
- * out of use (mprotect), locked them (mlock), kept them from its children or mapped a file
- * over them (a ring buffer), and have left that to the unmapping. Of what the kernel has as
- * one mapping the last page speaks for all.
+ * Worth keeping: it is resident, as good as new, and in huge pages if the next one would be.
+ * A program may have taken pages of it out of use (mprotect), locked them (mlock), kept them
+ * from its children or mapped a file over them (a ring buffer), and have left that to the
+ * unmapping. Of what the kernel has as one mapping the last page speaks for all.
  */
 static bool may_be_kept(const struct mym_mapping *mapping)
 {
@@ -381,7 +380,7 @@ void *mym_mapping_resize(void *ptr, size_t size)
             uncharge(had - wanted);
     }
     if (moved != NULL)
-        mapping.addr = (uintptr_t)moved, mapping.bytes = bytes;
+        mapping = (struct mym_mapping){(uintptr_t)moved, bytes, mapping.huge};
     put_back(mapping);
     return moved;
 }

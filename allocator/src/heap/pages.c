@@ -85,9 +85,8 @@ static void set_span(uint32_t first, uint32_t length, enum mym_kind kind)
     if (kind == MYM_SLAB || kind == MYM_WINDOW)
         for (uint32_t i = 0; i < length; i++)
             unit[i].first = first;
-    if (kind == MYM_WINDOW)
-        unit->reap =
-            NULL; /* who looks at it (walk.c) finds nobody's, nothing of before */
+    if (kind == MYM_WINDOW) /* who looks at it (walk.c) finds nothing of before */
+        unit->reap = NULL;
     unit->kind = last->kind = (uint8_t)kind;
     unit->first = last->first = first;
     unit->length = length;

@@ -95,8 +95,10 @@ bool mym_region_map_freed(uint32_t end)
     return grow_table(&freed_table, end);
 }
 
-/* By sixteen: not two system calls for each. One more is mapped, for the first does not begin
-   the table. */
+/*
+ * By sixteen: not two system calls for each. One more is mapped, for the first does not begin
+ * the table.
+ */
 bool mym_region_map_caches(uint32_t count)
 {
     return grow_table(&cache_table, (count + 15u) / 16 * 16);
