@@ -123,6 +123,8 @@ static void upkeep(bool by_helper)
     adapt_pace(now);
     if (!due.second && !due.grew)
         return;
+    if (due.grew)
+        mym_purge_growth();
     due.near = due.grew && mym_pages_is_near_limit();
     mym_thread_collect();
     mym_cache_collect_left();

@@ -196,7 +196,8 @@ void mym_region_name(void); /* for smaps, what was mapped before names were aske
 
 /*
  * More is in use or dirty than ever before, by a sixteenth: the moment to look for memory
- * that lies idle. Whoever hears of such a step is the only one.
+ * that lies idle. Whoever hears of such a step is the only one, and calls
+ * mym_purge_growth, or it is told again.
  */
 bool mym_pages_has_grown(void);
 bool mym_pages_hear_growth(void);
@@ -337,6 +338,8 @@ size_t mym_idle_set_keep(size_t bytes); /* what it was */
 
 /* Give back what may not stay (purge.c). No lock of the heap is held. */
 void mym_purge_excess(void);
+/* The heap has grown: freed mappings go for it, in which nothing but a mapping can be. */
+void mym_purge_growth(void);
 void mym_idle_age(void); /* once a second, when there is a call at all */
 
 /*

@@ -281,6 +281,7 @@ void *mym_mapping_take(size_t size, bool *zeroed)
     if (object != NULL) {
         huge = true; /* or none are asked for: else it would not have been kept */
     } else {
+        mym_pages_watch_outside();
         object = mym_os_map(bytes);
         if (object != NULL)
             mym_chunk_advise(object, bytes, huge);
@@ -378,6 +379,8 @@ void *mym_mapping_resize(void *ptr, size_t size)
             uncharge(wanted - had);
         if (moved != NULL && wanted < had)
             uncharge(had - wanted);
+        if (moved != NULL && wanted > had)
+            mym_pages_watch_outside();
     }
     if (moved != NULL)
         mapping = (struct mym_mapping){(uintptr_t)moved, bytes, mapping.huge};
@@ -411,6 +414,7 @@ static bool begin_adoption(uint32_t span, uint32_t had, uint32_t more)
             mym_chunk_split(unit);
         mym_chunk_split(span + had - 1);
         mym_idle_watch();
+        mym_pages_watch_growth();
     }
     mym_pages_unlock();
     return may;

@@ -24,8 +24,6 @@ struct mym_pages mym_pages;
 
 /* ---- growth ---- */
 
-#define GROWTH_STEP 16u /* units, 1 MiB, or a sixteenth of what there is */
-
 /*
  * Nothing free may stay that near the limit, and what pools and caches hold nobody frees
  * now: it is asked for as when the heap grows, each MiB.
@@ -34,10 +32,10 @@ void mym_pages_watch_limit(void)
 {
     uint64_t now = mym_pages_in_use() + mym_pages_dirty();
 
-    if (MYM_LIKELY(now + GROWTH_STEP < mym_pages.near)) {
+    if (MYM_LIKELY(now + MYM_GROWTH_STEP < mym_pages.near)) {
         mym_pages.told_near = mym_pages.near;
     } else if (now >= mym_pages.told_near) {
-        mym_pages.told_near = now + GROWTH_STEP;
+        mym_pages.told_near = now + MYM_GROWTH_STEP;
         atomic_store_explicit(&mym_pages.grew, true, memory_order_relaxed);
     }
 }
@@ -52,15 +50,18 @@ bool mym_pages_is_near_limit(void)
     return near;
 }
 
-static void watch_growth(void)
+void mym_pages_watch_growth(void)
 {
-    uint32_t now = mym_pages.mapped - mym_pages.purging - mym_runs(MYM_CLEAN)->units;
-
     mym_pages_watch_limit();
-    if (now <= mym_pages.high)
-        return;
-    mym_pages.high = now + (now / 16 > GROWTH_STEP ? now / 16 : GROWTH_STEP);
-    atomic_store_explicit(&mym_pages.grew, true, memory_order_relaxed);
+    if (mym_pages_in_use() + mym_pages_dirty() > mym_pages.high)
+        atomic_store_explicit(&mym_pages.grew, true, memory_order_relaxed);
+}
+
+void mym_pages_watch_outside(void)
+{
+    mym_pages_lock();
+    mym_pages_watch_growth();
+    mym_pages_unlock();
 }
 
 bool mym_pages_has_grown(void)
@@ -156,7 +157,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, boo
     else if (kind == MYM_LARGE)
         small = mym_chunk_renew(first, length);
     mym_idle_watch();
-    watch_growth();
+    mym_pages_watch_growth();
 out:
     mym_pages_unlock();
     if (small.to > small.from && !*zeroed)
@@ -240,7 +241,7 @@ static bool grow_locked(uint32_t first, uint32_t old, uint32_t length, bool dens
     cut_all(at, at, more, dense);
     set_span(first, length, MYM_LARGE);
     mym_idle_watch();
-    watch_growth();
+    mym_pages_watch_growth();
     return true;
 }
 

@@ -297,6 +297,43 @@ void mym_purge_excess(void)
     } while (more);
 }
 
+/* Units of freed mappings that go. What is left is the size of the heap from now on. */
+MYM_REQUIRES(mym_pages.lock) static uint32_t outgrown(void)
+{
+    uint64_t now = mym_pages_in_use() + mym_pages_dirty(), goes = 0;
+    uint64_t step = now / 16 > MYM_GROWTH_STEP ? now / 16 : MYM_GROWTH_STEP;
+
+    if (now > mym_pages.high) {
+        goes = now - mym_pages.high + step;
+        if (goes > mym_pages.idle)
+            goes = mym_pages.idle;
+        if (now - goes + step > mym_pages.high)
+            mym_pages.high = now - goes + step;
+    }
+    return (uint32_t)goes;
+}
+
+/*
+ * As much goes as the heap has grown by, so whoever grows takes at most twice the pages. Dirty
+ * runs stay: others are cut from them, and large/churn had twice the page faults without.
+ */
+void mym_purge_growth(void)
+{
+    uint32_t goes, given = 0;
+
+    mym_pages_lock();
+    goes = outgrown();
+    mym_pages_unlock();
+    if (goes == 0)
+        return;
+    mym_mutex_lock(&purging, MYM_RANK_PURGE);
+    mym_pages_lock();
+    while (given < goes && mym_pages.idle_count > 0)
+        given += purge_idle(goes - given);
+    mym_pages_unlock();
+    mym_purge_end();
+}
+
 size_t mym_pages_purge(size_t keep)
 {
     uint32_t given;

@@ -7,8 +7,9 @@
 #include "heap/heap.h"
 #include "heap/ledger.h"
 
-#define MYM_RUN_BINS 192u
-#define MYM_IDLE_MAX 8u
+#define MYM_RUN_BINS    192u
+#define MYM_IDLE_MAX    8u
+#define MYM_GROWTH_STEP 16u /* units, 1 MiB, or a sixteenth of what there is */
 
 /* The free runs of one kind, by length. */
 struct mym_index {
@@ -43,7 +44,7 @@ struct mym_pages {
     uint32_t stuck;                     /* dirty units that stay: see mym_idle_stick */
     _Atomic uint32_t grants;            /* and how many they may be granted */
     _Atomic uint32_t hollow; /* units of slabs whose free pages were given back */
-    uint32_t high;           /* units in use or dirty at which growth is told */
+    uint64_t high;           /* units in use or dirty above which growth is told */
     _Atomic bool grew;       /* told, and not yet heard */
     uint64_t outside;        /* units in mappings outside the regions */
     uint64_t most;           /* units that may be in use before requests fail */
@@ -95,6 +96,10 @@ MYM_INLINE uint32_t mym_pages_dirty(void)
 
 /* More is in use: near a container's limit this counts as growth (pages.c). */
 void mym_pages_watch_limit(void);
+
+/* The same; and more may be resident than ever. What was taken is not touched yet. */
+void mym_pages_watch_growth(void);
+void mym_pages_watch_outside(void); /* the same, without the lock */
 
 /* ---- ledger.c: the caller holds mym_pages.lock ---- */
 

@@ -145,6 +145,30 @@ static void outgrown(void)
         free(list[i].bytes);
 }
 
+/*
+ * Small objects beside freed mappings, in which they cannot be: these must go before the heap is
+ * larger than it was.
+ */
+static void beside(void)
+{
+    enum { LARGE = 2, SMALL = 35000, MAPPING = 40 << 20 };
+    void *large[LARGE];
+    size_t before;
+
+    for (unsigned i = 0; i < LARGE; i++) {
+        CHECK(large[i] = malloc(MAPPING));
+        memset(large[i], 1, MAPPING);
+    }
+    for (unsigned i = 0; i < LARGE; i++)
+        free(large[i]);
+    before = status_kib("VmHWM");
+    for (unsigned i = 0; i < SMALL; i++)
+        memset(malloc(1024 + i % 1024), 1, 1024);
+    CHECKF(status_kib("VmHWM") <= before + 8192, "%zu KiB more than before",
+           status_kib("VmHWM") - before);
+    printf("beside %zu\n", status_kib("VmHWM") - before);
+}
+
 /* Objects of 32 to 96 KiB of which the ends are written, replaced at random. */
 static void ends(void)
 {
@@ -299,6 +323,7 @@ const struct test tests[] = {
     {"crowd", crowd},
     {"crowd-tls", crowd_tls},
     {"outgrown", outgrown},
+    {"beside", beside},
     {"ends", ends},
     {NULL, NULL},
 };
