@@ -141,8 +141,8 @@ static void upkeep(bool by_helper)
         mym_idle_age();
     else if (due.near)
         mym_purge_excess();
-    if (due.grew)
-        mym_collapse_tell();
+    if (due.grew && mym_collapse_is_worth_it())
+        mym_idle_tell(0);
 }
 
 MYM_SLOW void mym_cache_upkeep(void)

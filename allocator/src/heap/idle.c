@@ -37,18 +37,6 @@ void mym_idle_age(void)
 
 /* ---- the helper ---- */
 
-static _Atomic bool due; /* there may be chunks to collapse */
-
-bool mym_collapse_is_due(void)
-{
-    return atomic_load_explicit(&due, memory_order_relaxed);
-}
-
-bool mym_collapse_take_up(bool again)
-{
-    return atomic_exchange(&due, again);
-}
-
 void (*mym_idle_when_much)(void);
 
 void mym_idle_tell(uint32_t dirty)
@@ -90,19 +78,4 @@ void mym_idle_cool(void)
     mym_pages.unused = stays;
     mym_pages_unlock();
     mym_pages_purge((size_t)stays * MYM_UNIT);
-}
-
-void mym_collapse_tell(void)
-{
-    bool worth;
-
-    if (mym_idle_when_much == NULL)
-        return;
-    mym_pages_lock();
-    worth = mym_chunk_is_worth_it();
-    mym_pages_unlock();
-    if (!worth)
-        return;
-    mym_collapse_take_up(true);
-    mym_idle_tell(0);
 }

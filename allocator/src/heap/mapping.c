@@ -420,15 +420,28 @@ static bool begin_adoption(uint32_t span, uint32_t had, uint32_t more)
     return may;
 }
 
-/* The span, longer and elsewhere; NULL: it is as it was. */
+/*
+ * The span, longer and elsewhere; NULL: it is as it was. Under the purge lock: chunks that it was
+ * in a part of are not made huge meanwhile.
+ */
 static void *move_out(uint32_t span, size_t had, size_t bytes)
 {
     char *object = mym_os_remap(mym_unit_address(span), had, bytes);
 
-    if (object == NULL || !mym_in_heap(object))
-        return object;
-    mym_os_unmap(object + had, bytes - had); /* what was behind it is gone meanwhile */
-    return NULL;
+    MYM_ASSERT(mym_rank_is_held(MYM_RANK_PURGE));
+    if (object == NULL)
+        return NULL;
+    if (mym_in_heap(object)) {
+        mym_os_unmap(object + had,
+                     bytes - had); /* what was behind it is gone meanwhile */
+        return NULL;
+    }
+    mym_pages_lock();
+    mym_pages.mapped -= (uint32_t)(had / MYM_UNIT);
+    mym_pages.outside += had / MYM_UNIT;
+    mym_runs_put(span, (uint32_t)(had / MYM_UNIT), MYM_GONE);
+    mym_pages_unlock();
+    return object;
 }
 
 void *mym_mapping_adopt(uint32_t span, size_t size)
@@ -442,19 +455,16 @@ void *mym_mapping_adopt(uint32_t span, size_t size)
         return NULL;
     mym_chunk_learn(mym_unit_address(span), (size_t)had * MYM_UNIT);
     huge = mym_chunk_would_be_huge((size_t)had * MYM_UNIT);
+    mym_purge_begin();
     if (begin_adoption(span, had, more)) {
         object = move_out(span, (size_t)had * MYM_UNIT, bytes);
-        if (object == NULL) {
+        if (object == NULL)
             uncharge(more);
-        } else {
+        else
             mym_chunk_advise(object, bytes, huge);
-            mym_pages_lock();
-            mym_pages.mapped -= had;
-            mym_pages.outside += had;
-            mym_runs_put(span, had, MYM_GONE);
-            mym_pages_unlock();
-        }
     }
+    mym_purge_end();
+    mym_purge_excess(); /* who found the lock taken has left it */
     put_back((struct mym_mapping){(uintptr_t)object, object == NULL ? 0 : bytes, huge});
     return object;
 }

@@ -166,16 +166,23 @@ void mym_os_name(const void *addr, size_t bytes, const char *name)
                     (long)bytes, (long)name, 0);
 }
 
-size_t mym_os_resident(void *addr, size_t bytes)
+size_t mym_os_resident(void *addr, size_t bytes, size_t each)
 {
     unsigned char pages[512]; /* of 4 KiB in 2 MiB */
-    size_t page = mym_os_page(), resident = 0;
+    size_t page = mym_os_page(), resident = 0, here = 0;
 
     if (bytes / page > sizeof pages ||
         mym_syscall(SYS_mincore, (long)addr, (long)bytes, (long)pages, 0, 0, 0) != 0)
         return 0;
-    for (size_t i = 0; i < bytes / page; i++)
-        resident += (pages[i] & 1) * page;
+    for (size_t i = 0; i < bytes / page; i++) {
+        here += (pages[i] & 1) * page;
+        if ((i + 1) * page % each != 0)
+            continue;
+        if (here == 0)
+            return 0;
+        resident += here;
+        here = 0;
+    }
     return resident;
 }
 

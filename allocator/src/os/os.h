@@ -77,8 +77,11 @@ void mym_os_huge_pages(void *addr, size_t bytes, bool allow);
 extern MYM_HIDDEN bool mym_os_names;
 void mym_os_name(const void *addr, size_t bytes, const char *name);
 
-/* Bytes of at most 2 MiB that are resident; 0: not known. */
-size_t mym_os_resident(void *addr, size_t bytes);
+/*
+ * Bytes of at most 2 MiB that are resident; 0: not known, or nothing is in one of the stretches of
+ * `each` bytes.
+ */
+size_t mym_os_resident(void *addr, size_t bytes, size_t each);
 
 /*
  * Make a huge page of what is resident in 2 MiB, now (Linux 6.1). MYM_BUSY: somebody else, as

@@ -23,6 +23,7 @@
 #define MADV_COLLAPSE 25
 #endif
 
+#define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 
 enum { MOST = 1 << 16 };
@@ -57,6 +58,19 @@ static void fill(size_t bytes)
     }
 }
 
+/* The same, of 32, 64, 96 KiB: spans of their own, without a page to spare. */
+static void fill_large(size_t bytes)
+{
+    uint64_t random = test_seed();
+
+    for (count = 0; bytes > 96 * KIB; count++) {
+        object[count].size = 32 * KIB * (1 + next_random(&random) % 3);
+        CHECK(count < MOST && (object[count].at = malloc(object[count].size)));
+        memset(object[count].at, mark_of(count), object[count].size);
+        bytes -= object[count].size;
+    }
+}
+
 static void all_is_there(void)
 {
     for (unsigned i = 0; i < count; i++)
@@ -81,7 +95,7 @@ static void nothing(void)
 static void collapse_all(void)
 {
     mym_idle_when_much = nothing; /* as if there were a helper */
-    mym_collapse_tell();
+    mym_collapse_is_worth_it();
     while (mym_collapse_is_due())
         mym_collapse();
 }
@@ -149,6 +163,28 @@ static void dense_chunks_become_huge(void)
            resident_bytes() / MIB);
 }
 
+static void large_objects_too(void)
+{
+    size_t bytes = 128 * MIB, resident;
+
+    fill_large(bytes);
+    resident = resident_bytes();
+    collapse_all();
+    all_is_there();
+    CHECKF(resident_bytes() <= resident + resident / 32, "%zu MiB, %zu before",
+           resident_bytes() / MIB, resident / MIB);
+    if (kernel_collapses())
+        CHECKF(huge_bytes() >= bytes / 4 * 3, "%zu MiB of %zu", huge_bytes() / MIB,
+               bytes / MIB);
+    for (unsigned i = 0; i < count; i++)
+        if (i % 16 != 0)
+            drop(i);
+    malloc_trim(0);
+    all_is_there();
+    CHECKF(resident_bytes() <= resident / 2, "%zu MiB when most was freed",
+           resident_bytes() / MIB);
+}
+
 /* Of 16 objects one stays: nothing is dense, nothing becomes resident again. */
 static void sparse_chunks_stay_small(void)
 {
@@ -165,6 +201,27 @@ static void sparse_chunks_stay_small(void)
     CHECKF(resident_bytes() <= resident + 2 * MIB && huge_bytes() <= huge + 2 * MIB,
            "%zu MiB, %zu before; %zu huge", resident_bytes() / MIB, resident / MIB,
            huge_bytes() / MIB);
+    all_is_there();
+}
+
+/* All but a 32nd is resident; that is a clean unit, which a huge chunk has not. */
+static void clean_units_keep_chunks_small(void)
+{
+    unsigned dropped = 0;
+
+    for (count = 0; count < 128 * MIB / MYM_UNIT; count++) {
+        object[count].size = MYM_UNIT;
+        CHECK(object[count].at = malloc(MYM_UNIT));
+        memset(object[count].at, mark_of(count), MYM_UNIT);
+    }
+    for (unsigned i = 0; i < count; i++)
+        if ((uintptr_t)object[i].at % (2 * MIB) < MYM_UNIT) {
+            drop(i);
+            dropped++;
+        }
+    CHECK(dropped >= 32);
+    malloc_trim(0);
+    collapse_all();
     all_is_there();
 }
 
@@ -203,76 +260,62 @@ static void refused_chunks_stay_small(void)
     all_is_there();
 }
 
-/* ---- a chunk that is no longer what it was ---- */
+/* ---- a chunk that leaves the heap ---- */
 
 static struct {
-    sem_t wanted, done;
-    char *asked; /* of which it is wanted, NULL: of none any more */
-    char *chunk; /* of which it is done */
-} change;
+    char *object; /* that grows while the kernel looks at its chunk */
+    size_t bytes;
+    sem_t wanted;
+    char *chunk;
+    char *grown;
+} leaver;
 
-static void *free_what_is_asked_about(void *unused)
+static void *grow(void *unused)
 {
-    for (;;) {
-        CHECK(sem_wait(&change.wanted) == 0);
-        if (change.asked == NULL)
-            return unused;
-        for (unsigned i = 0; i < count; i++)
-            if ((uintptr_t)object[i].at - (uintptr_t)change.asked < 2 * MIB)
-                drop(i);
-        CHECK(sem_post(&change.done) == 0);
-    }
+    CHECK(sem_wait(&leaver.wanted) == 0);
+    leaver.grown = realloc(leaver.object, 64 * MIB);
+    CHECK(leaver.grown);
+    return unused;
 }
 
-static bool is_of_slabs(const char *chunk)
+size_t __real_mym_os_resident(void *at, size_t bytes, size_t each);
+size_t __wrap_mym_os_resident(void *at, size_t bytes, size_t each);
+
+size_t __wrap_mym_os_resident(void *at, size_t bytes, size_t each)
 {
-    for (uint32_t unit = 0; unit < 2 * MIB / MYM_UNIT; unit++)
-        if (mym_heap.cls[mym_unit_of(chunk) + unit] == 0)
-            return false;
-    return true;
-}
+    size_t resident = __real_mym_os_resident(at, bytes, each);
 
-size_t __real_mym_os_resident(void *at, size_t bytes);
-size_t __wrap_mym_os_resident(void *at, size_t bytes);
-enum mym_collapsed __real_mym_os_collapse(void *at, size_t bytes);
-enum mym_collapsed __wrap_mym_os_collapse(void *at, size_t bytes);
-
-/*
- * While the kernel looks at the pages of a dense chunk, its objects are freed; of the next one,
- * too, where caches and pools kept so many of them that it is still a chunk of slabs.
- */
-size_t __wrap_mym_os_resident(void *at, size_t bytes)
-{
-    size_t resident = __real_mym_os_resident(at, bytes);
-
-    if (change.asked && change.chunk == NULL && resident >= bytes - bytes / 32) {
-        change.asked = at;
-        CHECK(is_of_slabs(at));
-        CHECK(sem_post(&change.wanted) == 0 && sem_wait(&change.done) == 0);
-        if (!is_of_slabs(at))
-            change.chunk = at;
+    if (leaver.object != NULL && leaver.chunk == NULL &&
+        (uintptr_t)at - (uintptr_t)leaver.object < leaver.bytes) {
+        leaver.chunk = at;
+        CHECK(sem_post(&leaver.wanted) == 0);
+        usleep(
+            20000); /* it has the time, if nothing keeps it; the lock of purges does */
+        CHECK(leaver.grown == NULL);
     }
     return resident;
 }
 
-enum mym_collapsed __wrap_mym_os_collapse(void *at, size_t bytes)
-{
-    CHECKF(at != change.chunk, "a chunk that is not of slabs alone is collapsed");
-    return __real_mym_os_collapse(at, bytes);
-}
-
-static void a_chunk_that_changed_stays_small(void)
+/* Its pages move to a mapping: what is left must not be marked as huge. */
+static void a_chunk_that_leaves_is_not_looked_at(void)
 {
     pthread_t thread;
 
-    CHECK(sem_init(&change.wanted, 0, 0) == 0 && sem_init(&change.done, 0, 0) == 0);
-    fill(128 * MIB);
-    CHECK(pthread_create(&thread, NULL, free_what_is_asked_about, NULL) == 0);
-    change.asked = (char *)object; /* the first is yet to come */
+    CHECK(sem_init(&leaver.wanted, 0, 0) == 0);
+    fill_large(96 * MIB);
+    leaver.bytes = 20 * MIB;
+    leaver.object = malloc(leaver.bytes);
+    CHECK(leaver.object && mym_in_heap(leaver.object));
+    memset(leaver.object, 77, leaver.bytes);
+    CHECK(pthread_create(&thread, NULL, grow, NULL) == 0);
     collapse_all();
-    CHECK(change.chunk != NULL);
-    change.asked = NULL;
-    CHECK(sem_post(&change.wanted) == 0 && pthread_join(thread, NULL) == 0);
+    CHECK(leaver.chunk != NULL && pthread_join(thread, NULL) == 0);
+    CHECK(leaver.grown[0] == 77 && leaver.grown[leaver.bytes - 1] == 77);
+    all_is_there();
+    for (unsigned i = 0; i < count; i++)
+        drop(i);
+    malloc_trim(0);
+    fill_large(96 * MIB); /* also where it was */
     all_is_there();
 }
 
@@ -283,7 +326,7 @@ static _Atomic bool stop;
 static void *collapse_on_and_on(void *unused)
 {
     while (!stop) {
-        mym_collapse_tell();
+        mym_collapse_is_worth_it();
         mym_collapse();
     }
     return unused;
@@ -338,9 +381,11 @@ static void beside_purges_and_forks(void)
 
 const struct test tests[] = {
     {"dense_chunks_become_huge", dense_chunks_become_huge},
+    {"large_objects_too", large_objects_too},
     {"sparse_chunks_stay_small", sparse_chunks_stay_small},
+    {"clean_units_keep_chunks_small", clean_units_keep_chunks_small},
     {"refused_chunks_stay_small", refused_chunks_stay_small},
-    {"a_chunk_that_changed_stays_small", a_chunk_that_changed_stays_small},
+    {"a_chunk_that_leaves_is_not_looked_at", a_chunk_that_leaves_is_not_looked_at},
     {"beside_purges_and_forks", beside_purges_and_forks},
     {NULL, NULL},
 };
