@@ -225,10 +225,18 @@ static bool read_stats(struct mym_config *config, const char *value)
     return true;
 }
 
+/* What is not understood changes nothing: there may be a right one before it. */
+static bool read_either(bool *is, const char *value, const char *yes, const char *no)
+{
+    if (strcmp(value, yes) != 0 && strcmp(value, no) != 0)
+        return false;
+    *is = strcmp(value, yes) == 0;
+    return true;
+}
+
 static bool read_names(struct mym_config *config, const char *value)
 {
-    config->names = strcmp(value, "on") == 0;
-    return config->names || strcmp(value, "off") == 0;
+    return read_either(&config->names, value, "on", "off");
 }
 
 /* every=BYTES[,on-error=abort|continue] */
@@ -248,14 +256,12 @@ static bool read_guard(struct mym_config *config, const char *value)
 
 static bool read_background(struct mym_config *config, const char *value)
 {
-    config->background = strcmp(value, "on") == 0;
-    return config->background || strcmp(value, "off") == 0;
+    return read_either(&config->background, value, "on", "off");
 }
 
 static bool read_verbose(struct mym_config *config, const char *value)
 {
-    config->verbose = strcmp(value, "1") == 0;
-    return config->verbose || strcmp(value, "0") == 0;
+    return read_either(&config->verbose, value, "1", "0");
 }
 
 static bool read_help(struct mym_config *config, const char *value);
