@@ -8,6 +8,7 @@
 #include <errno.h> /* error numbers only: errno itself is not touched */
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -281,18 +282,45 @@ size_t mym_os_read_at(int file, char *out, size_t room, uint64_t offset)
     return got < 0 ? 0 : (size_t)got;
 }
 
+/* 0: there is none. */
+static mode_t kind_of(const char *path)
+{
+    struct stat about;
+    long result = mym_syscall(SYS_newfstatat, AT_FDCWD, (long)path, (long)&about,
+                              AT_SYMLINK_NOFOLLOW, 0, 0);
+
+    return result != 0 ? 0 : about.st_mode & S_IFMT;
+}
+
+/* Links of these folders are open files of the process, whatever file that is. */
+bool mym_os_is_stream(const char *path)
+{
+    switch (kind_of(path)) {
+    case S_IFLNK:
+        return strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0;
+    case S_IFCHR:
+    case S_IFIFO:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /*
  * A pipe that nobody reads is an error: it would be waited for, within malloc. One that
- * somebody reads slowly is waited for as any program does.
+ * somebody reads slowly is waited for as any program does. To /dev/stderr is added: what it
+ * is may be a log.
  */
 int mym_os_create(const char *path)
 {
+    bool add = mym_os_is_stream(path);
     int file = (int)mym_syscall(SYS_openat, AT_FDCWD, (long)path,
-                                O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK,
+                                O_WRONLY | O_CREAT | (add ? O_APPEND : O_TRUNC) |
+                                    O_CLOEXEC | O_NONBLOCK,
                                 0666, 0, 0);
 
     if (file >= 0)
-        mym_syscall(SYS_fcntl, file, F_SETFL, O_WRONLY, 0, 0, 0);
+        mym_syscall(SYS_fcntl, file, F_SETFL, O_WRONLY | (add ? O_APPEND : 0), 0, 0, 0);
     return file;
 }
 
@@ -336,11 +364,9 @@ void mym_os_close(int file)
 
 bool mym_os_is_file(const char *path)
 {
-    struct stat about;
-    long result = mym_syscall(SYS_newfstatat, AT_FDCWD, (long)path, (long)&about,
-                              AT_SYMLINK_NOFOLLOW, 0, 0);
+    mode_t kind = kind_of(path);
 
-    return result != 0 || S_ISREG(about.st_mode);
+    return kind == 0 || kind == S_IFREG;
 }
 
 int mym_os_rename(const char *from, const char *to)

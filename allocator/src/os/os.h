@@ -186,7 +186,8 @@ size_t mym_os_read_at(int file, char *out, size_t room, uint64_t offset);
 int mym_os_create(const char *path);
 long mym_os_write(int file, const char *bytes, size_t length); /* the same, or bytes */
 void mym_os_close(int file);
-bool mym_os_is_file(const char *path); /* a plain one, no link to one; or absent */
+bool mym_os_is_file(const char *path);   /* a plain one, no link to one; or absent */
+bool mym_os_is_stream(const char *path); /* a device, a pipe, /dev/stderr */
 int mym_os_rename(const char *from, const char *to); /* 0, or an error number */
 void mym_os_unlink(const char *path);
 

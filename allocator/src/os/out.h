@@ -29,7 +29,8 @@ void mym_out_flush(struct mym_out *out);
 struct mym_report {
     const char *what; /* "no heap profile" */
     char path[MYM_REPORT_PATH];
-    int process; /* whose name it is; 0: nothing is written */
+    int process;    /* whose name it is; 0: nothing is written */
+    bool is_stream; /* all write to the same */
 };
 
 /*

@@ -60,6 +60,7 @@ int mym_report_at(struct mym_report *report, const char *path, size_t length)
 
     memcpy(report->path, path, length);
     report->path[length] = '\0';
+    report->is_stream = mym_os_is_stream(report->path);
     file = mym_os_create(report->path);
     if (file < 0)
         return -file;
@@ -89,6 +90,8 @@ char *mym_report_name(const struct mym_report *report, char *name, unsigned numb
     char *end = name + strlen(report->path);
 
     strcpy(name, report->path);
+    if (report->is_stream)
+        return end;
     if (process != report->process)
         end = append(end, ".", (unsigned)process);
     return number == 0 ? end : append(end, ".s", number);

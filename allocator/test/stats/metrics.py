@@ -118,6 +118,17 @@ def check_variable(program, work):
     expect("a link stays one", link.is_symlink() and json.loads((work / "linked").read_text()) != {}, True)
 
 
+def check_stream(program, work):
+    log = work / "log"
+    log.write_text("first\n")
+    with log.open("a") as stream:
+        subprocess.run([program, "--fork"], stdout=subprocess.DEVNULL, stderr=stream, check=True,
+                       env={**os.environ, "MYMALLOC_STATS": "/dev/stderr"})
+    text = log.read_text()
+    expect("a log keeps what it has", text.startswith("first\n{"), True)
+    expect("both processes write to it", text.count("mymalloc_info"), 2)
+
+
 def check_refusals(program, work):
     def said(stats):
         return run(program, stats=stats).removeprefix("mymalloc: ").rstrip("\n")
@@ -144,6 +155,7 @@ def main():
         work = pathlib.Path(folder)
         check_files(sys.argv[1], work)
         check_variable(sys.argv[1], work)
+        check_stream(sys.argv[1], work)
         check_refusals(sys.argv[1], work)
 
 
