@@ -4,6 +4,7 @@
 #include "alloc/config.h"
 
 #include "base/check.h"
+#include "heap/meta.h"
 #include "os/os.h"
 #include "os/out.h"
 #include "pool/topology.h"
@@ -162,16 +163,27 @@ static bool read_signal(const char *value, int *signal)
     return true;
 }
 
+/* Put there by the process that PATH is of (hand_on), for those that it starts. */
+static bool parse_owner(const char *text, int *owner)
+{
+    size_t number;
+
+    if (!parse_bytes_to(text, ',', &number) || number == 0 || number > INT32_MAX)
+        return false;
+    *owner = (int)number;
+    return true;
+}
+
 /*
- * PATH[,every=BYTES][,stacks=FRAMES][,signal=NAME][,form=proto|text]; absolute, for a program
- * may change its folder.
+ * PATH[,every=BYTES][,stacks=FRAMES][,signal=NAME][,form=proto|text][,of=PROCESS]; absolute,
+ * for a program may change its folder.
  */
 static bool read_profile(struct mym_config *config, const char *value)
 {
     size_t length = strcspn(value, ","), every = MYM_PROFILE_EVERY;
     size_t depth = MYM_STACK_DEPTH;
     bool text = false;
-    int signal = 0;
+    int signal = 0, owner = 0;
 
     if (value[0] != '/' || length >= MYM_REPORT_PATH)
         return false;
@@ -189,12 +201,16 @@ static bool read_profile(struct mym_config *config, const char *value)
                 return false;
         } else if (is_option(at, "form=text") || is_option(at, "form=proto")) {
             text = at[5] == 't';
+        } else if (strncmp(at, "of=", 3) == 0) {
+            if (!parse_owner(at + 3, &owner))
+                return false;
         } else {
             return false;
         }
     }
     config->profile.path = value;
     config->profile.length = length;
+    config->profile.owner = owner;
     config->profile.every = every;
     config->profile.depth = (unsigned)depth;
     config->profile.signal = signal;
@@ -202,10 +218,11 @@ static bool read_profile(struct mym_config *config, const char *value)
     return true;
 }
 
-/* PATH[,form=json|prometheus][,every=SECONDS] */
+/* PATH[,form=json|prometheus][,every=SECONDS][,of=PROCESS] */
 static bool read_stats(struct mym_config *config, const char *value)
 {
-    struct mym_stats_config stats = {value, strcspn(value, ","), 0, MYM_METRICS_JSON};
+    struct mym_stats_config stats = {value, strcspn(value, ","), 0, 0,
+                                     MYM_METRICS_JSON};
 
     if (value[0] != '/' || stats.length >= MYM_REPORT_PATH)
         return false;
@@ -217,6 +234,9 @@ static bool read_stats(struct mym_config *config, const char *value)
                 return false;
         } else if (is_option(at, "form=json") || is_option(at, "form=prometheus")) {
             stats.form = at[5] == 'p' ? MYM_METRICS_PROMETHEUS : MYM_METRICS_JSON;
+        } else if (strncmp(at, "of=", 3) == 0) {
+            if (!parse_owner(at + 3, &stats.owner))
+                return false;
         } else {
             return false;
         }
@@ -400,6 +420,29 @@ static void read_entry(struct mym_config *config, const char *entry)
     }
 }
 
+/* Programs that the process starts are told whose file it is. The string has no room. */
+static void hand_on(char **entry)
+{
+    static const char mark[] = ",of=";
+    size_t length = strlen(*entry);
+    char *marked = mym_meta_take(length + sizeof mark + 10, 1);
+
+    if (marked == NULL)
+        return;
+    memcpy(marked, *entry, length);
+    mym_report_append(marked + length, mark, (unsigned)mym_os_process());
+    *entry = marked;
+}
+
+/* Its value names a file that is this process's. */
+static bool is_claim(const struct mym_config *config, const char *entry)
+{
+    const char *value = strchr(entry, '=') + 1;
+
+    return (config->profile.path == value && config->profile.owner == 0) ||
+           (config->stats.path == value && config->stats.owner == 0);
+}
+
 void mym_config_read(struct mym_config *config)
 {
     *config = (struct mym_config){.together = MYM_TOGETHER_ALL,
@@ -410,6 +453,9 @@ void mym_config_read(struct mym_config *config)
         return;
     /* Not by getenv: the program can replace it, and some shells do. */
     for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
-        if (strncmp(*entry, PREFIX, PREFIX_LENGTH) == 0)
+        if (strncmp(*entry, PREFIX, PREFIX_LENGTH) == 0) {
             read_entry(config, *entry);
+            if (is_claim(config, *entry))
+                hand_on(entry);
+        }
 }

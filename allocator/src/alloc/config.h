@@ -18,6 +18,7 @@ struct mym_config {
     struct {
         const char *path; /* `length` bytes of the environment; NULL: no heap profile */
         size_t length;
+        int owner;      /* the process that PATH is of; 0: this one */
         size_t every;   /* bytes between samples */
         unsigned depth; /* frames of a stack */
         int signal;     /* that asks for one more; 0: none */

@@ -130,9 +130,9 @@ static void set_huge(const struct mym_config *config)
 /* Last, for what unwinding needs is loaded by the program's loader. */
 static void start_profile(const struct mym_config *config)
 {
-    int error = mym_profile_at_exit(config->profile.path, config->profile.length,
-                                    config->profile.text ? MYM_PROFILE_TEXT
-                                                         : MYM_PROFILE_PROTO);
+    int error = mym_profile_at_exit(
+        config->profile.path, config->profile.length, config->profile.owner,
+        config->profile.text ? MYM_PROFILE_TEXT : MYM_PROFILE_PROTO);
 
     mym_unwind_set_depth(config->profile.depth);
     if (error == 0)

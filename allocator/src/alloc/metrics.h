@@ -36,6 +36,7 @@ struct mym_stats_config {
     const char *path; /* `length` bytes of the environment; NULL: none */
     size_t length;
     size_t every; /* seconds; 0: at the end alone */
+    int owner;    /* the process that PATH is of; 0: this one */
     enum mym_metrics_form form;
 };
 void mym_stats_start(const struct mym_stats_config *config);

@@ -4,7 +4,7 @@
  *
  * A reader never sees half of a file: it is written beside and then renamed, but for what
  * is no file of a folder (/dev/stderr), which is written to. A child of fork has a file of
- * its own, PATH.PID.
+ * its own, PATH.PID, and so has a program that is executed.
  *
  * Locking: `writing` is the process one of whose threads is writing; nobody waits for it.
  */
@@ -36,7 +36,7 @@ void mym_stats_start(const struct mym_stats_config *config)
 
     form = config->form;
     every = config->every * 1000;
-    error = mym_report_at(&report, config->path, config->length);
+    error = mym_report_at(&report, config->path, config->length, config->owner);
     if (error != 0)
         complain("MYMALLOC_STATS", error);
 }

@@ -35,15 +35,21 @@ struct mym_report {
 
 /*
  * Make the file, so that a name that cannot be written is told before the program has run
- * for hours. 0, or an error number.
+ * for hours. `owner`: whose PATH is, who has made it; 0: the calling process. 0, or an error
+ * number.
  */
-int mym_report_at(struct mym_report *report, const char *path, size_t length);
+int mym_report_at(struct mym_report *report, const char *path, size_t length,
+                  int owner);
 
 /*
- * The file of the calling process: PATH, in a child of fork PATH.PID; of several, the one with
- * a number that is not 0: PATH.s1, PATH.PID.s1. The name's end.
+ * The file of the calling process: PATH, in a child of fork and in programs that are started
+ * PATH.PID; of several, the one with a number that is not 0: PATH.s1, PATH.PID.s1. The name's
+ * end.
  */
 char *mym_report_name(const struct mym_report *report, char *name, unsigned number);
+
+/* Behind what ends at `to`: the mark and the number, 10 digits at most. The new end. */
+char *mym_report_append(char *to, const char *mark, unsigned number);
 
 /* One line on standard error: who, and why there is no report. */
 void mym_report_complain(const struct mym_report *report, const char *who, int error);

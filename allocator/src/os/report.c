@@ -54,22 +54,25 @@ void mym_report_complain(const struct mym_report *report, const char *who, int e
     mym_warn(who, text);
 }
 
-int mym_report_at(struct mym_report *report, const char *path, size_t length)
+int mym_report_at(struct mym_report *report, const char *path, size_t length, int owner)
 {
-    int file;
+    int process = mym_os_process(), file;
 
     memcpy(report->path, path, length);
     report->path[length] = '\0';
     report->is_stream = mym_os_is_stream(report->path);
-    file = mym_os_create(report->path);
-    if (file < 0)
-        return -file;
-    mym_os_close(file);
-    report->process = mym_os_process();
+    if (owner == 0 || owner == process) {
+        file = mym_os_create(report->path);
+        if (file < 0)
+            return -file;
+        mym_os_close(file);
+        owner = process;
+    }
+    report->process = owner;
     return 0;
 }
 
-static char *append(char *to, const char *mark, unsigned number)
+char *mym_report_append(char *to, const char *mark, unsigned number)
 {
     char digits[10];
     size_t at = sizeof digits, length = strlen(mark);
@@ -93,6 +96,6 @@ char *mym_report_name(const struct mym_report *report, char *name, unsigned numb
     if (report->is_stream)
         return end;
     if (process != report->process)
-        end = append(end, ".", (unsigned)process);
-    return number == 0 ? end : append(end, ".s", number);
+        end = mym_report_append(end, ".", (unsigned)process);
+    return number == 0 ? end : mym_report_append(end, ".s", number);
 }

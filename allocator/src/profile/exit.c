@@ -2,7 +2,7 @@
  * exit.c - the profile that is written when the process ends, or at a signal.
  *
  * A child of fork goes on with the profile and writes one of its own, PATH.PID, if it ends
- * by exit(3), too.
+ * by exit(3), too; so does a program that a process starts which has such a file.
  */
 #include "profile/profile.h"
 
@@ -21,10 +21,11 @@ void mym_profile_complain(const char *path, int error)
     mym_report_complain(&at_exit, path, error);
 }
 
-int mym_profile_at_exit(const char *path, size_t length, enum mym_profile_form form)
+int mym_profile_at_exit(const char *path, size_t length, int owner,
+                        enum mym_profile_form form)
 {
     at_exit_form = form;
-    return mym_report_at(&at_exit, path, length);
+    return mym_report_at(&at_exit, path, length, owner);
 }
 
 /* `signals`: how many have come; 0: the process ends. */

@@ -236,7 +236,8 @@ int mym_profile_write(int file, enum mym_profile_form form);
 /* ---- exit.c: the same when the process ends, or at a signal ---- */
 
 /* Make the file, for the process's end; 0, or an error number. */
-int mym_profile_at_exit(const char *path, size_t length, enum mym_profile_form form);
+int mym_profile_at_exit(const char *path, size_t length, int owner,
+                        enum mym_profile_form form);
 /* And each time that the signal comes, to a file of its own; 0, or an error number. */
 int mym_profile_at_signal(int signal);
 void mym_profile_signal_fork_child(void);

@@ -2,7 +2,7 @@
  * known.c - a heap of which everything is known: taken and freed here, told on standard
  * output, for those who look at it from outside.
  *
- *   known [--fork] [--write JSON PROMETHEUS] [--churn FILE] [--wait | --abort]
+ *   known [--fork | --start] [--write JSON PROMETHEUS] [--churn FILE] [--wait | --abort]
  *
  * prints "object NAME ADDRESS SIZE STATE" a line, SIZE as it was asked for, and what a walk
  * of the heap finds. --churn: takes and frees until the file is another one. --wait: "ready", then until standard input ends.
@@ -164,6 +164,12 @@ int main(int argc, char **argv)
 
             if (child == 0)
                 exit(0);
+            CHECK(child > 0 && waitpid(child, NULL, 0) == child);
+        } else if (strcmp(argv[i], "--start") == 0) {
+            pid_t child = fork();
+
+            if (child == 0)
+                execl(argv[0], argv[0], "--fork", NULL);
             CHECK(child > 0 && waitpid(child, NULL, 0) == child);
         } else if (strcmp(argv[i], "--churn") == 0 && i + 1 < argc) {
             churn(argv[++i]);

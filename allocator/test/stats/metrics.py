@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """The statistics of a program of which everything is known, in both forms: as files, by
-MYMALLOC_STATS, of a child of fork; and what is said where they cannot be written."""
+MYMALLOC_STATS, of a child of fork, of a program that is started; and what is said where they cannot be written."""
 import json
 import os
 import pathlib
@@ -129,6 +129,22 @@ def check_stream(program, work):
     expect("both processes write to it", text.count("mymalloc_info"), 2)
 
 
+def check_started(program, work):
+    """One that a process starts, and a child of fork of that one: the process's own files are not theirs."""
+    own = {name: work / name for name in ("MYMALLOC_STATS", "MYMALLOC_PROFILE")}
+    for path in own.values():
+        path.write_text("old")
+    subprocess.run([program, "--start"], stdout=subprocess.DEVNULL, check=True,
+                   env={**os.environ, **{name: str(path) for name, path in own.items()}})
+    for name, path in own.items():
+        files = sorted(work.glob(name + "*"))
+        expect(f"{name}: a file of each process", len(files), 3)
+        expect(f"{name}: written", [file.stat().st_size > 100 for file in files], [True] * 3)
+    again = work / "again"
+    subprocess.run(["/bin/sh", "-c", 'MYMALLOC_STATS="$1,of=$$" exec "$0"', program, again], stdout=subprocess.DEVNULL, check=True)
+    expect("the process goes on as another program", list(work.glob("again*")), [again])
+
+
 def check_refusals(program, work):
     def said(stats):
         return run(program, stats=stats).removeprefix("mymalloc: ").rstrip("\n")
@@ -156,6 +172,7 @@ def main():
         check_files(sys.argv[1], work)
         check_variable(sys.argv[1], work)
         check_stream(sys.argv[1], work)
+        check_started(sys.argv[1], work)
         check_refusals(sys.argv[1], work)
 
 
