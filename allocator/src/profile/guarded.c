@@ -43,6 +43,7 @@ static struct {
     size_t page;       /* bytes of one */
     unsigned next;     /* the cell that is looked at first */
     bool go_on;
+    bool forked; /* in a child of fork: it asks for no handler */
 } guard;
 
 #define LOCK()   mym_mutex_lock(&guard.lock, MYM_RANK_GUARD)
@@ -207,7 +208,8 @@ void *mym_guarded_take(size_t alignment, size_t size, const struct mym_trace *tr
     if (size > MYM_GUARD_MOST || alignment > mym_os_page())
         return NULL;
     LOCK();
-    mym_fault_come_first();
+    if (!guard.forked)
+        mym_fault_come_first();
     first = mym_guarded.open + bytes <= MYM_GUARD_BYTES ? find_cells(cells)
                                                         : MYM_GUARD_CELLS;
     if (first < MYM_GUARD_CELLS &&
@@ -474,4 +476,7 @@ MYM_UNFOLLOWED void mym_guarded_fork(bool prepare)
 void mym_guarded_fork_child(void)
 {
     mym_mutex_reset(&guard.lock, MYM_RANK_GUARD);
+    if (!guard.forked && MYM_RACY(mym_guarded.bytes) != 0)
+        mym_fault_come_first();
+    guard.forked = true;
 }
