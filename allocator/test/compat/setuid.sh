@@ -1,8 +1,9 @@
 #!/bin/bash
-# setuid: the dynamic linker refuses the preload, the program runs as ever.
+# setuid: the dynamic linker refuses the preload, the program runs as ever. One that is linked
+# with the archive looks at no variable.
 source "$(dirname "$0")/lib.sh"
 ((EUID == 0)) || { echo "SKIP: only root can make a setuid program"; exit 77; }
-need setpriv
+need setpriv gcc
 cp "$(readlink -f /bin/cat)" "$work/cat"
 chmod 4755 "$work/cat"
 install -m 755 "$MYMALLOC_PRELOAD" "$work/"
@@ -19,3 +20,17 @@ grep -q "$work/cat" "$work/maps" || fail "no maps"
 chmod 755 "$work/cat"
 "${drop[@]}" env LD_PRELOAD="$library" "$work/cat" /proc/self/maps | grep libmymalloc >/dev/null ||
     fail "without setuid it must be taken"
+
+archive=$(dirname "$MYMALLOC_PRELOAD")/libmymalloc_preload.a
+echo 'int main(void) { return 0; }' >"$work/own.c"
+gcc -o "$work/own" "$work/own.c" -Wl,-u,malloc "$archive" -pthread || fail "no program with the archive"
+mkdir -m 777 "$work/files"
+variables=(MYMALLOC_VERBOSE=1 MYMALLOC_KEPT=1 "MYMALLOC_PROFILE=$work/files/profile" "MYMALLOC_STATS=$work/files/stats")
+for mode in 4755 2755; do
+    chmod "$mode" "$work/own"
+    said=$("${drop[@]}" env "${variables[@]}" "$work/own" 2>&1) || fail "mode $mode"
+    [[ $said$(ls "$work/files") == "" ]] || fail "mode $mode: '$said', wrote $(ls "$work/files")"
+done
+chmod 755 "$work/own"
+"${drop[@]}" env "${variables[@]}" "$work/own" 2>/dev/null
+[[ $(ls "$work/files") == profile$'\n'stats ]] || fail "without setuid the files must be written"
