@@ -106,7 +106,7 @@ MYM_API void MyFreeAlignedSized(void *ptr, size_t alignment, size_t size) MYM_NO
 /* Bytes usable at ptr, at least what was asked for; 0 for NULL. */
 MYM_API size_t MyUsableSize(const void *ptr) MYM_NOEXCEPT;
 
-/* The usable size that MyMalloc(size) would give. Allocates nothing. */
+/* The usable size that MyMalloc(size) would give, at least. Allocates nothing. */
 MYM_API size_t MyGoodSize(size_t size) MYM_NOEXCEPT;
 
 /* ---- memory and configuration ---- */

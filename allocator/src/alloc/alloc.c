@@ -187,12 +187,19 @@ size_t mym_usable(const void *ptr)
     return bytes != 0 || ptr == NULL ? bytes : large_bytes(ptr);
 }
 
+/* What an object of `size` bytes has where it is not guarded. */
+static size_t place_size(size_t size)
+{
+    return size <= MYM_CLASS_MAX ? mym_classes[mym_class_of(size)].size
+                                 : mym_large_good_size(size);
+}
+
+/* Of one that may be guarded no byte more than was asked for can be used. */
 size_t mym_good_size(size_t size)
 {
     if (!is_started() || size > MYM_SIZE_MAX)
         return 0;
-    return size <= MYM_CLASS_MAX ? mym_classes[mym_class_of(size)].size
-                                 : mym_large_good_size(size);
+    return mym_guarded_may_be(size) ? size + (size == 0) : place_size(size);
 }
 
 /*
@@ -305,7 +312,7 @@ MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
     }
     usable = mym_usable(ptr);
     if (size > usable && mym_guarded_has(ptr)) /* others have more than was asked for */
-        usable = mym_good_size(usable);
+        usable = place_size(usable);
     if ((uintptr_t)ptr & (alignment - 1))
         mym_fatal("sized free with a wrong alignment", ptr);
     /*
@@ -313,7 +320,7 @@ MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
      * alignment may have chosen a place up to `alignment` bytes larger.
      */
     if (size > usable || (!mym_fits(usable, size) && usable - size > alignment &&
-                          usable != mym_good_size(size) && !was_opening(usable, size)))
+                          usable != place_size(size) && !was_opening(usable, size)))
         mym_fatal("sized free with a wrong size", ptr);
     mym_free(ptr);
 }

@@ -10,7 +10,7 @@
 
 #include "os/os.h"
 #include "pool/pool.h"
-#include "profile/profile.h"
+#include "profile/guarded.h"
 
 #include <string.h>
 
@@ -133,6 +133,13 @@ EXPORT void sdallocx(void *ptr, size_t size, int flags)
         mym_free_aligned_sized(ptr, alignment_of(flags), size);
 }
 
+/* calloc prefers fresh pages to a class. */
+static bool zeroed_by_calloc(size_t size, int flags)
+{
+    return !MYM_SECURE_SEAL && size > MYM_PLACE_MAX && (flags & FLAG_ZERO) &&
+           (flags & FLAG_CACHE) != FLAG_NO_CACHE;
+}
+
 /* The usable size that mallocx would give; 0: no object can be that large. */
 EXPORT size_t nallocx(size_t size, int flags)
 {
@@ -141,8 +148,9 @@ EXPORT size_t nallocx(size_t size, int flags)
 
     if (!mym_start() || size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return 0;
-    if (alignment == MYM_ALIGNMENT || MYM_SECURE_SEAL)
-        return mym_good_size(size);
+    if (alignment == MYM_ALIGNMENT || MYM_SECURE_SEAL || mym_guarded_may_be(size))
+        return zeroed_by_calloc(size, flags) ? mym_large_good_size(size)
+                                             : mym_good_size(size);
     cls = mym_class_of_aligned(alignment, size);
     if (cls != 0)
         return mym_classes[cls].size;

@@ -39,6 +39,12 @@ MYM_INLINE bool mym_guarded_has(const void *ptr)
     return (uintptr_t)ptr - mym_guarded.start < MYM_RACY(mym_guarded.bytes);
 }
 
+/* An object of this size may become a guarded one. */
+MYM_INLINE bool mym_guarded_may_be(size_t size)
+{
+    return size <= MYM_GUARD_MOST && MYM_RACY(mym_watch.of[MYM_FOR_GUARD]) != 0;
+}
+
 /* ---- guarded.c ---- */
 
 /* Once, at start. False: no address space, or no signal handler. */

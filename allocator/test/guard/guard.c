@@ -294,8 +294,17 @@ static void right_use(void)
         memset(object, 1, 300);
         family.free_aligned_sized(object, alignment, 300);
     }
-    /* As much as a size class has, where somebody asked what that is. */
+    /* As much as a size class has, where somebody asked what that is, before or now. */
+    family.free_sized(malloc(opaque(100)), 112);
     family.free_sized(malloc(opaque(100)), family.good_size(100));
+    /* Who asks may use it. */
+    for (size_t size = 0; size < 40000; size += size / 8 + 1) {
+        char *object = malloc(opaque(size));
+
+        CHECK(object && malloc_usable_size(object) >= family.good_size(size));
+        memset(object, 1, family.good_size(size));
+        free(object);
+    }
     CHECK(family.verify() == 0);
     went_on();
 }

@@ -46,7 +46,8 @@ static bool reads(const unsigned char *from, size_t bytes, unsigned char value)
     return bytes == 0;
 }
 
-static const size_t sizes[] = {1, 16, 100, 1000, 4096, 5000, 70000, 300000, 5 << 20};
+static const size_t sizes[] = {1,    16,    100,   1000,   4096,
+                               5000, 33000, 70000, 300000, 5 << 20};
 #define SIZES (sizeof(sizes) / sizeof(*sizes))
 
 static void objects_are_aligned_and_zeroed(void)
@@ -66,6 +67,7 @@ static void objects_are_aligned_and_zeroed(void)
             p = je.mallocx(sizes[i], lg | ZERO);
             CHECK(p && (uintptr_t)p % ((size_t)1 << lg) == 0);
             CHECKF(reads(p, sizes[i], 0), "%zu bytes, 2^%d", sizes[i], lg);
+            CHECK(je.nallocx(sizes[i], lg | ZERO) == je.sallocx(p, lg));
             je.sdallocx(p, sizes[i], lg);
         }
 }
