@@ -15,6 +15,17 @@ fail() {
     exit 1
 }
 
+# Names of its own are what an enum's constants are called, not what they are set to.
+names=$(python3 -B - "$here/../../../ci/amalgamate" <<'END'
+import runpy
+import sys
+
+own_names = runpy.run_path(sys.argv[1])["own_names"]
+print(*sorted(own_names("enum { ONE = OTHER + 1, TWO, THREE = (int)sizeof(long) };\n")))
+END
+)
+[[ $names == "ONE THREE TWO" ]] || fail "of an enum's constants its own names are: $names"
+
 "$here/../../../ci/amalgamate" "$work"
 cd "$work"
 said=$("${cc[@]}" -O2 -Wall -Wextra -Wundef -c mymalloc.c 2>&1) || fail "mymalloc.c does not compile: $said"
