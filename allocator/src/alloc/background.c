@@ -19,6 +19,7 @@
 #include "os/mutex.h"
 #include "os/os.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 
@@ -26,6 +27,10 @@
 
 /* Deep enough for a handler of SIGABRT; it need not be small, for it is not touched. */
 #define STACK_BYTES ((size_t)256 << 10)
+
+extern __typeof__(dlsym) dlsym MYM_MAYBE; /* a static program has none */
+/* Of each sanitizer that takes pthread_create's place. */
+extern void __sanitizer_set_death_callback(void (*)(void)) MYM_MAYBE;
 
 /* A static program that has no threads is linked without them. */
 extern __typeof__(pthread_create) pthread_create MYM_MAYBE;
@@ -37,6 +42,7 @@ extern __typeof__(pthread_attr_setstacksize) pthread_attr_setstacksize MYM_MAYBE
 static _Atomic bool running;        /* or about to: by whoever set it */
 static _Atomic uint64_t not_before; /* in ms: the last try was refused */
 static bool forbidden;
+static __typeof__(pthread_create) *create_thread;
 static __thread uint32_t bars __attribute__((tls_model("initial-exec")));
 
 bool mym_background_is_running(void)
@@ -120,7 +126,7 @@ static bool create(void)
         return false;
     done = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
            pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0 &&
-           pthread_create(&thread, &attributes, help, NULL) == 0;
+           create_thread(&thread, &attributes, help, NULL) == 0;
     pthread_attr_destroy(&attributes);
     return done;
 }
@@ -157,12 +163,30 @@ void mym_background_forbid(void)
     forbidden = true;
 }
 
+/*
+ * The C library's own. One in front of it, a program's or a tool's, may hold a lock there and
+ * free something: that would start the helper, by itself, and wait for itself. Sanitizers
+ * alone have to know each thread.
+ */
+static void find_create_thread(void)
+{
+    create_thread = pthread_create;
+    if (&dlsym != NULL && &__sanitizer_set_death_callback == NULL) {
+        void *next = dlsym(RTLD_NEXT, "pthread_create");
+
+        if (next != NULL)
+            create_thread = (__typeof__(pthread_create) *)next;
+    }
+}
+
 bool mym_background_enable(void)
 {
     if (forbidden || &pthread_create == NULL || &pthread_attr_init == NULL ||
         &pthread_attr_destroy == NULL || &pthread_attr_setdetachstate == NULL ||
         &pthread_attr_setstacksize == NULL)
         return false;
+    if (create_thread == NULL)
+        find_create_thread();
     mym_idle_set_helped(true);
     __atomic_store_n(&mym_idle_when_much, start, __ATOMIC_RELAXED);
     return true;

@@ -413,6 +413,40 @@ static void a_join_starts_none(void)
     in_child(join_in_child);
 }
 
+/* ---- a program with a pthread_create of its own, and a lock that it holds there ---- */
+
+static pthread_mutex_t of_program = PTHREAD_MUTEX_INITIALIZER;
+static bool asked;
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                   void *(*start)(void *), void *argument)
+{
+    int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) =
+        (int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))dlsym(
+            RTLD_NEXT, "pthread_create");
+
+    asked = true;
+    CHECK(pthread_mutex_trylock(&of_program) == 0);
+    CHECK(next != NULL);
+    CHECK(pthread_mutex_unlock(&of_program) == 0);
+    return next(thread, attributes, start, argument);
+}
+
+static void free_with_lock(void)
+{
+    CHECK(pthread_mutex_lock(&of_program) == 0);
+    rise_and_fall();
+    CHECK(pthread_mutex_unlock(&of_program) == 0);
+    AWAIT(is_there());
+    CHECK(!asked);
+}
+
+static void no_lock_of_the_programs(void)
+{
+    if (wanted())
+        in_child(free_with_lock);
+}
+
 /* In a child of vfork it would end with that, and be missed. */
 static void vfork_and_free(void)
 {
@@ -492,6 +526,7 @@ const struct test tests[] = {
     {"unshare_is_refused_meanwhile", unshare_is_refused_meanwhile},
     {"main_may_end", main_may_end},
     {"a_join_starts_none", a_join_starts_none},
+    {"no_lock_of_the_programs", no_lock_of_the_programs},
     {"a_child_of_vfork_starts_none", a_child_of_vfork_starts_none},
     {"misuse_is_told", misuse_is_told},
     {NULL, NULL},
