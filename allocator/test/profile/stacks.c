@@ -196,6 +196,61 @@ static void code_behind_the_last_call(void)
     expect(1, 1);
 }
 
+#if HAS_RULES
+/*
+ * given_back: rbp is the caller's again when it calls, and where it was lies something else.
+ * at_the_edge: what holds at the call holds from its last byte on.
+ */
+__asm__(".text\n"
+        "given_back:\n"
+        ".cfi_startproc\n"
+        "push %rbp\n"
+        ".cfi_adjust_cfa_offset 8\n"
+        ".cfi_rel_offset %rbp, 0\n"
+        "pop %rbp\n"
+        ".cfi_adjust_cfa_offset -8\n"
+        ".cfi_restore %rbp\n"
+        "push $0\n"
+        ".cfi_adjust_cfa_offset 8\n"
+        "call *%rdi\n"
+        "pop %rdi\n"
+        ".cfi_adjust_cfa_offset -8\n"
+        "ret\n"
+        ".cfi_endproc\n"
+        "at_the_edge:\n"
+        ".cfi_startproc\n"
+        "push %rdi\n"
+        ".byte 0xff\n" /* call *%rdi is ff d7 */
+        ".cfi_adjust_cfa_offset 8\n"
+        ".byte 0xd7\n"
+        "pop %rdi\n"
+        ".cfi_adjust_cfa_offset -8\n"
+        "ret\n"
+        ".cfi_endproc\n");
+void given_back(walk_of *then);
+void at_the_edge(walk_of *then);
+
+static void by_given_back(void)
+{
+    given_back(compare);
+}
+
+static void by_the_edge(void)
+{
+    at_the_edge(compare);
+}
+#endif
+
+/* pointer_frame finds its own start by rbp. */
+static void rows_to_the_byte(void)
+{
+#if HAS_RULES
+    pointer_frame(2, by_given_back);
+    pointer_frame(2, by_the_edge);
+    expect(2, 2);
+#endif
+}
+
 static void *address_in(const char *library)
 {
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
@@ -231,6 +286,7 @@ const struct test tests[] = {
     {"left_to_the_unwinder", left_to_the_unwinder},
     {"code_without_tables", code_without_tables},
     {"code_behind_the_last_call", code_behind_the_last_call},
+    {"rows_to_the_byte", rows_to_the_byte},
     {"libraries_that_follow_each_other", libraries_that_follow_each_other},
     {NULL, NULL},
 };
