@@ -1,9 +1,10 @@
 /*
  * fault.c - SIGSEGV: ours first, everybody else's as if we were not there.
  *
- * The handler is installed at start, in front of what was there. A program that sets one of
- * its own afterwards replaces it; at the next guarded sample ours is set again, in front
- * of that one, with its mask and flags. The program's may pass on what is not its own to
+ * The handler is installed at the first guarded sample, in front of what is there: a runtime
+ * that sets one of its own at start does so where there is none only (Rust's, which tells of
+ * stacks that are full). A program that sets one afterwards replaces it; at the next sample
+ * ours is set again, in front of that one, with its mask and flags. The program's may pass on what is not its own to
  * the handler that it found: the one that we set before. So each that we set is a function
  * of its own, with what was there when it was set behind it, and no two can call each other
  * in a circle. FRONTS of them are set at most.
@@ -145,21 +146,19 @@ static bool is_ours(const struct mym_os_action *action)
     return false;
 }
 
-/* The first by libc, which knows what a handler returns by. */
+/* One is set by libc, which knows what a handler returns by, and taken back. */
 bool mym_fault_start(mym_on_fault *ours)
 {
-    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
-    struct mym_os_action set;
+    struct sigaction action = {.sa_flags = SA_SIGINFO};
+    struct mym_os_action before, set;
 
-    if (!mym_os_action(SIGSEGV, NULL, &behind[0]))
-        return false;
     on_fault = ours;
     action.sa_sigaction = in_front[0];
-    if (sigaction(SIGSEGV, &action, NULL) != 0)
+    if (!mym_os_action(SIGSEGV, NULL, &before) ||
+        sigaction(SIGSEGV, &action, NULL) != 0 ||
+        !mym_os_action(SIGSEGV, &before, &set))
         return false;
-    fronts = 1;
-    if (mym_os_action(SIGSEGV, NULL, &set))
-        restorer = set.restorer;
+    restorer = set.restorer;
     return true;
 }
 

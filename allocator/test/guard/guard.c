@@ -409,6 +409,15 @@ static void fault_and_come_back(void)
         others_fault();
 }
 
+/* With no sample so far: a program that sets a handler where there is none sets its own. */
+static void none_at_start(void)
+{
+    struct sigaction now;
+
+    CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_handler == SIG_DFL);
+    went_on();
+}
+
 static void default_for_others(void)
 {
     others_fault();
@@ -438,6 +447,7 @@ static void own_handler(void)
 
 static void handlers_that_pass_on(void)
 {
+    free(take_it(10));
     set_handler(NULL, pass_on);
     read_it(take_and_free() + 5);
 }
@@ -445,6 +455,7 @@ static void handlers_that_pass_on(void)
 /* Ours, the program's, ours of before, nobody. */
 static void others_passed_on(void)
 {
+    free(take_it(10));
     set_handler(NULL, pass_on);
     others_fault();
 }
@@ -600,6 +611,7 @@ const struct test tests[] = {
     CASE(right_use),
     CASE(more_than_cells),
     CASE(rarely),
+    CASE(none_at_start),
     CASE(default_for_others),
     CASE(default_for_sent),
     CASE(own_handler),

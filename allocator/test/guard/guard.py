@@ -80,6 +80,7 @@ CASES = {
 }
 # With on-error=continue; what is said, in order.
 RARELY = {"rarely": ("every=1M", "use after free, a write", 50, 128)}
+UNSEEN = {"none_at_start": "every=1024G"}
 GOING_ON = {
     "goes_on": ["overflow, a write", "underflow, a write", "use after free, a read", "double free",
                 "free of a pointer into the middle of an object", "overflow, a write, seen at the free"],
@@ -167,15 +168,21 @@ def check_rarely(program, name):
     expect(status == ABORT and f"mymalloc: {what}: " in said[0], f"status {status}, {said}")
 
 
+def check_unseen(program, name):
+    status, out, said = run(program, name, UNSEEN[name])
+    expect(status == FINE and "went on" in out, f"status {status}, {out}, {said}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("program")
     parser.add_argument("cases", nargs="*", help="default: all")
     arguments = parser.parse_args()
     failed = 0
-    for name in arguments.cases or [*CASES, *GOING_ON, *RARELY]:
+    for name in arguments.cases or [*CASES, *GOING_ON, *RARELY, *UNSEEN]:
         try:
-            check = check_case if name in CASES else check_going_on if name in GOING_ON else check_rarely
+            check = next(check for names, check in ((CASES, check_case), (GOING_ON, check_going_on), (RARELY, check_rarely),
+                                                    (UNSEEN, check_unseen)) if name in names)
             check(arguments.program, name)
             print(f"ok {name}")
         except Wrong as wrong:
