@@ -102,14 +102,14 @@ class Heap:
                 for record in records]
 
     def pools(self):
-        """The records of all pools of all arenas."""
+        """Class and record of all pools of all arenas."""
         size, count = self.size("pool"), self.variable("mym_class_count")
         arenas = list(range(self.variable("mym_arena_count"))) + [self.fact["MYM_SAMPLED"]]
         for arena in arenas:
             at = self.number(self.fact["mym_arenas"] + 8 * arena, 8)
             if at != 0:
                 pools = self.read(at, size * count)
-                yield from (pools[i * size:(i + 1) * size] for i in range(1, count))
+                yield from ((i, pools[i * size:(i + 1) * size]) for i in range(1, count))
 
     def caches(self):
         """Each cache as the list of its words: slots, then spans."""
@@ -197,8 +197,8 @@ class Heap:
         unit, classes = self.fact["MYM_UNIT"], self.classes()
         names = ("slabs", "places", "free", "depot", "misses", "overflows", "cached", "waiting")
         by_class = [dict.fromkeys(names, 0) for _ in classes]
-        for pool in self.pools():
-            entry = by_class[self.field("pool", pool, "cls")]
+        for number, pool in self.pools():
+            entry = by_class[number]
             for name in ("slabs", "places", "free", "misses", "overflows"):
                 entry[name] += self.field("pool", pool, name)
             entry["depot"] += self.field("pool", pool, "loaded_objects")
@@ -301,7 +301,7 @@ class Objects:
         heap, cached = self.heap, set()
         for _, start, objects in heap.magazines(self.classes):
             cached.update(struct.unpack(f"<{objects}Q", heap.read(start, 8 * objects)))
-        for pool in heap.pools():
+        for _, pool in heap.pools():
             for at, magazine in heap.chain("magazine", heap.field("pool", pool, "loaded")):
                 used = heap.field("magazine", magazine, "used")
                 cached.update(struct.unpack(f"<{used}Q", heap.read(at + heap.fact["magazine.entry"], 8 * used)))

@@ -21,8 +21,8 @@ static size_t less(size_t from, size_t what)
 static void add_pool(struct mym_pool *pool, void *context)
 {
     struct mym_info *info = context;
-    struct mym_class_info *cls = &info->cls[pool->cls];
-    size_t size = mym_classes[pool->cls].size;
+    struct mym_class_info *cls = &info->cls[mym_pool_class(pool)];
+    size_t size = mym_classes[mym_pool_class(pool)].size;
 
     mym_pool_lock(pool);
     cls->slabs += pool->slabs;

@@ -49,7 +49,7 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     SIZE(index), FIELD(index, units), FIELD(index, count), FIELD(index, bins),
     FIELD(ledger, keep), FIELD(ledger, helped), FIELD(ledger, use),
     FIELD(ledger, high), FIELD(ledger, swing),
-    SIZE(pool), FIELD(pool, cls), FIELD(pool, slabs), FIELD(pool, places),
+    SIZE(pool), FIELD(pool, slabs), FIELD(pool, places),
     FIELD(pool, free), FIELD(pool, loaded), FIELD(pool, loaded_objects),
     FIELD(pool, misses), FIELD(pool, overflows),
     SIZE(magazine), FIELD(magazine, next), FIELD(magazine, used),

@@ -281,7 +281,6 @@ void mym_cache_twice(const void *object)
 
 void mym_cache_init(void)
 {
-    mym_arenas_init();
     mym_front.caches = mym_heap.caches;
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         mym_front.closed.slot[i] = MYM_CLOSED;

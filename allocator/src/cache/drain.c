@@ -81,8 +81,10 @@ static void add_quiet(struct mym_pool *pool, void *set)
 {
     struct mym_class_set *quiet = set;
 
-    if (pool->cls != 0 && pool->arena != MYM_SAMPLED && mym_pool_is_quiet(pool))
-        quiet->in[pool->cls / 64] |= (uint64_t)1 << pool->cls % 64;
+    if (mym_pool_class(pool) != 0 && pool->arena != MYM_SAMPLED &&
+        mym_pool_is_quiet(pool))
+        quiet->in[mym_pool_class(pool) / 64] |= (uint64_t)1
+                                                << mym_pool_class(pool) % 64;
 }
 
 /* What makes upkeep due. */

@@ -9,31 +9,17 @@
 #include "pool/pool.h"
 #include "pool/topology.h"
 
-/* Objects that the first miss of a pool moves; doubles with each. */
-#define BATCH_FIRST 8u
-
 static struct mym_arena first_arena;
 static uint8_t arena_of[MYM_MAX_CPUS];
 
 unsigned mym_arena_count = 1;
 struct mym_arena *mym_arenas[MYM_MAX_ARENAS + 1] = {&first_arena};
 
+/* All else of a pool begins as 0: of the first arena's no page is there that nobody uses. */
 static void init_arena(struct mym_arena *arena, unsigned index)
 {
-    for (unsigned cls = 0; cls < MYM_CLASSES; cls++) {
-        unsigned capacity = mym_classes[cls].capacity;
-
-        arena->pool[cls].cls = (uint8_t)cls;
+    for (unsigned cls = 0; cls < MYM_CLASSES; cls++)
         arena->pool[cls].arena = (uint8_t)index;
-        arena->pool[cls].starved = MYM_NOBODY;
-        arena->pool[cls].batch =
-            (uint16_t)(BATCH_FIRST < capacity ? BATCH_FIRST : capacity);
-    }
-}
-
-void mym_arenas_init(void)
-{
-    init_arena(&first_arena, 0);
 }
 
 void mym_arenas_start(unsigned together)

@@ -92,7 +92,7 @@ static struct mym_magazine *pop_empty(struct mym_pool *pool)
     ASSERT_LOCKED(pool);
     MYM_ASSERT((magazine == NULL) == (pool->empty_count == 0));
     if (magazine == NULL)
-        return mym_magazine_make(pool->cls);
+        return mym_magazine_make(mym_pool_class(pool));
     pool->empty = magazine->next;
     pool->empty_count--;
     return magazine;
@@ -119,7 +119,7 @@ static _Atomic int32_t budget = BUDGET;
 
 static void lengthen(struct mym_pool *pool)
 {
-    const struct mym_class *cls = &mym_classes[pool->cls];
+    const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
     unsigned step =
         pool->batch < cls->room / 2u ? pool->batch : cls->room - pool->batch;
     int32_t cost = (int32_t)(step * (cls->size > MYM_PAGE ? cls->size : MYM_PAGE));
@@ -145,17 +145,20 @@ static void shorten(struct mym_pool *pool)
     if (pool->busy < BUSY / 4 && pool->extra > 0) {
         atomic_fetch_add(&budget, (int32_t)pool->extra);
         pool->extra = 0;
-        pool->batch = mym_classes[pool->cls].capacity;
+        pool->batch = mym_classes[mym_pool_class(pool)].capacity;
     }
     if (pool->busy < BUSY / 4)
         narrow(pool);
     pool->busy = 0;
 }
 
+/* Objects that the first miss of a pool moves; doubles with each. */
+#define BATCH_FIRST 16u
+
 static void grow_batch(struct mym_pool *pool)
 {
-    const struct mym_class *cls = &mym_classes[pool->cls];
-    unsigned batch = pool->batch * 2u;
+    const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
+    unsigned batch = pool->batch > 0 ? pool->batch * 2u : BATCH_FIRST;
 
     if (pool->batch < cls->capacity)
         pool->batch = (uint16_t)(batch < cls->capacity ? batch : cls->capacity);
@@ -172,7 +175,7 @@ static unsigned ration(const struct mym_pool *pool)
 /* How many cached objects the depot may hold, whatever it was granted. */
 static uint32_t most_objects(const struct mym_pool *pool)
 {
-    const struct mym_class *cls = &mym_classes[pool->cls];
+    const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
     uint32_t slabs = pool->slabs - pool->whole;
     uint64_t places = (uint64_t)slabs * cls->objects;
 
@@ -184,7 +187,7 @@ static uint32_t most_objects(const struct mym_pool *pool)
 
 static bool has_room(const struct mym_pool *pool, unsigned used)
 {
-    unsigned size = mym_classes[pool->cls].size;
+    unsigned size = mym_classes[mym_pool_class(pool)].size;
     uint32_t objects = pool->loaded_objects + used;
     uint64_t bytes = (uint64_t)objects * size;
     uint64_t share = (pool->places - pool->free) * size / DEPOT_SHARE;
@@ -214,17 +217,17 @@ static bool find_room(struct mym_pool *pool, unsigned used)
  */
 static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
 {
-    const struct mym_class *cls = &mym_classes[pool->cls];
+    const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
     uint32_t units = (used * cls->size + MYM_UNIT - 1) / MYM_UNIT;
     uint32_t half = pool->grant / 2;
 
-    if (pool->starved != id || pool->loaded_objects + used > most_objects(pool))
+    if (pool->starved != id + 1 || pool->loaded_objects + used > most_objects(pool))
         return false;
     if (half > units && mym_idle_grant(MYM_HOLDS_DEPOTS, half, 1))
         units = half;
     else if (!mym_idle_grant(MYM_HOLDS_DEPOTS, units, 1))
         return false;
-    pool->starved = MYM_NOBODY;
+    pool->starved = 0;
     pool->grant += units;
     return has_room(pool, used);
 }
@@ -234,7 +237,7 @@ static struct mym_pool *beside(const struct mym_pool *pool, unsigned distance)
 {
     unsigned arena = (pool->arena + distance) % mym_arena_count;
 
-    return &mym_arenas[arena]->pool[pool->cls];
+    return &mym_arenas[arena]->pool[mym_pool_class(pool)];
 }
 
 /* A loaded magazine that another arena can spare. */
@@ -325,7 +328,7 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
     if (!rationed)
         loaded = pop_loaded(pool);
     if (!rationed && loaded == NULL) {
-        pool->starved = id;
+        pool->starved = id + 1;
         loaded = load_past_depot(pool, empty);
     } else if (empty != NULL) {
         push_empty(pool, empty);
@@ -460,7 +463,8 @@ void mym_pool_trim(struct mym_pool *pool, bool all)
 static bool is_quiet_locked(const struct mym_pool *pool)
 {
     return pool->misses + pool->overflows == pool->at_upkeep &&
-           pool->free + pool->loaded_objects >= mym_classes[pool->cls].objects;
+           pool->free + pool->loaded_objects >=
+               mym_classes[mym_pool_class(pool)].objects;
 }
 
 bool mym_pool_is_quiet(struct mym_pool *pool)

@@ -24,8 +24,6 @@ enum mym_bin {
     MYM_NO_BIN = 0xff,
 };
 
-#define MYM_NOBODY UINT32_MAX /* in place of a cache's id */
-
 /*
  * places == sum of the objects of the pool's slabs
  * free  == sum of the free places of its slabs; a slab with any is in one of the bins
@@ -35,15 +33,14 @@ enum mym_bin {
  */
 struct mym_pool {
     struct mym_mutex lock; /* guards all below and the slabs' records and bitmaps */
-    uint8_t cls;
-    uint8_t arena;
-    uint16_t batch; /* objects to move at a miss, the capacity of magazines given out */
+    uint8_t arena;         /* the pool's class is its place there */
+    uint16_t batch; /* objects to move at a miss, the capacity of magazines given out;
+                       0: there was no miss yet */
     uint16_t busy;  /* exchanges since the last upkeep, up to BUSY */
     uint32_t extra; /* bytes of batch beyond the class's capacity, from the budget */
     uint32_t
         grant; /* units that the depot may hold whatever its share: part of what is kept */
-    uint32_t
-        starved; /* the id of the cache that found the depot empty, or MYM_NOBODY */
+    uint32_t starved; /* one more than the id of the cache that found the depot empty */
     struct mym_magazine *loaded, *empty; /* the depot: stacks, most recent first */
     uint32_t loaded_count, loaded_objects, loaded_low;
     uint32_t empty_count;
@@ -81,11 +78,13 @@ extern MYM_HIDDEN unsigned mym_arena_count;
 /* The last one, behind the others, is that of sampled objects; NULL: no profile was taken. */
 extern MYM_HIDDEN struct mym_arena *mym_arenas[MYM_MAX_ARENAS + 1];
 
+MYM_INLINE unsigned mym_pool_class(const struct mym_pool *pool)
+{
+    return (unsigned)(pool - mym_arenas[pool->arena]->pool);
+}
+
 /* Make that one. No process forks meanwhile. False: no memory. */
 bool mym_arena_sampled(void);
-
-/* The first arena, before the heap serves its first object. */
-void mym_arenas_init(void);
 
 /* The others. together: so many CPUs share one, or MYM_TOGETHER_LLC (pool/topology.h). */
 void mym_arenas_start(unsigned together);

@@ -48,8 +48,9 @@ __attribute__((unused)) MYM_INLINE bool is_own(const struct mym_pool *pool,
     const struct mym_unit *unit = &mym_heap.units[slab];
 
     return mym_mutex_is_held(&pool->lock) && unit->kind == MYM_SLAB &&
-           unit->first == slab && unit->cls == pool->cls &&
-           unit->arena == pool->arena && unit->free <= mym_classes[pool->cls].objects;
+           unit->first == slab && unit->cls == mym_pool_class(pool) &&
+           unit->arena == pool->arena &&
+           unit->free <= mym_classes[mym_pool_class(pool)].objects;
 }
 
 /* So few objects that about half of the pages of a slab hold none. */
@@ -156,10 +157,10 @@ static uint32_t pick_slab(struct mym_pool *pool)
  */
 static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
 {
-    const struct mym_class *cls = &mym_classes[pool->cls];
+    const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
     bool populate = pool->slabs >= POPULATE_FROM && cls->size <= MYM_PAGE;
     bool fresh = false;
-    uint32_t slab = mym_slab_make(pool->cls, pool->arena, &fresh);
+    uint32_t slab = mym_slab_make(mym_pool_class(pool), pool->arena, &fresh);
 
     if (slab == 0)
         return 0;
@@ -181,7 +182,8 @@ static void drop_slab(struct mym_pool *pool, uint32_t slab)
 {
     unsigned objects = mym_heap.units[slab].free;
 
-    MYM_ASSERT(is_own(pool, slab) && objects == mym_classes[pool->cls].objects);
+    MYM_ASSERT(is_own(pool, slab) &&
+               objects == mym_classes[mym_pool_class(pool)].objects);
     MYM_ASSERT(mym_heap.units[slab].bin == MYM_NO_BIN);
     MYM_ASSERT(pool->slabs > 0 && pool->free >= objects && pool->places >= pool->free);
     pool->slabs--;
@@ -251,7 +253,7 @@ static bool may_stay(const struct mym_pool *pool, const struct mym_unit *slab)
 static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
                         struct misuse *misuse)
 {
-    unsigned mark = pool->arena == MYM_SAMPLED ? 0 : pool->cls;
+    unsigned mark = pool->arena == MYM_SAMPLED ? 0 : mym_pool_class(pool);
     unsigned left = 0;
 
     for (unsigned i = 0; i < count && misuse->what == NULL;) {
@@ -274,7 +276,8 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
         pool->free += put;
         i += put;
         misuse->object = objects[i < count ? i : 0]; /* if it is one */
-        if (u->free == mym_classes[pool->cls].objects && !may_stay(pool, u)) {
+        if (u->free == mym_classes[mym_pool_class(pool)].objects &&
+            !may_stay(pool, u)) {
             unlink_slab(pool, slab);
             drop_slab(pool, slab);
         } else {
@@ -305,7 +308,7 @@ static void purge_slab(struct mym_pool *pool)
 {
     uint32_t slab = pool->bins[MYM_BIN_SPARSE];
     struct mym_unit *unit = &mym_heap.units[slab];
-    unsigned objects = mym_classes[pool->cls].objects;
+    unsigned objects = mym_classes[mym_pool_class(pool)].objects;
     unsigned hidden = unit->free;
     uint64_t pages;
 
@@ -368,7 +371,7 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
         if (count > 0) {
             uint32_t slab = mym_heap.units[mym_unit_of(objects[0])].first;
 
-            pool = &mym_arenas[mym_heap.units[slab].arena]->pool[pool->cls];
+            pool = &mym_arenas[mym_heap.units[slab].arena]->pool[mym_pool_class(pool)];
         }
     }
 }

@@ -13,7 +13,8 @@ static size_t verify_slab(const struct mym_pool *pool, uint32_t slab, unsigned b
     unsigned set = 0;
     size_t bad = 0;
 
-    for (unsigned i = 0; i < (mym_classes[pool->cls].objects + 63u) / 64; i++) {
+    for (unsigned i = 0; i < (mym_classes[mym_pool_class(pool)].objects + 63u) / 64;
+         i++) {
         set += (unsigned)__builtin_popcountll(mym_heap.bits[slab][i]);
         bad += mym_expect("pool check", i >= unit->scan || mym_heap.bits[slab][i] == 0,
                           "free place below the scan mark");
@@ -21,7 +22,7 @@ static size_t verify_slab(const struct mym_pool *pool, uint32_t slab, unsigned b
     bad += mym_expect("pool check", set == unit->free,
                       "free places of a slab do not add up");
     bad += mym_expect("pool check",
-                      unit->kind == MYM_SLAB && unit->cls == pool->cls &&
+                      unit->kind == MYM_SLAB && unit->cls == mym_pool_class(pool) &&
                           unit->arena == pool->arena && unit->first == slab,
                       "slab of another pool in a bin");
     bad += mym_expect("pool check", unit->bin == bin && mym_slabs_bin_of(unit) == bin,
@@ -87,11 +88,11 @@ size_t mym_pool_verify(struct mym_pool *pool)
             nonfull += bin != MYM_BIN_WHOLE;
         }
     for (uint32_t slab = pool->leaving; slab != 0; slab = mym_heap.units[slab].next)
-        bad +=
-            mym_expect("pool check",
-                       mym_heap.units[slab].kind == MYM_SLAB &&
-                           mym_heap.units[slab].free == mym_classes[pool->cls].objects,
-                       "slab with objects leaves its pool");
+        bad += mym_expect("pool check",
+                          mym_heap.units[slab].kind == MYM_SLAB &&
+                              mym_heap.units[slab].free ==
+                                  mym_classes[mym_pool_class(pool)].objects,
+                          "slab with objects leaves its pool");
     bad += mym_expect("pool check", free == pool->free,
                       "free places of a pool do not add up");
     bad += mym_expect("pool check",
@@ -99,8 +100,8 @@ size_t mym_pool_verify(struct mym_pool *pool)
                           nonfull == pool->nonfull,
                       "whole, sparse or nonfull slabs of a pool do not add up");
     bad += mym_expect("pool check",
-                      pool->places ==
-                          (uint64_t)pool->slabs * mym_classes[pool->cls].objects,
+                      pool->places == (uint64_t)pool->slabs *
+                                          mym_classes[mym_pool_class(pool)].objects,
                       "places of a pool do not add up");
     for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next, loaded++) {
         bad += mym_expect("pool check",
@@ -111,7 +112,8 @@ size_t mym_pool_verify(struct mym_pool *pool)
         objects += m->used;
         for (unsigned i = 0; i < m->used; i++)
             bad += mym_expect("pool check",
-                              mym_heap.cls[mym_unit_of(m->entry[i])] == pool->cls,
+                              mym_heap.cls[mym_unit_of(m->entry[i])] ==
+                                  mym_pool_class(pool),
                               "object of another class in the depot");
     }
     for (struct mym_magazine *m = pool->empty; m != NULL; m = m->next)

@@ -40,7 +40,7 @@ static uint64_t held[MYM_CLASSES]; /* objects in both */
 
 static uint64_t *last_word(const struct mym_pool *pool, void *object)
 {
-    return (uint64_t *)((char *)object + mym_classes[pool->cls].size) - 1;
+    return (uint64_t *)((char *)object + mym_classes[mym_pool_class(pool)].size) - 1;
 }
 
 static uint64_t mark_of(const void *object)
@@ -50,18 +50,19 @@ static uint64_t mark_of(const void *object)
 
 static void receive(const struct mym_pool *pool, void *object)
 {
-    const struct mym_class *c = &mym_classes[pool->cls];
+    const struct mym_class *c = &mym_classes[mym_pool_class(pool)];
     uint32_t slab = mym_heap.units[mym_unit_of(object)].first;
     uint64_t *first = object;
 
-    CHECKF(mym_in_heap(object) && mym_heap.cls[mym_unit_of(object)] == pool->cls,
-           "%p is not of class %u", object, pool->cls);
+    CHECKF(mym_in_heap(object) &&
+               mym_heap.cls[mym_unit_of(object)] == mym_pool_class(pool),
+           "%p is not of class %u", object, mym_pool_class(pool));
     CHECKF(mym_slab_index(c, (uintptr_t)object - (uintptr_t)mym_unit_address(slab)) <
                c->objects,
            "%p starts in the midst of an object", object);
     CHECKF(*first != mark_of(object), "%p was handed out twice", object);
     *first = *last_word(pool, object) = mark_of(object);
-    held[pool->cls]++;
+    held[mym_pool_class(pool)]++;
 }
 
 static void release(const struct mym_pool *pool, void *object)
@@ -70,9 +71,9 @@ static void release(const struct mym_pool *pool, void *object)
 
     CHECKF(*first == mark_of(object) && *last_word(pool, object) == mark_of(object),
            "%p of %u bytes was written to or given back to the kernel", object,
-           mym_classes[pool->cls].size);
+           mym_classes[mym_pool_class(pool)].size);
     *first = *last_word(pool, object) = 0;
-    held[pool->cls]--;
+    held[mym_pool_class(pool)]--;
 }
 
 static void receive_all(const struct hand *hand)
@@ -94,7 +95,7 @@ static uint64_t taken, loaded;
 
 static void count(struct mym_pool *pool, void *cls)
 {
-    if (pool->cls != *(const unsigned *)cls)
+    if (mym_pool_class(pool) != *(const unsigned *)cls)
         return;
     CHECK(mym_pool_verify(pool) == 0);
     taken += pool->places - pool->free;
@@ -197,7 +198,8 @@ static void pass(struct object *object, struct mym_pool *pool)
 {
     if (object->pool != NULL) {
         release(object->pool, object->object);
-        mym_pool_put(mym_pool_owner(object->pool->cls, object->object), object->object);
+        mym_pool_put(mym_pool_owner(mym_pool_class(object->pool), object->object),
+                     object->object);
         object->pool = NULL;
         return;
     }
