@@ -52,9 +52,17 @@ static unsigned slab_units(unsigned size)
     return units;
 }
 
+/* What is above the last class, up to this size, is of this one. */
+static void fill(uint8_t *class_of, unsigned step, unsigned last, unsigned size)
+{
+    for (unsigned i = last / step + 1; i <= size / step; i++)
+        class_of[i] = (uint8_t)mym_class_count;
+}
+
 static void add_class(unsigned size)
 {
     struct mym_class *cls = &mym_classes[mym_class_count];
+    unsigned last = cls[-1].size; /* of class 0: 0 */
     unsigned most = size <= TINY ? MAGAZINE_TINY : MAGAZINE_OBJECTS;
 
     MYM_CHECK(mym_class_count < MYM_CLASSES - 1); /* MYM_REAPED is none */
@@ -66,14 +74,16 @@ static void add_class(unsigned size)
     cls->capacity = (uint8_t)clamp(MAGAZINE_BYTES / size, size <= 4096 ? 2 : 1, most);
     cls->room = (uint8_t)clamp(MAGAZINE_BUSY / size, BUSY_LEAST, most);
     cls->inverse = (((uint64_t)1 << 40) + size - 1) / size;
+    if (size <= MYM_SMALL_MAX)
+        fill(mym_class_of_16, 16, last, size);
+    fill(mym_class_of_64, 64, last, size);
     mym_class_count++;
 }
 
 void mym_sizes_init(void)
 {
-    unsigned cls = 1;
-
     mym_class_count = 1;
+    mym_class_of_16[0] = mym_class_of_64[0] = 1;
     for (unsigned size = 16; size <= 128; size += 16)
         add_class(size);
     for (unsigned step = 16, size = 128; size < MYM_SMALL_MAX; step *= 2)
@@ -91,19 +101,9 @@ void mym_sizes_init(void)
     for (unsigned step = MYM_FINE_MAX / 2, size = 2 * MYM_FINE_MAX;
          size < MYM_CLASS_MAX;)
         add_class(size += step);
-
     /* The hardened build looks at two lanes of 16 bytes at once: nothing is shorter. */
-    for (unsigned i = 0; i <= MYM_SMALL_MAX / 16; i++) {
-        while (mym_classes[cls].size < i * 16)
-            cls++;
-        mym_class_of_16[i] = (uint8_t)(MYM_SECURE && cls == 1 ? 2u : cls);
-    }
-    cls = 1;
-    for (unsigned i = 0; i <= MYM_CLASS_MAX / 64; i++) {
-        while (mym_classes[cls].size < i * 64)
-            cls++;
-        mym_class_of_64[i] = (uint8_t)cls;
-    }
+    if (MYM_SECURE)
+        mym_class_of_16[0] = mym_class_of_16[1] = 2;
 }
 
 /*
