@@ -145,7 +145,6 @@ static void start_profile(const struct mym_config *config)
 
 static void start_guard(const struct mym_config *config)
 {
-    static const struct mym_report none = {.what = "no guarded samples"};
     int error = 0;
 
     if (MYM_SECURE)
@@ -153,7 +152,7 @@ static void start_guard(const struct mym_config *config)
     else
         error = mym_guarded_begin(config->guard.every, config->guard.go_on);
     if (error != 0)
-        mym_report_complain(&none, "MYMALLOC_GUARD", error);
+        mym_report_complain("no guarded samples", "MYMALLOC_GUARD", error);
 }
 
 static void name_mappings(void)

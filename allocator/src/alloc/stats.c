@@ -16,7 +16,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-static struct mym_report report = {.what = "no statistics"};
+static struct mym_report report;
 static enum mym_metrics_form form;
 static uint64_t every; /* milliseconds; 0: at the end alone */
 static _Atomic uint64_t next;
@@ -26,7 +26,7 @@ static bool told; /* why there are none: once */
 static void complain(const char *who, int error)
 {
     if (!told)
-        mym_report_complain(&report, who, error);
+        mym_report_complain("no statistics", who, error);
     told = true;
 }
 

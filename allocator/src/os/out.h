@@ -27,10 +27,9 @@ void mym_out_flush(struct mym_out *out);
 #define MYM_REPORT_NAME (MYM_REPORT_PATH + 24) /* with two numbers: PATH.1.s1 */
 
 struct mym_report {
-    const char *what; /* "no heap profile" */
-    char path[MYM_REPORT_PATH];
     int process;    /* whose name it is; 0: nothing is written */
     bool is_stream; /* all write to the same */
+    char path[MYM_REPORT_PATH];
 };
 
 /*
@@ -51,7 +50,7 @@ char *mym_report_name(const struct mym_report *report, char *name, unsigned numb
 /* Behind what ends at `to`: the mark and the number, 10 digits at most. The new end. */
 char *mym_report_append(char *to, const char *mark, unsigned number);
 
-/* One line on standard error: who, and why there is no report. */
-void mym_report_complain(const struct mym_report *report, const char *who, int error);
+/* One line on standard error: who, and why there is no such report ("no heap profile"). */
+void mym_report_complain(const char *what, const char *who, int error);
 
 #endif

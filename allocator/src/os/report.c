@@ -42,13 +42,13 @@ static const char *reason_of(int error)
     }
 }
 
-void mym_report_complain(const struct mym_report *report, const char *who, int error)
+void mym_report_complain(const char *what, const char *who, int error)
 {
     const char *reason = reason_of(error);
-    size_t length = strlen(report->what);
+    size_t length = strlen(what);
     char text[128];
 
-    memcpy(text, report->what, length);
+    memcpy(text, what, length);
     strcpy(text + length, ": ");
     strcpy(text + length + 2, reason);
     mym_warn(who, text);

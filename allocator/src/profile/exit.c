@@ -13,12 +13,12 @@
 #include <signal.h>
 #include <stdatomic.h>
 
-static struct mym_report at_exit = {.what = "no heap profile"};
+static struct mym_report at_exit;
 static enum mym_profile_form at_exit_form;
 
 void mym_profile_complain(const char *path, int error)
 {
-    mym_report_complain(&at_exit, path, error);
+    mym_report_complain("no heap profile", path, error);
 }
 
 int mym_profile_at_exit(const char *path, size_t length, int owner,
