@@ -71,7 +71,7 @@ MYM_INLINE void *malloc_counted(size_t cls, size_t size)
 {
     void *object;
 
-    if (MYM_UNLIKELY(mym_sample_count(mym_class_bytes[cls])))
+    if (MYM_UNLIKELY(mym_sample_count(mym_front.bytes_of[cls])))
         return malloc_sample(size);
     object = mym_rseq_pop(cls);
     return MYM_LIKELY(object != NULL) ? object : mym_watched_miss((unsigned)cls);

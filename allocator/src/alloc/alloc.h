@@ -7,7 +7,7 @@
  *
  * price on x86-64: malloc and operator new 22 instructions, free 26,
  * sized delete 35, aligned new 26, aligned and sized delete 39, malloc's half while
- * samples are taken 27 (ctest -L disasm counts them)
+ * samples are taken 26 (ctest -L disasm counts them)
  */
 #ifndef MYM_ALLOC_ALLOC_H
 #define MYM_ALLOC_ALLOC_H

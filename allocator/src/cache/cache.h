@@ -78,6 +78,7 @@ struct mym_cache {
 
 struct mym_front {
     struct mym_cache closed; /* of whoever has none: slots without room or objects */
+    size_t bytes_of[MYM_CLASSES];        /* by class, for who counts each malloc */
     uint8_t class_of[MYM_SMALL_MAX + 1]; /* by size: next to what is read after it */
     char *caches __attribute__((aligned(MYM_CACHELINE))); /* mym_heap.caches */
     uint8_t open[MYM_MAX_CPUS + 1];                       /* 0 or 1; with MYM_NO_ID */

@@ -23,7 +23,7 @@ struct mym_class {
 };
 
 extern MYM_HIDDEN struct mym_class mym_classes[MYM_CLASSES];
-/* Their sizes once more, for who counts each malloc: a load without a multiplication. */
+/* Their sizes once more, for the hardened build: a load without a multiplication. */
 extern MYM_HIDDEN size_t mym_class_bytes[MYM_CLASSES];
 /* The hardened build's second end of a place, see alloc/secure.c. */
 extern MYM_HIDDEN uint8_t mym_class_second[MYM_CLASSES];

@@ -161,12 +161,20 @@ static void find_rests(const struct cell *object, struct rest rest[2])
                             first + pages_of(object) - end};
 }
 
+static bool is_whole(const struct rest *rest)
+{
+    return rest->bytes == 0 || (rest->at[0] == PATTERN &&
+                                memcmp(rest->at, rest->at + 1, rest->bytes - 1) == 0);
+}
+
 /* The first byte that somebody wrote there, the nearest to the object if before it; or 0. */
 static uintptr_t find_damage(const struct cell *object)
 {
     struct rest rest[2];
 
     find_rests(object, rest);
+    if (is_whole(&rest[0]) && is_whole(&rest[1]))
+        return 0;
     for (size_t i = 0; i < rest[1].bytes; i++)
         if (rest[1].at[i] != PATTERN)
             return (uintptr_t)&rest[1].at[i];
