@@ -52,7 +52,7 @@ MYM_INLINE size_t mym_zero_second(size_t room)
 #ifndef MYM_SECURE_QUARANTINE
 #define MYM_SECURE_QUARANTINE MYM_SECURE
 #endif
-/* Places of a fresh slab are handed out in random order. */
+/* Places of a fresh slab are handed out in random order, among neighbours. */
 #ifndef MYM_SECURE_RANDOM
 #define MYM_SECURE_RANDOM MYM_SECURE
 #endif

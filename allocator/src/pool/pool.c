@@ -257,17 +257,23 @@ static struct mym_magazine *borrow(struct mym_pool *pool)
     return NULL;
 }
 
-/* An order that nobody can tell (Fisher and Yates). */
+#define NEIGHBOURS 16u
+
+/*
+ * An order that nobody can tell (Fisher and Yates), among neighbours: objects that are used one
+ * after the other share lines and pages then. From all over a slab each was waited for.
+ */
 static void shuffle(void **objects, unsigned count)
 {
     static uint64_t state;
 
-    for (unsigned i = count; i > 1; i--) {
-        unsigned other = (unsigned)((uint64_t)mym_random(&state) * i >> 32);
+    for (unsigned i = 0; i < count; i++) {
+        unsigned among = i % NEIGHBOURS + 1; /* of its group, as far as it goes */
+        unsigned other = i - (unsigned)((uint64_t)mym_random(&state) * among >> 32);
         void *swap = objects[other];
 
-        objects[other] = objects[i - 1];
-        objects[i - 1] = swap;
+        objects[other] = objects[i];
+        objects[i] = swap;
     }
 }
 
