@@ -1,5 +1,5 @@
 /*
- * life.c - configuration, once the program can be asked for it; and fork.
+ * life.c - configuration, once the program can be asked for it; fork; and staying loaded.
  *
  * The heap has started by itself (start.c). The front end is chosen here, by a constructor,
  * when the environment and the rseq registration are in place; until then the closed cache
@@ -20,7 +20,9 @@
 #include "profile/guarded.h"
 #include "profile/profile.h"
 
+#include <dlfcn.h>
 #include <errno.h> /* numbers only */
+#include <link.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -103,6 +105,59 @@ void mym_fork_register(void)
         pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
+/*
+ * ---- staying ----
+ *
+ * A library that has the archive inside may be closed, while its threads go on: the kernel
+ * reads a thread's last sequence when that is preempted the next time, and libc calls what
+ * ends a cache as the thread ends. Neither can be taken back for other threads, so the
+ * library stays, as our own do by -z nodelete. Programs, which have DT_DEBUG, stay anyway,
+ * and with musl all libraries do.
+ */
+#ifdef __GLIBC__
+
+/* The object's own. A static program has none, nor has it dlsym. */
+extern ElfW(Dyn) _DYNAMIC[] __attribute__((weak, visibility("hidden")));
+extern __typeof__(dlsym) dlsym MYM_MAYBE;
+
+static bool stays_anyway(const ElfW(Dyn) * entry)
+{
+    for (; entry->d_tag != DT_NULL; entry++)
+        if (entry->d_tag == DT_DEBUG ||
+            (entry->d_tag == DT_FLAGS_1 && entry->d_un.d_val & DF_1_NODELETE))
+            return true;
+    return false;
+}
+
+/* By name: a static program's linker warns of dlopen, before glibc 2.34 another has them. */
+static void stay(void)
+{
+    union {
+        void *symbol;
+        __typeof__(dladdr) *call;
+    } find;
+    union {
+        void *symbol;
+        __typeof__(dlopen) *call;
+    } open;
+    Dl_info here;
+
+    if (_DYNAMIC == NULL || dlsym == NULL || stays_anyway(_DYNAMIC)) /* NOLINT */
+        return;
+    find.symbol = dlsym(RTLD_DEFAULT, "dladdr");
+    open.symbol = dlsym(RTLD_DEFAULT, "dlopen");
+    if (find.symbol != NULL && open.symbol != NULL && find.call(_DYNAMIC, &here) != 0)
+        open.call(here.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+#else
+
+static void stay(void)
+{
+}
+
+#endif
+
 /* ---- configuration ---- */
 
 static bool watches_group; /* MYMALLOC_CGROUP=watch */
@@ -166,6 +221,7 @@ __attribute__((constructor(101))) static void start_front_end(void)
 {
     struct mym_config config;
 
+    stay();
     /* A static program's start makes them read-only between the first request and here. */
     if (!mym_start() || !mym_os_fix(false))
         return;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Several copies of mymalloc in one process: the preloaded one answers for libmymalloc.so too;
-# copies hidden in plugins have heaps of their own, and tell each other's objects.
+# copies hidden in plugins have heaps of their own, tell each other's objects, and stay when closed.
 source "$(dirname "$0")/lib.sh"
 need gcc
 folder=$(dirname "$MYMALLOC_PRELOAD")
@@ -91,6 +91,57 @@ done
 status=0
 with "$work/host" "$work/one.so" "$work/two.so" mixed 2>"$work/said" || status=$?
 [[ $status == 134 && $(cat "$work/said") == *"never allocated"* ]] || fail "a mix-up was not seen: $(cat "$work/said")"
+
+# A plugin is closed while a thread goes on that has used it: the kernel still reads where that
+# thread's last sequence was, and what ends its cache is called after that.
+cat >"$work/close.c" <<'CODE'
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void *(*take)(size_t size);
+static void (*give)(void *object);
+static pthread_barrier_t barrier;
+static void *body(void *unused)
+{
+    give(take(100));
+    pthread_barrier_wait(&barrier); /* closed here */
+    pthread_barrier_wait(&barrier);
+    for (int i = 0; i < 1000; i++)
+        sched_yield();
+    return unused;
+}
+int main(int argc, char **argv)
+{
+    void *plugin = dlopen(argv[1], RTLD_NOW);
+    pthread_t thread;
+    char *object;
+    take = (void *(*)(size_t))dlsym(plugin, "take");
+    give = (void (*)(void *))dlsym(plugin, "give");
+    object = strcpy(take(100), "kept");
+    pthread_barrier_init(&barrier, NULL, 2);
+    pthread_create(&thread, NULL, body, NULL);
+    pthread_barrier_wait(&barrier);
+    dlclose(plugin);
+    if (dlopen(argv[1], RTLD_NOW | RTLD_NOLOAD) != plugin)
+        return 7;
+    pthread_barrier_wait(&barrier);
+    pthread_join(thread, NULL);
+    if (fork() == 0)
+        _exit(0);
+    wait(NULL);
+    give(object);
+    return argc < 2;
+}
+CODE
+gcc -O1 -o "$work/close" "$work/close.c" -pthread -ldl
+for front in rseq tls; do
+    MYMALLOC_FRONTEND=$front "$work/close" "$work/one.so" || fail "closed, $front: status $?"
+    (cd "$work" && MYMALLOC_FRONTEND=$front with ./close ./one.so) || fail "closed, preloaded, $front: status $?"
+done
 
 # libmymalloc.so is found second: one heap.
 cat >"$work/both.c" <<'CODE'

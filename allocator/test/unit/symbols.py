@@ -46,6 +46,7 @@ ALLOWED = {
     "_IO_list_lock": ("alloc", "before fork, no lock of ours held"),
     "_IO_list_unlock": ("alloc", "after fork, no lock of ours held"),
     "_IO_list_resetlock": ("alloc", "after fork, no lock of ours held"),
+    "_DYNAMIC": ("alloc", "an address"),
     "dlsym": ("alloc face profile", "at start, of the process or of a profile, no lock held"),
     "vsnprintf": ("face", "malloc_stats, no lock held"),
     "fprintf": ("face", "malloc_info writes to the caller's stream, no lock held"),
