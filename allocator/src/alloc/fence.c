@@ -110,13 +110,21 @@ void *mym_fence_take(size_t size, size_t alignment, size_t reserve, bool *zeroed
 {
     /* A mapping of its own grows without a copy, and its fence is its last page. */
     size_t want = reserve > size && with_fence(reserve) < MYM_HUGE_MIN ? reserve : size;
+    bool wished = *zeroed;
     void *object;
 
     if (want > MYM_SIZE_MAX)
         return NULL;
     object = mym_classless_take(with_fence(want), alignment, want == size, zeroed);
-    if (object != NULL)
-        settle(object, size);
+    if (object == NULL)
+        return NULL;
+    /*
+     * Reads 0 whoever wrote there after its free, also while the kernel had the pages. What was
+     * freed is not resident (wipe), so to overwrite it would only bring its pages back.
+     */
+    if (MYM_SECURE_ZERO_ON_FREE && wished && mym_in_heap(object))
+        *zeroed = mym_os_purge(object, with_fence(want));
+    settle(object, size);
     return object;
 }
 

@@ -185,6 +185,10 @@ const struct misuse misuse[] = {
     {"write-after-trim", "1000", 1000, 0, 0},
     {"write-after-trim", "20000", 20000, 0, 0},
     {"write-after-trim", "300000", 300000, 0, 0},
+    {"calloc-after-trim", "24", 24, 8, 0},
+    {"calloc-after-trim", "1000", 1000, 8, 496},
+    {"calloc-after-trim", "20000", 20000, 8, 10000},
+    {"calloc-after-trim", "300000", 300000, 8, 150000},
     {"twice-by-zero", "24", 24, 0, 0},
     {"twice-by-zero", "1000", 1000, 0, 0},
     {"twice-by-zero", "20000", 20000, 0, 0},
@@ -357,6 +361,7 @@ static const char *const missed_by_default[] = {
     "free-end.32768",
     "free-aligned-interior.1000-at-256",
     "free-aligned-interior.8192-at-4096",
+    "calloc-after-trim.300000", /* to look would touch pages that nobody may ever use */
     NULL,
 };
 

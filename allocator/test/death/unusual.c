@@ -76,6 +76,22 @@ static void write_after_trim(const struct misuse *m)
     go_on(false);
 }
 
+/* Memory that the kernel has reads 0, but for what was written to it since; calloc knows the first. */
+static void calloc_after_trim(const struct misuse *m)
+{
+    set_scene(m->size);
+    free(scene.object);
+    malloc_trim(0);
+    memset(unknown(scene.object) + m->at, 'x', m->by);
+    for (unsigned i = 0; i < 2 * OTHERS; i++) {
+        char *p = calloc(1, m->size);
+
+        CHECK(p);
+        harmed(memchr(p, 'x', m->size) != NULL);
+    }
+    go_on(false);
+}
+
 /* ---- freed twice ---- */
 
 static void twice_by_zero(const struct misuse *m)
@@ -247,6 +263,7 @@ const struct kind unusual_kinds[] = {
     {"overflow-aligned", overflow_aligned},
     {"overflow-then-realloc", overflow_then_realloc},
     {"write-after-trim", write_after_trim},
+    {"calloc-after-trim", calloc_after_trim},
     {"twice-by-zero", twice_by_zero},
     {"twice-after-write", twice_after_write},
     {"twice-by-handler", twice_by_handler},
