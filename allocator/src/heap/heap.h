@@ -295,6 +295,8 @@ size_t mym_pages_unmap(void);
  */
 void mym_purge_begin(void);
 void mym_purge_end(void);
+/* And does what others, who found it held, have left. No lock of the heap is held. */
+void mym_purge_leave(void);
 void mym_purge_fork(bool prepare);
 void mym_purge_fork_child(void);
 

@@ -317,8 +317,7 @@ static bool may_be_kept(const struct mym_mapping *mapping)
         return false;
     mym_purge_begin();
     own = mym_os_make_copied(object, mapping->bytes);
-    mym_purge_end();
-    mym_purge_excess(); /* who found the lock taken has left it */
+    mym_purge_leave();
     return own && !mym_os_is_locked(last) && mym_os_populate(last, page);
 }
 
@@ -424,22 +423,22 @@ static bool begin_adoption(uint32_t span, uint32_t had, uint32_t more)
  * The span, longer and elsewhere; NULL: it is as it was. Under the purge lock: chunks that it was
  * in a part of are not made huge meanwhile.
  */
-static void *move_out(uint32_t span, size_t had, size_t bytes)
+static void *move_out(uint32_t span, uint32_t had, size_t bytes)
 {
-    char *object = mym_os_remap(mym_unit_address(span), had, bytes);
+    size_t old = (size_t)had * MYM_UNIT;
+    char *object = mym_os_remap(mym_unit_address(span), old, bytes);
 
     MYM_ASSERT(mym_rank_is_held(MYM_RANK_PURGE));
     if (object == NULL)
         return NULL;
-    if (mym_in_heap(object)) {
-        mym_os_unmap(object + had,
-                     bytes - had); /* what was behind it is gone meanwhile */
+    if (mym_in_heap(object)) { /* what was behind it is gone meanwhile */
+        mym_os_unmap(object + old, bytes - old);
         return NULL;
     }
     mym_pages_lock();
-    mym_pages.mapped -= (uint32_t)(had / MYM_UNIT);
-    mym_pages.outside += had / MYM_UNIT;
-    mym_runs_put(span, (uint32_t)(had / MYM_UNIT), MYM_GONE);
+    mym_pages.mapped -= had;
+    mym_pages.outside += had;
+    mym_runs_put(span, had, MYM_GONE);
     mym_pages_unlock();
     return object;
 }
@@ -457,14 +456,13 @@ void *mym_mapping_adopt(uint32_t span, size_t size)
     huge = mym_chunk_would_be_huge((size_t)had * MYM_UNIT);
     mym_purge_begin();
     if (begin_adoption(span, had, more)) {
-        object = move_out(span, (size_t)had * MYM_UNIT, bytes);
+        object = move_out(span, had, bytes);
         if (object == NULL)
             uncharge(more);
         else
             mym_chunk_advise(object, bytes, huge);
     }
-    mym_purge_end();
-    mym_purge_excess(); /* who found the lock taken has left it */
+    mym_purge_leave();
     put_back((struct mym_mapping){(uintptr_t)object, object == NULL ? 0 : bytes, huge});
     return object;
 }

@@ -20,6 +20,7 @@ static struct mym_mutex purging;
 
 void mym_purge_begin(void) MYM_LOCKS(acquire_capability(purging));
 void mym_purge_end(void) MYM_LOCKS(release_capability(purging));
+void mym_purge_leave(void) MYM_LOCKS(release_capability(purging));
 
 void mym_purge_begin(void)
 {
@@ -29,6 +30,12 @@ void mym_purge_begin(void)
 void mym_purge_end(void)
 {
     mym_mutex_unlock(&purging, MYM_RANK_PURGE);
+}
+
+void mym_purge_leave(void)
+{
+    mym_purge_end();
+    mym_purge_excess();
 }
 
 MYM_UNFOLLOWED void mym_purge_fork(bool prepare)
@@ -331,7 +338,7 @@ void mym_purge_growth(void)
     while (given < goes && mym_pages.idle_count > 0)
         given += purge_idle(goes - given);
     mym_pages_unlock();
-    mym_purge_end();
+    mym_purge_leave();
 }
 
 size_t mym_pages_purge(size_t keep)
@@ -342,7 +349,7 @@ size_t mym_pages_purge(size_t keep)
     mym_pages_lock();
     given = purge_locked((uint32_t)(keep >> MYM_UNIT_SHIFT));
     mym_pages_unlock();
-    mym_purge_end();
+    mym_purge_leave();
     return (size_t)given * MYM_UNIT;
 }
 
