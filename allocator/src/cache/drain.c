@@ -143,8 +143,8 @@ static void upkeep(bool by_helper)
         mym_idle_age();
     else if (due.near)
         mym_purge_excess();
-    if (due.grew && mym_collapse_is_worth_it())
-        mym_idle_tell(0);
+    if (due.grew)
+        mym_collapse_tell();
 }
 
 MYM_SLOW void mym_cache_upkeep(void)

@@ -14,8 +14,7 @@
  * under the purge lock.
  *
  * Locking: the purge lock while a chunk is looked at and collapsed, so that nothing of it is
- * given back and no process forks meanwhile, and for what is remembered here;
- * mym_pages.lock for the chunk's mark.
+ * given back and no process forks meanwhile; mym_pages.lock for its mark.
  */
 #include "heap/runs.h"
 
@@ -70,67 +69,49 @@ static uint32_t next_small(uint32_t chunk)
     return chunk;
 }
 
-/* ---- what there is to do; guarded by the purge lock, but for `due` ---- */
-
-static _Atomic bool due; /* there may be chunks to collapse */
-static uint32_t next;    /* the chunk to go on with, 0: the first */
-static bool some;        /* became huge since the first */
-static bool able; /* the kernel has made one: what it refuses is that chunk alone */
-
-bool mym_collapse_is_due(void)
-{
-    return atomic_load_explicit(&due, memory_order_relaxed);
-}
-
-bool mym_collapse_is_worth_it(void)
-{
-    bool worth;
-
-    mym_pages_lock();
-    worth = mym_chunk_is_worth_it();
-    mym_pages_unlock();
-    if (worth)
-        atomic_store_explicit(&due, true, memory_order_relaxed);
-    return worth;
-}
-
-/* Behind the last chunk, or where the kernel makes none: until the heap has grown again. */
-static void end(bool again)
-{
-    next = 0;
-    some = false;
-    if (!again)
-        atomic_store_explicit(&due, false, memory_order_relaxed);
-}
-
-/* One chunk. */
-static enum outcome step(void)
+/* One chunk; *next: the one to go on with, 0 after the last. */
+static enum outcome step(uint32_t *next)
 {
     enum outcome outcome = STAYS_SMALL;
+    uint32_t chunk;
 
     mym_purge_begin();
     mym_pages_lock();
-    next = next_small(next);
-    if (next + MYM_CHUNK_UNITS <= mym_pages.end) {
-        outcome = collapse(next);
-        some |= outcome == BECAME_HUGE;
-        able |= outcome == BECAME_HUGE;
-        next += MYM_CHUNK_UNITS;
-        if (outcome == KERNEL_WOULD_NOT && !able)
-            end(false);
-    } else {
-        end(some);
+    chunk = next_small(*next);
+    *next = 0;
+    if (chunk + MYM_CHUNK_UNITS <= mym_pages.end) {
+        outcome = collapse(chunk);
+        *next = chunk + MYM_CHUNK_UNITS;
     }
     mym_pages_unlock();
-    mym_purge_end();
-    mym_purge_excess(); /* who found the lock taken has left it */
+    mym_purge_leave();
     return outcome;
 }
 
+/*
+ * The kernel refuses a chunk that is not one mapping, and where no huge page is to be had, after
+ * a while: the next one a second later. If it never made one, not before the heap has grown.
+ */
 void mym_collapse(void)
 {
+    static uint32_t next;
+    static bool some; /* since the first chunk */
+    static bool able; /* has made one */
     unsigned collapses = 0, tries = 0;
+    enum outcome outcome;
 
-    while (collapses < COLLAPSES && tries++ < TRIES && mym_collapse_is_due())
-        collapses += step() == BECAME_HUGE;
+    if (next == 0 && !mym_collapse_take_up())
+        return;
+    do {
+        outcome = step(&next);
+        collapses += outcome == BECAME_HUGE;
+        some |= outcome == BECAME_HUGE;
+    } while (outcome != KERNEL_WOULD_NOT && next != 0 && collapses < COLLAPSES &&
+             ++tries < TRIES);
+    able |= some;
+    if (outcome == KERNEL_WOULD_NOT && !able)
+        next = 0;
+    mym_collapse_put_down(next != 0, next == 0 && some);
+    if (next == 0)
+        some = false;
 }

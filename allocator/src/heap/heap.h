@@ -420,10 +420,14 @@ void mym_chunk_advise(void *object, size_t bytes, bool huge);
 /* Pages of the chunk that the span is in are given back one by one: small from now on. */
 void mym_chunk_split(uint32_t unit);
 
-/* ---- dense chunks, by the helper (collapse.c); no lock is held ---- */
+/* ---- dense chunks, by the helper (idle.c, collapse.c) ---- */
 
-bool mym_collapse_is_worth_it(void); /* the heap has grown: if so, it is due */
-bool mym_collapse_is_due(void);      /* there is something to look at */
+void mym_collapse_tell(void);   /* the heap has grown; no lock is held */
+bool mym_collapse_is_due(void); /* the helper has something to look at */
+/* It begins with the first chunk, if there is reason. */
+bool mym_collapse_take_up(void);
+/* The last chunk is still to come; or was there, and it is to begin again. */
+void mym_collapse_put_down(bool unfinished, bool again);
 void mym_collapse(void);
 
 /* ---- slabs (slab.c); the caller holds the lock of the pool that owns them ---- */

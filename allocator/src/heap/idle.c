@@ -37,6 +37,27 @@ void mym_idle_age(void)
 
 /* ---- the helper ---- */
 
+static _Atomic bool due;   /* there may be chunks to collapse */
+static _Atomic bool begun; /* some of them were looked at */
+
+bool mym_collapse_is_due(void)
+{
+    return atomic_load_explicit(&due, memory_order_relaxed) ||
+           atomic_load_explicit(&begun, memory_order_relaxed);
+}
+
+bool mym_collapse_take_up(void)
+{
+    return atomic_exchange(&due, false);
+}
+
+void mym_collapse_put_down(bool unfinished, bool again)
+{
+    atomic_store(&begun, unfinished);
+    if (again)
+        atomic_store(&due, true);
+}
+
 void (*mym_idle_when_much)(void);
 
 void mym_idle_tell(uint32_t dirty)
@@ -78,4 +99,19 @@ void mym_idle_cool(void)
     mym_pages.unused = stays;
     mym_pages_unlock();
     mym_pages_purge((size_t)stays * MYM_UNIT);
+}
+
+void mym_collapse_tell(void)
+{
+    bool worth;
+
+    if (mym_idle_when_much == NULL)
+        return;
+    mym_pages_lock();
+    worth = mym_chunk_is_worth_it();
+    mym_pages_unlock();
+    if (!worth)
+        return;
+    atomic_store(&due, true);
+    mym_idle_tell(0);
 }

@@ -95,7 +95,7 @@ static void nothing(void)
 static void collapse_all(void)
 {
     mym_idle_when_much = nothing; /* as if there were a helper */
-    mym_collapse_is_worth_it();
+    mym_collapse_tell();
     while (mym_collapse_is_due())
         mym_collapse();
 }
@@ -137,13 +137,11 @@ static bool kernel_collapses(void)
     return does;
 }
 
-static void dense_chunks_become_huge(void)
+/* What was filled becomes huge, no more is resident, and all but a 16th can be given back. */
+static void becomes_huge(size_t bytes)
 {
-    size_t bytes = 128 * MIB, resident, mappings;
+    size_t resident = resident_bytes(), mappings = mapping_count();
 
-    fill(bytes);
-    resident = resident_bytes();
-    mappings = mapping_count();
     collapse_all();
     all_is_there();
     CHECKF(resident_bytes() <= resident + resident / 32, "%zu MiB, %zu before",
@@ -163,26 +161,29 @@ static void dense_chunks_become_huge(void)
            resident_bytes() / MIB);
 }
 
+static void dense_chunks_become_huge(void)
+{
+    fill(128 * MIB);
+    becomes_huge(128 * MIB);
+}
+
 static void large_objects_too(void)
 {
-    size_t bytes = 128 * MIB, resident;
+    fill_large(128 * MIB);
+    becomes_huge(128 * MIB);
+}
 
-    fill_large(bytes);
-    resident = resident_bytes();
-    collapse_all();
-    all_is_there();
-    CHECKF(resident_bytes() <= resident + resident / 32, "%zu MiB, %zu before",
-           resident_bytes() / MIB, resident / MIB);
-    if (kernel_collapses())
-        CHECKF(huge_bytes() >= bytes / 4 * 3, "%zu MiB of %zu", huge_bytes() / MIB,
-               bytes / MIB);
-    for (unsigned i = 0; i < count; i++)
-        if (i % 16 != 0)
-            drop(i);
-    malloc_trim(0);
-    all_is_there();
-    CHECKF(resident_bytes() <= resident / 2, "%zu MiB when most was freed",
-           resident_bytes() / MIB);
+/* A chunk that is more than one mapping is refused, not those behind it. */
+static void a_refused_chunk_keeps_no_other_small(void)
+{
+    char *page;
+
+    fill_large(128 * MIB);
+    page = (char *)object[count / 64 * 16].at + 4096;
+    page -= (uintptr_t)page % 4096;
+    CHECK(mprotect(page, 4096, PROT_READ) == 0);
+    becomes_huge(128 * MIB);
+    CHECK(mprotect(page, 4096, PROT_READ | PROT_WRITE) == 0);
 }
 
 /* Of 16 objects one stays: nothing is dense, nothing becomes resident again. */
@@ -326,7 +327,7 @@ static _Atomic bool stop;
 static void *collapse_on_and_on(void *unused)
 {
     while (!stop) {
-        mym_collapse_is_worth_it();
+        mym_collapse_tell();
         mym_collapse();
     }
     return unused;
@@ -382,6 +383,7 @@ static void beside_purges_and_forks(void)
 const struct test tests[] = {
     {"dense_chunks_become_huge", dense_chunks_become_huge},
     {"large_objects_too", large_objects_too},
+    {"a_refused_chunk_keeps_no_other_small", a_refused_chunk_keeps_no_other_small},
     {"sparse_chunks_stay_small", sparse_chunks_stay_small},
     {"clean_units_keep_chunks_small", clean_units_keep_chunks_small},
     {"refused_chunks_stay_small", refused_chunks_stay_small},
