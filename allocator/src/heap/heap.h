@@ -432,7 +432,7 @@ void mym_collapse(void);
 
 /* ---- slabs (slab.c); the caller holds the lock of the pool that owns them ---- */
 
-/* *fresh, false before: nothing of it is resident. */
+/* *fresh: rather of what is not resident; then: nothing of it is. */
 uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh);
 
 /* Such a one will be filled soon: its pages are faulted in with one call, under no lock. */

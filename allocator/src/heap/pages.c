@@ -3,9 +3,9 @@
  *
  * What is free is in runs of three kinds (runs.c): dirty ones may be resident, clean ones
  * are not, gone ones are address space without a mapping. A request takes dirty memory
- * before clean, clean before a stretch of both, that before a further mapping, and of each
- * kind the shortest run that fits, so that long runs survive (best fit; Wilson et al.,
- * 1995). Runs of one kind are always coalesced: two of a kind never touch.
+ * before clean, but for the first slab of a pool, of which little may ever be touched; either
+ * before a stretch of both, that before a further mapping, and of each kind the shortest run
+ * that fits, so that long runs survive (best fit; Wilson et al., 1995). Runs of one kind are always coalesced: two of a kind never touch.
  *
  * Taking and giving touch a constant number of records, whatever a span's length, but for
  * slabs and windows, whose every unit names the first one. What was loose (loose.c) is joined
@@ -127,6 +127,20 @@ static bool cut_all(uint32_t run, uint32_t first, uint32_t length, bool dense)
     return dirty;
 }
 
+/* Where a span may begin, and the run that it begins in; clean memory first, or dirty. */
+static uint32_t find(uint32_t length, uint32_t align, bool clean, uint32_t *run)
+{
+    uint32_t first = mym_runs_find(clean ? MYM_CLEAN : MYM_DIRTY, length, align, run);
+
+    if (first == 0)
+        first = mym_runs_find(clean ? MYM_DIRTY : MYM_CLEAN, length, align, run);
+    if (first == 0)
+        first = mym_runs_find_joined(length, align, run);
+    if (first == 0 && mym_region_grow(length + align - 1))
+        first = mym_runs_find(MYM_CLEAN, length, align, run);
+    return first;
+}
+
 uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, bool dense,
                         bool *zeroed)
 {
@@ -137,13 +151,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, boo
     if (mym_pages_in_use() + length > mym_pages.most)
         goto out;
     mym_loose_join();
-    first = mym_runs_find(MYM_DIRTY, length, align, &run);
-    if (first == 0)
-        first = mym_runs_find(MYM_CLEAN, length, align, &run);
-    if (first == 0)
-        first = mym_runs_find_joined(length, align, &run);
-    if (first == 0 && mym_region_grow(length + align - 1))
-        first = mym_runs_find(MYM_CLEAN, length, align, &run);
+    first = find(length, align, kind == MYM_SLAB && *zeroed, &run);
     if (first == 0)
         goto out;
     /* From the dirty run in front on, if there is one: less becomes resident. */

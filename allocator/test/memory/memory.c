@@ -169,6 +169,34 @@ static void beside(void)
     printf("beside %zu\n", status_kib("VmHWM") - before);
 }
 
+/*
+ * An object of each of many sizes, taken after a large one was freed: they leave its memory to
+ * the next of its kind.
+ */
+static void few(void)
+{
+    enum { LARGE = 6 << 20, SIZES = 24 }; /* 16 to 512, each a class of its own */
+    void *large = malloc(LARGE), *small[SIZES];
+    size_t before, may = SIZES * 2 * (size_t)sysconf(_SC_PAGESIZE) / 1024 + 320;
+
+    CHECK(large);
+    free(memset(large, 1, LARGE));
+    before = status_kib("VmHWM");
+    for (unsigned i = 0, size = 0; i < SIZES; i++) {
+        size += i < 16 ? 16 : 32;
+        CHECK(small[i] = malloc(size));
+        memset(small[i], 1, size);
+    }
+    CHECK(large = malloc(LARGE));
+    memset(large, 1, LARGE);
+    CHECKF(status_kib("VmHWM") <= before + may, "%zu KiB more than before",
+           status_kib("VmHWM") - before);
+    printf("few %zu\n", status_kib("VmHWM") - before);
+    free(large);
+    for (unsigned i = 0; i < SIZES; i++)
+        free(small[i]);
+}
+
 /* Objects of 32 to 96 KiB of which the ends are written, replaced at random. */
 static void ends(void)
 {
@@ -324,6 +352,7 @@ const struct test tests[] = {
     {"crowd-tls", crowd_tls},
     {"outgrown", outgrown},
     {"beside", beside},
+    {"few", few},
     {"ends", ends},
     {NULL, NULL},
 };
