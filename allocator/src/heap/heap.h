@@ -195,8 +195,8 @@ bool mym_pages_init(void);
 void mym_region_name(void); /* for smaps, what was mapped before names were asked for */
 
 /*
- * More is in use or dirty than ever before, by a sixteenth: the moment to look for memory
- * that lies idle. Whoever hears of such a step is the only one, and calls
+ * More is in use or dirty than ever before, by a sixteenth, or memory that was not resident is
+ * taken while a sixteenth lies idle in slabs: the moment to look for memory that lies idle. Whoever hears of such a step is the only one, and calls
  * mym_purge_growth, or it is told again.
  */
 bool mym_pages_has_grown(void);

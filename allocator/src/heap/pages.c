@@ -57,6 +57,16 @@ void mym_pages_watch_growth(void)
         atomic_store_explicit(&mym_pages.grew, true, memory_order_relaxed);
 }
 
+/*
+ * What was not resident is taken, while a step of growth lies idle in slabs: a class goes that
+ * another one grows instead of, which the size of the heap tells a step later only.
+ */
+static void watch_idle(void)
+{
+    if (mym_idle_held(MYM_HOLDS_SLABS) > mym_growth_step(mym_pages_in_use()))
+        atomic_store_explicit(&mym_pages.grew, true, memory_order_relaxed);
+}
+
 void mym_pages_watch_outside(void)
 {
     mym_pages_lock();
@@ -159,6 +169,8 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, boo
         mym_heap.units[run - 1].kind == MYM_DIRTY)
         first = run = mym_heap.units[run - 1].first;
     *zeroed = !cut_all(run, first, length, dense);
+    if (*zeroed)
+        watch_idle();
     set_span(first, length, kind);
     if (kind == MYM_SLAB)
         mym_pages.slabs += length;

@@ -308,7 +308,7 @@ void mym_purge_excess(void)
 MYM_REQUIRES(mym_pages.lock) static uint32_t outgrown(void)
 {
     uint64_t now = mym_pages_in_use() + mym_pages_dirty(), goes = 0;
-    uint64_t step = now / 16 > MYM_GROWTH_STEP ? now / 16 : MYM_GROWTH_STEP;
+    uint64_t step = mym_growth_step(now);
 
     if (now > mym_pages.high) {
         goes = now - mym_pages.high + step;

@@ -11,6 +11,11 @@
 #define MYM_IDLE_MAX    8u
 #define MYM_GROWTH_STEP 16u /* units, 1 MiB, or a sixteenth of what there is */
 
+MYM_INLINE uint64_t mym_growth_step(uint64_t units)
+{
+    return units / 16 > MYM_GROWTH_STEP ? units / 16 : MYM_GROWTH_STEP;
+}
+
 /* The free runs of one kind, by length. */
 struct mym_index {
     uint32_t units; /* sum of their lengths */

@@ -170,6 +170,37 @@ static void beside(void)
 }
 
 /*
+ * Objects of one size are freed, then those of another are as many bytes: they are where the
+ * former were, though the heap is no step larger yet.
+ */
+static void instead(void)
+{
+    enum {
+        HELD = 24 << 20,
+        GONE = 12 << 20,
+        STAYS = 5000,
+        FORMER = 1000,
+        LATTER = 4000
+    };
+    static void *former[GONE / FORMER];
+    size_t before;
+
+    memset(former, 1, sizeof(former)); /* resident before anything is measured */
+    for (unsigned i = 0; i < HELD / STAYS; i++)
+        memset(malloc(STAYS), 1, STAYS);
+    for (unsigned i = 0; i < GONE / FORMER; i++)
+        former[i] = memset(malloc(FORMER), 1, FORMER);
+    for (unsigned i = 0; i < GONE / FORMER; i++)
+        free(former[i]);
+    before = status_kib("VmHWM");
+    for (unsigned i = 0; i < GONE / LATTER * 15 / 16; i++)
+        memset(malloc(LATTER), 1, LATTER);
+    CHECKF(status_kib("VmHWM") <= before + 512, "%zu KiB more than before",
+           status_kib("VmHWM") - before);
+    printf("instead %zu\n", status_kib("VmHWM") - before);
+}
+
+/*
  * An object of each of many sizes, taken after a large one was freed: they leave its memory to
  * the next of its kind.
  */
@@ -353,6 +384,7 @@ const struct test tests[] = {
     {"outgrown", outgrown},
     {"beside", beside},
     {"few", few},
+    {"instead", instead},
     {"ends", ends},
     {NULL, NULL},
 };
