@@ -6,8 +6,8 @@
  *
  *   malloc   a place of the class that has room for object and seal; its ends must read 0
  *            still; it is in use from now on (seal.h); sealed
- *   free     in use until now? the seal unbroken? its ends overwritten; changes places with
- *            one that was freed before (shelf.c), which goes back to the cache
+ *   free     in use until now? the seal unbroken? its ends overwritten; waits in the cache
+ *            (cache/cache.h), a longer one in the place of another that goes there (shelf.c)
  *
  * What is large goes through fence.c.
  */
@@ -209,7 +209,7 @@ MYM_INLINE void put_small(void *ptr, unsigned cls, size_t size)
     if (MYM_UNLIKELY(size != ANY && size != has))
         mym_fatal(WRONG_SIZE, ptr);
     clean(ptr, has, room, mym_class_second[cls]);
-    mym_shelf_put(ptr, room);
+    mym_shelf_put(cls, ptr);
 }
 
 /* Bytes of the place that the pointer is to; 0: it is to none. */

@@ -22,14 +22,12 @@ void mym_shelf_clear(void);
 /* Adds those of each class that wait; returns the bytes of large ones. */
 size_t mym_shelf_count(size_t objects[MYM_CLASSES]);
 
-#define MYM_SHELVES 64u
-/* Places of a CPU, powers of two: of objects of up to MYM_SMALL_MAX bytes, of longer ones. */
-#define MYM_SHELF_SMALL 64u
-#define MYM_SHELF_LONG  8u
+#define MYM_SHELVES      64u
+#define MYM_SHELF_PLACES 8u /* of a CPU, a power of two */
 
 struct mym_shelf {
     uint64_t random;
-    void *_Atomic place[MYM_SHELF_SMALL + MYM_SHELF_LONG];
+    void *_Atomic place[MYM_SHELF_PLACES];
 } __attribute__((aligned(MYM_CACHELINE)));
 extern MYM_HIDDEN struct mym_shelf mym_shelves[MYM_SHELVES];
 
@@ -48,21 +46,23 @@ MYM_INLINE struct mym_shelf *mym_shelf_here(void)
 }
 
 /* It waits; another one, if there is one, goes back to the cache in its stead. */
-MYM_INLINE void mym_shelf_put(void *object, size_t room)
+MYM_INLINE void mym_shelf_put(unsigned cls, void *object)
 {
-    struct mym_shelf *shelf = mym_shelf_here();
-    uint32_t random = mym_random(&shelf->random);
-    size_t place = room <= MYM_SMALL_MAX ? random % MYM_SHELF_SMALL
-                                         : MYM_SHELF_SMALL + random % MYM_SHELF_LONG;
-    unsigned cls;
+    struct mym_shelf *shelf;
+    uint32_t random;
 
-    if (MYM_SECURE_QUARANTINE)
-        object = atomic_exchange_explicit(&shelf->place[place], object,
-                                          memory_order_acq_rel);
-    if (object == NULL)
-        return;
-    cls = mym_hot.heap_class[((uintptr_t)object - mym_hot.heap_base) >> MYM_UNIT_SHIFT];
-    if (MYM_UNLIKELY(!mym_rseq_push(cls, object)))
+    if (MYM_SECURE_QUARANTINE && !mym_class_waits(cls)) {
+        shelf = mym_shelf_here();
+        random = mym_random(&shelf->random);
+        object = atomic_exchange_explicit(&shelf->place[random % MYM_SHELF_PLACES],
+                                          object, memory_order_acq_rel);
+        if (object == NULL)
+            return;
+        cls =
+            mym_hot
+                .heap_class[((uintptr_t)object - mym_hot.heap_base) >> MYM_UNIT_SHIFT];
+    }
+    if (MYM_UNLIKELY(!mym_rseq_push(mym_push_slot(cls), object)))
         mym_shelf_let_go(cls, object);
 }
 

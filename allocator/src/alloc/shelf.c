@@ -1,14 +1,13 @@
 /*
- * shelf.c - the hardened build's quarantine: freed objects wait, and leave at random.
+ * shelf.c - the hardened build's quarantine of objects above MYM_SMALL_MAX: they wait when they
+ * are freed, and leave at random. Shorter ones wait in the caches' magazines (cache/cache.h).
  *
  * Each CPU has so many places, of which an object that is freed takes one at random; who was
  * there, of whatever class, goes back to the caches. So nobody can tell which object malloc
- * returns next, and one that was just freed is not it. One shelf for all classes, for what waits
- * is out of the processor's cache when malloc returns it: with 32 places for each class that
- * was the larger part of what the hardened build costs a program that uses many.
+ * returns next, and one that was just freed is not it.
  *
- * Bounded, per CPU that the program runs on: 64 KiB of small objects, 1 MiB of longer ones;
- * large objects, which are not resident meanwhile, in MYM_SHELF_LARGE in all.
+ * Bounded: 1 MiB per CPU that the program runs on; large objects, which are not resident
+ * meanwhile, in MYM_SHELF_LARGE in all.
  *
  * Locking: none. A place changes hands by an exchange, whichever CPU it is of.
  */
@@ -19,10 +18,7 @@
 
 #if MYM_SECURE
 
-#define PLACES (MYM_SHELF_SMALL + MYM_SHELF_LONG)
-
-_Static_assert((MYM_SHELF_SMALL & (MYM_SHELF_SMALL - 1)) == 0 &&
-                   (MYM_SHELF_LONG & (MYM_SHELF_LONG - 1)) == 0 &&
+_Static_assert((MYM_SHELF_PLACES & (MYM_SHELF_PLACES - 1)) == 0 &&
                    (MYM_SHELF_LARGE & (MYM_SHELF_LARGE - 1)) == 0 &&
                    (MYM_SHELVES & (MYM_SHELVES - 1)) == 0,
                "powers of two");
@@ -68,9 +64,10 @@ static size_t count_large(void)
 
 size_t mym_shelf_count(size_t objects[MYM_CLASSES])
 {
-    for (unsigned i = 0; i < MYM_SHELVES * PLACES; i++) {
+    for (unsigned i = 0; i < MYM_SHELVES * MYM_SHELF_PLACES; i++) {
         const void *object = atomic_load_explicit(
-            &mym_shelves[i / PLACES].place[i % PLACES], memory_order_relaxed);
+            &mym_shelves[i / MYM_SHELF_PLACES].place[i % MYM_SHELF_PLACES],
+            memory_order_relaxed);
 
         if (object != NULL)
             objects[mym_heap.cls[mym_unit_of(object)]]++;
@@ -80,8 +77,9 @@ size_t mym_shelf_count(size_t objects[MYM_CLASSES])
 
 void mym_shelf_clear(void)
 {
-    for (unsigned i = 0; i < MYM_SHELVES * PLACES; i++) {
-        void *_Atomic *place = &mym_shelves[i / PLACES].place[i % PLACES];
+    for (unsigned i = 0; i < MYM_SHELVES * MYM_SHELF_PLACES; i++) {
+        void *_Atomic *place =
+            &mym_shelves[i / MYM_SHELF_PLACES].place[i % MYM_SHELF_PLACES];
         void *object = *place != NULL ? atomic_exchange(place, NULL) : NULL;
 
         if (object != NULL)

@@ -48,11 +48,11 @@ MYM_INLINE size_t mym_zero_second(size_t room)
 #ifndef MYM_SECURE_WRITE_AFTER_FREE
 #define MYM_SECURE_WRITE_AFTER_FREE MYM_SECURE
 #endif
-/* What is freed changes places with one that was freed before, at random. */
+/* What is freed waits: nobody can tell what malloc returns next, but it is not that. */
 #ifndef MYM_SECURE_QUARANTINE
 #define MYM_SECURE_QUARANTINE MYM_SECURE
 #endif
-/* Places of a fresh slab are handed out in random order, among neighbours. */
+/* What a magazine holds is handed out in random order, among neighbours. */
 #ifndef MYM_SECURE_RANDOM
 #define MYM_SECURE_RANDOM MYM_SECURE
 #endif

@@ -107,36 +107,56 @@ MYM_INLINE bool is_shorter(unsigned cls, void **top, void **than)
     return mym_magazine_of(cls, top)->capacity < mym_magazine_of(cls, than)->capacity;
 }
 
-MYM_INLINE struct mym_magazine *take_current(struct mym_door door, unsigned cls,
-                                             void ***seen, unsigned *used)
+/* Out of the slot at index. */
+MYM_INLINE struct mym_magazine *take_seen(struct mym_door door, unsigned cls,
+                                          size_t index, void ***seen, unsigned *used)
 {
     struct mym_magazine *current = mym_magazine_of(cls, *seen);
 
-    if (!mym_door_swap(door, cls, *seen, MYM_NONE))
+    if (!mym_door_swap(door, index, *seen, MYM_NONE))
         return NULL;
     *used = (unsigned)(*seen - current->entry);
     *seen = MYM_NONE;
     return current;
 }
 
+/* Enough was freed, or there is no room for more. */
+MYM_INLINE bool has_waited(unsigned cls, void **top)
+{
+    return is_magazine(top) &&
+           (*top == MYM_CEILING ||
+            top - mym_magazine_of(cls, top)->entry >= (ptrdiff_t)MYM_WAIT_OBJECTS);
+}
+
+/* The one to be filled and popped from: the previous one, or the current one if both are empty. */
+MYM_INLINE struct mym_magazine *take_popped(struct mym_door door, unsigned cls,
+                                            void ***seen, unsigned *used)
+{
+    void **previous = mym_door_slot(door, MYM_CLASSES + cls);
+    bool empty = is_magazine(*seen) && is_empty(*seen);
+
+    if (mym_class_waits(cls) ? !has_waited(cls, previous)
+                             : empty && is_magazine(previous) && is_empty(previous) &&
+                                   !is_shorter(cls, previous, *seen))
+        return empty ? take_seen(door, cls, cls, seen, used) : NULL;
+    return mym_door_take(door, cls, MYM_CLASSES + cls, used);
+}
+
 /* With objects: the previous one, or the pool's, for the current one if both are empty. */
 MYM_INLINE struct mym_magazine *find_objects(struct mym_door *door, unsigned cls,
                                              void ***seen, unsigned *used)
 {
-    void **previous = mym_door_slot(*door, MYM_CLASSES + cls);
-    struct mym_magazine *magazine;
+    struct mym_magazine *magazine = take_popped(*door, cls, seen, used);
 
-    magazine = is_magazine(*seen) && is_empty(*seen) && is_magazine(previous) &&
-                       is_empty(previous) && !is_shorter(cls, previous, *seen)
-                   ? take_current(*door, cls, seen, used)
-                   : mym_door_take(*door, cls, MYM_CLASSES + cls, used);
     if (magazine == NULL || *used == 0) {
         door->exchanged = true;
         magazine = mym_pool_load(near_pool(*door, cls), door->id, magazine);
         *used = magazine != NULL ? magazine->used : 0;
-    } else if (*used > 1 && *used == magazine->capacity) {
+    } else if (!mym_class_waits(cls) && *used > 1 && *used == magazine->capacity) {
         magazine = halve(*door, cls, seen, magazine, used);
     }
+    if (MYM_SECURE_RANDOM && magazine != NULL)
+        mym_magazine_shuffle(magazine, *used);
     return magazine;
 }
 
@@ -190,13 +210,28 @@ static struct mym_magazine *lengthen(struct mym_door door, unsigned cls, void **
     void **previous = mym_door_slot(door, MYM_CLASSES + cls);
     struct mym_magazine *magazine;
 
-    if (!is_magazine(*seen) || **seen != MYM_CEILING || !is_magazine(previous) ||
-        !is_empty(previous) || !mym_magazine_is_short(cls, mym_magazine_of(cls, *seen)))
+    if (mym_class_waits(cls) || !is_magazine(*seen) || **seen != MYM_CEILING ||
+        !is_magazine(previous) || !is_empty(previous) ||
+        !mym_magazine_is_short(cls, mym_magazine_of(cls, *seen)))
         return NULL;
-    magazine = take_current(door, cls, seen, used);
+    magazine = take_seen(door, cls, cls, seen, used);
     if (magazine != NULL)
         mym_magazine_lengthen(cls, magazine);
     return magazine;
+}
+
+/* The one to be emptied and pushed to: the previous one, or the current one. */
+MYM_INLINE struct mym_magazine *take_pushed(struct mym_door door, unsigned cls,
+                                            void ***seen, unsigned *used)
+{
+    void **previous = mym_door_slot(door, MYM_CLASSES + cls);
+    bool full = is_magazine(*seen) && **seen == MYM_CEILING;
+
+    if (mym_class_waits(cls) ||
+        (full && is_magazine(previous) && *previous == MYM_CEILING &&
+         is_shorter(cls, *seen, previous)))
+        return full ? take_seen(door, cls, mym_push_slot(cls), seen, used) : NULL;
+    return mym_door_take(door, cls, MYM_CLASSES + cls, used);
 }
 
 /* With room: the previous one, or the pool's, for the previous one if both are full: what was
@@ -204,13 +239,8 @@ static struct mym_magazine *lengthen(struct mym_door door, unsigned cls, void **
 MYM_INLINE struct mym_magazine *find_room(struct mym_door *door, unsigned cls,
                                           void ***seen, unsigned *used)
 {
-    void **previous = mym_door_slot(*door, MYM_CLASSES + cls);
-    struct mym_magazine *magazine;
+    struct mym_magazine *magazine = take_pushed(*door, cls, seen, used);
 
-    magazine = is_magazine(*seen) && **seen == MYM_CEILING && is_magazine(previous) &&
-                       *previous == MYM_CEILING && is_shorter(cls, *seen, previous)
-                   ? take_current(*door, cls, seen, used)
-                   : mym_door_take(*door, cls, MYM_CLASSES + cls, used);
     if (magazine == NULL || *used == magazine->capacity) {
         /* A consumer hands its producer whole magazines, not objects. */
         struct mym_pool *pool = magazine != NULL ? pool_for(*door, cls, magazine, *used)
@@ -225,6 +255,7 @@ MYM_INLINE struct mym_magazine *find_room(struct mym_door *door, unsigned cls,
 
 MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
 {
+    size_t index = mym_push_slot(cls);
     struct mym_magazine *magazine;
     unsigned used = 0;
     void **seen;
@@ -233,11 +264,11 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
         mym_pool_put(near_pool(*door, cls), object);
         return;
     }
-    seen = mym_door_slot(*door, cls);
+    seen = mym_door_slot(*door, index);
     /* As the sequence, if that was interrupted; nobody else can put it there meanwhile. */
     if (MYM_UNLIKELY(seen[-1] == object))
         mym_cache_twice(object);
-    if (door->own == NULL && *seen != MYM_CEILING && mym_rseq_push(cls, object))
+    if (door->own == NULL && *seen != MYM_CEILING && mym_rseq_push(index, object))
         return;
     magazine = lengthen(*door, cls, &seen, &used);
     if (magazine == NULL)
@@ -252,7 +283,7 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
     /* The ceiling may be another's by now: what is swapped out is then not full, but
        how many objects it holds is told by the address. */
     if (seen != MYM_CLOSED && *seen == MYM_CEILING &&
-        mym_door_swap(*door, cls, seen, magazine->entry + used)) {
+        mym_door_swap(*door, index, seen, magazine->entry + used)) {
         if (seen != MYM_NONE) {
             struct mym_magazine *full = mym_magazine_of(cls, seen);
 
@@ -281,6 +312,7 @@ void mym_cache_twice(const void *object)
 
 void mym_cache_init(void)
 {
+    MYM_ASSERT(mym_classes[MYM_WAIT_LAST].size == MYM_SMALL_MAX);
     mym_front.caches = mym_heap.caches;
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         mym_front.closed.slot[i] = MYM_CLOSED;

@@ -23,10 +23,31 @@
 #define MYM_CACHE_CACHE_H
 
 #include "base/check.h"
+#include "base/secure.h"
 #include "heap/heap.h"
 #include "pool/magazine.h"
 
 #define MYM_SLOTS (2 * MYM_CLASSES) /* class: current; MYM_CLASSES + class: previous */
+
+/*
+ * The hardened build's quarantine of short objects: free pushes to the previous one, malloc pops
+ * from the current one. So what was freed waits until malloc has used up the others, and until
+ * so many were freed, or as many as the magazine holds; then it is shuffled. There is no
+ * instruction more for it in malloc and free.
+ */
+#define MYM_WAIT_LAST    32u /* the class of MYM_SMALL_MAX */
+#define MYM_WAIT_OBJECTS 16u
+
+MYM_INLINE bool mym_class_waits(size_t cls)
+{
+    return MYM_SECURE_QUARANTINE && cls <= MYM_WAIT_LAST;
+}
+
+/* The slot that is pushed to. */
+MYM_INLINE size_t mym_push_slot(size_t cls)
+{
+    return mym_class_waits(cls) ? MYM_CLASSES + cls : cls;
+}
 
 /* Behind the slots, a word for each size of span above MYM_CLASS_MAX (spans.c). */
 #define MYM_SPAN_FIRST   (MYM_CLASS_MAX / MYM_UNIT + 1) /* units */
@@ -395,18 +416,19 @@ MYM_INLINE void *mym_thread_pop(unsigned cls)
 MYM_INLINE bool mym_thread_push(unsigned cls, void *object)
 {
     struct mym_cache *own = mym_thread_hold();
+    size_t index = mym_push_slot(cls);
     void **top;
     bool room;
 
     if (own == NULL)
         return false;
-    top = mym_slot_of(own, cls);
+    top = mym_slot_of(own, index);
     room = *top != MYM_CEILING;
     if (top[-1] == object)
         mym_cache_twice(object);
     if (room) {
         *top = object;
-        mym_slot_set(own, cls, top + 1);
+        mym_slot_set(own, index, top + 1);
     }
     mym_thread_leave(own);
     return room;

@@ -86,6 +86,9 @@ void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned capacity)
 void mym_magazines_share(uint32_t caches);
 unsigned mym_magazine_ration(unsigned objects);
 
+/* Of the first so many objects: an order that nobody can tell, for the hardened build. */
+void mym_magazine_shuffle(struct mym_magazine *magazine, unsigned used);
+
 /* It holds less than any may; then twice as much, or as much as any may. */
 bool mym_magazine_is_short(unsigned cls, const struct mym_magazine *magazine);
 void mym_magazine_lengthen(unsigned cls, struct mym_magazine *magazine);

@@ -257,26 +257,6 @@ static struct mym_magazine *borrow(struct mym_pool *pool)
     return NULL;
 }
 
-#define NEIGHBOURS 16u
-
-/*
- * An order that nobody can tell (Fisher and Yates), among neighbours: objects that are used one
- * after the other share lines and pages then. From all over a slab each was waited for.
- */
-static void shuffle(void **objects, unsigned count)
-{
-    static uint64_t state;
-
-    for (unsigned i = 0; i < count; i++) {
-        unsigned among = i % NEIGHBOURS + 1; /* of its group, as far as it goes */
-        unsigned other = i - (unsigned)((uint64_t)mym_random(&state) * among >> 32);
-        void *swap = objects[other];
-
-        objects[other] = objects[i];
-        objects[i] = swap;
-    }
-}
-
 /* Fill an empty magazine so that the lowest address is popped first. */
 static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool fresh)
 {
@@ -285,8 +265,6 @@ static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool 
 
     mym_magazine_set_capacity(magazine, want);
     got = mym_slabs_carve(pool, magazine->entry, want, fresh);
-    if (MYM_SECURE_RANDOM)
-        shuffle(magazine->entry, got);
     for (unsigned i = 0; i < got / 2; i++) {
         void *swap = magazine->entry[i];
 

@@ -14,7 +14,7 @@
 
 static size_t size, at; /* of the case that a child runs */
 
-/* The memory is somebody's again sooner or later: it waits among at most 32 of its class. */
+/* The memory is somebody's again sooner or later: when malloc has used up what else there is. */
 static void write_after_free(void)
 {
     char *p = take(size);
@@ -130,6 +130,24 @@ static void short_ones_are_overwritten(void)
     }
 }
 
+/* Of a class that nobody else uses: 15 were freed, and the 16th that is makes them malloc's again. */
+static void the_first_ones_wait(void)
+{
+    char *freed[15];
+
+    for (int i = 0; i < 15; i++)
+        freed[i] = take(200);
+    for (int i = 0; i < 15; i++)
+        free(freed[i]);
+    for (int taken = 0; taken < 1000; taken++) {
+        const char *p = take(200);
+
+        for (int i = 0; i < 15; i++)
+            CHECKF(p != freed[i], "malloc %d returns what was freed as number %d",
+                   taken, i);
+    }
+}
+
 /* Behind the back of free: the object is in two places, and malloc meets it again in use. */
 static void freed_again_with_its_seal(void)
 {
@@ -140,8 +158,7 @@ static void freed_again_with_its_seal(void)
     free(p);
     memcpy(wrong(seal), word, sizeof word);
     free(wrong(p));
-    for (int i = 0; i < 10000;
-         i++) { /* half stay in use, half change places with what waits */
+    for (int i = 0; i < 10000; i++) { /* half stay in use, half wait with it */
         CHECK(malloc(104));
         free(malloc(104));
     }
@@ -195,7 +212,7 @@ static void bytes_far_behind_an_object(void)
     for (size_t place = 960; place < 976; place += 5)
         failed += check(900, place, WRITTEN_BEYOND, write_into_the_zone);
     CHECKF(!failed, "%d writes were not found", failed);
-    for (int i = 0; i < 10000; i++) { /* each waits among 64 before it is looked at */
+    for (int i = 0; i < 10000; i++) { /* each waits before it is looked at */
         free(take_shrunk());
         free(malloc(1000));
     }
@@ -261,6 +278,7 @@ const struct test tests[] = {
     {"words_that_were_freed", words_that_were_freed},
     {"words_in_the_middle", words_in_the_middle},
     {"short_ones_are_overwritten", short_ones_are_overwritten},
+    {"the_first_ones_wait", the_first_ones_wait},
     {"nobody_gets_what_is_in_use", nobody_gets_what_is_in_use},
     {"bytes_behind_an_object", bytes_behind_an_object},
     {"bytes_far_behind_an_object", bytes_far_behind_an_object},
