@@ -25,8 +25,10 @@ _Static_assert(MYM_UNIT / MYM_ALIGNMENT <= UINT16_MAX,
 _Static_assert(MYM_CLASSES <= UINT8_MAX, "a class is a byte");
 
 MYM_FIXED struct mym_class mym_classes[MYM_CLASSES];
+#if MYM_SECURE
 MYM_FIXED size_t mym_class_bytes[MYM_CLASSES];
 MYM_FIXED uint8_t mym_class_second[MYM_CLASSES];
+#endif
 MYM_FIXED unsigned mym_class_count;
 MYM_FIXED uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
 MYM_FIXED uint8_t mym_class_of_64[MYM_CLASS_MAX / 64 + 1];
@@ -66,8 +68,11 @@ static void add_class(unsigned size)
     unsigned most = size <= TINY ? MAGAZINE_TINY : MAGAZINE_OBJECTS;
 
     MYM_CHECK(mym_class_count < MYM_CLASSES - 1); /* MYM_REAPED is none */
-    cls->size = mym_class_bytes[mym_class_count] = size;
+    cls->size = size;
+#if MYM_SECURE
+    mym_class_bytes[mym_class_count] = size;
     mym_class_second[mym_class_count] = (uint8_t)mym_zero_second(size);
+#endif
     MYM_CHECK(slab_units(size) <= UINT8_MAX);
     cls->units = (uint8_t)slab_units(size);
     cls->objects = (uint16_t)(cls->units * MYM_UNIT / size);

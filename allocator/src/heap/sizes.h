@@ -12,6 +12,7 @@
 #define MYM_HEAP_SIZES_H
 
 #include "base/config.h"
+#include "base/secure.h"
 
 struct mym_class {
     uint32_t size;    /* bytes of one object */
@@ -23,10 +24,12 @@ struct mym_class {
 };
 
 extern MYM_HIDDEN struct mym_class mym_classes[MYM_CLASSES];
-/* Their sizes once more, for the hardened build: a load without a multiplication. */
+#if MYM_SECURE
+/* Their sizes once more: a load without a multiplication. */
 extern MYM_HIDDEN size_t mym_class_bytes[MYM_CLASSES];
-/* The hardened build's second end of a place, see alloc/secure.c. */
+/* The second end of a place, see alloc/secure.c. */
 extern MYM_HIDDEN uint8_t mym_class_second[MYM_CLASSES];
+#endif
 extern MYM_HIDDEN unsigned mym_class_count; /* classes are 1 .. mym_class_count - 1 */
 
 /* By (size + 15) / 16 up to MYM_SMALL_MAX; by (size + 63) / 64 up to MYM_CLASS_MAX. */
