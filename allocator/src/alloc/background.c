@@ -200,6 +200,8 @@ void mym_background_disable(void)
 
 void mym_background_fork_child(void)
 {
+    if (mym_fork_was_alone) /* there was none */
+        return;
     mym_idle_set_helped(false);
     atomic_store(&running, false);
     work = (struct mym_mutex){0}; /* who held it is not in the child */

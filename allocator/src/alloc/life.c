@@ -38,6 +38,8 @@ MYM_PUT_LAYOUT_NOTE;
  * After the prepare handlers glibc takes the lock of its list of streams. A thread in
  * fflush(NULL) has it and waits for a stream, a thread in getline has that stream and
  * waits for us: so the list comes before our locks. The lock is recursive.
+ *
+ * A signal handler may fork where its thread holds a lock. One that is alone needs none.
  */
 
 extern void _IO_list_lock(void) MYM_MAYBE;
@@ -46,9 +48,15 @@ extern void _IO_list_resetlock(void) MYM_MAYBE;
 
 MYM_UNFOLLOWED static void before_fork(void)
 {
+    if (mym_os_is_alone()) {
+        mym_fork_was_alone = true;
+        mym_cache_vfork_fork();
+        return;
+    }
     if (&_IO_list_lock != NULL)
         _IO_list_lock();
     mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    mym_fork_was_alone = false;
     mym_mutex_lock(&mym_info_lock, MYM_RANK_INFO);
     mym_cache_fork(true);
     mym_purge_fork(true);
@@ -63,6 +71,8 @@ MYM_UNFOLLOWED static void before_fork(void)
 
 MYM_UNFOLLOWED static void after_fork_parent(void)
 {
+    if (mym_fork_was_alone)
+        return;
     mym_meta_fork(false);
     mym_guarded_fork(false);
     mym_profile_fork(false);
@@ -93,7 +103,8 @@ MYM_UNFOLLOWED static void after_fork_child(void)
     mym_background_fork_child();
     mym_mutex_reset(&mym_info_lock, MYM_RANK_INFO);
     mym_mutex_reset(&mym_start_lock, MYM_RANK_INIT);
-    if (&_IO_list_resetlock != NULL) /* glibc does so when there were other threads */
+    /* glibc does so when there were other threads */
+    if (&_IO_list_resetlock != NULL && !mym_fork_was_alone)
         _IO_list_resetlock();
 }
 

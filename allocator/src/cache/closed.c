@@ -14,6 +14,7 @@
 #include "cache/cache.h"
 
 #include "os/mutex.h"
+#include "os/os.h"
 
 /* Of vfork, that have not executed another program yet, or ended. */
 static uint32_t children;
@@ -27,14 +28,19 @@ bool mym_cache_may_open(void)
     return children == 0;
 }
 
-void mym_cache_vfork(bool begins)
+/* Who is alone may be so in a signal handler, and have the lock. */
+MYM_UNFOLLOWED void mym_cache_vfork(bool begins)
 {
-    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    bool alone = mym_os_is_alone();
+
+    if (!alone)
+        mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     children += begins ? 1 : UINT32_MAX;
     own_children += begins ? 1 : UINT32_MAX;
     for (unsigned id = 0; begins && id < mym_caches_top; id++)
         mym_cache_shut(id);
-    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    if (!alone)
+        mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 
 void mym_cache_vfork_fork(void)

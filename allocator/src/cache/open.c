@@ -78,16 +78,26 @@ bool mym_cache_open_here(void)
 
 static bool left; /* some are, perhaps */
 
-/* A collector that the child does not have may have been at work: he had shut it. */
+/* The collector is at work still: it is this thread that forked, in a signal handler. */
+static bool is_at_work(const struct mym_cache *cache)
+{
+    return mym_fork_was_alone && cache->whose == MYM_COLLECTED;
+}
+
+/*
+ * A collector that the child does not have may have been at work: he had shut it. Where a
+ * signal handler forked that came while its thread held the lock, all stays as it is.
+ */
 void mym_cache_leave_others(void)
 {
     unsigned here = mym_rseq_id();
 
-    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    if (!mym_mutex_trylock(&mym_front_lock, MYM_RANK_FRONT))
+        return;
     if (!mym_cache_may_open())
         here = MYM_NO_ID;
     for (unsigned id = 0; id < mym_caches_top; id++)
-        if (mym_cache_made(id) != NULL) {
+        if (mym_cache_made(id) != NULL && !is_at_work(mym_cache_at(id))) {
             mym_cache_at(id)->whose = id == here ? MYM_ITS : MYM_LEFT;
             if (id != here) {
                 mym_cache_at(id)->asked = (struct mym_class_set){{0}};

@@ -152,6 +152,8 @@ void mym_cache_fork_child(void)
     mym_mutex_reset(&mym_front_lock, MYM_RANK_FRONT);
     mym_cache_vfork_fork_child();
     mym_cache_leave_others();
+    if (mym_fork_was_alone)
+        return;
     mym_thread_fork_child();
     /* A thread that the child does not have may have been about to open one, or to close it. */
     mym_idle_recount(MYM_HOLDS_SPANS, open_spans());

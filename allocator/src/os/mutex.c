@@ -5,6 +5,8 @@
 
 #include "os/os.h"
 
+bool mym_fork_was_alone;
+
 /* About a microsecond: longer than any pool section, shorter than a sleep. */
 #define SPINS 100
 

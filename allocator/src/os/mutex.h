@@ -52,6 +52,13 @@ struct MYM_LOCKS(capability("mutex")) mym_mutex {
     _Atomic uint32_t state;
 };
 
+/*
+ * The last fork was of a program with one thread, and took no lock: what is held then is that
+ * thread's own, whose signal handler forks in the midst of a slow path, and stays so on both
+ * sides.
+ */
+extern MYM_HIDDEN bool mym_fork_was_alone;
+
 void mym_mutex_lock_slow(struct mym_mutex *mutex);
 void mym_mutex_unlock_slow(struct mym_mutex *mutex);
 
@@ -121,6 +128,8 @@ MYM_INLINE bool mym_mutex_is_held(const struct mym_mutex *mutex)
 /* Child of a fork: the lock was taken by the parent's fork handler, sleepers are gone. */
 MYM_INLINE void mym_mutex_reset(struct mym_mutex *mutex, enum mym_rank rank)
 {
+    if (mym_fork_was_alone)
+        return;
     mym_rank_leave(rank);
     atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
 }

@@ -233,6 +233,13 @@ void mym_os_futex_wake(_Atomic uint32_t *word)
     futex(word, FUTEX_WAKE, 1);
 }
 
+extern char __libc_single_threaded MYM_MAYBE;
+
+bool mym_os_is_alone(void)
+{
+    return &__libc_single_threaded != NULL && __libc_single_threaded;
+}
+
 int mym_os_process(void)
 {
     return (int)mym_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);

@@ -165,6 +165,9 @@ uint64_t mym_os_wall_ns(void); /* since 1970 */
 
 int mym_os_process(void); /* its id */
 
+/* No other thread was ever started. Where the C library does not tell, never. */
+bool mym_os_is_alone(void);
+
 /* The kernel's struct sigaction, as x86-64 and arm64 have it. */
 struct mym_os_action {
     void *handler;
