@@ -183,6 +183,8 @@ _Noreturn void mym_bad_pointer(const void *ptr);
 void *mym_large_take(size_t size, size_t alignment, bool *zeroed);
 /* A span of the page heap, and its record. */
 void mym_large_put(void *ptr, const struct mym_unit *span);
+/* What of the heap cannot be used any more: it is unmapped, or else nobody's. */
+void mym_large_give_up(void *ptr);
 size_t mym_large_bytes(const void *ptr);
 size_t mym_large_good_size(size_t size);
 /* mym_classless_resize of one that is not sampled. */

@@ -165,6 +165,9 @@ void mym_fence_put(void *ptr)
         mym_shelf_put_large(ptr);
     } else if (lift_fence(ptr, room)) {
         mym_classless_put(ptr);
+    } else {
+        uncount_fence(ptr);
+        mym_large_give_up(ptr);
     }
 }
 

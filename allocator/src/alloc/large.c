@@ -99,6 +99,16 @@ MYM_SLOW void mym_large_put(void *ptr, const struct mym_unit *span)
         mym_pages_put(span->first);
 }
 
+void mym_large_give_up(void *ptr)
+{
+    uint32_t unit = mym_unit_of(ptr);
+
+    if (mym_heap.units[unit].sampled)
+        mym_profile_drop(ptr);
+    mym_large_mark(ptr, false);
+    mym_pages_give_up(unit);
+}
+
 size_t mym_large_bytes(const void *ptr)
 {
     return mym_in_heap(ptr) ? (size_t)mym_heap.units[mym_unit_of(ptr)].length * MYM_UNIT

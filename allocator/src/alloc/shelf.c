@@ -33,11 +33,15 @@ MYM_SLOW void mym_shelf_let_go(unsigned cls, void *object)
         mym_cache_push_slow(cls, object);
 }
 
-/* A span that the kernel would not open again stays nobody's. */
+/* At RLIMIT_DATA the kernel does not open it again: what has no access is not counted there. */
 static void let_go_large(void *span)
 {
-    if (span != NULL && mym_os_protect(span, mym_large_bytes(span), true))
+    if (span == NULL)
+        return;
+    if (mym_os_protect(span, mym_large_bytes(span), true))
         mym_large_put(span, &mym_heap.units[mym_unit_of(span)]);
+    else
+        mym_large_give_up(span);
 }
 
 void mym_shelf_put_large(void *span)

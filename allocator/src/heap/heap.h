@@ -216,6 +216,12 @@ uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind, bool
 void mym_pages_put(uint32_t first);
 
 /*
+ * One whose pages the kernel would not make accessible again: it is unmapped, and its address
+ * space serves later. False: refused, too.
+ */
+bool mym_pages_give_up(uint32_t first);
+
+/*
  * A list of free large objects of one length, marked as cached, is a word; `below` of each
  * record is the list without it:
  *

@@ -383,6 +383,30 @@ static uint32_t unmap_run(uint32_t run)
     return high - low;
 }
 
+/* Under the purge lock: chunks that it was in a part of are not made huge meanwhile. */
+bool mym_pages_give_up(uint32_t span)
+{
+    uint32_t length = mym_heap.units[span].length;
+    bool done;
+
+    mym_purge_begin();
+    mym_pages_lock();
+    for (uint32_t unit = span; unit < span + length; unit += MYM_CHUNK_UNITS)
+        mym_chunk_split(unit);
+    mym_chunk_split(span + length - 1);
+    mym_pages_unlock();
+    done = mym_os_unmap(mym_unit_address(span), (size_t)length * MYM_UNIT);
+    mym_pages_lock();
+    if (done) {
+        mym_pages.mapped -= length;
+        mym_runs_put(span, length, MYM_GONE);
+        mym_idle_watch();
+    }
+    mym_pages_unlock();
+    mym_purge_leave();
+    return done;
+}
+
 size_t mym_pages_unmap(void)
 {
     uint32_t units = 0;

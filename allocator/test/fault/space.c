@@ -384,6 +384,36 @@ static void aligned_blocks_fit_again(void)
         run_in_child(replace_aligned, alignment);
 }
 
+/* Of the hardened build what was freed has no access, and is not always given it back. */
+static void fill_again_and_again(size_t size)
+{
+    static void *taken[2000];
+    struct rlimit limit = {(size_t)100 << 20, (size_t)100 << 20};
+    size_t used = mallinfo2().uordblks;
+
+    CHECK(setrlimit(RLIMIT_DATA, &limit) == 0);
+    for (int round = 0; round < 8; round++) {
+        size_t count = 0;
+
+        while (count < 2000 && (taken[count] = malloc(size)) != NULL)
+            *(char *)taken[count++] = 1;
+        CHECKF(count > 0 && count < 2000, "round %d: %zu objects", round, count);
+        while (count > 0)
+            free(taken[--count]);
+    }
+    malloc_trim(0);
+    if (family.verify)
+        CHECK(family.verify() == 0);
+    CHECKF(mallinfo2().uordblks <= used + 65536, "%zu bytes are lost",
+           mallinfo2().uordblks - used);
+}
+
+static void filled_again_nothing_is_lost(void)
+{
+    run_in_child(fill_again_and_again, 300000);
+    run_in_child(fill_again_and_again, 3000000);
+}
+
 const struct test tests[] = {
     {"one_array_after_all_was_freed", one_array_after_all_was_freed},
     {"nothing_is_left_of_small_limits", nothing_is_left_of_small_limits},
@@ -394,5 +424,6 @@ const struct test tests[] = {
     {"trim_returns_address_space", trim_returns_address_space},
     {"the_gap_can_be_taken", the_gap_can_be_taken},
     {"aligned_blocks_fit_again", aligned_blocks_fit_again},
+    {"filled_again_nothing_is_lost", filled_again_nothing_is_lost},
     {NULL, NULL},
 };
