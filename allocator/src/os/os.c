@@ -289,6 +289,12 @@ size_t mym_os_read_at(int file, char *out, size_t room, uint64_t offset)
     return got < 0 ? 0 : (size_t)got;
 }
 
+void *mym_os_map_file(int file, size_t bytes, uint64_t offset)
+{
+    return pointer(mym_syscall(SYS_mmap, 0, (long)bytes, PROT_READ, MAP_PRIVATE, file,
+                               (long)offset));
+}
+
 /* 0: there is none. */
 static mode_t kind_of(const char *path)
 {

@@ -184,6 +184,8 @@ void mym_os_raise(int signal); /* in the calling thread */
 int mym_os_open(const char *path);
 size_t mym_os_read(int file, char *out, size_t room);
 size_t mym_os_read_at(int file, char *out, size_t room, uint64_t offset);
+/* A part of it, private, to be read; NULL when refused. */
+void *mym_os_map_file(int file, size_t bytes, uint64_t offset);
 
 /* A file to be written, from its start: negative is an error number, negated. */
 int mym_os_create(const char *path);

@@ -15,8 +15,7 @@
 #define ROOM_FIRST ((size_t)256 << 10)
 #define ROOM_MOST  ((size_t)256 << 20)
 
-/* The text of the file, as long as it is; false: there is none. */
-static bool read_text(struct mym_maps *maps)
+bool mym_maps_read_text(struct mym_maps *maps)
 {
     for (maps->text_room = ROOM_FIRST; maps->text_room <= ROOM_MOST;
          maps->text_room *= 4) {
@@ -34,6 +33,7 @@ static bool read_text(struct mym_maps *maps)
         if (maps->text == NULL || got == 0)
             return maps->text != NULL;
         mym_os_unmap(maps->text, maps->text_room);
+        maps->text = NULL;
     }
     return false;
 }
@@ -105,45 +105,69 @@ static void read_build_id(struct mym_maps *maps, char *out)
     mym_os_close(file);
 }
 
-/* "start-end rwxp offset device inode   path"; false: it is no code of a file. */
-static bool parse_line(struct mym_maps *maps, const char *line, const char *end)
+/* "start-end rwxp offset device inode   path" */
+bool mym_maps_next(const struct mym_maps *maps, const char **at, struct mym_line *line)
 {
-    const char *path = memchr(line, '/', (size_t)(end - line));
+    const char *text = *at, *end;
+
+    end = memchr(text, '\n', (size_t)(maps->text + maps->length - text));
+    if (end == NULL)
+        return false;
+    *at = end + 1;
+    line->start = hexadecimal(&text);
+    text++;
+    line->end = hexadecimal(&text);
+    line->rights = ++text;
+    text += 5;
+    line->offset = hexadecimal(&text);
+    line->file = ++text;
+    text = memchr(text, ' ', (size_t)(end - text)); /* behind the device */
+    text = memchr(text + 1, ' ', (size_t)(end - text - 1));
+    line->file_length = (size_t)(text - line->file);
+    line->path = memchr(text, '/', (size_t)(end - text));
+    line->path_length = line->path == NULL ? 0 : (size_t)(end - line->path);
+    return true;
+}
+
+const char *mym_maps_path(struct mym_maps *maps, const struct mym_line *line)
+{
+    if (line->path == NULL || line->path_length >= sizeof maps->name)
+        return NULL;
+    memcpy(maps->name, line->path, line->path_length);
+    maps->name[line->path_length] = '\0';
+    return maps->name;
+}
+
+/* False: it is no code of a file. */
+static bool keep_line(struct mym_maps *maps, const struct mym_line *line)
+{
     struct mym_map *map = &maps->map[maps->count];
 
-    if (path == NULL || (size_t)(end - path) >= sizeof maps->name)
+    if (line->rights[2] != 'x' || mym_maps_path(maps, line) == NULL)
         return false;
-    map->start = hexadecimal(&line);
-    line++;
-    map->end = hexadecimal(&line);
-    if (line[3] != 'x')
-        return false;
-    line += 6;
-    map->offset = hexadecimal(&line);
-    map->path = path;
-    map->path_length = (size_t)(end - path);
-    memcpy(maps->name, path, map->path_length);
-    maps->name[map->path_length] = '\0';
+    map->start = line->start;
+    map->end = line->end;
+    map->offset = line->offset;
+    map->path = line->path;
+    map->path_length = line->path_length;
     read_build_id(maps, map->build_id);
     return true;
 }
 
 void mym_maps_read(struct mym_maps *maps)
 {
+    struct mym_line line;
+    const char *at;
     size_t lines = 0;
 
-    if (!read_text(maps))
+    if (!mym_maps_read_text(maps))
         return;
     for (size_t i = 0; i < maps->length; i++)
         lines += maps->text[i] == '\n';
     maps->map_room = (lines + 1) * sizeof *maps->map;
     maps->map = mym_os_map(maps->map_room);
-    for (const char *line = maps->text, *end; maps->map != NULL; line = end + 1) {
-        end = memchr(line, '\n', (size_t)(maps->text + maps->length - line));
-        if (end == NULL)
-            break;
-        maps->count += parse_line(maps, line, end);
-    }
+    for (at = maps->text; maps->map != NULL && mym_maps_next(maps, &at, &line);)
+        maps->count += keep_line(maps, &line);
 }
 
 void mym_maps_drop(struct mym_maps *maps)

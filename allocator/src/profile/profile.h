@@ -220,6 +220,22 @@ struct mym_maps {
     char name[4096], notes[1024]; /* of the file that is looked at */
 };
 
+struct mym_line {
+    uintptr_t start, end;
+    uint64_t offset;
+    const char *rights; /* "r-xp" */
+    const char *file;   /* device and inode */
+    const char *path;   /* NULL: no file */
+    size_t file_length, path_length;
+};
+
+/* *maps is zero. The text alone; false: there is none. */
+bool mym_maps_read_text(struct mym_maps *maps);
+/* The line at *at, from the text's start on; false: that was the last one. */
+bool mym_maps_next(const struct mym_maps *maps, const char **at, struct mym_line *line);
+/* Its path, until the next is asked for; NULL: none. */
+const char *mym_maps_path(struct mym_maps *maps, const struct mym_line *line);
+
 /* *maps is zero. Opens files; without /proc there are none, and without memory as many as fit. */
 void mym_maps_read(struct mym_maps *maps);
 void mym_maps_drop(struct mym_maps *maps);

@@ -47,13 +47,13 @@ static void find_own_code(void)
 
 bool mym_unwind_start(void)
 {
-    void *pc[4];
+    void *pc[1];
 
     if (backtrace == NULL)
         return false;
     find_own_code();
     mym_frames_start();
-    backtrace(pc, 4);
+    backtrace(pc, 0); /* loads, and walks nothing: that would read tables in place */
     return true;
 }
 
