@@ -1,4 +1,5 @@
 """Reading profile.proto, pprof's form of a profile, compressed or not; and writing one with names."""
+import glob
 import gzip
 import pathlib
 import re
@@ -87,6 +88,14 @@ class Profile:
             mapping["file"], mapping["build_id"] = strings[mapping.get(5, 0)], strings[mapping.get(6, 0)]
 
 
+def at_signals(path):
+    """The last one that was written at a signal (signal=), if there is any."""
+    path = pathlib.Path(path)
+    numbers = [other.name[len(path.name) + 2:] for other in path.parent.glob(glob.escape(path.name) + ".s*")]
+    last = max((int(number) for number in numbers if number.isdecimal()), default=0)
+    return f"; {path}.s{last} is of a signal" if last else ""
+
+
 def read_profile(path):
     try:
         data = pathlib.Path(path).read_bytes()
@@ -98,7 +107,7 @@ def read_profile(path):
         if data[:12] == b"heap profile":
             raise Fault(f"{path}: the text form, which google-pprof PROGRAM {path} reads; this reads form=proto")
         if not data:
-            raise Fault(f"{path}: empty: the program has not ended yet, or not by exit(3)")
+            raise Fault(f"{path}: empty: the program has not ended yet, or not by exit(3)" + at_signals(path))
         profile = Profile(data)
     except (IndexError, KeyError, TypeError, EOFError, OSError, zlib.error, re.error):
         raise Fault(f"{path}: not a whole profile in pprof's form (profile.proto)") from None
