@@ -24,7 +24,7 @@ static uint32_t units_for(size_t size)
 void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
 {
     size_t align = alignment <= MYM_UNIT ? 1 : alignment >> MYM_UNIT_SHIFT;
-    uint32_t unit;
+    uint32_t units, unit;
 
     if (has_class(size) && align == 1) {
         void *span = mym_span_take(mym_span_class(size));
@@ -45,12 +45,15 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
     }
     if ((size >> MYM_UNIT_SHIFT) + align >= UINT32_MAX / 2)
         return NULL;
-    unit = mym_pages_take(units_for(size), (uint32_t)align, MYM_LARGE,
-                          mym_chunk_is_dense(size), zeroed);
+    units = units_for(size);
+    unit =
+        mym_pages_take(units, (uint32_t)align, MYM_LARGE, mym_is_dense(size), zeroed);
     if (unit == 0)
         return NULL;
     mym_heap.units[unit].cls = 0; /* was_freed: this is no slab's any more */
     mym_heap.units[unit].reap = NULL;
+    if (size > 0)
+        mym_dense_taken(mym_unit_address(unit), size, (size_t)units * MYM_UNIT);
     return mym_unit_address(unit);
 }
 
@@ -92,7 +95,7 @@ MYM_SLOW void mym_large_put(void *ptr, const struct mym_unit *span)
     }
     if (has_word(units) && keep_span(mym_span_word[units] - MYM_SLOTS, ptr))
         return;
-    mym_chunk_learn(ptr, (size_t)units * MYM_UNIT);
+    mym_dense_ended(ptr, (size_t)units * MYM_UNIT);
     if (has_word(units))
         put_loose(ptr);
     else
@@ -123,13 +126,12 @@ size_t mym_large_good_size(size_t size)
 
 void *mym_large_resize(void *ptr, size_t size)
 {
-    bool dense = mym_chunk_is_dense(size);
-    uint32_t unit;
+    uint32_t units = units_for(size), unit;
 
     if (!mym_in_heap(ptr)) /* small enough to live in the page heap again: no */
         return size < MYM_HUGE_MIN / 2 ? NULL : mym_mapping_resize(ptr, size);
     unit = mym_unit_of(ptr);
     if (size >= MYM_HUGE_MIN && (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
         return mym_mapping_adopt(unit, size);
-    return mym_pages_resize(unit, units_for(size), dense) ? ptr : NULL;
+    return mym_pages_resize(unit, units, mym_is_dense(size)) ? ptr : NULL;
 }

@@ -142,8 +142,8 @@ static void *take_large(struct mym_reap *reap, size_t alignment, size_t size,
     *lack = units > reap->most - reap->held ? ROOM : MEMORY;
     if (*lack == ROOM)
         return NULL;
-    unit = mym_pages_take(units, (uint32_t)align, MYM_LARGE, mym_chunk_is_dense(size),
-                          &zeroed);
+    unit =
+        mym_pages_take(units, (uint32_t)align, MYM_LARGE, mym_is_dense(size), &zeroed);
     if (unit == 0)
         return NULL;
     mym_heap.units[unit].cls = 0;
@@ -332,7 +332,7 @@ static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
     units = units_for(size);
     if (units > had && units - had > reap->most - reap->held)
         return false;
-    if (!mym_pages_resize(unit, units, mym_chunk_is_dense(size)))
+    if (!mym_pages_resize(unit, units, mym_is_dense(size)))
         return false;
     reap->held -= had;
     hold(reap, units);

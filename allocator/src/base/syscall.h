@@ -16,6 +16,7 @@
 /* Of <linux/futex.h>: the kernel's headers are a package of their own beside musl. */
 #define FUTEX_WAIT         0
 #define FUTEX_WAKE         1
+#define FUTEX_CMP_REQUEUE  4
 #define FUTEX_PRIVATE_FLAG 128
 
 #if defined(__x86_64__)

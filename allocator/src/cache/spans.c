@@ -281,7 +281,7 @@ static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
 {
     uint32_t units = mym_span_units(cls);
 
-    mym_chunk_learn(span, units * MYM_UNIT); /* the page heap will not see it soon */
+    mym_dense_ended(span, units * MYM_UNIT); /* the page heap will not see it soon */
     if (!grant(own, cls, 1))
         return false;
     mym_span_record((uintptr_t)span)->below = MYM_SPAN_ROOM;

@@ -3,10 +3,9 @@
  *
  * A huge page is faulted in by one fault instead of 512 and read with one TLB entry, but
  * it is resident as a whole. So a chunk of 2 MiB is asked for as one when its first clean
- * unit goes to something that will be written all over (dense): objects of at most a
- * page, and larger ones of a size of which those seen before were dense. What is left of
- * the chunk is resident from then on: it goes to the dirty runs, which are used first.
- * So no more than one huge page is there in advance, and a heap of 64 MiB has it to spare.
+ * unit goes to something that will be written all over (dense.c). What is left of the chunk is
+ * resident from then on: it goes to the dirty runs, which are used first. So no more than one
+ * huge page is there in advance, and a heap that is not small has it to spare.
  * A chunk within one object of a size that was dense each time is one in any heap; who takes
  * that object gives back the small pages that it has from before, which nobody else knows of.
  *
@@ -14,14 +13,18 @@
  * kernel, or goes to what is not dense, it is small from then on: otherwise khugepaged
  * would fill it up again.
  *
- * Locking: mym_pages.lock guards the chunks; the scores are hints, written by anybody.
+ * Locking: mym_pages.lock guards the chunks.
  */
 #include "heap/runs.h"
 
 #include "os/os.h"
 
-/* From so many units in use on: one huge page is a 32nd of 64 MiB. */
-#define HUGE_FROM (32 * MYM_CHUNK_UNITS)
+/*
+ * From so many units in use on. Small objects come in many sizes, each of which may be outgrown
+ * and leave a part of a chunk; there one huge page is a 32nd of the heap.
+ */
+#define HUGE_FROM       (8 * MYM_CHUNK_UNITS)
+#define HUGE_FROM_SMALL (32 * MYM_CHUNK_UNITS)
 
 static enum mym_huge huge_mode = MYM_HUGE_NEVER; /* until configured */
 static bool huge_by_default = true;              /* the same */
@@ -105,18 +108,21 @@ static bool may_be_marked(uint32_t low, uint32_t high)
     return edges < EDGES_MOST || *mark_of(low - 1) || *mark_of(high);
 }
 
-bool mym_chunk_is_worth_it(void)
+bool mym_chunk_is_worth_it(enum mym_dense dense)
 {
     uint64_t now = mym_pages_in_use() + mym_pages_dirty();
 
-    return huge_mode != MYM_HUGE_NEVER &&
-           (huge_mode == MYM_HUGE_ALWAYS || now >= HUGE_FROM) && now < mym_pages.near;
+    if (huge_mode == MYM_HUGE_NEVER || now >= mym_pages.near)
+        return false;
+    return huge_mode == MYM_HUGE_ALWAYS ||
+           (dense != MYM_SPARSE &&
+            now >= (dense == MYM_DENSE ? HUGE_FROM : HUGE_FROM_SMALL));
 }
 
 bool mym_chunk_would_be_huge(size_t bytes)
 {
     return huge_mode == MYM_HUGE_ALWAYS ||
-           (huge_mode == MYM_HUGE_AUTO && mym_chunk_is_dense(bytes));
+           (huge_mode == MYM_HUGE_AUTO && mym_is_dense(bytes) != MYM_SPARSE);
 }
 
 void mym_chunk_advise(void *object, size_t bytes, bool huge)
@@ -125,13 +131,14 @@ void mym_chunk_advise(void *object, size_t bytes, bool huge)
         mym_os_huge_pages(object, bytes, huge);
 }
 
-uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense)
+uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end,
+                       enum mym_dense dense)
 {
     uint32_t last = first + length;
     uint32_t low = chunk_up(first);
     uint32_t high = chunk_up(last) <= end ? chunk_up(last) : chunk_down(last);
 
-    if ((dense || huge_mode == MYM_HUGE_ALWAYS) && mym_chunk_is_worth_it()) {
+    if (mym_chunk_is_worth_it(dense)) {
         set_marks(chunk_down(first), low, false); /* chunks that others share */
         if (low >= high || !may_be_marked(low, high)) {
             set_marks(low, chunk_up(last), false);
@@ -145,27 +152,6 @@ uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense
     return last;
 }
 
-#define SCORES     40u
-#define SCORE_MOST 4
-#define DENSE      2
-
-/* By the logarithm of the size: how often such objects were dense, less how often not. */
-static _Atomic int8_t scores[SCORES];
-
-static _Atomic int8_t *score_of(size_t bytes)
-{
-    unsigned log = 63 - (unsigned)__builtin_clzll(bytes | 1);
-
-    return &scores[log < SCORES ? log : SCORES - 1];
-}
-
-/* Objects so long were written all over each time that they were looked at. */
-static bool is_sure(uint32_t length)
-{
-    return atomic_load_explicit(score_of((size_t)length * MYM_UNIT),
-                                memory_order_relaxed) == SCORE_MOST;
-}
-
 /*
  * A chunk that is one such object's alone costs no memory as a huge page, however small the heap
  * is. It is in small pages if it was used before that was known.
@@ -175,7 +161,8 @@ struct mym_stretch mym_chunk_renew(uint32_t first, uint32_t length)
     uint32_t low = chunk_up(first), high = chunk_down(first + length);
     struct mym_stretch small = {0, 0};
 
-    if (low >= high || huge_mode == MYM_HUGE_NEVER || !is_sure(length) ||
+    if (low >= high || huge_mode == MYM_HUGE_NEVER ||
+        !mym_is_always_dense((size_t)length * MYM_UNIT) ||
         mym_pages_in_use() + mym_pages_dirty() >= mym_pages.near)
         return small;
     while (low < high && *mark_of(low))
@@ -216,72 +203,4 @@ bool mym_chunk_adds_up(void)
         pairs += *mark_of(unit) != *mark_of(unit - 1);
     }
     return marks == mym_pages.huge && pairs == edges;
-}
-
-/* ---- what is written all over ---- */
-
-/* What was never seen is taken for what is half as large: arrays grow by doubling. */
-bool mym_chunk_is_dense(size_t bytes)
-{
-    int score = atomic_load_explicit(score_of(bytes), memory_order_relaxed);
-
-    if (score == 0)
-        score = atomic_load_explicit(score_of(bytes / 2), memory_order_relaxed);
-    return bytes <= MYM_PAGE || score >= DENSE;
-}
-
-#define SAMPLES 4u
-#define STRIDE  256u /* bytes between the words of a page that are looked at */
-
-/* The object is a program's: its pages may be anything, even protected against reading. */
-static bool is_written(uintptr_t at)
-{
-    const uint64_t *word;
-
-    at &= ~(mym_os_page() - 1);
-    word = (const uint64_t *)at; /* NOLINT */
-    if (!mym_os_is_readable(word))
-        return false;
-    for (size_t i = 0; i < MYM_PAGE / sizeof *word; i += STRIDE / sizeof *word)
-        if (word[i] != 0)
-            return true;
-    return false;
-}
-
-static MYM_SLOW void look_at(const void *object, size_t bytes, uint32_t draw)
-{
-    _Atomic int8_t *score = score_of(bytes);
-    int now = atomic_load_explicit(score, memory_order_relaxed);
-    size_t slice = bytes / SAMPLES & ~(size_t)(MYM_PAGE - 1);
-    unsigned written = 0;
-
-    while (written < SAMPLES &&
-           is_written((uintptr_t)object + written * slice +
-                      (draw >> 8) * (written + 1) % (slice / MYM_PAGE) * MYM_PAGE))
-        written++;
-    if (written == SAMPLES)
-        now += now < SCORE_MOST;
-    else
-        now = now - 2 > -SCORE_MOST ? now - 2 : -SCORE_MOST;
-    atomic_store_explicit(score, (int8_t)now, memory_order_relaxed);
-}
-
-/*
- * What is known is looked at now and then, one in so many: each page may be a cache miss and,
- * where objects are not written all over, a fault.
- */
-#define DENSE_SELDOM  128u
-#define SPARSE_SELDOM 1024u
-
-void mym_chunk_learn(const void *object, size_t bytes)
-{
-    static _Atomic uint32_t random;
-    int now = atomic_load_explicit(score_of(bytes), memory_order_relaxed);
-    uint32_t draw = atomic_load_explicit(&random, memory_order_relaxed);
-
-    draw = draw * 1664525 + 1013904223;
-    atomic_store_explicit(&random, draw, memory_order_relaxed);
-    if ((now != SCORE_MOST || draw < UINT32_MAX / DENSE_SELDOM) &&
-        (now != -SCORE_MOST || draw < UINT32_MAX / SPARSE_SELDOM))
-        look_at(object, bytes, draw);
 }

@@ -32,7 +32,7 @@ static bool mark(uint32_t chunk)
 {
     if (mym_chunk_is_huge(chunk))
         return false;
-    mym_chunk_use(chunk, MYM_CHUNK_UNITS, chunk + MYM_CHUNK_UNITS, true);
+    mym_chunk_use(chunk, MYM_CHUNK_UNITS, chunk + MYM_CHUNK_UNITS, MYM_SMALL);
     return mym_chunk_is_huge(chunk);
 }
 

@@ -170,6 +170,22 @@ MYM_INLINE void *mym_unit_address(uint32_t unit)
     return (void *)(mym_heap.base + ((uintptr_t)unit << MYM_UNIT_SHIFT)); /* NOLINT */
 }
 
+/* ---- objects that are written all over (dense.c); no lock is needed ---- */
+
+enum mym_dense {
+    MYM_SPARSE, /* as far as is known */
+    MYM_SMALL,  /* of at most a page, or there were not many of about so many bytes */
+    MYM_DENSE,  /* there were many, and they are dense */
+};
+enum mym_dense mym_is_dense(size_t bytes);
+bool mym_is_always_dense(size_t bytes); /* each time that was looked lately */
+/* An object of so many bytes ends: was it? Reads a few of its words. */
+void mym_dense_ended(const void *object, size_t bytes);
+/* The same without a look. */
+void mym_dense_forget(const void *object, size_t bytes);
+/* One begins, in so many bytes of pages. Reads words of the one before: no lock is held. */
+void mym_dense_taken(const void *object, size_t bytes, size_t whole);
+
 /* ---- page heap (pages.c, purge.c) ---- */
 
 /*
@@ -209,8 +225,8 @@ bool mym_pages_hear_growth(void);
  * its bytes all read 0.
  * Returns the first unit, or 0 when there is no memory.
  */
-uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind, bool dense,
-                        bool *zeroed);
+uint32_t mym_pages_take(uint32_t units, uint32_t align, enum mym_kind kind,
+                        enum mym_dense dense, bool *zeroed);
 
 /* Give a whole span back; it coalesces with its free neighbours. */
 void mym_pages_put(uint32_t first);
@@ -276,7 +292,7 @@ uintptr_t mym_pages_take_loose(uint32_t length);
  * Resize a large span where it stands; false when the next units are not free, or that is
  * above the limit.
  */
-bool mym_pages_resize(uint32_t first, uint32_t units, bool dense);
+bool mym_pages_resize(uint32_t first, uint32_t units, enum mym_dense dense);
 
 /* mym_heap.freed is there for the units up to `end`; false: no memory. */
 bool mym_pages_map_freed(uint32_t end);
@@ -413,11 +429,6 @@ void mym_mapping_fork_child(void);
 enum mym_huge { MYM_HUGE_NEVER, MYM_HUGE_AUTO, MYM_HUGE_ALWAYS };
 /* by_default: the kernel makes them where nothing was asked for. */
 void mym_chunk_set_huge(enum mym_huge mode, bool by_default);
-
-/* Whether objects of so many bytes were written all over, as far as was seen. */
-bool mym_chunk_is_dense(size_t bytes);
-/* An object of so many bytes ends: was it written all over? Reads a few of its words. */
-void mym_chunk_learn(const void *object, size_t bytes);
 
 /* Whether an own mapping of so many bytes would be huge pages; then it is asked for, or not. */
 bool mym_chunk_would_be_huge(size_t bytes);

@@ -108,7 +108,7 @@ void mym_collapse_tell(void)
     if (mym_idle_when_much == NULL)
         return;
     mym_pages_lock();
-    worth = mym_chunk_is_worth_it();
+    worth = mym_chunk_is_worth_it(MYM_SMALL);
     mym_pages_unlock();
     if (!worth)
         return;

@@ -275,7 +275,7 @@ void *mym_mapping_take(size_t size, bool *zeroed)
     if (!charge(units_of(bytes)))
         return NULL;
     /* Zeroing what nobody will touch would make it resident. */
-    if (mym_chunk_is_dense(size) || !*zeroed)
+    if (mym_is_dense(size) != MYM_SPARSE || !*zeroed)
         object = take_idle(bytes);
     *zeroed = object == NULL;
     if (object != NULL) {
@@ -283,10 +283,11 @@ void *mym_mapping_take(size_t size, bool *zeroed)
     } else {
         mym_pages_watch_outside();
         object = mym_os_map(bytes);
-        if (object != NULL)
+        if (object != NULL) {
             mym_chunk_advise(object, bytes, huge);
-        if (object != NULL)
             mym_os_name(object, bytes, "mymalloc: huge object");
+            mym_dense_taken(object, size, bytes);
+        }
     }
     if (object != NULL &&
         !remember((struct mym_mapping){(uintptr_t)object, bytes, huge})) {
@@ -311,7 +312,7 @@ static bool may_be_kept(const struct mym_mapping *mapping)
     char *last = object + mapping->bytes - page;
     bool own;
 
-    if (!mym_chunk_is_dense(mapping->bytes) ||
+    if (mym_is_dense(mapping->bytes) == MYM_SPARSE ||
         (!mapping->huge && mym_chunk_would_be_huge(mapping->bytes)) ||
         !mym_os_is_one(object, mapping->bytes))
         return false;
@@ -327,7 +328,7 @@ size_t mym_mapping_put(void *ptr)
 
     if (mapping.bytes == 0)
         return 0;
-    mym_chunk_learn(ptr, mapping.bytes);
+    mym_dense_ended(ptr, mapping.bytes);
     if (may_be_kept(&mapping)) {
         put_idle(mapping);
     } else {
@@ -452,7 +453,7 @@ void *mym_mapping_adopt(uint32_t span, size_t size)
 
     if (!hold_place())
         return NULL;
-    mym_chunk_learn(mym_unit_address(span), (size_t)had * MYM_UNIT);
+    mym_dense_ended(mym_unit_address(span), (size_t)had * MYM_UNIT);
     huge = mym_chunk_would_be_huge((size_t)had * MYM_UNIT);
     mym_purge_begin();
     if (begin_adoption(span, had, more)) {

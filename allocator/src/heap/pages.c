@@ -107,7 +107,7 @@ static void set_span(uint32_t first, uint32_t length, enum mym_kind kind)
  * Take a stretch out of the run that it is in. What becomes resident with clean units is idle
  * memory from now on.
  */
-static void cut(uint32_t run, uint32_t first, uint32_t length, bool dense)
+static void cut(uint32_t run, uint32_t first, uint32_t length, enum mym_dense dense)
 {
     bool clean = mym_heap.units[run].kind == MYM_CLEAN;
     uint32_t end = run + mym_heap.units[run].length, last = first + length, resident;
@@ -123,7 +123,7 @@ static void cut(uint32_t run, uint32_t first, uint32_t length, bool dense)
 }
 
 /* The same for a stretch that may go on through the runs behind; whether some of it is dirty. */
-static bool cut_all(uint32_t run, uint32_t first, uint32_t length, bool dense)
+static bool cut_all(uint32_t run, uint32_t first, uint32_t length, enum mym_dense dense)
 {
     bool dirty = false;
     uint32_t part;
@@ -151,8 +151,8 @@ static uint32_t find(uint32_t length, uint32_t align, bool clean, uint32_t *run)
     return first;
 }
 
-uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind, bool dense,
-                        bool *zeroed)
+uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
+                        enum mym_dense dense, bool *zeroed)
 {
     struct mym_stretch small = {0, 0};
     uint32_t run, first = 0;
@@ -252,7 +252,8 @@ static uint32_t room_at(uint32_t at, uint32_t more, uint32_t length)
     return room;
 }
 
-static bool grow_locked(uint32_t first, uint32_t old, uint32_t length, bool dense)
+static bool grow_locked(uint32_t first, uint32_t old, uint32_t length,
+                        enum mym_dense dense)
 {
     uint32_t at = first + old, more = length - old;
 
@@ -265,7 +266,7 @@ static bool grow_locked(uint32_t first, uint32_t old, uint32_t length, bool dens
     return true;
 }
 
-bool mym_pages_resize(uint32_t first, uint32_t length, bool dense)
+bool mym_pages_resize(uint32_t first, uint32_t length, enum mym_dense dense)
 {
     uint32_t old = mym_heap.units[first].length; /* the span is the caller's */
     bool done = true;

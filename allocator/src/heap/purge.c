@@ -130,9 +130,9 @@ static void choose(uint32_t run, uint32_t excess, uint32_t *from, uint32_t *end)
     uint32_t step = 1;
 
     excess = excess > STEP ? excess : STEP;
-    if (low < high &&
-        (mym_chunk_is_dense((size_t)length * MYM_UNIT) || mym_chunk_is_huge(last - 1) ||
-         mym_chunk_is_huge(length > excess ? last - excess : first))) {
+    if (low < high && (mym_is_dense((size_t)length * MYM_UNIT) != MYM_SPARSE ||
+                       mym_chunk_is_huge(last - 1) ||
+                       mym_chunk_is_huge(length > excess ? last - excess : first))) {
         first = low;
         last = high;
         step = MYM_CHUNK_UNITS;

@@ -163,7 +163,8 @@ uint32_t mym_loose_units(void);
  * The clean units from `first` on, `length` of them, are going to be used, and are
  * followed by clean ones up to `end`. Returns where what becomes resident with them ends.
  */
-uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end, bool dense);
+uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end,
+                       enum mym_dense dense);
 /*
  * Chunks that lie whole in the span become huge where its size is known to be dense. Of those
  * that were not before, old pages are to be given back, with no lock held.
@@ -173,7 +174,7 @@ struct mym_stretch {
 };
 struct mym_stretch mym_chunk_renew(uint32_t first, uint32_t length);
 /* Huge pages are asked for in a heap like this. */
-bool mym_chunk_is_worth_it(void);
+bool mym_chunk_is_worth_it(enum mym_dense dense);
 void mym_chunk_forget(uint32_t from, uint32_t to); /* whole chunks were unmapped */
 uint32_t mym_chunk_units(void);                    /* in chunks that are huge */
 bool mym_chunk_is_huge(uint32_t unit);

@@ -57,8 +57,7 @@ static MYM_SLOW void zero_places(uint32_t slab, const struct mym_class *c)
 MYM_SLOW uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh)
 {
     const struct mym_class *c = &mym_classes[cls];
-    bool dense = c->size <= MYM_PAGE;
-    uint32_t slab = mym_pages_take(c->units, 1, MYM_SLAB, dense, fresh);
+    uint32_t slab = mym_pages_take(c->units, 1, MYM_SLAB, mym_is_dense(c->size), fresh);
     struct mym_unit *unit = &mym_heap.units[slab];
     uint64_t *bits = mym_heap.bits[slab];
     unsigned words = bit_words(c->objects);

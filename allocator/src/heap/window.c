@@ -74,7 +74,7 @@ uint32_t mym_window_make(uint32_t units, struct mym_reap *reap)
 {
     bool zeroed = false;
     /* The longest ones are those of reaps that fill them. */
-    bool dense = units >= MYM_WINDOW_MAX;
+    enum mym_dense dense = units >= MYM_WINDOW_MAX ? MYM_SMALL : MYM_SPARSE;
     uint32_t first = mym_pages_take(units, 1, MYM_WINDOW, dense, &zeroed);
     struct mym_unit *window = &mym_heap.units[first];
 

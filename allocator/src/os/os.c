@@ -240,6 +240,13 @@ bool mym_os_is_alone(void)
     return &__libc_single_threaded != NULL && __libc_single_threaded;
 }
 
+/* Nobody is woken and nobody is moved to another queue; what is left of the call compares. */
+bool mym_os_differs(const uint32_t *word, uint32_t value)
+{
+    return mym_syscall(SYS_futex, (long)word, FUTEX_CMP_REQUEUE | FUTEX_PRIVATE_FLAG, 0,
+                       0, (long)word, value) == -EAGAIN;
+}
+
 int mym_os_process(void)
 {
     return (int)mym_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);

@@ -57,6 +57,12 @@ bool mym_os_is_one(void *addr, size_t bytes);
 /* The page can be read; false also before Linux 5.14. */
 bool mym_os_is_readable(const void *page);
 
+/*
+ * The word can be read and has another value. Whoever may write to it meanwhile, or take it away:
+ * the kernel looks.
+ */
+bool mym_os_differs(const uint32_t *word, uint32_t value);
+
 /* The page is locked (mlock); if not, what it held is lost. */
 bool mym_os_is_locked(void *page);
 

@@ -160,15 +160,19 @@ static uint32_t pick_slab(struct mym_pool *pool)
 static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
 {
     const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
-    bool populate = pool->slabs >= POPULATE_FROM && cls->size <= MYM_PAGE;
+    bool small = cls->size <= MYM_PAGE;
     bool fresh = pool->slabs == 0 && cls->units == 1;
     uint32_t slab = mym_slab_make(mym_pool_class(pool), pool->arena, &fresh);
 
     if (slab == 0)
         return 0;
-    if (populate && fresh) {
+    if (!small || (fresh && pool->slabs >= POPULATE_FROM)) {
         mym_pool_unlock(pool);
-        mym_slab_populate(slab);
+        if (small)
+            mym_slab_populate(slab);
+        else
+            mym_dense_taken(mym_unit_address(slab), cls->size,
+                            (size_t)cls->units * MYM_UNIT);
         mym_pool_lock(pool);
     }
     pool->slabs++;
@@ -208,6 +212,8 @@ static void release_slabs(struct mym_pool *pool)
         mym_pool_unlock(pool);
         if (slab == 0)
             return;
+        mym_dense_forget(mym_unit_address(slab),
+                         mym_classes[mym_pool_class(pool)].size);
         mym_pages_put(slab);
     }
 }

@@ -159,10 +159,10 @@ static void teach(size_t bytes)
         close(file);
     }
     /* What is known not to be dense is looked at seldom: inputs played before would decide. */
-    while (!mym_chunk_is_dense(bytes))
-        mym_chunk_learn(teacher, bytes);
+    while (mym_is_dense(bytes) == MYM_SPARSE)
+        mym_dense_ended(teacher, bytes);
     for (int i = 0; i < 4; i++)
-        mym_chunk_learn(teacher, bytes);
+        mym_dense_ended(teacher, bytes);
 }
 
 /* No size is known to be dense: one input does not decide what the next one meets. */
@@ -175,8 +175,8 @@ static void forget(void)
             mmap(NULL, 128 * MIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(untouched != MAP_FAILED);
     for (size_t bytes = 8 * MIB; bytes <= 64 * MIB; bytes *= 2)
-        while (mym_chunk_is_dense(bytes))
-            mym_chunk_learn(untouched, bytes);
+        while (mym_is_dense(bytes) != MYM_SPARSE)
+            mym_dense_ended(untouched, bytes);
 }
 
 static size_t size_of(unsigned value)

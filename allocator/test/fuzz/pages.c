@@ -175,7 +175,7 @@ static void put(struct span *span)
     check_excess();
 }
 
-static void resize(struct span *span, unsigned size, bool dense)
+static void resize(struct span *span, unsigned size, enum mym_dense dense)
 {
     uint32_t units = size % 4 ? units_of(size) : span->units + size / 16;
 
@@ -240,7 +240,7 @@ static void play(struct bytes *bytes)
     case 13:
         mym_chunk_set_huge(how % 3, how & 4);
         if (span->units >= 4)
-            mym_chunk_learn(mym_unit_address(span->first), span->units * MYM_UNIT);
+            mym_dense_ended(mym_unit_address(span->first), span->units * MYM_UNIT);
         break;
     case 12:
     case 11:
@@ -251,7 +251,7 @@ static void play(struct bytes *bytes)
     case 8:
     case 7:
         if (span->units != 0 && span->kind == MYM_LARGE)
-            resize(span, size, how & 64);
+            resize(span, size, how & 64 ? MYM_DENSE : MYM_SPARSE);
         break;
     default:
         if (span->units == 0)

@@ -116,6 +116,26 @@ static void dense_large(void)
     }
 }
 
+/* What fills a heap and stays: nothing of its size was ever freed. */
+static void kept(void)
+{
+    static const size_t sizes[] = {20000, 320000, 5 * MIB / 2};
+    size_t total = 160 * MIB;
+
+    if (!kernel_makes_them())
+        return;
+    for (unsigned i = 0; i < 3; i++) {
+        size_t kib;
+
+        fill(total, sizes[i]);
+        kib = huge_kib();
+        CHECKF(is_on() ? kib >= (total - SMALL_HEAP) / 1024 / 10 * 8 : kib == 0,
+               "%zu of %zu KiB are huge in objects of %zu KiB", kib, total / 1024,
+               sizes[i] / 1024);
+        empty();
+    }
+}
+
 /* For none of them a page of another was given back. */
 static void are_whole(size_t size)
 {
@@ -300,6 +320,42 @@ static void uneven(void)
     empty();
 }
 
+static void stay(const char *name, size_t size,
+                 size_t (*written)(size_t i, size_t size))
+{
+    count = 200 * MIB / size;
+    objects = malloc(count * sizeof(*objects));
+    CHECK(objects);
+    for (size_t i = 0; i < count; i++) {
+        objects[i] = malloc(size);
+        CHECK(objects[i]);
+        memset(objects[i], 1, written(i, size));
+    }
+    printf("%s %zu\n", name, resident_bytes() >> 10);
+}
+
+static size_t half_of_it(size_t i, size_t size)
+{
+    (void)i;
+    return size / 2;
+}
+
+static size_t all_or_little(size_t i, size_t size)
+{
+    return i % 2 ? size : 1;
+}
+
+/* Objects that stay, of which the first half is written, or all of every other one. */
+static void halves(void)
+{
+    stay("halves", 100000, half_of_it);
+}
+
+static void others(void)
+{
+    stay("others", 700000, all_or_little);
+}
+
 static void little(void)
 {
     fill(100000, 100);
@@ -311,5 +367,6 @@ const struct test tests[] = {
     {"dense", dense},     {"dense_large", dense_large}, {"unseen", unseen},
     {"split", split},     {"taken_again", taken_again}, {"mappings", mappings},
     {"touched", touched}, {"cheese", cheese},           {"holes", holes},
-    {"uneven", uneven},   {"little", little},           {NULL, NULL},
+    {"uneven", uneven},   {"little", little},           {"kept", kept},
+    {"halves", halves},   {"others", others},           {NULL, NULL},
 };

@@ -1,0 +1,192 @@
+/*
+ * dense.c - which objects are written all over: those of at most a page, and larger ones of a
+ * size of which those seen before were.
+ *
+ * Two moments tell. When an object ends, a few of its pages are looked at. But what fills a heap
+ * at first, and stays, never ends. So a thread that takes an object looks at the one of about that
+ * size that it took before: it is written by now, or will be later, which the end tells.
+ *
+ * Locking: none. What is known of a size is a hint, written by anybody. What is alive belongs to
+ * the program, so its words are compared by the kernel, whatever becomes of them meanwhile, and
+ * with no lock held: who resolves page faults himself (userfaultfd) may take his time.
+ */
+#include "heap/heap.h"
+
+#include "os/os.h"
+
+#define SCORE_MOST 4
+#define DENSE      2
+
+/* Of fewer bytes one huge page more may be a large part of the heap. */
+#define MANY (4 * (uint64_t)MYM_CHUNK_UNITS * MYM_UNIT)
+
+/* As a slab may lose at its end. */
+#define ALL        (1u << 16)
+#define TAILS_MOST (ALL / 16)
+
+/* Others take theirs before this thread has written its own. */
+#define THREADS 4u
+
+/* Sizes up to twice as large. */
+static struct size {
+    _Atomic int8_t score; /* how often such objects were dense, less how often not */
+    _Atomic uint32_t
+        tails; /* the share behind them in their last units, about the mean */
+    _Atomic uint64_t taken; /* bytes, ever */
+    struct {
+        _Atomic uintptr_t object;
+        _Atomic size_t bytes;
+    } last[THREADS];
+} sizes[40];
+
+#define GET(hint)        atomic_load_explicit(&(hint), memory_order_relaxed)
+#define SET(hint, value) atomic_store_explicit(&(hint), value, memory_order_relaxed)
+
+static struct size *size_of(size_t bytes)
+{
+    unsigned log = 63 - (unsigned)__builtin_clzll(bytes | 1);
+
+    return &sizes[log < 40 ? log : 39];
+}
+
+/* What was never seen is taken for what is half as large: arrays grow by doubling. */
+enum mym_dense mym_is_dense(size_t bytes)
+{
+    struct size *size = size_of(bytes);
+    int score = GET(size->score);
+
+    if (bytes <= MYM_PAGE)
+        return MYM_SMALL;
+    if (score == 0)
+        score = GET(size_of(bytes / 2)->score);
+    if (score < DENSE || GET(size->tails) > TAILS_MOST)
+        return MYM_SPARSE;
+    return GET(size->taken) < MANY ? MYM_SMALL : MYM_DENSE;
+}
+
+bool mym_is_always_dense(size_t bytes)
+{
+    return GET(size_of(bytes)->score) == SCORE_MOST;
+}
+
+static void set_score(struct size *size, int score, int least)
+{
+    SET(size->score, (int8_t)(score > SCORE_MOST ? SCORE_MOST
+                              : score < least    ? least
+                                                 : score));
+}
+
+static uint32_t draw(void)
+{
+    static _Atomic uint32_t random;
+    uint32_t drawn = GET(random) * 1664525 + 1013904223;
+
+    SET(random, drawn);
+    return drawn;
+}
+
+#define SAMPLES 4u   /* pages of an object, one in each quarter */
+#define STRIDE  256u /* bytes between the words of a page that are looked at */
+
+static const char *sample_of(const void *object, size_t bytes, unsigned i,
+                             uint32_t drawn)
+{
+    size_t pages = bytes / MYM_PAGE;
+    size_t page = pages * i / SAMPLES, quarter = pages * (i + 1) / SAMPLES - page;
+
+    if (quarter > 1)
+        page += (drawn >> 8) * (i + 1) % quarter;
+    return (const char *)(((uintptr_t)object + page * MYM_PAGE) & /* NOLINT */
+                          ~(mym_os_page() - 1));
+}
+
+/* ---- an object ends ---- */
+
+/* The object was a program's: its pages may be anything, even protected against reading. */
+static bool is_written(const char *page)
+{
+    if (!mym_os_is_readable(page))
+        return false;
+    for (size_t at = 0; at < MYM_PAGE; at += STRIDE)
+        if (*(const uint64_t *)(page + at) != 0)
+            return true;
+    return false;
+}
+
+static MYM_SLOW void look_at_ended(const void *object, size_t bytes, uint32_t drawn)
+{
+    struct size *size = size_of(bytes);
+    unsigned written = 0;
+
+    while (written < SAMPLES && is_written(sample_of(object, bytes, written, drawn)))
+        written++;
+    set_score(size, GET(size->score) + (written == SAMPLES ? 1 : -2), -SCORE_MOST);
+}
+
+/* Whoever asked for it may have asked for less. */
+void mym_dense_forget(const void *object, size_t bytes)
+{
+    for (struct size *size = size_of(bytes / 2); size <= size_of(bytes); size++)
+        for (unsigned i = 0; i < THREADS; i++)
+            if (GET(size->last[i].object) == (uintptr_t)object)
+                SET(size->last[i].object, 0);
+}
+
+/*
+ * What is known is looked at now and then, one in so many: each page may be a cache miss and,
+ * where objects are not written all over, a fault.
+ */
+#define DENSE_SELDOM  128u
+#define SPARSE_SELDOM 1024u
+
+void mym_dense_ended(const void *object, size_t bytes)
+{
+    int score = GET(size_of(bytes)->score);
+    uint32_t drawn = draw();
+
+    mym_dense_forget(object, bytes);
+    if ((score != SCORE_MOST || drawn < UINT32_MAX / DENSE_SELDOM) &&
+        (score != -SCORE_MOST || drawn < UINT32_MAX / SPARSE_SELDOM))
+        look_at_ended(object, bytes, drawn);
+}
+
+/* ---- an object begins ---- */
+
+/* Of a double the upper half says more, of an integer the lower one. */
+static bool is_written_in_life(const char *page)
+{
+    for (size_t at = 0; at < MYM_PAGE; at += STRIDE)
+        if (mym_os_differs((const uint32_t *)(page + at + at / STRIDE % 2 * 4), 0))
+            return true;
+    return false;
+}
+
+/* It may still be written: not so sparse that ends are seldom looked at. */
+static MYM_SLOW void look_at_living(const void *object, size_t bytes)
+{
+    struct size *size = size_of(bytes);
+    uint32_t drawn = draw();
+    unsigned written = 0;
+
+    while (written < SAMPLES &&
+           is_written_in_life(sample_of(object, bytes, written, drawn)))
+        written++;
+    set_score(size, GET(size->score) + (written == SAMPLES ? 1 : -2), 1 - SCORE_MOST);
+}
+
+void mym_dense_taken(const void *object, size_t bytes, size_t whole)
+{
+    uint64_t thread = (uintptr_t)__builtin_thread_pointer() * 0x9E3779B97F4A7C15u;
+    unsigned i = (unsigned)(thread >> 32) % THREADS;
+    struct size *size = size_of(bytes);
+    uintptr_t last = GET(size->last[i].object);
+    uint32_t tails = GET(size->tails);
+
+    if (last != 0 && GET(size->score) != -SCORE_MOST)
+        look_at_living((const void *)last, GET(size->last[i].bytes)); /* NOLINT */
+    SET(size->last[i].object, (uintptr_t)object);
+    SET(size->last[i].bytes, bytes);
+    SET(size->taken, GET(size->taken) + whole);
+    SET(size->tails,
+        tails - tails / 16 + (uint32_t)(whole % bytes * (ALL / 16) / whole));
+}
