@@ -5,7 +5,8 @@
  * are not, gone ones are address space without a mapping. A request takes dirty memory
  * before clean, but for the first slab of a pool, of which little may ever be touched; either
  * before a stretch of both, that before a further mapping, and of each kind the shortest run
- * that fits, so that long runs survive (best fit; Wilson et al., 1995). Runs of one kind are always coalesced: two of a kind never touch.
+ * that fits, so that long runs survive (best fit; Wilson et al., 1995). Runs of one kind are
+ * always coalesced: two of a kind never touch.
  *
  * Taking and giving touch a constant number of records, whatever a span's length, but for
  * slabs and windows, whose every unit names the first one. What was loose (loose.c) is joined

@@ -139,12 +139,14 @@ static void take(struct span *span, unsigned how, unsigned size)
     static const enum mym_kind kinds[] = {MYM_LARGE, MYM_SLAB, MYM_LARGE, MYM_WINDOW};
     uint32_t units = units_of(size), align = how % 4 ? 1 : 1u << how / 16 % 6;
     uint32_t mapped = mym_pages.mapped, clean = mym_runs(MYM_CLEAN)->units;
-    uint32_t dirty = mym_runs_longest(MYM_DIRTY);
+    uint32_t dirty = mym_runs_longest(MYM_DIRTY), fresh = mym_runs_longest(MYM_CLEAN);
     size_t longest = mym_pages_info().longest / MYM_UNIT;
-    bool zeroed = how & 128;
+    bool zeroed = how & 128, clean_first = false;
 
     span->kind = kinds[how / 4 % 4];
-    span->first = mym_pages_take(units, align, span->kind, how & 64, &zeroed);
+    clean_first = zeroed && span->kind == MYM_SLAB;
+    span->first = mym_pages_take(units, align, span->kind,
+                                 how & 64 ? MYM_DENSE : MYM_SPARSE, &zeroed);
     CHECKF((span->first == 0) == (in_use + units > most),
            "%u units more than %u, at most %llu: %u", units, in_use,
            (unsigned long long)most, span->first);
@@ -156,8 +158,10 @@ static void take(struct span *span, unsigned how, unsigned size)
     /* Runs half as long again are found without a search. */
     if (longest >= 2 * (units + align))
         CHECK(mym_pages.mapped == mapped);
-    if (dirty >= 2 * (units + align))
+    if (!clean_first && dirty >= 2 * (units + align))
         CHECK(!zeroed && mym_runs(MYM_CLEAN)->units == clean);
+    if (clean_first && fresh >= 2 * (units + align))
+        CHECK(zeroed);
     mark(span);
     if (span->kind != MYM_LARGE)
         mark_bits(span);
