@@ -130,6 +130,32 @@ static void mappings_are_as_new(void)
         }
 }
 
+/* Whoever takes the next one of that size may look at this one (dense.c), whatever it is by then. */
+static void living_ones_may_be_out_of_reach(void)
+{
+    static const size_t sizes[] = {20000, 300000, 3 * MIB, 34 * MIB};
+    uintptr_t page = getauxval(AT_PAGESZ);
+
+    for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        unsigned count = sizes[i] < MIB ? 60 : 4;
+        char *object[60];
+
+        for (unsigned k = 0; k < 2 * count; k++) {
+            uintptr_t from, to;
+
+            if (k < count)
+                CHECK(object[k] = malloc(sizes[i]));
+            from = ((uintptr_t)object[k % count] + page - 1) & ~(page - 1);
+            to = ((uintptr_t)object[k % count] + sizes[i]) & ~(page - 1);
+            if (from < to) /* NOLINTNEXTLINE: pages of the object alone */
+                CHECK(!mprotect((void *)from, to - from,
+                                k < count ? PROT_NONE : PROT_READ | PROT_WRITE));
+        }
+        for (unsigned k = 0; k < count; k++)
+            free(object[k]);
+    }
+}
+
 /* Locked memory counts against a limit: it is unlocked with the object. */
 static void mappings_are_not_locked(void)
 {
@@ -208,6 +234,7 @@ static void mappings_are_inherited(void)
 
 const struct test tests[] = {
     {"free_does_not_read", free_does_not_read},
+    {"living_ones_may_be_out_of_reach", living_ones_may_be_out_of_reach},
     {"mappings_are_as_new", mappings_are_as_new},
     {"mappings_are_not_locked", mappings_are_not_locked},
     {"mappings_are_no_files", mappings_are_no_files},
