@@ -126,12 +126,12 @@ size_t mym_large_good_size(size_t size)
 
 void *mym_large_resize(void *ptr, size_t size)
 {
-    uint32_t units = units_for(size), unit;
+    uint32_t unit;
 
     if (!mym_in_heap(ptr)) /* small enough to live in the page heap again: no */
         return size < MYM_HUGE_MIN / 2 ? NULL : mym_mapping_resize(ptr, size);
     unit = mym_unit_of(ptr);
     if (size >= MYM_HUGE_MIN && (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
         return mym_mapping_adopt(unit, size);
-    return mym_pages_resize(unit, units, mym_is_dense(size)) ? ptr : NULL;
+    return mym_pages_resize(unit, units_for(size), mym_is_dense(size)) ? ptr : NULL;
 }

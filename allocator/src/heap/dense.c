@@ -27,6 +27,8 @@
 /* Others take theirs before this thread has written its own. */
 #define THREADS 4u
 
+#define SIZES 40u
+
 /* Sizes up to twice as large. */
 static struct size {
     _Atomic int8_t score; /* how often such objects were dense, less how often not */
@@ -37,7 +39,7 @@ static struct size {
         _Atomic uintptr_t object;
         _Atomic size_t bytes;
     } last[THREADS];
-} sizes[40];
+} sizes[SIZES];
 
 #define GET(hint)        atomic_load_explicit(&(hint), memory_order_relaxed)
 #define SET(hint, value) atomic_store_explicit(&(hint), value, memory_order_relaxed)
@@ -46,7 +48,7 @@ static struct size *size_of(size_t bytes)
 {
     unsigned log = 63 - (unsigned)__builtin_clzll(bytes | 1);
 
-    return &sizes[log < 40 ? log : 39];
+    return &sizes[log < SIZES ? log : SIZES - 1];
 }
 
 /* What was never seen is taken for what is half as large: arrays grow by doubling. */

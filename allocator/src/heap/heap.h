@@ -212,8 +212,8 @@ void mym_region_name(void); /* for smaps, what was mapped before names were aske
 
 /*
  * More is in use or dirty than ever before, by a sixteenth, or memory that was not resident is
- * taken while a sixteenth lies idle in slabs: the moment to look for memory that lies idle. Whoever hears of such a step is the only one, and calls
- * mym_purge_growth, or it is told again.
+ * taken while a sixteenth lies idle in slabs: the moment to look for memory that lies idle.
+ * Whoever hears of such a step is the only one, and calls mym_purge_growth, or it is told again.
  */
 bool mym_pages_has_grown(void);
 bool mym_pages_hear_growth(void);
@@ -233,9 +233,9 @@ void mym_pages_put(uint32_t first);
 
 /*
  * One whose pages the kernel would not make accessible again: it is unmapped, and its address
- * space serves later. False: refused, too.
+ * space serves later; if that is refused, too, it is nobody's.
  */
-bool mym_pages_give_up(uint32_t first);
+void mym_pages_give_up(uint32_t first);
 
 /*
  * A list of free large objects of one length, marked as cached, is a word; `below` of each

@@ -384,7 +384,7 @@ static uint32_t unmap_run(uint32_t run)
 }
 
 /* Under the purge lock: chunks that it was in a part of are not made huge meanwhile. */
-bool mym_pages_give_up(uint32_t span)
+void mym_pages_give_up(uint32_t span)
 {
     uint32_t length = mym_heap.units[span].length;
     bool done;
@@ -404,7 +404,6 @@ bool mym_pages_give_up(uint32_t span)
     }
     mym_pages_unlock();
     mym_purge_leave();
-    return done;
 }
 
 size_t mym_pages_unmap(void)
