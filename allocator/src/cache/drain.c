@@ -108,17 +108,29 @@ static void drain_quiet(void)
 }
 
 /*
+ * The helper's look always counts, on a busy program too: it alone asks for what other CPUs
+ * hold of quiet classes. While it looks, who misses does so when none came for two seconds.
+ */
+static bool is_second(uint64_t now, bool by_helper)
+{
+    static _Atomic uint64_t next;
+    uint64_t was = atomic_load_explicit(&next, memory_order_relaxed);
+
+    if (by_helper)
+        atomic_store_explicit(&next, now + 2 * UPKEEP_MS, memory_order_relaxed);
+    return by_helper ||
+           (now >= was && atomic_compare_exchange_strong(&next, &was, now + UPKEEP_MS));
+}
+
+/*
  * A few cached objects of a class that is no longer in use can pin a slab each. A second is
  * too long for a program that grows: it looks before it takes more than it ever had.
  */
 static void upkeep(bool by_helper)
 {
-    static _Atomic uint64_t next;
     uint64_t now = mym_os_coarse_ms();
-    uint64_t was = atomic_load_explicit(&next, memory_order_relaxed);
     struct due due = {
-        .second =
-            now >= was && atomic_compare_exchange_strong(&next, &was, now + UPKEEP_MS),
+        .second = is_second(now, by_helper),
         .grew = mym_pages_hear_growth(),
     };
 

@@ -298,6 +298,22 @@ static void caches_are_emptied_when_asked(void)
     CHECKF(cached[mym_class_of(4000)] == 0, "%zu objects", cached[mym_class_of(4000)]);
 }
 
+/* Also of a program whose own look has just been. */
+static void helper_asks_at_each_look(void)
+{
+    run_on(0);
+    for (int i = 0; i < 200; i++)
+        CHECK((objects[i] = malloc(4000)));
+    for (int i = 0; i < 200; i++)
+        free(objects[i]);
+    run_on(1);
+    for (int look = 0; look < 2; look++) {
+        mym_cache_upkeep();
+        mym_cache_cool();
+    }
+    CHECK(mym_cache_round_is_due() == (mym_mode == MYM_MODE_CPU_ID));
+}
+
 const struct test tests[] = {
     {"caches_interleave", caches_interleave},
     {"last_level_differs", last_level_differs},
@@ -308,5 +324,6 @@ const struct test tests[] = {
     {"slots_of_all_arenas_serve", slots_of_all_arenas_serve},
     {"magazines_go_to_their_owner", magazines_go_to_their_owner},
     {"caches_are_emptied_when_asked", caches_are_emptied_when_asked},
+    {"helper_asks_at_each_look", helper_asks_at_each_look},
     {NULL, NULL},
 };
