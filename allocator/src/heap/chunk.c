@@ -114,9 +114,12 @@ bool mym_chunk_is_worth_it(enum mym_dense dense)
 
     if (huge_mode == MYM_HUGE_NEVER || now >= mym_pages.near)
         return false;
-    return huge_mode == MYM_HUGE_ALWAYS ||
-           (dense != MYM_SPARSE &&
-            now >= (dense == MYM_DENSE ? HUGE_FROM : HUGE_FROM_SMALL));
+    if (huge_mode == MYM_HUGE_ALWAYS)
+        return true;
+    /* Tails are memory that the program may need, where the container's limit is in sight. */
+    if (dense == MYM_SPARSE || (dense == MYM_TAILED && now >= mym_pages.near / 2))
+        return false;
+    return now >= (dense == MYM_SMALL ? HUGE_FROM_SMALL : HUGE_FROM);
 }
 
 bool mym_chunk_would_be_huge(size_t bytes)

@@ -20,9 +20,10 @@
 /* Of fewer bytes one huge page more may be a large part of the heap. */
 #define MANY (4 * (uint64_t)MYM_CHUNK_UNITS * MYM_UNIT)
 
-/* As a slab may lose at its end. */
+/* Behind objects in their last units: as a slab may lose at its end; as other allocators lose. */
 #define ALL        (1u << 16)
-#define TAILS_MOST (ALL / 16)
+#define TAILS_FEW  (ALL / 16)
+#define TAILS_MOST (ALL / 6)
 
 /* Others take theirs before this thread has written its own. */
 #define THREADS 4u
@@ -55,15 +56,18 @@ static struct size *size_of(size_t bytes)
 enum mym_dense mym_is_dense(size_t bytes)
 {
     struct size *size = size_of(bytes);
+    uint32_t tails = GET(size->tails);
     int score = GET(size->score);
 
     if (bytes <= MYM_PAGE)
         return MYM_SMALL;
     if (score == 0)
         score = GET(size_of(bytes / 2)->score);
-    if (score < DENSE || GET(size->tails) > TAILS_MOST)
+    if (score < DENSE || tails > TAILS_MOST)
         return MYM_SPARSE;
-    return GET(size->taken) < MANY ? MYM_SMALL : MYM_DENSE;
+    if (GET(size->taken) < MANY)
+        return tails > TAILS_FEW ? MYM_SPARSE : MYM_SMALL;
+    return tails > TAILS_FEW ? MYM_TAILED : MYM_DENSE;
 }
 
 bool mym_is_always_dense(size_t bytes)

@@ -175,7 +175,8 @@ MYM_INLINE void *mym_unit_address(uint32_t unit)
 enum mym_dense {
     MYM_SPARSE, /* as far as is known */
     MYM_SMALL,  /* of at most a page, or there were not many of about so many bytes */
-    MYM_DENSE,  /* there were many, and they are dense */
+    MYM_TAILED, /* there were many, dense but for their last units, of which they need a part */
+    MYM_DENSE, /* there were many, and they are dense */
 };
 enum mym_dense mym_is_dense(size_t bytes);
 bool mym_is_always_dense(size_t bytes); /* each time that was looked lately */

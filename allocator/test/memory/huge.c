@@ -119,12 +119,12 @@ static void dense_large(void)
 /* What fills a heap and stays: nothing of its size was ever freed. */
 static void kept(void)
 {
-    static const size_t sizes[] = {20000, 320000, 5 * MIB / 2};
+    static const size_t sizes[] = {20000, 290000, 320000, 5 * MIB / 2};
     size_t total = 160 * MIB;
 
     if (!kernel_makes_them())
         return;
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t kib;
 
         fill(total, sizes[i]);
