@@ -112,7 +112,7 @@ uint32_t mym_idle_share_out(void)
     half = may / 2;
     atomic_store_explicit(&mym_pages.grants, half, memory_order_relaxed);
     room = may - least(records, may / 4);
-    room -= least(mym_pages.slabs / 2, room / 7);
+    room -= least(mym_pages.slabs / 2, room / 4);
     return room - least(mym_idle_held_in_all(),
                         half); /* arenas per CPU may come to more than half */
 }

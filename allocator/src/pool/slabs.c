@@ -195,6 +195,8 @@ static void drop_slab(struct mym_pool *pool, uint32_t slab)
     pool->slabs--;
     pool->places -= objects;
     pool->free -= objects;
+    /* Idle until it is there: many of them would look like a program that takes memory again. */
+    mym_idle_grant(MYM_HOLDS_SLABS, mym_heap.units[slab].length, 0);
     mym_heap.units[slab].next = pool->leaving;
     pool->leaving = slab;
 }
@@ -207,8 +209,10 @@ static void release_slabs(struct mym_pool *pool)
 
         mym_pool_lock(pool);
         slab = pool->leaving;
-        if (slab != 0)
+        if (slab != 0) {
             pool->leaving = mym_heap.units[slab].next;
+            mym_idle_return(MYM_HOLDS_SLABS, mym_heap.units[slab].length);
+        }
         mym_pool_unlock(pool);
         if (slab == 0)
             return;

@@ -49,7 +49,7 @@ static void add_sums(struct mym_pool *pool, void *context)
     struct sums *sums = context;
 
     sums->slabs += units_in(pool->bins[MYM_BIN_WHOLE]);
-    sums->slabs += units_in(pool->bins[MYM_BIN_SPARSE]);
+    sums->slabs += units_in(pool->bins[MYM_BIN_SPARSE]) + units_in(pool->leaving);
     sums->hollow += units_in(pool->bins[MYM_BIN_PURGED]);
     sums->depots += pool->grant;
 }
