@@ -119,9 +119,8 @@ MYM_API size_t MyGoodSize(size_t size) MYM_NOEXCEPT;
 MYM_API int MyTrim(size_t pad) MYM_NOEXCEPT;
 
 /*
- * mallopt(3). M_TRIM_THRESHOLD sets the bytes of free memory that may stay resident;
- * M_ARENA_MAX returns 1 when no more arenas than that are in use (MYMALLOC_ARENAS sets
- * them); other parameters return 0.
+ * mallopt(3). M_TRIM_THRESHOLD sets the bytes of free memory that may stay resident; other
+ * parameters have no effect. Returns 1.
  */
 MYM_API int MyMallopt(int parameter, int value) MYM_NOEXCEPT;
 

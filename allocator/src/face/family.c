@@ -88,14 +88,9 @@ int mym_face_trim(size_t pad)
 
 int mym_face_mallopt(int parameter, int value)
 {
-    if (parameter == M_TRIM_THRESHOLD) { /* what may stay: MYMALLOC_KEEP */
+    if (parameter == M_TRIM_THRESHOLD) /* what may stay: MYMALLOC_KEEP */
         mym_idle_set_keep(value < 0 ? SIZE_MAX / 2 : (size_t)value);
-        return 1;
-    }
-    /* Arenas are chosen at start: this can only tell whether the wish is true already. */
-    if (parameter == M_ARENA_MAX)
-        return value > 0 && (unsigned)value >= mym_arena_count;
-    return 0; /* as the manual has it for what is not understood */
+    return 1; /* programs end for a 0, and glibc's has none even for what it does not know */
 }
 
 struct mallinfo2 mym_face_mallinfo2(void)
