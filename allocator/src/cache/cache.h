@@ -102,11 +102,14 @@ struct mym_front {
     size_t bytes_of[MYM_CLASSES];        /* by class, for who counts each malloc */
     uint8_t class_of[MYM_SMALL_MAX + 1]; /* by size: next to what is read after it */
     char *caches __attribute__((aligned(MYM_CACHELINE))); /* mym_heap.caches */
-    uint8_t open[MYM_MAX_CPUS + 1];                       /* 0 or 1; with MYM_NO_ID */
+    uint8_t open[MYM_MAX_CPUS + 1]; /* enum mym_open; with MYM_NO_ID */
 };
 
 _Static_assert(sizeof(struct mym_cache) <= (size_t)1 << MYM_CACHE_SHIFT,
                "a cache has its place");
+
+/* Of what is even the sequences know that it is not open. */
+enum mym_open { MYM_SHUT, MYM_OPEN, MYM_OPENING };
 
 extern MYM_HIDDEN struct mym_front mym_front;
 
@@ -125,7 +128,7 @@ enum mym_mode { MYM_MODE_STARTING, MYM_MODE_TLS, MYM_MODE_CPU_ID, MYM_MODE_MM_CI
 /* Guards the opening, draining and recycling of caches. */
 extern MYM_HIDDEN struct mym_mutex mym_front_lock;
 
-/* No id at or above it has a cache, and all below are mapped; under mym_front_lock. */
+/* No id at or above it has a cache, and all below are mapped; set under mym_front_lock. */
 extern MYM_HIDDEN unsigned mym_caches_top;
 
 /* A child of fork has the caches of ids where no thread of it may ever run: see open.c. */
@@ -144,12 +147,12 @@ MYM_INLINE struct mym_cache *mym_cache_made(unsigned id)
 
 MYM_INLINE bool mym_cache_is_open(uint32_t id)
 {
-    return __atomic_load_n(&mym_front.open[id], __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&mym_front.open[id], __ATOMIC_ACQUIRE) & MYM_OPEN;
 }
 
 MYM_INLINE void mym_cache_shut(uint32_t id)
 {
-    __atomic_store_n(&mym_front.open[id], 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&mym_front.open[id], MYM_SHUT, __ATOMIC_RELEASE);
 }
 
 MYM_INLINE struct mym_cache *mym_cache_of(uint32_t id)
@@ -207,9 +210,11 @@ void mym_cache_collect_left(void);
 /* Before a thread makes a child that shares all memory, and when that is no more. */
 void mym_cache_vfork(bool begins);
 /* Before fork, and in its child. */
-void mym_cache_vfork_fork(void) MYM_REQUIRES(mym_front_lock);
+void mym_cache_vfork_fork(void);
 void mym_cache_vfork_fork_child(void);
-bool mym_cache_may_open(void) MYM_REQUIRES(mym_front_lock);
+bool mym_cache_may_open(void);
+/* Open what has been made, unless no cache may be open. */
+bool mym_cache_try_open(uint32_t id) MYM_REQUIRES(mym_front_lock);
 
 /* ---- cache.c ---- */
 

@@ -9,12 +9,16 @@
  * Sequences that are under way as the caches are closed may commit still: each on its own
  * CPU, to a cache that nobody takes from (as in mym_cache_ring).
  *
- * Locking: mym_front_lock.
+ * Thread 1 opens a cache: half; if it sees no child, then it makes half whole.
+ * Thread 2, in vfork: counts its child, then shuts all.
+ * Either 1 sees the child; or it was counted later, then it is a half or a whole that 2 shuts,
+ * and of what is shut 1 makes nothing whole.
+ *
+ * Locking: none, for it may be a signal handler that calls vfork, whose thread has any lock.
  */
 #include "cache/cache.h"
 
 #include "os/mutex.h"
-#include "os/os.h"
 
 /* Of vfork, that have not executed another program yet, or ended. */
 static uint32_t children;
@@ -25,22 +29,31 @@ static __thread uint32_t own_children __attribute__((tls_model("initial-exec")))
 
 bool mym_cache_may_open(void)
 {
-    return children == 0;
+    return __atomic_load_n(&children, __ATOMIC_SEQ_CST) == 0;
 }
 
-/* Who is alone may be so in a signal handler, and have the lock. */
-MYM_UNFOLLOWED void mym_cache_vfork(bool begins)
+bool mym_cache_try_open(uint32_t id)
 {
-    bool alone = mym_os_is_alone();
+    uint8_t opening = MYM_OPENING;
 
-    if (!alone)
-        mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    children += begins ? 1 : UINT32_MAX;
-    own_children += begins ? 1 : UINT32_MAX;
-    for (unsigned id = 0; begins && id < mym_caches_top; id++)
-        mym_cache_shut(id);
-    if (!alone)
-        mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    MYM_ASSERT(mym_mutex_is_held(&mym_front_lock));
+    __atomic_store_n(&mym_front.open[id], opening, __ATOMIC_SEQ_CST);
+    /* release: pairs with how the sequences read it */
+    return mym_cache_may_open() &&
+           __atomic_compare_exchange_n(&mym_front.open[id], &opening, MYM_OPEN, false,
+                                       __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+void mym_cache_vfork(bool begins)
+{
+    uint32_t more = begins ? 1 : UINT32_MAX;
+
+    own_children += more;
+    __atomic_fetch_add(&children, more, __ATOMIC_SEQ_CST);
+    if (!begins)
+        return;
+    for (unsigned id = 0; id < __atomic_load_n(&mym_caches_top, __ATOMIC_SEQ_CST); id++)
+        __atomic_store_n(&mym_front.open[id], MYM_SHUT, __ATOMIC_SEQ_CST);
 }
 
 void mym_cache_vfork_fork(void)

@@ -22,7 +22,7 @@ static struct mym_cache *find_or_make(uint32_t id)
     if (id >= mym_caches_top) {
         if (!mym_pages_map_caches(id + 1))
             return NULL;
-        mym_caches_top = id + 1;
+        __atomic_store_n(&mym_caches_top, id + 1, __ATOMIC_SEQ_CST);
     }
     if (mym_cache_made(id) == NULL) {
         mym_cache_make(cache);
@@ -44,15 +44,17 @@ MYM_COLD bool mym_cache_open(uint32_t id)
 {
     struct mym_class_set asked = {{0}};
     struct mym_cache *cache;
+    bool opened;
 
+    if (!mym_cache_may_open()) /* this may be the child of who has the lock */
+        return false;
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     MYM_ASSERT(id < MYM_MAX_CPUS);
-    cache = mym_cache_may_open() ? find_or_make(id) : NULL;
-    if (cache != NULL) {
+    cache = find_or_make(id);
+    opened = cache != NULL && mym_cache_try_open(id);
+    if (opened) {
         asked = cache->asked;
         cache->asked = (struct mym_class_set){{0}};
-        /* release: pairs with how the sequences read it */
-        __atomic_store_n(&mym_front.open[id], 1, __ATOMIC_RELEASE);
     }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
     if (!mym_class_set_is_empty(&asked)) {
@@ -64,7 +66,7 @@ MYM_COLD bool mym_cache_open(uint32_t id)
             mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
         }
     }
-    return cache != NULL;
+    return opened;
 }
 
 bool mym_cache_open_here(void)

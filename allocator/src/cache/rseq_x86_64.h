@@ -9,7 +9,7 @@
  * one, the slow path, succeeds without any, so that a debugger that stops the thread after
  * each instruction, or a storm of signals, does not stop it for good.
  *
- *   pop   if (!open[id]) goto empty;
+ *   pop   if (open[id] is even) goto empty;
  *         cache = caches + id * 2 KiB; top = cache->slot[class];
  *         object = top[-1]; if (object is the floor) goto empty;
  *         cache->slot[class] = top - 1;                           <- commit
@@ -46,7 +46,7 @@
     "movq %[tmp], %%fs:(%[cs])\n"                      \
     "1:\n\t"                                           \
     "movl %%fs:(%[id]), %k[cache]\n\t"                 \
-    "cmpb $0, %c[open](%[front], %[cache])\n\t"        \
+    "testb $1, %c[open](%[front], %[cache])\n\t"       \
     "je %l[" #shut "]\n\t"                             \
     "shlq $" MYM_STR(MYM_CACHE_SHIFT) ", %[cache]\n\t" \
                                       "addq %c[caches](%[front]), %[cache]\n\t"

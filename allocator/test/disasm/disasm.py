@@ -212,12 +212,12 @@ class Sequence:
             self.fail(f"it is tried again after an abort, at {target:x}")
 
     def classify(self):
-        if not any(i.name in ("cmpb", "cbz") for i in self.body[:3]):
+        if not any(i.name in ("testb", "tbz") for i in self.body[:3]):
             self.fail("whether the cache is open is not asked first")
         if len([i for i in self.body if i.store()]) == 2:
             return "push"
         compares = [at for at, i in enumerate(self.body)
-                    if i.name.startswith("cmp") and i.name != "cmpb"]
+                    if i.name.startswith("cmp")]
         if not compares:
             return "pop"
         # compare, jump, commit; a follower reads in between what it commits

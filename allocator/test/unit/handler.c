@@ -1,12 +1,14 @@
 /*
  * handler.c - a signal handler forks wherever malloc and free are just then, as those of a
- * program with one thread may: it neither waits for itself nor finds a heap that is broken.
+ * program with one thread may, and calls vfork, as those of all may: it neither waits for
+ * itself nor finds a heap that is broken.
  *
  * The thread runs in single steps. What is wrong here hangs.
  */
 #include "check.h"
 #include "family.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -37,9 +39,10 @@ static void use_the_heap(void)
     }
 }
 
-/* The lock under which caches are opened is held for most of it. */
-static void count_objects(void)
+/* Each child of vfork shuts the caches. Their lock is held for most of the second. */
+static void open_and_count(void)
 {
+    use_the_heap();
     mallinfo2();
 }
 
@@ -73,10 +76,6 @@ static void in_steps(void (*what)(void), unsigned spread, pid_t (*child)(void))
 {
     struct sigaction action = {.sa_sigaction = step, .sa_flags = SA_SIGINFO};
 
-    if (!&__libc_single_threaded || !__libc_single_threaded) {
-        printf("SKIP: the C library does not tell that there is one thread\n");
-        return;
-    }
     malloc_trim(0); /* the caches are empty */
     CHECK(!sigaction(SIGTRAP, &action, NULL));
     alarm(100);
@@ -116,12 +115,25 @@ static pid_t end_at_once(void)
 
 static void forks(void)
 {
+    if (!&__libc_single_threaded || !__libc_single_threaded) {
+        printf("SKIP: the C library does not tell that there is one thread\n");
+        return;
+    }
     in_steps(use_the_heap, 67, go_on);
+}
+
+static void *wait_for_the_end(void *unused)
+{
+    pause();
+    return unused;
 }
 
 static void vforks(void)
 {
-    in_steps(count_objects, 197, end_at_once);
+    pthread_t thread;
+
+    CHECK(pthread_create(&thread, NULL, wait_for_the_end, NULL) == 0);
+    in_steps(open_and_count, 197, end_at_once);
 }
 
 const struct test tests[] = {
