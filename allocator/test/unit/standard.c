@@ -113,27 +113,38 @@ static void calloc_overflow_is_enomem(void)
     }
 }
 
+/*
+ * How many of a size are dirty: two where the kernel's pages would be most of the test's time.
+ * A mapping of its own (from 32 MiB on) is kept dirty only when a few like it were used in full.
+ */
+static int how_many(size_t size)
+{
+    return size < (size_t)512 << 10 || size >= (size_t)32 << 20 ? 8 : 2;
+}
+
 /* Zero for memory that was dirty before, of every size, up to the bytes asked for. */
 static void calloc_is_zero(void)
 {
-    enum { COUNT = 8 };
-    unsigned char *objects[COUNT];
+    unsigned char *objects[8];
+    size_t limit = is_slow() ? size_limit() : (size_t)40 << 20; /* one such mapping */
 
-    for (size_t size = 1; size < size_limit(); size = next_size(size)) {
-        for (int i = 0; i < COUNT; i++) {
+    for (size_t size = 1; size < limit; size = next_size(size)) {
+        const int many = how_many(size);
+
+        for (int i = 0; i < many; i++) {
             objects[i] = malloc(size);
             CHECK(objects[i]);
             memset(objects[i], 0xff, malloc_usable_size(objects[i]));
         }
-        for (int i = 0; i < COUNT; i++)
+        for (int i = 0; i < many; i++)
             free(objects[i]);
-        for (int i = 0; i < COUNT; i++) {
+        for (int i = 0; i < many; i++) {
             size_t count = size % 3 ? 1 : 3;
 
             objects[i] = calloc(count, size / count);
             CHECKF(objects[i] && is_all(objects[i], 0, size), "size %zu", size);
         }
-        for (int i = 0; i < COUNT; i++)
+        for (int i = 0; i < many; i++)
             free(objects[i]);
     }
 }
