@@ -170,7 +170,7 @@ static void numbers_stay_sane(void)
 {
     pthread_t threads[4];
     FILE *stream = tmpfile();
-    int saved = dup(STDERR_FILENO), rounds = is_slow() ? 20 : 8000;
+    int saved = dup(STDERR_FILENO), rounds = is_slow() ? 20 : 2000;
 
     if (!is_mymalloc())
         return;
