@@ -43,11 +43,12 @@ char *take_in_slab(size_t size)
 static void *use_all_sizes(void *unused)
 {
     for (size_t size = 16; size < 100000000; size += size / 2) {
+        int many = size < 100000 ? 40 : 1;
         void *objects[40];
 
-        for (int i = 0; i < 40; i++)
-            objects[i] = malloc(i == 0 || size < 100000 ? size : 16);
-        for (int i = 0; i < 40; i++)
+        for (int i = 0; i < many; i++)
+            objects[i] = malloc(size);
+        for (int i = 0; i < many; i++)
             free(objects[i]);
     }
     return unused;
