@@ -44,7 +44,7 @@ static struct {
     size_t lifetime; /* operations of a thread before its successor; 0: for ever */
     int threads;
     bool fork, signal, migrate, trim, verify;
-} options = {.seconds = 3, .threads = 8};
+} options = {.seconds = 2, .threads = 8};
 
 /* ---- stopping the world ---- */
 
@@ -288,7 +288,7 @@ static const char help[] =
     "checked\n"
     "\n"
     "  --threads N    workers (8)\n"
-    "  --seconds S    least length of the run (3; MYMALLOC_SOAK_SECONDS overrides it)\n"
+    "  --seconds S    least length of the run (2; MYMALLOC_SOAK_SECONDS overrides it)\n"
     "  --lifetime N   operations of a thread before a new one takes its place (none)\n"
     "  --max-size N   largest object in bytes (4194304)\n"
     "  --signal       10,000 signals a second to every worker, some migrate it\n"
