@@ -10,8 +10,8 @@
  *     (test_and_set_bit, cmpxchg) on the word that freed it, before its first access.
  * A cpu_id does not move, and there too a switch lies between. A cache that was just
  * opened is reached after open[id] was read: its address is made to depend on that load,
- * which pairs with the release in mym_cache_try_open. What runs under another id meets a magazine only through a
- * pool's mutex.
+ * which pairs with the release in mym_cache_try_open. What runs under another id meets a
+ * magazine only through a pool's mutex.
  *
  * price: pop 14 instructions (label 0 to 2), push 17, swap 13, follow 14
  */

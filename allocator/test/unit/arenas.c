@@ -280,17 +280,23 @@ static void magazines_go_to_their_owner(void)
     CHECK(loaded > 0);
 }
 
-/* What a drain on another CPU asked for goes with the next call on this one. */
-static void caches_are_emptied_when_asked(void)
+/* Its cache has objects of 4000 bytes; the thread is on CPU 1 then. */
+static void leave_cached_on_0(void)
 {
-    size_t cached[MYM_CLASSES] = {0};
-
     run_on(0);
     for (int i = 0; i < 200; i++)
         CHECK((objects[i] = malloc(4000)));
     for (int i = 0; i < 200; i++)
         free(objects[i]);
     run_on(1);
+}
+
+/* What a drain on another CPU asked for goes with the next call on this one. */
+static void caches_are_emptied_when_asked(void)
+{
+    size_t cached[MYM_CLASSES] = {0};
+
+    leave_cached_on_0();
     malloc_trim(0);
     run_on(0);
     free(malloc(100));
@@ -301,12 +307,7 @@ static void caches_are_emptied_when_asked(void)
 /* Also of a program whose own look has just been. */
 static void helper_asks_at_each_look(void)
 {
-    run_on(0);
-    for (int i = 0; i < 200; i++)
-        CHECK((objects[i] = malloc(4000)));
-    for (int i = 0; i < 200; i++)
-        free(objects[i]);
-    run_on(1);
+    leave_cached_on_0();
     for (int look = 0; look < 2; look++) {
         mym_cache_upkeep();
         mym_cache_cool();
