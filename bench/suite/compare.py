@@ -21,8 +21,9 @@ def differences(old, new):
     found = []
     for section, facts in old.items():
         if isinstance(facts, dict):
-            for name, value in facts.items():
-                other = new.get(section, {}).get(name)
+            others = new.get(section, {})
+            for name in facts | others:  # one side may be of before a fact was recorded
+                value, other = facts.get(name), others.get(name)
                 if other != value and name not in ("load at start", "commit"):
                     found.append((section, name, value, other))
     return found

@@ -143,6 +143,7 @@ def describe(root):
             "virtual machine": "yes" if re.search(r"\bhypervisor\b", flags) else "not told",
             "container": container(),
             "governor": text_of(f"{cpu}/cpu0/cpufreq/scaling_governor", "not told (virtual?)"),
+            "free memory": "prefaulted before each process",  # prefault.py
             "load at start": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         },
         "limits": {

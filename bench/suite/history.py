@@ -8,8 +8,8 @@ from .store import write_whole
 HISTORY = "history.csv"
 FIELDS = ["run", "started", "commit", "system", "glibc", "cpus", "scale", "rounds", "workload", "cells",
           "allocator", "version", *(f"{measure.key}{part}" for measure in measures.ALL
-                                    for part in ("", "_low", "_high"))]
-FIGURES = FIELDS[FIELDS.index("version") + 1:]
+                                    for part in ("", "_low", "_high")), "prefault"]
+FIGURES = FIELDS[FIELDS.index("version") + 1:-1]
 # What ci/bench report makes again; report.md stays, it is what README links to.
 MADE_AGAIN = ("results.json", "results.csv", "report.html", "table.txt")
 
@@ -26,7 +26,8 @@ def rows_of(name, result):
                    environment["machine"]["CPUs allowed (affinity)"], f"{result['scale']:g}", rounds,
                    group["workload"], len(group["cells"]), row["column"], versions[row["column"]],
                    *(f"{ratio[part]:.4f}" if ratio.get(part) is not None else ""
-                     for ratio in ratios for part in ("median", "low", "high"))]
+                     for ratio in ratios for part in ("median", "low", "high")),
+                   "yes" if "free memory" in environment["machine"] else ""]
 
 
 def add(path, name, result):
@@ -42,7 +43,7 @@ def add(path, name, result):
 
 
 def read(path):
-    """[{field: text}]; a file that was written before there was a measure lacks its fields."""
+    """[{field: text}]; a file that was written before there was a field behind version lacks it."""
     def is_number(field):
         try:
             return float(field or 0) >= 0

@@ -1,8 +1,8 @@
 """The history as one page: a chart a workload over the runs that were kept, and where it changed.
 
 Everything is from results/history.csv: ratios to glibc, paired within their run, with intervals.
-Two runs are comparable when the system, glibc, the number of CPUs, the scale and the number of
-cells are the same: a line joins only such runs, and a change is looked for only between them.
+Two runs are comparable when the system, glibc, the number of CPUs, the scale, the number of
+cells and what was done before each process (prefault.py) are the same: a line joins only such runs, and a change is looked for only between them.
 """
 import json
 import math
@@ -14,7 +14,7 @@ from . import Problem, analysis, groups, history, measures, palette, report_html
 from .store import Folder, write_whole
 
 LEVEL = 0.99  # many pairs are looked at: by chance about one in a hundred is called a change
-ALIKE = ("system", "glibc", "cpus", "scale", "cells")
+ALIKE = ("system", "glibc", "cpus", "scale", "cells", "prefault")
 ABOUT = {"speed": "above 1.00× is faster than glibc"}
 normal = statistics.NormalDist()
 
@@ -26,7 +26,7 @@ def ratio_of(row, key):
 
 
 def comparable(older, newer):
-    return all(older[key] == newer[key] for key in ALIKE)
+    return all(older.get(key, "") == newer.get(key, "") for key in ALIKE)
 
 
 def change(older, newer):

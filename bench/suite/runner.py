@@ -11,7 +11,7 @@ import random
 import tempfile
 import time
 
-from . import HARNESS, ROOT, Problem, allocators, cells, process, programs, stats, timeline, traces, units
+from . import HARNESS, ROOT, Problem, allocators, cells, measures, prefault, process, programs, stats, timeline, traces, units
 from .store import slug
 
 HARNESS_ROUNDS = 3  # each such process repeats its work, and tells its own interval
@@ -45,6 +45,7 @@ class Runner:
         self.progress = progress
         self.failures = {}  # (cell, column) -> text
         self.speeds = {}  # cell -> column -> round -> speed
+        self.peaks = {}  # cell -> the most that a process of it had resident
         self.proven = set()  # (program, column) whose preload was seen to answer
         self.used = 0.0  # seconds of the budget
         self.scratch = None
@@ -63,6 +64,8 @@ class Runner:
         else:
             by_round = self.speeds.setdefault(cell, {}).setdefault(column, {})
             by_round[number] = speed_of(sample)
+            peak = measures.peak(sample["benchmarks"][0]) or 0
+            self.peaks[cell] = max(peak, self.peaks.get(cell, 0))
 
     def order(self, number, cell):
         """The block's columns in their random order, the baseline among them."""
@@ -122,6 +125,7 @@ class Runner:
         if allocators.changed(column):
             raise Problem(f"{column.path} was changed while the run went on; "
                           "what was finished is kept, start again with the new file")
+        prefault.prefault(self.peaks.get(cell.name, 0))
         if cell.program:
             document = programs.sample(cell.program, column, self.plan, self.scratch, self.proven)
             strip_paths(document)

@@ -3,6 +3,8 @@ import unittest
 
 from support import SuiteCase, library
 
+from suite import compare
+
 
 class Compare(SuiteCase):
     def make(self, name, speeds):
@@ -28,6 +30,10 @@ class Compare(SuiteCase):
     def test_a_faster_machine_is_no_change(self):
         a, b = self.make("A", "glibc=1,suite_test_a=2"), self.make("B", "glibc=3,suite_test_a=6")
         self.assertIn("Nothing changed", self.suite("compare", a, b)[1])
+
+    def test_facts_of_one_side_alone_are_named(self):
+        old, new = {"machine": {"a": 1, "load at start": 2}}, {"machine": {"b": 1, "load at start": 3}}
+        self.assertEqual(compare.differences(old, new), [("machine", "a", 1, None), ("machine", "b", None, 1)])
 
 
 class Builds(SuiteCase):
