@@ -172,6 +172,8 @@ void mym_classless_put(void *ptr);
 void mym_span_put(void *ptr); /* the same of what is known to lie in the heap */
 /* Bytes of the object at ptr, 0 when there is none. */
 size_t mym_classless_bytes(const void *ptr);
+/* Whether it can be an object of this heap's: no other allocator has that address. */
+bool mym_is_own(const void *ptr);
 /* A large object without copying; NULL: not possible, ptr is as it was. */
 void *mym_classless_resize(void *ptr, size_t size);
 /* What is wrong with a pointer that is no object in use: told, then abort. */

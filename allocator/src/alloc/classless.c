@@ -132,6 +132,11 @@ size_t mym_classless_bytes(const void *ptr)
     return reap != NULL ? mym_reap_bytes(reap, ptr) : 0;
 }
 
+bool mym_is_own(const void *ptr)
+{
+    return mym_in_heap(ptr) || mym_guarded_has(ptr) || mym_mapping_bytes(ptr) != 0;
+}
+
 /* ---- no object ---- */
 
 /*

@@ -15,4 +15,19 @@
 #define OWN(name)   __attribute__((alias(#name), visibility("hidden")))
 #endif
 
+/* One name more for what is here already. */
+#define TELLS(type, name, own, parameters, ...) \
+    type name parameters;                       \
+    EXPORT type name parameters                 \
+    {                                           \
+        return own(__VA_ARGS__);                \
+    }
+#define GIVES(name, ...) TELLS(void *, name, __VA_ARGS__)
+#define TAKES(name, own, parameters, ...) \
+    void name parameters;                 \
+    EXPORT void name parameters           \
+    {                                     \
+        own(__VA_ARGS__);                 \
+    }
+
 #endif
