@@ -4,6 +4,8 @@
  * Linked with the preload library: malloc here is mymalloc's. The count of one round is
  * the difference between two runs of different COUNT, so start-up does not enter.
  */
+#include "mymalloc/mymalloc.h"
+
 #include <malloc.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -106,6 +108,34 @@ static void replace_mixed(void)
     }
 }
 
+/* From the first call on samples are taken, so seldom that none is. */
+static void watch(void)
+{
+    static int on;
+
+    if (!on && MyProfileStart((size_t)1 << 40) != 0)
+        abort();
+    on = 1;
+}
+
+static void watched_64(void)
+{
+    watch();
+    pair_64();
+}
+
+static void watched_new_64(void)
+{
+    watch();
+    new_64();
+}
+
+static void watched_new_sized_64(void)
+{
+    watch();
+    new_sized_64();
+}
+
 static const struct path {
     const char *name;
     void (*round)(void);
@@ -122,6 +152,10 @@ static const struct path {
     {"new_sized_4k", new_sized_4k, "operator new and sized delete of 4 KiB"},
     {"new_aligned_64", new_aligned_64,
      "operator new of 192 B aligned to 64, and its sized delete"},
+    {"watched_64", watched_64, "pair_64 while samples are taken"},
+    {"watched_new_64", watched_new_64, "new_64 while samples are taken"},
+    {"watched_new_sized_64", watched_new_sized_64,
+     "new_sized_64 while samples are taken"},
     {"realloc_same_class", realloc_same_class, "malloc 60 B, realloc to 64 B, free"},
     {"batch_64", batch_64, "1000 mallocs of 64 B, then 1000 frees"},
     {"replace_mixed", replace_mixed,

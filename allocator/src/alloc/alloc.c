@@ -284,7 +284,7 @@ MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
 
     if (alignment <= MYM_ALIGNMENT)
         return mym_malloc_slow(size);
-    if (mym_quick_class_aligned(alignment, size, &cls))
+    if (mym_quick_class_aligned(MYM_TO_TAKE, alignment, size, &cls))
         object = mym_thread_pop(cls);
     return MYM_LIKELY(object != NULL) ? object : aligned_colder(alignment, size);
 }
@@ -305,11 +305,6 @@ MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
 
     if (ptr == NULL)
         return;
-    if (!mym_is_unwatched() && alignment == MYM_ALIGNMENT && size <= MYM_CLASS_MAX &&
-        mym_is_of_class(ptr, mym_class_of(size))) {
-        mym_free(ptr);
-        return;
-    }
     usable = mym_usable(ptr);
     if (size > usable && mym_guarded_has(ptr)) /* others have more than was asked for */
         usable = place_size(usable);

@@ -27,12 +27,28 @@ void mym_free_slow(void *ptr);
 void mym_free_missed(void *ptr, size_t cls); /* there is no room, or it has none */
 void mym_free_sized_slow(void *ptr, size_t size, size_t alignment);
 
-/* The class of a size; false: before the start, or there is none. */
-MYM_INLINE bool mym_quick_class(size_t size, unsigned *cls)
+/*
+ * What malloc and free test a size with. Of what is freed no limit is closed: sampled objects
+ * are told by where they lie, and before the start nothing lies in the heap.
+ */
+enum mym_use { MYM_TO_TAKE, MYM_TO_FREE };
+
+MYM_INLINE size_t mym_small_end(enum mym_use use)
 {
-    if (MYM_LIKELY(size < MYM_RACY(mym_hot.small_end)))
+    return use == MYM_TO_TAKE ? MYM_RACY(mym_hot.small_end) : MYM_SMALL_MAX + 1;
+}
+
+MYM_INLINE size_t mym_class_end(enum mym_use use)
+{
+    return use == MYM_TO_TAKE ? MYM_RACY(mym_hot.class_end) : MYM_CLASS_MAX + 1;
+}
+
+/* The class of a size; false: the limits are closed, or there is none. */
+MYM_INLINE bool mym_quick_class(enum mym_use use, size_t size, unsigned *cls)
+{
+    if (MYM_LIKELY(size < mym_small_end(use)))
         *cls = mym_front.class_of[size + MYM_SEAL_BYTES];
-    else if (size < MYM_RACY(mym_hot.class_end))
+    else if (size < mym_class_end(use))
         *cls = mym_class_of_64[(size + MYM_SEAL_BYTES + 63) / 64];
     else
         return false;
@@ -43,13 +59,14 @@ MYM_INLINE bool mym_quick_class(size_t size, unsigned *cls)
  * The same for an alignment too, as mym_class_of_aligned has it. The size rounded up is one
  * more than its last byte; a size of 0 has none and is not quick.
  */
-MYM_INLINE bool mym_quick_class_aligned(size_t alignment, size_t size, unsigned *cls)
+MYM_INLINE bool mym_quick_class_aligned(enum mym_use use, size_t alignment, size_t size,
+                                        unsigned *cls)
 {
     size_t last = (size - 1) | (alignment - 1) | (MYM_ALIGNMENT - 1);
 
-    if (MYM_LIKELY(last < MYM_RACY(mym_hot.small_end)))
+    if (MYM_LIKELY(last < mym_small_end(use)))
         *cls = mym_front.class_of[last + 1];
-    else if (last < MYM_RACY(mym_hot.class_end) && alignment <= MYM_UNIT)
+    else if (last < mym_class_end(use) && alignment <= MYM_UNIT)
         *cls = mym_class_of_64[last / 64 + 1];
     else
         return false;
@@ -64,14 +81,14 @@ MYM_INLINE void *mym_malloc_quick(size_t size)
 {
     unsigned cls;
 
-    return !MYM_SECURE && mym_quick_class(size, &cls) ? mym_rseq_pop(cls) : NULL;
+    return !MYM_SECURE && mym_quick_class(MYM_TO_TAKE, size, &cls) ? mym_rseq_pop(cls) : NULL;
 }
 
 MYM_INLINE void *mym_aligned_quick(size_t alignment, size_t size)
 {
     unsigned cls;
 
-    return !MYM_SECURE && mym_quick_class_aligned(alignment, size, &cls)
+    return !MYM_SECURE && mym_quick_class_aligned(MYM_TO_TAKE, alignment, size, &cls)
                ? mym_rseq_pop(cls)
                : NULL;
 }
@@ -83,7 +100,7 @@ MYM_INLINE void *mym_malloc(size_t size)
 
     if (MYM_SECURE)
         return mym_malloc_slow(size);
-    if (MYM_UNLIKELY(!mym_quick_class(size, &cls)))
+    if (MYM_UNLIKELY(!mym_quick_class(MYM_TO_TAKE, size, &cls)))
         return mym_malloc_closed(size);
     object = mym_rseq_pop(cls);
     return MYM_LIKELY(object != NULL) ? object : mym_malloc_slow(size);
@@ -129,7 +146,7 @@ MYM_INLINE void mym_free_sized(void *ptr, size_t size)
 {
     unsigned cls;
 
-    if (MYM_SECURE || !MYM_LIKELY(mym_quick_class(size, &cls)) ||
+    if (MYM_SECURE || !MYM_LIKELY(mym_quick_class(MYM_TO_FREE, size, &cls)) ||
         !mym_is_of_class(ptr, cls))
         mym_free_sized_slow(ptr, size, MYM_ALIGNMENT);
     else if (!MYM_LIKELY(mym_rseq_push(cls, ptr)))
@@ -140,7 +157,8 @@ MYM_INLINE void mym_free_aligned_sized(void *ptr, size_t alignment, size_t size)
 {
     unsigned cls;
 
-    if (MYM_SECURE || !MYM_LIKELY(mym_quick_class_aligned(alignment, size, &cls)) ||
+    if (MYM_SECURE ||
+        !MYM_LIKELY(mym_quick_class_aligned(MYM_TO_FREE, alignment, size, &cls)) ||
         !mym_is_of_class(ptr, cls))
         mym_free_sized_slow(ptr, size, alignment);
     else if (!MYM_LIKELY(mym_rseq_push(cls, ptr)))

@@ -84,28 +84,48 @@ static void aligned_classes_are_aligned(void)
 }
 
 /* What the fast paths find is what the tables say, up to the last size that has a class. */
-static void quick_classes_are_classes(void)
+static void check_quick_classes(enum mym_use use)
 {
     unsigned c;
 
     for (size_t size = 0; size <= MYM_CLASS_MAX; size++)
-        CHECKF(mym_quick_class(size, &c) && c == mym_class_of(size), "size %zu", size);
-    CHECK(!mym_quick_class(MYM_CLASS_MAX + 1, &c) && !mym_quick_class(SIZE_MAX, &c));
+        CHECKF(mym_quick_class(use, size, &c) && c == mym_class_of(size), "size %zu",
+               size);
+    CHECK(!mym_quick_class(use, MYM_CLASS_MAX + 1, &c) &&
+          !mym_quick_class(use, SIZE_MAX, &c));
     for (size_t alignment = 1; alignment != 0; alignment *= 2) {
-        CHECK(!mym_quick_class_aligned(alignment, 0, &c));
-        CHECK(!mym_quick_class_aligned(alignment, SIZE_MAX, &c));
+        CHECK(!mym_quick_class_aligned(use, alignment, 0, &c));
+        CHECK(!mym_quick_class_aligned(use, alignment, SIZE_MAX, &c));
         for (size_t size = 1; size <= MYM_CLASS_MAX + 200;
              size += size < 1100 || size + 300 > MYM_CLASS_MAX ? 1 : 7) {
             unsigned right = mym_class_of_aligned(
                 alignment < MYM_ALIGNMENT ? MYM_ALIGNMENT : alignment, size);
 
             c = 0;
-            CHECKF(mym_quick_class_aligned(alignment, size, &c) == (right != 0) &&
+            CHECKF(mym_quick_class_aligned(use, alignment, size, &c) == (right != 0) &&
                        c == right,
                    "alignment %zu, size %zu: class %u, not %u", alignment, size, c,
                    right);
         }
     }
+}
+
+static void quick_classes_are_classes(void)
+{
+    check_quick_classes(MYM_TO_TAKE);
+    check_quick_classes(MYM_TO_FREE);
+}
+
+/* While samples are taken malloc counts; a sized delete has nothing to do with it. */
+static void sizes_to_free_are_quick_while_samples_are_taken(void)
+{
+    unsigned c;
+
+    CHECK(mym_profile_start((size_t)1 << 40) == 0);
+    CHECK(!mym_quick_class(MYM_TO_TAKE, 64, &c));
+    CHECK(!mym_quick_class_aligned(MYM_TO_TAKE, 64, 64, &c));
+    check_quick_classes(MYM_TO_FREE);
+    CHECK(mym_profile_stop() == 0);
 }
 
 /* ---- page heap ---- */
@@ -721,6 +741,8 @@ const struct test tests[] = {
     {"division_is_exact", division_is_exact},
     {"aligned_classes_are_aligned", aligned_classes_are_aligned},
     {"quick_classes_are_classes", quick_classes_are_classes},
+    {"sizes_to_free_are_quick_while_samples_are_taken",
+     sizes_to_free_are_quick_while_samples_are_taken},
     {"spans_come_and_go", spans_come_and_go},
     {"swings_stay", swings_stay},
     {"growth_is_told", growth_is_told},
