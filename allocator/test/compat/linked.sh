@@ -123,6 +123,68 @@ int main()
 }
 CODE
 
+cat >"$work/with-mimalloc" <<'CODE'
+#include "check.h"
+#include <mimalloc.h>
+#ifdef OPERATORS
+#include <mimalloc-new-delete.h>
+#endif
+static void mixed()
+{
+    for (size_t size : {1ul, 100ul, 5000ul, 300000ul, 40ul << 20}) {
+        mi_free(malloc(size));
+        free(mi_malloc(size));
+        free(mi_realloc(malloc(10), size));
+        mi_free(realloc(mi_zalloc(10), size));
+        mi_free(::operator new(size));
+        ::operator delete(mi_new(size));
+        free(mi_malloc_aligned(size, 64));
+        delete[] new char[size];
+        void *object = malloc(size);
+        CHECK(mi_usable_size(object) >= size && malloc_usable_size(object) == mi_usable_size(object));
+        CHECK(mi_is_in_heap_region(object));
+        mi_free_size(object, size);
+        std::vector<int, mi_stl_allocator<int>> numbers(size / 4 + 1);
+        CHECK(numbers.back() == 0);
+    }
+    mi_free(strdup("text"));
+    free(mi_strdup("text"));
+}
+/* A heap of its own stays mimalloc's; what it gave comes back by any of the plain names. */
+static void heaps()
+{
+    for (size_t size : {1ul, 100ul, 5000ul, 300000ul, 40ul << 20}) {
+        mi_heap_t *heap = mi_heap_new();
+        char *objects[4];
+        for (auto &object : objects)
+            object = (char *)memset(mi_heap_malloc(heap, size), 7, size);
+        CHECK(mi_usable_size(objects[0]) >= size);
+        mi_free(objects[0]);
+        objects[1] = (char *)mi_realloc(objects[1], size + 1000);
+        CHECK(objects[1][size - 1] == 7);
+        mi_heap_delete(heap); /* objects go on */
+        mi_free(objects[1]);
+        mi_free(objects[2]);
+        mi_free(objects[3]);
+        heap = mi_heap_new();
+        CHECK(mi_heap_malloc_aligned(heap, size, 64) && mi_malloc_aligned_at(size, 64, 8));
+        CHECK(mi_heap_strdup(heap, "text"));
+        mi_heap_destroy(heap);
+    }
+    mi_collect(true);
+}
+int main()
+{
+    mixed();
+    heaps();
+    std::thread(mixed).join();
+    std::thread(heaps).join();
+    std::puts("done");
+}
+CODE
+linked mimalloc -I"$work" -lmimalloc <"$work/with-mimalloc"
+linked mimalloc_new -I"$work" -DOPERATORS -lmimalloc <"$work/with-mimalloc"
+
 # A heap beside malloc's: what it gave goes back to it.
 linked tbbmalloc -I"$work" -ltbbmalloc <<'CODE'
 #include "check.h"

@@ -15,7 +15,7 @@ inner=$(exported "$preload" | grep -i '^mym_' || true)
 [[ -z $inner ]] || fail "the preload library exports its own insides: $inner"
 for name in malloc free calloc realloc reallocarray free_sized free_aligned_sized aligned_alloc \
     posix_memalign memalign valloc pvalloc cfree malloc_usable_size malloc_good_size \
-    mallocx rallocx xallocx sallocx dallocx sdallocx nallocx mallctl mallctlnametomib mallctlbymib tc_malloc tc_free tc_deletearray_sized_aligned MallocExtension_GetStats malloc_stats_print get_defrag_hint mallinfo mallinfo2 malloc_trim malloc_stats malloc_info mallopt __libc_malloc __libc_free \
+    mallocx rallocx xallocx sallocx dallocx sdallocx nallocx mallctl mallctlnametomib mallctlbymib tc_malloc tc_free mi_malloc mi_free mi_new_reallocn tc_deletearray_sized_aligned MallocExtension_GetStats malloc_stats_print get_defrag_hint mallinfo mallinfo2 malloc_trim malloc_stats malloc_info mallopt __libc_malloc __libc_free \
     __libc_calloc __libc_realloc __libc_memalign vfork dlopen MyMalloc MyFree MyVerify _Znwm _ZdlPv; do
     exported "$preload" | grep -x "$name" >/dev/null || fail "the preload library lacks $name"
 done

@@ -1,0 +1,283 @@
+/*
+ * mimalloc.cc - mimalloc's functions, as its manual has them: on mymalloc, with mimalloc loaded
+ * beside it or not, and on mimalloc itself.
+ */
+extern "C" {
+#include "check.h"
+}
+
+#include <cerrno>
+#include <cstring>
+#include <dlfcn.h>
+#include <initializer_list>
+#include <malloc.h>
+#include <new>
+
+namespace
+{
+
+const size_t sizes[] = {1, 8, 100, 1000, 5000, 70000, 300000};
+const size_t more_sizes[] = {1, 100, 5000, 33000, 1 << 20, 40 << 20};
+volatile size_t huge = SIZE_MAX / 4;
+
+template <typename Function> Function *seek(const char *name)
+{
+    return reinterpret_cast<Function *>(dlsym(RTLD_DEFAULT, name));
+}
+
+/* The function of this name, whoever has it first. */
+template <typename Function> Function *find(const char *name)
+{
+    CHECKF(seek<Function>(name), "%s is missing", name);
+    return seek<Function>(name);
+}
+
+using take_form = void *(size_t);
+using array_form = void *(size_t, size_t); /* or an alignment */
+using zeroed_form = void *(size_t, size_t, size_t);
+using put_form = void(void *);
+using move_form = void *(void *, size_t);
+using moves_form = void *(void *, size_t, size_t);
+using size_form = size_t(const void *);
+
+size_t usable(const void *ptr)
+{
+    return find<size_form>("mi_usable_size")(ptr);
+}
+
+char *written(void *object, size_t bytes, char value)
+{
+    CHECKF(object != nullptr && usable(object) >= bytes, "%zu bytes", bytes);
+    return static_cast<char *>(memset(object, value, bytes < 9999 ? bytes : 9999));
+}
+
+bool reads(const char *from, size_t bytes, char value)
+{
+    for (size_t i = 0; i < bytes && i < 9999; i++)
+        if (from[i] != value)
+            return false;
+    return true;
+}
+
+/* What each gives, each takes. */
+void one_heap()
+{
+    for (size_t size : sizes)
+        for (auto *put : {"mi_free", "mi_cfree", "free", "_ZdlPv"}) {
+            auto back = [=](void *object, size_t bytes) {
+                find<put_form>(put)(written(object, bytes, 1));
+            };
+
+            for (auto *take : {"malloc", "mi_malloc", "mi_zalloc", "mi_valloc",
+                               "mi_pvalloc", "mi_new", "mi_new_nothrow", "_Znwm"})
+                back(find<take_form>(take)(size), size);
+            for (auto *take : {"calloc", "mi_calloc", "mi_mallocn", "mi_new_n"})
+                back(find<array_form>(take)(3, size), 3 * size);
+            for (auto *move : {"mi_realloc", "mi_rezalloc", "mi_reallocf", "realloc"}) {
+                back(find<move_form>(move)(malloc(10), size), size);
+                back(find<move_form>(move)(find<take_form>("mi_malloc")(10), size),
+                     size);
+                back(find<move_form>(move)(nullptr, size), size);
+            }
+            for (auto *move : {"mi_reallocn", "mi_recalloc", "mi_reallocarray"})
+                back(find<moves_form>(move)(malloc(10), 2, size), 2 * size);
+        }
+    for (auto *take : {"mi_malloc_small", "mi_zalloc_small"})
+        free(written(find<take_form>(take)(100), 100, 1));
+    for (auto *size_of :
+         {"mi_usable_size", "mi_malloc_size", "mi_malloc_usable_size"}) {
+        void *object = malloc(100);
+
+        CHECK(find<size_form>(size_of)(object) == malloc_usable_size(object));
+        CHECK(find<size_t(size_t)>("mi_good_size")(100) >= 100);
+        find<void(void *, size_t)>("mi_free_size")(object, 100);
+        find<void(void *, size_t)>("mi_free_aligned")(malloc(100), 8);
+        find<void(void *, size_t, size_t)>("mi_free_size_aligned")(malloc(100), 100, 8);
+    }
+    find<put_form>("mi_free")(nullptr);
+    CHECK(usable(nullptr) == 0);
+}
+
+void alignments_are_kept()
+{
+    for (size_t size : sizes)
+        for (size_t alignment : {8, 16, 64, 4096}) {
+            auto good = [=](void *object) {
+                CHECKF(object && (uintptr_t)object % alignment == 0, "%zu at %zu", size,
+                       alignment);
+                return object;
+            };
+            void *object = nullptr;
+
+            for (auto *take : {"mi_malloc_aligned", "mi_zalloc_aligned",
+                               "mi_new_aligned", "mi_new_aligned_nothrow"})
+                free(good(find<array_form>(take)(size, alignment)));
+            for (auto *take : {"mi_memalign", "mi_aligned_alloc"})
+                free(good(find<array_form>(take)(alignment, size)));
+            free(good(find<zeroed_form>("mi_calloc_aligned")(2, size, alignment)));
+            CHECK(find<int(void **, size_t, size_t)>("mi_posix_memalign")(
+                      &object, alignment, size) == 0);
+            for (auto *move : {"mi_realloc_aligned", "mi_rezalloc_aligned"})
+                for (size_t next : {size, size + size / 4, 2 * size + 8, size}) {
+                    object =
+                        good(find<moves_form>(move)(good(object), next, alignment));
+                    written(object, next, 1);
+                }
+            object = find<void *(void *, size_t, size_t, size_t)>(
+                "mi_recalloc_aligned")(object, 2, size, alignment);
+            find<put_form>("mi_free")(good(object));
+        }
+    CHECK(find<array_form>("mi_malloc_aligned")(100, 48) == nullptr);
+}
+
+void growing_keeps_and_zeroes()
+{
+    auto *zeroed = find<take_form>("mi_zalloc");
+    auto *grow = find<move_form>("mi_rezalloc");
+
+    for (size_t size : more_sizes) {
+        size_t more = 2 * size + 100, from = size - size / 8;
+        auto *object = static_cast<char *>(zeroed(size));
+
+        CHECK(reads(object, size, 0));
+        object = static_cast<char *>(grow(written(object, size, 5), more));
+        CHECKF(reads(object, size, 5), "%zu", size);
+        CHECKF(reads(object + size, more - size, 0), "%zu", size);
+        object = static_cast<char *>(find<move_form>("mi_realloc")(object, from));
+        CHECKF(reads(object, from, 5), "%zu", from);
+        CHECK(find<move_form>("mi_expand")(object, from) == object);
+        CHECK(find<move_form>("mi_expand")(object, huge) == nullptr);
+        free(object);
+        object = static_cast<char *>(find<void *(void *, size_t, size_t)>(
+            "mi_rezalloc_aligned")(zeroed(size), more, 4096));
+        CHECKF(reads(object, more, 0), "%zu", size);
+        free(object);
+    }
+    void *none = find<move_form>("mi_realloc")(malloc(10), 0);
+    CHECK(none != nullptr);
+    free(none);
+}
+
+void texts_and_arrays()
+{
+    char *text = find<char *(const char *)>("mi_strdup")("a text");
+    char *part = find<char *(const char *, size_t)>("mi_strndup")(text, 3);
+    char *path = find<char *(const char *, char *)>("mi_realpath")("/.", nullptr);
+    void *array = malloc(10), *before;
+    auto *resize = find<int(void *, size_t, size_t)>("mi_reallocarr");
+
+    CHECK(!strcmp(text, "a text") && !strcmp(part, "a t") && !strcmp(path, "/"));
+    free(text);
+    find<put_form>("mi_free")(part);
+    free(path);
+    find<put_form>("mi_free")(strdup("a text"));
+    CHECK(resize(&array, 100, 100) == 0 && usable(array) >= 10000);
+    before = array;
+    CHECK(resize(&array, huge, 16) != 0 && array == before);
+    free(array);
+}
+
+void *kept;
+
+template <typename Call> bool throws(Call call)
+{
+    try {
+        kept = call();
+    } catch (const std::bad_alloc &) {
+        return true;
+    }
+    return false;
+}
+
+void failures()
+{
+    void *object = malloc(100);
+
+    for (auto *take : {"mi_malloc", "mi_zalloc", "mi_new_nothrow"})
+        CHECKF(find<take_form>(take)(huge) == nullptr, "%s", take);
+    for (auto *take : {"mi_calloc", "mi_mallocn"})
+        CHECKF(find<array_form>(take)(huge, 16) == nullptr, "%s", take);
+    for (auto *move : {"mi_reallocn", "mi_recalloc", "mi_reallocarray"})
+        CHECKF(find<moves_form>(move)(object, huge, 16) == nullptr, "%s", move);
+    find<put_form>("mi_free")(object);
+    CHECK(find<move_form>("mi_reallocf")(malloc(100), huge) == nullptr);
+}
+
+/* mimalloc as Debian has it is built in C, and ends the program instead. */
+void failures_throw()
+{
+    void *object = malloc(100);
+
+    CHECK(throws([] { return find<take_form>("mi_new")(huge); }));
+    CHECK(throws([] { return find<array_form>("mi_new_aligned")(huge, 64); }));
+    CHECK(throws([] { return find<array_form>("mi_new_n")(huge, 16); }));
+    CHECK(
+        throws([=] { return find<moves_form>("mi_new_reallocn")(object, huge, 16); }));
+    object = find<move_form>("mi_new_realloc")(object, 1000);
+    free(written(object, 1000, 1));
+}
+
+void pointers_are_known()
+{
+    int local = 0;
+
+    for (auto *owned : {"mi_check_owned", "mi_is_in_heap_region"}) {
+        void *object = malloc(100);
+
+        CHECKF(find<bool(const void *)>(owned)(object), "%s", owned);
+        CHECKF(!find<bool(const void *)>(owned)(&local), "%s", owned);
+        free(object);
+    }
+}
+
+void memory_goes_back()
+{
+    const size_t large = 64 << 20;
+    void *object = malloc(large);
+
+    memset(object, 1, large);
+    find<put_form>("mi_free")(object);
+    find<void(bool)>("mi_collect")(true);
+    CHECKF(resident_bytes() < large, "%zu bytes stay", resident_bytes());
+    find<void(bool)>("mi_collect")(false);
+}
+
+/* Objects of a heap of mimalloc's own come back by its usual names. */
+void heaps_beside()
+{
+    void *heap, *objects[4];
+
+    if (!seek<void *()>("mi_heap_new"))
+        return;
+    for (size_t size : more_sizes) {
+        heap = find<void *()>("mi_heap_new")();
+        for (auto &object : objects)
+            object = written(find<void *(void *, size_t)>("mi_heap_malloc")(heap, size),
+                             size, 3);
+        find<put_form>("mi_free")(objects[0]);
+        auto *moved = static_cast<char *>(
+            find<move_form>("mi_realloc")(objects[1], size + 10000));
+        CHECK(moved && reads(moved, size, 3));
+        free(written(moved, size + 10000, 4));
+        moved = static_cast<char *>(
+            find<moves_form>("mi_rezalloc_aligned")(objects[2], 4 * size + 64, 64));
+        CHECK(moved && reads(moved, size, 3) && usable(moved) > 4 * size);
+        free(moved);
+        CHECK(find<bool(const void *)>("mi_is_in_heap_region")(objects[3]));
+        find<put_form>("mi_heap_destroy")(heap);
+    }
+}
+
+} // namespace
+
+extern "C" const struct test tests[] = {
+    {"one_heap", one_heap},
+    {"alignments_are_kept", alignments_are_kept},
+    {"growing_keeps_and_zeroes", growing_keeps_and_zeroes},
+    {"texts_and_arrays", texts_and_arrays},
+    {"failures", failures},
+    {"failures_throw", failures_throw},
+    {"pointers_are_known", pointers_are_known},
+    {"memory_goes_back", memory_goes_back},
+    {"heaps_beside", heaps_beside},
+    {nullptr, nullptr}};
