@@ -66,18 +66,23 @@ static void put(void *ptr, int flags)
         mym_free(ptr);
 }
 
+/* With FLAG_ZERO up to the real size, from where rallocx goes on. */
 EXPORT void *mallocx(size_t size, int flags)
 {
-    size_t alignment = alignment_of(flags);
+    size_t alignment = alignment_of(flags), dirty = 0;
     void *object = NULL;
 
-    if ((flags & FLAG_CACHE) == FLAG_NO_CACHE)
+    if ((flags & FLAG_CACHE) == FLAG_NO_CACHE) {
         object = take_past(alignment, size);
-    else if (alignment == MYM_ALIGNMENT && (flags & FLAG_ZERO))
-        return mym_calloc(1, size);
-    if (object == NULL)
+    } else if (alignment == MYM_ALIGNMENT && (flags & FLAG_ZERO)) {
+        object = mym_calloc(1, size);
+        dirty = size;
+    }
+    if (object == NULL && dirty == 0)
         object = mym_aligned(alignment, size);
-    return object != NULL && (flags & FLAG_ZERO) ? memset(object, 0, size) : object;
+    if (object != NULL && (flags & FLAG_ZERO))
+        memset((char *)object + dirty, 0, mym_usable(object) - dirty);
+    return object;
 }
 
 /* Growing with FLAG_ZERO: the real size before is where the zeros start. */

@@ -108,9 +108,30 @@ static void growing_keeps_and_zeroes(void)
         }
 }
 
+/* What was all zero is so when it has grown, whatever its place held before. */
+static void zeros_go_on(void)
+{
+    find_all();
+    for (unsigned i = 0; i + 1 < SIZES; i++)
+        for (int lg = 0; lg <= 13; lg += 13) {
+            unsigned char *p = je.mallocx(sizes[i], lg);
+            size_t real = je.sallocx(p, lg);
+
+            memset(p, 0xff, real);
+            je.dallocx(p, lg);
+            p = je.mallocx(sizes[i], lg | ZERO);
+            CHECKF(reads(p, je.sallocx(p, lg), 0), "%zu bytes, 2^%d", sizes[i], lg);
+            p = je.rallocx(p, sizes[i + 1], lg | ZERO);
+            CHECKF(reads(p, sizes[i + 1], 0), "%zu to %zu bytes, 2^%d", sizes[i],
+                   sizes[i + 1], lg);
+            je.dallocx(p, lg);
+        }
+}
+
 const struct test tests[] = {
     {"objects_are_aligned_and_zeroed", objects_are_aligned_and_zeroed},
     {"sizes_agree", sizes_agree},
     {"growing_keeps_and_zeroes", growing_keeps_and_zeroes},
+    {"zeros_go_on", zeros_go_on},
     {NULL, NULL},
 };
