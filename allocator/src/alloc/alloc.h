@@ -81,7 +81,8 @@ MYM_INLINE void *mym_malloc_quick(size_t size)
 {
     unsigned cls;
 
-    return !MYM_SECURE && mym_quick_class(MYM_TO_TAKE, size, &cls) ? mym_rseq_pop(cls) : NULL;
+    return !MYM_SECURE && mym_quick_class(MYM_TO_TAKE, size, &cls) ? mym_rseq_pop(cls)
+                                                                   : NULL;
 }
 
 MYM_INLINE void *mym_aligned_quick(size_t alignment, size_t size)

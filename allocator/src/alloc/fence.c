@@ -100,7 +100,7 @@ static void settle(void *ptr, size_t size)
         record_of(ptr)->next = (uint32_t)(room / page);
     else
         room = room_of(ptr);
-    mym_seal(ptr, size, room, room);
+    mym_seal(ptr, size, room, MYM_IN_SPAN, false);
     set_fence(ptr, room);
     if (mym_in_heap(ptr))
         mym_live_set(ptr);
@@ -135,7 +135,7 @@ size_t mym_fence_size(const void *ptr)
     if (mym_in_heap(ptr) ? !mym_is_live(ptr) : mym_mapping_bytes(ptr) == 0)
         mym_bad_pointer(ptr);
     room = room_of(ptr);
-    return mym_sealed_size(ptr, room, room);
+    return mym_sealed_size(ptr, room, MYM_IN_SPAN);
 }
 
 /* What it held is gone and reads 0: it goes to the kernel, or is overwritten. */
@@ -178,7 +178,7 @@ void *mym_fence_resize(void *ptr, size_t size)
 
     if (size > MYM_SIZE_MAX || !lift_fence(ptr, room))
         return NULL;
-    mym_unseal(ptr, old, room, room);
+    mym_unseal(ptr, old, room, MYM_IN_SPAN);
     if (with_fence(size) != with_fence(old))
         moved = mym_classless_resize(ptr, with_fence(size));
     settle(moved != NULL ? moved : ptr, moved != NULL ? size : old);

@@ -72,6 +72,8 @@ MYM_INLINE bool mym_live_clear(const void *ptr)
 /* ---- the seal ---- */
 
 typedef uint64_t mym_lane __attribute__((vector_size(16), aligned(1), may_alias));
+/* Where nothing but places and what is a multiple of a lane adds up: part of an instruction. */
+typedef uint64_t mym_place_lane __attribute__((vector_size(16), may_alias));
 
 /* At any address. */
 MYM_INLINE mym_lane *mym_lane_at(const void *base, size_t offset)
@@ -101,76 +103,83 @@ MYM_INLINE uint64_t mym_seal_key(const void *ptr)
  * The red zone is looked at and written as one lane, which ends at the seal or before; of a
  * zone that is shorter the lane's first bytes are the object's. No size decides a branch:
  * programs ask for sizes that no processor can foretell, and each wrong guess costs as much
- * as all of the seal. Nor, beyond `reach`, where the lane is: free knows that when it has read
- * the seal, and would wait for a further line then.
+ * as all of the seal. Nor, in a place, beyond MYM_REACH, where the lane is: free knows that
+ * when it has read the seal, and would wait for a further line then.
  */
 struct mym_zone {
     mym_lane *at, mine;
 };
 
-MYM_INLINE struct mym_zone mym_zone_of(const void *ptr, size_t size, size_t room,
-                                       size_t reach)
-{
-    static const uint64_t masks[] = {0, 0, UINT64_MAX, UINT64_MAX};
-    size_t last = room - sizeof(uint64_t) - MYM_RED_ZONE;
-    size_t from = size < last ? size : last;
-    ptrdiff_t first = (ptrdiff_t)(room - reach); /* of a short place before it */
-    ptrdiff_t at = (ptrdiff_t)from > first ? (ptrdiff_t)from : first;
+enum mym_room { MYM_IN_PLACE, MYM_IN_SPAN }; /* an object of a class, or a large one */
 
-    return (struct mym_zone){mym_lane_at(ptr, (size_t)at),
-                             *mym_lane_at(masks, MYM_RED_ZONE - (size - from))};
+MYM_INLINE struct mym_zone mym_zone_of(const void *ptr, size_t unused, size_t room,
+                                       enum mym_room kind)
+{
+    size_t most = MYM_UNUSED_TOLD;
+    size_t told = unused < most ? unused : most;
+    ptrdiff_t at;
+
+    at = kind == MYM_IN_PLACE || unused < most
+             ? mym_places.zone[told]
+             : -(ptrdiff_t)(unused + sizeof(uint64_t));
+    return (struct mym_zone){mym_lane_at(ptr, room + (size_t)at),
+                             *mym_lane_at(mym_places.mine, told)};
 }
 
 /* No byte of it is 0. */
 MYM_INLINE mym_lane mym_zone_red(void)
 {
-    return *mym_lane_at(&mym_secret[2], 0);
+    return *(const mym_place_lane *)&mym_secret[2];
 }
 
-MYM_INLINE void mym_seal(void *ptr, size_t size, size_t room, size_t reach)
+/* zeroed: what is written on reads 0 so far. */
+MYM_INLINE void mym_seal(void *ptr, size_t size, size_t room, enum mym_room kind,
+                         bool zeroed)
 {
+    size_t unused = room - sizeof(uint64_t) - size;
     struct mym_zone zone;
 
     if (!MYM_SECURE_SEAL)
         return;
-    zone = mym_zone_of(ptr, size, room, reach);
-    *zone.at = (*zone.at & ~zone.mine) | (mym_zone_red() & zone.mine);
-    *mym_seal_place(ptr, room) = mym_seal_key(ptr) ^ (room - sizeof(uint64_t) - size)
-                                                         << MYM_SEAL_SHIFT;
+    zone = mym_zone_of(ptr, unused, room, kind);
+    if (zeroed)
+        *zone.at = mym_zone_red() & zone.mine;
+    else
+        *zone.at = (*zone.at & ~zone.mine) | (mym_zone_red() & zone.mine);
+    *mym_seal_place(ptr, room) = mym_seal_key(ptr) ^ unused << MYM_SEAL_SHIFT;
 }
 
 /* What is wrong with an object whose seal is not as it was written: told, then abort. */
 _Noreturn void mym_seal_broken(const void *ptr, size_t room);
 
 /* The object's size; damage is told. */
-MYM_INLINE size_t mym_sealed_size(const void *ptr, size_t room, size_t reach)
+MYM_INLINE size_t mym_sealed_size(const void *ptr, size_t room, enum mym_room kind)
 {
     struct mym_zone zone;
-    uint64_t seal, unused;
-    size_t size;
+    uint64_t seal;
+    size_t unused, size;
 
     if (!MYM_SECURE_SEAL)
         return room;
     seal = *mym_seal_place(ptr, room) ^ mym_seal_key(ptr);
     unused = seal >> MYM_SEAL_SHIFT;
-    if (MYM_UNLIKELY(seal << (64 - MYM_SEAL_SHIFT) != 0 ||
-                     unused > room - sizeof(uint64_t)))
+    if (MYM_UNLIKELY(seal << (64 - MYM_SEAL_SHIFT) != 0) ||
+        MYM_UNLIKELY(__builtin_sub_overflow(room - sizeof(uint64_t), unused, &size)))
         mym_seal_broken(ptr, room);
-    size = room - sizeof(uint64_t) - unused;
-    zone = mym_zone_of(ptr, size, room, reach);
+    zone = mym_zone_of(ptr, unused, room, kind);
     if (MYM_UNLIKELY(!mym_lane_is_zero((*zone.at ^ mym_zone_red()) & zone.mine)))
         mym_seal_broken(ptr, room);
     return size;
 }
 
 /* What mym_seal wrote reads 0 again. */
-MYM_INLINE void mym_unseal(void *ptr, size_t size, size_t room, size_t reach)
+MYM_INLINE void mym_unseal(void *ptr, size_t size, size_t room, enum mym_room kind)
 {
     struct mym_zone zone;
 
     if (!MYM_SECURE_SEAL)
         return;
-    zone = mym_zone_of(ptr, size, room, reach);
+    zone = mym_zone_of(ptr, room - sizeof(uint64_t) - size, room, kind);
     *zone.at &= ~zone.mine;
     *mym_seal_place(ptr, room) = 0;
 }
@@ -184,13 +193,14 @@ MYM_INLINE bool mym_is_sealed(const void *ptr, size_t room)
 
 /*
  * An object of a class is in use as long as it is sealed; from now on it is not. Its size. Of two
- * threads that free one at the same moment one is told that it was not.
+ * threads that free one at the same moment one is told that it was not. The seal is looked at
+ * before it is taken away: what is behind a locked instruction waits for it.
  */
 MYM_INLINE size_t mym_seal_break(void *ptr, size_t room)
 {
     mym_word *place = mym_seal_place(ptr, room);
     uint64_t seal = *place;
-    size_t size = mym_sealed_size(ptr, room, MYM_REACH);
+    size_t size = mym_sealed_size(ptr, room, MYM_IN_PLACE);
 
     if (!MYM_SECURE_FREE_CHECK)
         *place = 0;

@@ -61,7 +61,9 @@ _Static_assert(MYM_REACH == 2 * MYM_ZERO_END, "before the last end is another");
 
 MYM_INLINE mym_lane end_at(const void *ptr, size_t at)
 {
-    return *mym_lane_at(ptr, at) | *mym_lane_at(ptr, at + LANE);
+    const mym_place_lane *end = (const void *)mym_lane_at(ptr, at);
+
+    return end[0] | end[1];
 }
 
 MYM_INLINE void zero_end_at(void *ptr, size_t at)
@@ -70,13 +72,17 @@ MYM_INLINE void zero_end_at(void *ptr, size_t at)
 }
 
 /*
- * Of the four ends that are overwritten and looked at, the third. No branch, and the second from
- * a table: sizes about ZERO_WHOLE are mixed in most programs, and each wrong guess costs as much
- * as all four.
+ * A place, and where its ends are: from tables, and with no branch. Sizes about ZERO_WHOLE are mixed
+ * in most programs, and each wrong guess costs as much as all four ends.
  */
-MYM_INLINE size_t third_end(size_t room)
+struct place {
+    size_t room, second, third;
+};
+
+MYM_INLINE struct place place_of_class(size_t cls)
 {
-    return (room > MYM_REACH ? room : MYM_REACH) - MYM_REACH;
+    return (struct place){mym_places.bytes[cls], mym_places.second[cls],
+                          mym_places.third[cls]};
 }
 
 static __thread uint64_t turn __attribute__((tls_model("initial-exec")));
@@ -106,13 +112,13 @@ static bool reads_zero(const void *ptr, size_t bytes)
 }
 
 /* Nobody wrote there since it was freed, or ever; the last word is where the seal will be. */
-MYM_INLINE bool is_untouched(const void *ptr, size_t size, size_t room, size_t second)
+MYM_INLINE bool is_untouched(const void *ptr, size_t size, struct place place)
 {
-    mym_lane seen = end_at(ptr, 0) | end_at(ptr, second) |
-                    end_at(ptr, third_end(room)) | end_at(ptr, room - MYM_ZERO_END);
+    mym_lane seen = end_at(ptr, 0) | end_at(ptr, place.second) |
+                    end_at(ptr, place.third) | end_at(ptr, place.room - MYM_ZERO_END);
 
-    if (ZEROES_ALL && room > MYM_ZERO_WHOLE && room <= MYM_PLACE_MAX)
-        seen |= sample(ptr, written(size, room));
+    if (ZEROES_ALL && place.room > MYM_ZERO_WHOLE && place.room <= MYM_PLACE_MAX)
+        seen |= sample(ptr, written(size, place.room));
     return mym_lane_is_zero(seen);
 }
 
@@ -121,27 +127,26 @@ static _Noreturn MYM_SLOW void die_touched(const void *ptr, size_t room)
     mym_fatal(mym_is_sealed(ptr, room) ? "double free" : WRITTEN, ptr);
 }
 
-MYM_INLINE void *settle(void *object, size_t size, unsigned cls)
+MYM_INLINE void *settle(void *object, size_t size, size_t cls)
 {
-    size_t room = mym_class_bytes[cls];
+    struct place place = place_of_class(cls);
 
-    if (MYM_SECURE_WRITE_AFTER_FREE &&
-        MYM_UNLIKELY(!is_untouched(object, size, room, mym_class_second[cls])))
-        die_touched(object, room);
-    mym_seal(object, size, room, MYM_REACH);
+    if (MYM_SECURE_WRITE_AFTER_FREE && MYM_UNLIKELY(!is_untouched(object, size, place)))
+        die_touched(object, place.room);
+    mym_seal(object, size, place.room, MYM_IN_PLACE, MYM_SECURE_WRITE_AFTER_FREE);
     return object;
 }
 
 /* There is none in the CPU's cache, or a heap profile is taken. */
-static MYM_SLOW void *take_missed(size_t size, unsigned cls)
+static MYM_SLOW void *take_missed(size_t size, size_t cls)
 {
-    void *object = mym_class_take(cls, 1, mym_class_bytes[cls]);
+    void *object = mym_class_take((unsigned)cls, 1, mym_places.bytes[cls]);
 
     return MYM_LIKELY(object != NULL) ? settle(object, size, cls) : no_memory();
 }
 
 /* The limits of malloc are open. Calls nothing that comes back. */
-MYM_INLINE void *take_quick(size_t size, unsigned cls)
+MYM_INLINE void *take_quick(size_t size, size_t cls)
 {
     void *object = mym_rseq_pop(cls);
 
@@ -166,24 +171,24 @@ MYM_INLINE void zero_last(void *ptr, size_t size)
  * overwrite these in a place of hundreds of bytes wherever they are would take a further line,
  * known no sooner than the seal is read; of long objects, which are fewer, it is done.
  */
-MYM_INLINE void clean(void *ptr, size_t size, size_t room, size_t second)
+MYM_INLINE void clean(void *ptr, size_t size, struct place place, bool is_long)
 {
     if (ZEROES_ALL) {
-        memset(ptr, 0, written(size, room));
-        if (room > MYM_REACH) /* a red zone that is not right behind the object */
-            zero_end_at(ptr, room - MYM_REACH);
+        memset(ptr, 0, written(size, place.room));
+        if (place.room > MYM_REACH) /* a red zone that is not right behind the object */
+            zero_end_at(ptr, place.room - MYM_REACH);
     } else if (MYM_SECURE_ZERO_ON_FREE) {
         zero_end_at(ptr, 0);
-        zero_end_at(ptr, second);
-        zero_end_at(ptr, third_end(room));
-        if (room > MYM_SMALL_MAX)
+        zero_end_at(ptr, place.second);
+        zero_end_at(ptr, place.third);
+        zero_end_at(ptr, place.room - MYM_ZERO_END);
+        if (is_long)
             zero_last(ptr, size);
-        zero_end_at(ptr, room - MYM_ZERO_END);
     }
 }
 
 /* The class of the objects where it points to; 0: there are none. */
-MYM_INLINE unsigned class_at(const void *ptr)
+MYM_INLINE size_t class_at(const void *ptr)
 {
     uintptr_t offset = (uintptr_t)ptr - mym_hot.heap_base;
 
@@ -195,20 +200,24 @@ MYM_INLINE unsigned class_at(const void *ptr)
 #define ANY SIZE_MAX
 
 /* size: what it was asked for with, or ANY. */
-MYM_INLINE void put_small(void *ptr, unsigned cls, size_t size)
+MYM_INLINE void put_small(void *ptr, size_t cls, size_t size)
 {
-    size_t room = mym_class_bytes[cls], has;
+    size_t room = mym_places.bytes[cls], has;
     const void *seal = mym_seal_place(ptr, room);
 
     __builtin_prefetch(ptr, 1); /* overwritten soon: both lines come at once */
     /* Where the seal would be of a pointer into the last object there may be nothing. */
-    if (((uintptr_t)ptr ^ (uintptr_t)seal) >> MYM_UNIT_SHIFT != 0 &&
-        MYM_UNLIKELY(class_at(seal) != cls))
-        mym_bad_pointer(ptr);
+    if (((uintptr_t)ptr ^ (uintptr_t)seal) >> MYM_UNIT_SHIFT != 0) {
+        /* Else what class_at read is kept for this, in registers that would be saved. */
+        __asm__ volatile("" : : : "memory");
+        if (MYM_UNLIKELY(class_at(seal) != cls))
+            mym_bad_pointer(ptr);
+    }
     has = mym_seal_break(ptr, room);
     if (MYM_UNLIKELY(size != ANY && size != has))
         mym_fatal(WRONG_SIZE, ptr);
-    clean(ptr, has, room, mym_class_second[cls]);
+    clean(ptr, has, (struct place){room, mym_places.second[cls], mym_places.third[cls]},
+          cls > MYM_WAIT_LAST); /* as mym_shelf_put asks: one branch */
     mym_shelf_put(cls, ptr);
 }
 
@@ -280,7 +289,9 @@ static MYM_SLOW void put_other(void *ptr)
         return;
     room = place_bytes(ptr); /* a sampled one */
     if (room != 0) {
-        clean(ptr, mym_seal_break(ptr, room), room, mym_zero_second(room));
+        clean(ptr, mym_seal_break(ptr, room),
+              (struct place){room, mym_zero_second(room), mym_zero_third(room)},
+              room > MYM_SMALL_MAX);
         mym_sampled_put(ptr);
     } else if ((reap = reap_at(ptr)) != NULL) {
         mym_reap_put(reap, ptr);
@@ -291,7 +302,7 @@ static MYM_SLOW void put_other(void *ptr)
 
 MYM_SLOW void mym_free_slow(void *ptr)
 {
-    unsigned cls = class_at(ptr);
+    size_t cls = class_at(ptr);
 
     if (MYM_LIKELY(cls != 0))
         put_small(ptr, cls, ANY);
@@ -311,7 +322,7 @@ static bool is_size_of(const void *ptr, size_t size)
 
 MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
 {
-    unsigned cls = class_at(ptr);
+    size_t cls = class_at(ptr);
 
     if (ptr == NULL)
         return;
@@ -360,7 +371,7 @@ size_t mym_usable(const void *ptr)
         return 0;
     room = place_bytes(ptr);
     if (MYM_LIKELY(room != 0)) {
-        return mym_sealed_size(ptr, room, MYM_REACH);
+        return mym_sealed_size(ptr, room, MYM_IN_PLACE);
     }
     reap = reap_at(ptr);
     if (reap != NULL)
@@ -383,8 +394,8 @@ static bool resize_small(void *ptr, size_t old, size_t size, size_t room)
         return false;
     if (MYM_SECURE_ZERO_ON_FREE && size < old)
         memset((char *)ptr + size, 0, old - size);
-    mym_unseal(ptr, old, room, MYM_REACH);
-    mym_seal(ptr, size, room, MYM_REACH);
+    mym_unseal(ptr, old, room, MYM_IN_PLACE);
+    mym_seal(ptr, size, room, MYM_IN_PLACE, false);
     return true;
 }
 

@@ -13,7 +13,7 @@
 /* ---- shelf.c: freed objects wait here for a random time ---- */
 
 /* The cold half of mym_shelf_put: the cache has no room. */
-void mym_shelf_let_go(unsigned cls, void *object);
+void mym_shelf_let_go(size_t cls, void *object);
 /* The same of a span of the page heap that nobody has access to. */
 void mym_shelf_put_large(void *span);
 /* Nothing waits any longer. */
@@ -46,7 +46,7 @@ MYM_INLINE struct mym_shelf *mym_shelf_here(void)
 }
 
 /* It waits; another one, if there is one, goes back to the cache in its stead. */
-MYM_INLINE void mym_shelf_put(unsigned cls, void *object)
+MYM_INLINE void mym_shelf_put(size_t cls, void *object)
 {
     struct mym_shelf *shelf;
     uint32_t random;

@@ -27,10 +27,10 @@ struct mym_shelf mym_shelves[MYM_SHELVES];
 void *_Atomic mym_shelf_large[MYM_SHELF_LARGE];
 static uint64_t large_random;
 
-MYM_SLOW void mym_shelf_let_go(unsigned cls, void *object)
+MYM_SLOW void mym_shelf_let_go(size_t cls, void *object)
 {
-    if (!mym_thread_push(cls, object))
-        mym_cache_push_slow(cls, object);
+    if (!mym_thread_push((unsigned)cls, object))
+        mym_cache_push_slow((unsigned)cls, object);
 }
 
 /* At RLIMIT_DATA the kernel does not open it again: what has no access is not counted there. */

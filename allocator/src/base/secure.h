@@ -35,14 +35,20 @@
 _Static_assert(MYM_ZERO_WHOLE == 2 * MYM_ZERO_END + MYM_REACH,
                "four ends are all of it");
 /*
- * Where the second of a place's four ends begins: those at 0, here and in the last MYM_REACH
- * bytes cover one of at most MYM_ZERO_WHOLE bytes. Of a longer one it is the first once more.
+ * Where the second and the third of a place's four ends begin: with those at 0 and in the last
+ * MYM_ZERO_END bytes they cover one of at most MYM_ZERO_WHOLE bytes. Of a longer one the second
+ * is the first once more.
  */
 MYM_INLINE size_t mym_zero_second(size_t room)
 {
     size_t last = room > MYM_ZERO_END ? room - MYM_ZERO_END : 0;
 
     return room > MYM_ZERO_WHOLE ? 0 : last < MYM_ZERO_END ? last : MYM_ZERO_END;
+}
+
+MYM_INLINE size_t mym_zero_third(size_t room)
+{
+    return room > MYM_REACH ? room - MYM_REACH : 0;
 }
 /* What is handed out still reads 0 where one looks: or it was written to after it was freed. */
 #ifndef MYM_SECURE_WRITE_AFTER_FREE

@@ -26,8 +26,7 @@ _Static_assert(MYM_CLASSES <= UINT8_MAX, "a class is a byte");
 
 MYM_FIXED struct mym_class mym_classes[MYM_CLASSES];
 #if MYM_SECURE
-MYM_FIXED size_t mym_class_bytes[MYM_CLASSES];
-MYM_FIXED uint8_t mym_class_second[MYM_CLASSES];
+MYM_FIXED struct mym_places mym_places;
 #endif
 MYM_FIXED unsigned mym_class_count;
 MYM_FIXED uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
@@ -70,8 +69,9 @@ static void add_class(unsigned size)
     MYM_CHECK(mym_class_count < MYM_CLASSES - 1); /* MYM_REAPED is none */
     cls->size = size;
 #if MYM_SECURE
-    mym_class_bytes[mym_class_count] = size;
-    mym_class_second[mym_class_count] = (uint8_t)mym_zero_second(size);
+    mym_places.bytes[mym_class_count] = size;
+    mym_places.second[mym_class_count] = (uint8_t)mym_zero_second(size);
+    mym_places.third[mym_class_count] = (uint32_t)mym_zero_third(size);
 #endif
     MYM_CHECK(slab_units(size) <= UINT8_MAX);
     cls->units = (uint8_t)slab_units(size);
@@ -84,6 +84,16 @@ static void add_class(unsigned size)
     fill(mym_class_of_64, 64, last, size);
     mym_class_count++;
 }
+
+#if MYM_SECURE
+static void fill_zones(void)
+{
+    for (int unused = 0; unused <= (int)MYM_UNUSED_TOLD; unused++)
+        mym_places.zone[unused] = (int8_t) - (8 + (unused > 16 ? unused : 16));
+    for (unsigned i = 16; i < sizeof mym_places.mine; i++)
+        mym_places.mine[i] = UINT8_MAX;
+}
+#endif
 
 void mym_sizes_init(void)
 {
@@ -106,9 +116,11 @@ void mym_sizes_init(void)
     for (unsigned step = MYM_FINE_MAX / 2, size = 2 * MYM_FINE_MAX;
          size < MYM_CLASS_MAX;)
         add_class(size += step);
-    /* The hardened build looks at two lanes of 16 bytes at once: nothing is shorter. */
-    if (MYM_SECURE)
-        mym_class_of_16[0] = mym_class_of_16[1] = 2;
+        /* The hardened build looks at two lanes of 16 bytes at once: nothing is shorter. */
+#if MYM_SECURE
+    mym_class_of_16[0] = mym_class_of_16[1] = 2;
+    fill_zones();
+#endif
 }
 
 /*

@@ -24,12 +24,20 @@ struct mym_class {
 };
 
 extern MYM_HIDDEN struct mym_class mym_classes[MYM_CLASSES];
-#if MYM_SECURE
-/* Their sizes once more: a load without a multiplication. */
-extern MYM_HIDDEN size_t mym_class_bytes[MYM_CLASSES];
-/* The second end of a place, see alloc/secure.c. */
-extern MYM_HIDDEN uint8_t mym_class_second[MYM_CLASSES];
-#endif
+/*
+ * What malloc and free know of a place, each by one load: by class its bytes, and where its
+ * second and third end begin (base/secure.h); by the unused bytes before its seal, of more
+ * MYM_UNUSED_TOLD, where the red zone's lane begins, counted from the place's end, and which of
+ * the lane's bytes are red (alloc/seal.h): 16 bytes from there on.
+ */
+#define MYM_UNUSED_TOLD (MYM_REACH - 8)
+struct mym_places {
+    uint32_t bytes[MYM_CLASSES], third[MYM_CLASSES];
+    uint8_t second[MYM_CLASSES];
+    int8_t zone[MYM_UNUSED_TOLD + 1];
+    uint8_t mine[MYM_UNUSED_TOLD + 16];
+};
+extern MYM_HIDDEN struct mym_places mym_places; /* of the hardened build */
 extern MYM_HIDDEN unsigned mym_class_count; /* classes are 1 .. mym_class_count - 1 */
 
 /* By (size + 15) / 16 up to MYM_SMALL_MAX; by (size + 63) / 64 up to MYM_CLASS_MAX. */
