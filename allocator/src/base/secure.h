@@ -100,16 +100,29 @@ _Static_assert(!MYM_SECURE_FENCE || MYM_SECURE_FREE_CHECK,
  * Of the process, drawn at its start: by nobody's guess. An even number, an odd one, and twice
  * one without a byte of 0: a seal's first byte is odd, and a red zone is read at one go.
  */
-extern MYM_HIDDEN uint64_t mym_secret[4];
+extern MYM_HIDDEN uint64_t mym_secret[4] __attribute__((aligned(16)));
 
 /* Steps of a generator; a race between two threads costs nothing (Knuth's MMIX). */
-MYM_INLINE uint32_t mym_random(uint64_t *state)
+MYM_INLINE uint64_t mym_random_step(uint64_t *state)
 {
     uint64_t next =
         __atomic_load_n(state, __ATOMIC_RELAXED) * 6364136223846793005u + mym_secret[1];
 
     __atomic_store_n(state, next, __ATOMIC_RELAXED);
-    return (uint32_t)(next >> 32);
+    return next;
+}
+
+MYM_INLINE uint32_t mym_random(uint64_t *state)
+{
+    return (uint32_t)(mym_random_step(state) >> 32);
+}
+
+/* The lower bits come round soon: the upper ones are in them. */
+MYM_INLINE uint64_t mym_random_word(uint64_t *state)
+{
+    uint64_t next = mym_random_step(state);
+
+    return next ^ next >> 32;
 }
 
 #endif

@@ -83,26 +83,29 @@ void mym_magazine_lengthen(unsigned cls, struct mym_magazine *magazine)
 
 #define NEIGHBOURS 16u
 
+/* Fisher and Yates, from the last one downwards: four bits of `lots` say with which of those that
+   have been it changes places. By so few bits not every one is quite as likely. */
+MYM_INLINE void shuffle_group(void **last, unsigned count, uint64_t lots)
+{
+    for (unsigned i = 1; i < count; i++, lots /= NEIGHBOURS) {
+        void **one = last - i, *swap = *one;
+        void **other = one + lots % NEIGHBOURS * (i + 1) / NEIGHBOURS;
+
+        *one = *other;
+        *other = swap;
+    }
+}
+
 /*
- * Fisher and Yates, among neighbours: objects that are used one after the other share lines and
- * pages then. From all over a slab each was waited for. A number is drawn for eight objects: by
- * the half of a byte that each gets, the places are not quite as likely where there are fewer.
+ * Among neighbours: objects that are used one after the other share lines and pages then. From all
+ * over a slab each was waited for. One number serves a group; where that is whole, no loop is left.
  */
 void mym_magazine_shuffle(struct mym_magazine *magazine, unsigned used)
 {
     static uint64_t state;
-    void **objects = magazine->entry + used;
-    uint32_t random = 0;
+    void **last = magazine->entry + used - 1;
 
-    for (unsigned i = 0; i < used; i++) {
-        unsigned among = i % NEIGHBOURS + 1; /* of its group, as far as it goes */
-        void **one = objects - 1 - i, **other, *swap = *one;
-
-        if (i % 8 == 0)
-            random = mym_random(&state);
-        other = one + (random % NEIGHBOURS * among / NEIGHBOURS);
-        random /= NEIGHBOURS;
-        *one = *other;
-        *other = swap;
-    }
+    for (; used >= NEIGHBOURS; used -= NEIGHBOURS, last -= NEIGHBOURS)
+        shuffle_group(last, NEIGHBOURS, mym_random_word(&state));
+    shuffle_group(last, used, mym_random_word(&state));
 }
