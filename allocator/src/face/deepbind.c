@@ -4,12 +4,14 @@
  * Such a library looks into its own dependencies first, libc among them, and would call libc's
  * malloc in a process whose malloc is ours: what one gives the other would end the program, as
  * it does PHP, which opens its extensions so. The flag stays, for the library may need it for
- * its other names. Instead libc's own table of symbols says, before the first such library is
- * opened, that its malloc is where everybody else's is.
+ * its other names. Instead libc's own table of symbols says, before such a library is opened,
+ * that its malloc is where everybody else's is; and so does that of any other allocator that
+ * is loaded, for the library may be linked with that.
  *
  * Locking: the dynamic linker's, which dl_iterate_phdr takes.
  */
 #include "base/check.h"
+#include "face/mimalloc.h"
 #include "face/object.h"
 #include "face/override.h"
 #include "os/os.h"
@@ -17,6 +19,7 @@
 #include <dlfcn.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <string.h>
 
 #ifdef RTLD_DEEPBIND
 
@@ -40,52 +43,125 @@ static const struct {
 };
 enum { FAMILY = sizeof family / sizeof *family };
 
+/* Of ours that call what comes after them: no other's name may lead here. */
+static bool is_passed_on(const char *name)
+{
+    static const char *const names[] = {"dlopen",         "vfork",
+                                        "__vfork",        "__register_atfork",
+                                        "pthread_atfork", "_dl_deallocate_tls"};
+
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* This library. */
+struct own {
+    struct mym_object object;
+    uintptr_t base;
+    bool first; /* its malloc is everybody's */
+    bool refused;
+};
+
+/* An object with a malloc of its own, and the pages of its symbols that are to change. */
+struct table {
+    struct mym_object object;
+    const struct own *own;
+    uintptr_t base, start, end;
+    bool write;
+};
+
+/* Looked at, or written: other threads read meanwhile; it is one word, right either way. */
+static void point_one(struct table *table, const char *name, uintptr_t function)
+{
+    ElfW(Sym) *symbol = (ElfW(Sym) *)(uintptr_t)mym_object_symbol(&table->object, name);
+    uintptr_t size = mym_os_page(), page = (uintptr_t)symbol & ~(size - 1);
+    uintptr_t end = ((uintptr_t)(symbol + 1) + size - 1) & ~(size - 1);
+
+    if (symbol == NULL)
+        return;
+    if (table->write)
+        __atomic_store_n(&symbol->st_value, function - table->base, __ATOMIC_RELAXED);
+    table->start = page < table->start ? page : table->start;
+    table->end = end > table->end ? end : table->end;
+}
+
+static void point_own(const char *name, const ElfW(Sym) * symbol, void *context)
+{
+    struct table *table = context;
+
+    if (!is_passed_on(name))
+        point_one(table, name, table->own->base + symbol->st_value);
+}
+
+/* libc's family, to everybody's; of another allocator all that is here, too. */
+static void point_all(struct table *table, bool libc)
+{
+    for (int i = 0; i < FAMILY; i++)
+        point_one(table, family[i].name, (uintptr_t)family[i].function);
+    if (!libc)
+        mym_object_each(&table->own->object, point_own, table);
+}
+
 /*
  * All of them or none; false: the table may not be written to. run: it shares its segment, and
  * it may be a page, with code that other threads run (arm64).
  */
-static bool point(uintptr_t base, ElfW(Sym) *const symbols[FAMILY], bool run)
+static bool point(struct table *table, bool libc, bool run)
 {
-    uintptr_t mask = ~(uintptr_t)(mym_os_page() - 1), start = UINTPTR_MAX, end = 0;
-
-    for (int i = 0; i < FAMILY; i++)
-        if (symbols[i] != NULL) {
-            uintptr_t page = (uintptr_t)&symbols[i]->st_value & mask;
-
-            start = page < start ? page : start;
-            end = page + mym_os_page() > end ? page + mym_os_page() : end;
-        }
-    if (!mym_os_let_write((void *)start, end - start, run, true)) /* NOLINT */
+    table->start = UINTPTR_MAX;
+    table->end = 0;
+    table->write = false;
+    point_all(table, libc);
+    if (!mym_os_let_write((void *)table->start, table->end - table->start,
+                          run, /* NOLINT */
+                          true))
         return false;
-    /* Other threads read meanwhile: each is one word, and either of its values is right. */
-    for (int i = 0; i < FAMILY; i++)
-        if (symbols[i] != NULL)
-            __atomic_store_n(&symbols[i]->st_value,
-                             (uintptr_t)family[i].function - base, __ATOMIC_RELAXED);
-    mym_os_let_write((void *)start, end - start, run, false); /* NOLINT */
+    table->write = true;
+    point_all(table, libc);
+    mym_os_let_write((void *)table->start, table->end - table->start, run, /* NOLINT */
+                     false);
     return true;
 }
 
-/* Of libc; called with the loader's lock held. */
-static int redirect(struct dl_phdr_info *info, size_t size, void *unused)
+/* Called with the loader's lock held. */
+static int redirect(struct dl_phdr_info *info, size_t size, void *context)
 {
-    uintptr_t base = info->dlpi_addr;
-    struct mym_object object;
-    ElfW(Sym) * symbols[FAMILY];
+    struct own *own = context;
+    struct table table = {.own = own, .base = info->dlpi_addr};
+    const ElfW(Sym) * symbol;
+    bool libc;
 
     (void)size;
-    (void)unused;
-    if (!mym_object_read(info, &object) ||
-        mym_object_symbol(&object, "__libc_start_main") == NULL)
+    if (!mym_object_read(info, &table.object))
         return 0;
-    for (int i = 0; i < FAMILY; i++)
-        symbols[i] = (ElfW(Sym) *)(uintptr_t)mym_object_symbol(&object, family[i].name);
-    if (symbols[0] != NULL &&
-        base + symbols[0]->st_value != (uintptr_t)family[0].function &&
-        !point(base, symbols, mym_object_runs(info, symbols[0])))
-        mym_warn("RTLD_DEEPBIND gives a library libc's malloc, as mprotect was refused",
-                 "see docs/embedding.md");
-    return 1;
+    if (mym_object_has(info, (const void *)redirect)) {
+        own->object = table.object;
+        own->base = info->dlpi_addr;
+        own->first = mym_object_has(info, (const void *)family[0].function);
+        return 0;
+    }
+    symbol = mym_object_symbol(&table.object, "malloc");
+    libc = mym_object_symbol(&table.object, "__libc_start_main") != NULL;
+    if (symbol == NULL || (!libc && !own->first) ||
+        table.base + symbol->st_value == (uintptr_t)family[0].function)
+        return 0;
+    if (!point(&table, libc, mym_object_runs(info, symbol)))
+        own->refused = true;
+    return 0;
+}
+
+static MYM_COLD void point_libraries(void)
+{
+    struct own own = {.refused = false};
+
+    mym_mimalloc_find();
+    dl_iterate_phdr(redirect, &own);
+    if (own.refused)
+        mym_warn(
+            "RTLD_DEEPBIND gives a library another malloc, as mprotect was refused",
+            "see docs/embedding.md");
 }
 
 /* Before glibc 2.34 a program may have none. */
@@ -104,7 +180,7 @@ __attribute__((used)) void *mym_dlopen(int mode)
     void *next;
 
     if (mode & RTLD_DEEPBIND)
-        dl_iterate_phdr(redirect, NULL);
+        point_libraries();
     next = dlsym(RTLD_NEXT, "dlopen");
     return next != NULL ? next : (void *)no_dlopen;
 }

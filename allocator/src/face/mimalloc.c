@@ -5,8 +5,9 @@
  * (mi_heap_*) or an offset (mi_*_at). These stay mimalloc's, where it is loaded, and so do
  * their objects; they come back by the names that are here, and go on to it.
  *
- * Locking: none here.
+ * Locking: none here but the loader's, which dl_iterate_phdr takes.
  */
+#include "face/mimalloc.h"
 #include "face/override.h"
 
 #include "alloc/info.h"
@@ -18,42 +19,46 @@
 
 /* ---- mimalloc itself, beside this heap ---- */
 
-struct search {
-    const char *name;
-    void *found;
-};
+static struct {
+    void (*_Atomic free)(void *ptr); /* set last; NULL: not found so far */
+    size_t (*usable)(const void *ptr);
+    bool (*has)(const void *ptr);
+    void (*collect)(bool force);
+} other;
 
-static int look(struct dl_phdr_info *info, size_t size, void *context)
+/* Not by dlsym, which would change what the program's dlerror says. */
+static int look(struct dl_phdr_info *info, size_t size, void *unused)
 {
-    struct search *search = context;
     struct mym_object object;
+    void *found;
 
     (void)size;
-    if (!mym_object_has(info, (const void *)look) && mym_object_read(info, &object))
-        search->found = mym_object_function(info, &object, search->name);
-    return search->found != NULL;
+    (void)unused;
+    if (other.free != NULL) /* another thread was here: the loader's lock lets in one */
+        return 1;
+    if (mym_object_has(info, (const void *)look) || !mym_object_read(info, &object) ||
+        (found = mym_object_function(info, &object, "mi_free")) == NULL)
+        return 0;
+    other.usable =
+        (size_t(*)(const void *))mym_object_function(info, &object, "mi_usable_size");
+    other.has = (bool (*)(const void *))mym_object_function(info, &object,
+                                                            "mi_is_in_heap_region");
+    other.collect = (void (*)(bool))mym_object_function(info, &object, "mi_collect");
+    if (other.usable != NULL && other.has != NULL && other.collect != NULL)
+        other.free = (void (*)(void *))found;
+    return 1;
 }
 
-/* Its function of this name, or NULL; not by dlsym, which would change the program's dlerror. */
-static MYM_COLD void *find_other(const char *name)
+MYM_COLD void mym_mimalloc_find(void)
 {
-    struct search search = {name, NULL};
-
-    dl_iterate_phdr(look, &search);
-    return search.found;
+    if (other.free == NULL)
+        dl_iterate_phdr(look, NULL);
 }
-
-static void (*_Atomic other_free)(void *ptr);
-static size_t (*_Atomic other_usable)(const void *ptr);
 
 static MYM_COLD bool has_other(void)
 {
-    if (other_free == NULL) {
-        other_usable = (size_t(*)(const void *))find_other("mi_usable_size");
-        if (other_usable != NULL)
-            other_free = (void (*)(void *))find_other("mi_free");
-    }
-    return other_free != NULL;
+    mym_mimalloc_find();
+    return other.free != NULL;
 }
 
 /* An object of one of mimalloc's heaps. */
@@ -67,14 +72,14 @@ static bool is_other(const void *ptr)
 static MYM_SLOW void put(void *ptr)
 {
     if (is_other(ptr))
-        other_free(ptr);
+        other.free(ptr);
     else
         mym_free(ptr);
 }
 
 static MYM_SLOW size_t usable(const void *ptr)
 {
-    return is_other(ptr) ? other_usable(ptr) : mym_usable(ptr);
+    return is_other(ptr) ? other.usable(ptr) : mym_usable(ptr);
 }
 
 /* SIZE_MAX, which no object can have, where the product is too large. */
@@ -266,23 +271,16 @@ EXPORT int mi_reallocarr(void *out, size_t count, size_t size)
 bool mi_is_in_heap_region(const void *ptr);
 EXPORT bool mi_is_in_heap_region(const void *ptr)
 {
-    bool (*other)(const void *);
-
-    if (mym_is_own(ptr))
-        return true;
-    other = (bool (*)(const void *))find_other("mi_is_in_heap_region");
-    return other != NULL && other(ptr);
+    return mym_is_own(ptr) || (has_other() && other.has(ptr));
 }
 
 void mi_collect(bool force);
 EXPORT void mi_collect(bool force)
 {
-    void (*other)(bool) = (void (*)(bool))find_other("mi_collect");
-
     if (force)
         mym_trim(0);
     else
         mym_cache_drain();
-    if (other != NULL)
-        other(force);
+    if (has_other())
+        other.collect(force);
 }

@@ -83,30 +83,70 @@ static uint32_t hash_of(const char *name)
     return hash;
 }
 
+/* Of DT_GNU_HASH; symbols below `first` are not in it. */
+struct hash_table {
+    const uint32_t *buckets, *chain;
+    uint32_t count, first;
+};
+
+static bool open_table(const struct mym_object *object, struct hash_table *table)
+{
+    const uint32_t *hash = object->hash;
+
+    if (hash == NULL || hash[0] == 0)
+        return false;
+    /* buckets, the first symbol in the table, words of the filter, its shift; filter */
+    table->count = hash[0];
+    table->first = hash[1];
+    table->buckets = hash + 4 + hash[2] * (sizeof(ElfW(Addr)) / sizeof *hash);
+    table->chain = table->buckets + table->count;
+    return true;
+}
+
+static bool is_function(const ElfW(Sym) * symbol)
+{
+    return symbol->st_shndx != SHN_UNDEF && (symbol->st_info & 0xf) == STT_FUNC;
+}
+
 const ElfW(Sym) * mym_object_symbol(const struct mym_object *object, const char *name)
 {
-    const uint32_t *table = object->hash, *buckets, *chain;
-    uint32_t hash = hash_of(name), place, first;
+    struct hash_table table;
+    uint32_t hash = hash_of(name), place;
 
-    if (table == NULL || table[0] == 0)
+    if (!open_table(object, &table))
         return NULL;
-    /* buckets, the first symbol in the table, words of the filter, its shift; filter */
-    first = table[1];
-    buckets = table + 4 + table[2] * (sizeof(ElfW(Addr)) / sizeof *table);
-    chain = buckets + table[0];
-    place = buckets[hash % table[0]];
-    for (; place >= first; place++) {
+    place = table.buckets[hash % table.count];
+    for (; place >= table.first; place++) {
         const ElfW(Sym) *symbol = &object->symbols[place];
-        uint32_t entry = chain[place - first];
+        uint32_t entry = table.chain[place - table.first];
 
-        if ((entry | 1) == (hash | 1) && symbol->st_shndx != SHN_UNDEF &&
-            (symbol->st_info & 0xf) == STT_FUNC &&
+        if ((entry | 1) == (hash | 1) && is_function(symbol) &&
             strcmp(object->strings + symbol->st_name, name) == 0)
             return symbol;
         if (entry & 1) /* the last of its bucket */
             break;
     }
     return NULL;
+}
+
+void mym_object_each(const struct mym_object *object,
+                     void (*visit)(const char *name, const ElfW(Sym) * symbol,
+                                   void *context),
+                     void *context)
+{
+    struct hash_table table;
+
+    if (!open_table(object, &table))
+        return;
+    for (uint32_t bucket = 0; bucket < table.count; bucket++)
+        for (uint32_t place = table.buckets[bucket]; place >= table.first; place++) {
+            const ElfW(Sym) *symbol = &object->symbols[place];
+
+            if (is_function(symbol))
+                visit(object->strings + symbol->st_name, symbol, context);
+            if (table.chain[place - table.first] & 1)
+                break;
+        }
 }
 
 void *mym_object_function(const struct dl_phdr_info *info,

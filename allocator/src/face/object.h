@@ -32,6 +32,12 @@ bool mym_object_needs(const struct mym_object *object, const char *prefix);
 /* Of the function of this name that it defines, or NULL. */
 const ElfW(Sym) * mym_object_symbol(const struct mym_object *object, const char *name);
 
+/* Each function that it defines. */
+void mym_object_each(const struct mym_object *object,
+                     void (*visit)(const char *name, const ElfW(Sym) * symbol,
+                                   void *context),
+                     void *context);
+
 /* That function, or NULL. */
 void *mym_object_function(const struct dl_phdr_info *info,
                           const struct mym_object *object, const char *name);

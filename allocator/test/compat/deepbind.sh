@@ -1,5 +1,6 @@
 #!/bin/bash
-# RTLD_DEEPBIND: such a library has the malloc of all others, and its own of all other names.
+# RTLD_DEEPBIND: such a library has the malloc of all others, and its own of all other names;
+# also where the program, and the library, are linked with another allocator.
 source "$(dirname "$0")/lib.sh"
 need gcc
 cat >"$work/plugin.c" <<'CODE'
@@ -121,3 +122,69 @@ same "$work/caller"
 [[ $(with "$work/host" "$work/plugin.so" deep refused 2>"$work/said") == "the plugin" ]] || fail "refused: $(cat "$work/said")"
 grep "RTLD_DEEPBIND.*mprotect.*docs/embedding.md" "$work/said" >/dev/null || fail "nothing is said: $(cat "$work/said")"
 (($(wc -l <"$work/said") == 1)) || fail "more than a line: $(cat "$work/said")"
+
+cat >"$work/linked.c" <<'CODE'
+#include <stdlib.h>
+#include <string.h>
+void *TAKE(size_t size, int flags);
+void PUT(void *ptr, int flags);
+void *give(int how) { return how == 0 ? malloc(100) : how == 1 ? TAKE(100, 0) : how == 2 ? strdup("text") : realloc(TAKE(5, 0), 5000); }
+void take(void *object, int how) { if (how == 0) free(object); else PUT(object, 0); }
+#ifdef HEAP
+void *mi_heap_new(void);
+void *mi_heap_malloc(void *heap, size_t size);
+void *mi_realloc(void *ptr, size_t size);
+void mi_heap_destroy(void *heap);
+void inner(void)
+{
+    void *heap = mi_heap_new();
+    PUT(mi_heap_malloc(heap, 100), 0);
+    free(mi_realloc(mi_heap_malloc(heap, 100), 5000));
+    mi_heap_destroy(heap);
+}
+#else
+void inner(void) { PUT(TAKE(100, 0), 0); }
+#endif
+CODE
+cat >"$work/opener.c" <<'CODE'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+    void *plugin = dlopen(argv[argc - 1], RTLD_NOW | RTLD_DEEPBIND);
+    void *(*give)(int);
+    void (*take)(void *, int), (*inner)(void);
+    if (plugin == NULL) {
+        puts(dlerror());
+        return 9;
+    }
+    give = (void *(*)(int))dlsym(plugin, "give");
+    take = (void (*)(void *, int))dlsym(plugin, "take");
+    inner = (void (*)(void))dlsym(plugin, "inner");
+    for (int how = 0; how < 4; how++) {
+        inner();
+        free(give(how));
+        take(malloc(100), how);
+    }
+    puts("done");
+    return 0;
+}
+CODE
+# All with flags, which two of them do not look at.
+for linked in jemalloc/mallocx/dallocx tcmalloc_minimal/tc_malloc/tc_free mimalloc/mi_malloc/mi_free; do
+    IFS=/ read -r library take put <<<"$linked"
+    flags=(-D"TAKE=$take" -D"PUT=$put")
+    [[ $library != mimalloc ]] || flags+=(-DHEAP)
+    if ! gcc -o "$work/opener" "$work/opener.c" -Wl,--no-as-needed "-l$library" -ldl 2>"$work/log"; then
+        grep "cannot find -l" "$work/log" >/dev/null || fail "$(cat "$work/log")"
+        echo "$library is not installed: left out"
+        continue
+    fi
+    gcc -shared -fPIC -fno-builtin "${flags[@]}" -o "$work/linked.so" "$work/linked.c" "-l$library"
+    for front in rseq tls; do
+        MYMALLOC_FRONTEND=$front same "$work/opener" "$work/linked.so"
+        [[ $(cat "$work/got") == "done" ]] || fail "$library: $(cat "$work/got")"
+    done
+done
