@@ -10,7 +10,7 @@ linked() {
     local name=$1
     shift
     cat >"$work/$name.cc"
-    if ! g++ -std=c++17 -O1 -fno-builtin -w -o "$work/$name" "$work/$name.cc" "$@" -pthread 2>"$work/log"; then
+    if ! g++ -std=c++17 -fno-builtin -w -o "$work/$name" "$work/$name.cc" "$@" -pthread 2>"$work/log"; then
         grep -E "cannot find -l|fatal error: .*No such file" "$work/log" >/dev/null || fail "$name: $(cat "$work/log")"
         echo "$name is not installed: left out"
         return
