@@ -25,6 +25,7 @@
 #include "base/check.h"
 #include "base/secure.h"
 #include "heap/heap.h"
+#include "os/os.h"
 
 #include <string.h>
 
@@ -192,6 +193,25 @@ MYM_INLINE bool mym_is_sealed(const void *ptr, size_t room)
 }
 
 /*
+ * The word is this seal still, and 0 from now on: by one instruction, for a signal's handler may
+ * come at any time; by a locked one, which all that follows waits for, where there are threads.
+ */
+MYM_INLINE bool mym_seal_take(mym_word *place, uint64_t seal)
+{
+#if defined(__x86_64__) && !defined(MYM_SANITIZED)
+    bool found;
+
+    if (mym_os_is_alone()) {
+        __asm__ volatile("cmpxchgq %[none], %[place]"
+                         : "=@ccz"(found), [place] "+m"(*place), "+a"(seal)
+                         : [none] "r"((uint64_t)0));
+        return found;
+    }
+#endif
+    return __atomic_exchange_n(place, 0, __ATOMIC_RELAXED) == seal;
+}
+
+/*
  * An object of a class is in use as long as it is sealed; from now on it is not. Its size. Of two
  * threads that free one at the same moment one is told that it was not. The seal is looked at
  * before it is taken away: what is behind a locked instruction waits for it.
@@ -204,7 +224,7 @@ MYM_INLINE size_t mym_seal_break(void *ptr, size_t room)
 
     if (!MYM_SECURE_FREE_CHECK)
         *place = 0;
-    else if (MYM_UNLIKELY(__atomic_exchange_n(place, 0, __ATOMIC_RELAXED) != seal))
+    else if (MYM_UNLIKELY(!mym_seal_take(place, seal)))
         mym_seal_broken(ptr, room);
     return size;
 }

@@ -233,13 +233,6 @@ void mym_os_futex_wake(_Atomic uint32_t *word)
     futex(word, FUTEX_WAKE, 1);
 }
 
-extern char __libc_single_threaded MYM_MAYBE;
-
-bool mym_os_is_alone(void)
-{
-    return &__libc_single_threaded != NULL && __libc_single_threaded;
-}
-
 /* Nobody is woken and nobody is moved to another queue; what is left of the call compares. */
 bool mym_os_differs(const uint32_t *word, uint32_t value)
 {

@@ -172,7 +172,11 @@ uint64_t mym_os_wall_ns(void); /* since 1970 */
 int mym_os_process(void); /* its id */
 
 /* No other thread was ever started. Where the C library does not tell, never. */
-bool mym_os_is_alone(void);
+extern char __libc_single_threaded MYM_MAYBE;
+MYM_INLINE bool mym_os_is_alone(void)
+{
+    return &__libc_single_threaded != NULL && __libc_single_threaded;
+}
 
 /* The kernel's struct sigaction, as x86-64 and arm64 have it. */
 struct mym_os_action {

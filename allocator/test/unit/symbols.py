@@ -23,7 +23,7 @@ ALLOWED = {
 } | {
     "__popcountdi2": ("heap pool", "libgcc, arithmetic"),
     "abort": ("base", "the program's end; no lock is held"),
-    "__libc_single_threaded": ("os", "a variable"),
+    "__libc_single_threaded": ("os alloc", "a variable"),
     "getauxval": ("os cache profile alloc", "reads a table"),
     "backtrace": ("profile", "walks a stack, no lock held; what it allocates at the start of a profile is no sample"),
     "sigaction": ("profile", "at start, if a signal or guarded samples were asked for; no lock held"),
