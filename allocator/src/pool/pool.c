@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/secure.h"
+#include "os/os.h"
 #include "pool/slabs.h"
 
 /*
@@ -20,12 +21,8 @@
 #define DEPOT_SHARE 4u
 #define DEPOT_HIGH  (2u << 20)
 
-/*
- * Cached objects pin pages: no more than so many where the pool's slabs have more pages,
- * and far fewer where the slabs are mostly free.
- */
-#define DEPOT_OBJECTS   2048u
-#define DEPOT_SCATTERED 128u
+/* Cached objects pin pages: no more than so many where the pool's slabs have more pages. */
+#define DEPOT_OBJECTS 2048u
 
 /* Units that every depot is granted. */
 #define GRANT_LEAST 2u
@@ -176,13 +173,28 @@ static unsigned ration(const struct mym_pool *pool)
 static uint32_t most_objects(const struct mym_pool *pool)
 {
     const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
-    uint32_t slabs = pool->slabs - pool->whole;
-    uint64_t places = (uint64_t)slabs * cls->objects;
+    uint32_t units = (pool->slabs - pool->whole) * cls->units;
 
-    if (slabs * cls->units > 16 && pool->places - pool->free < places / 4)
-        return DEPOT_SCATTERED;
-    return slabs * cls->units > DEPOT_OBJECTS * MYM_PAGE / MYM_UNIT ? DEPOT_OBJECTS
-                                                                    : UINT32_MAX;
+    return units > DEPOT_OBJECTS * MYM_PAGE / MYM_UNIT ? DEPOT_OBJECTS : UINT32_MAX;
+}
+
+/*
+ * Bytes that so many objects in the depot keep resident. Where most places of the slabs are
+ * free, each pins what would go back without it: a page and what reaches into the next; of
+ * slabs that do not go back in part (slab.c) all. All of them pin no more than the slabs, but
+ * for objects of other arenas.
+ */
+static uint64_t pinned(const struct mym_pool *pool, uint32_t objects)
+{
+    const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
+    uint64_t slabs = pool->slabs - pool->whole, slab = (uint64_t)cls->units * MYM_UNIT;
+    uint64_t bytes = (uint64_t)objects * cls->size, pins;
+
+    if (pool->places - pool->free >= objects + slabs * cls->objects / 4)
+        return bytes;
+    pins = objects * (cls->units > 1 ? slab : cls->size + mym_os_page());
+    pins = pins < slabs * slab ? pins : slabs * slab;
+    return pins > bytes ? pins : bytes;
 }
 
 static bool has_room(const struct mym_pool *pool, unsigned used)
@@ -192,7 +204,7 @@ static bool has_room(const struct mym_pool *pool, unsigned used)
     uint64_t bytes = (uint64_t)objects * size;
     uint64_t share = (pool->places - pool->free) * size / DEPOT_SHARE;
 
-    return (bytes <= (uint64_t)pool->grant * MYM_UNIT &&
+    return (pinned(pool, objects) <= (uint64_t)pool->grant * MYM_UNIT &&
             objects <= most_objects(pool)) ||
            (bytes <= share && bytes <= DEPOT_HIGH);
 }

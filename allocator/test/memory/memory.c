@@ -8,6 +8,7 @@
 #include "proc.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -64,14 +65,37 @@ static void shuffle(void **objects, size_t count, uint64_t *seed)
     }
 }
 
+/* To the other one of the first two CPUs that the thread may run on. */
+static void move(void)
+{
+    static cpu_set_t two;
+    static int at;
+    cpu_set_t one;
+
+    if (CPU_COUNT(&two) == 0) {
+        CHECK(sched_getaffinity(0, sizeof(two), &two) == 0);
+        for (int cpu = CPU_SETSIZE; CPU_COUNT(&two) > 2;)
+            CPU_CLR(--cpu, &two);
+    }
+    do
+        at = (at + 1) % CPU_SETSIZE;
+    while (!CPU_ISSET(at, &two));
+    CPU_ZERO(&one);
+    CPU_SET(at, &one);
+    CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+}
+
+enum how { IN_ORDER, AT_RANDOM, ON_TWO_CPUS };
+
 /*
  * Free much, in order but for the last ones, or all at random, then make no call: what is
  * resident 5 s later beyond the rest.
  */
-static void rest(const char *name, size_t least, size_t most, bool random)
+static void rest(const char *name, size_t least, size_t most, enum how how)
 {
     size_t bytes = (size_t)env_number("TEST_MIB", 512) << 20;
-    size_t count = bytes / ((least + most) / 2), keep = random ? 0 : count / 64;
+    size_t count = bytes / ((least + most) / 2),
+           keep = how == IN_ORDER ? count / 64 : 0;
     struct timespec five = {5, 0};
     void **objects = map(count * sizeof(*objects));
     uint64_t seed = test_seed();
@@ -83,33 +107,42 @@ static void rest(const char *name, size_t least, size_t most, bool random)
         objects[i] = memset(malloc(size), 1, size);
         live += i < count - keep ? 0 : size;
     }
-    if (random)
+    if (how != IN_ORDER)
         shuffle(objects, count, &seed);
-    for (size_t i = 0; i < count - keep; i++)
+    for (size_t i = 0; i < count - keep; i++) {
+        if (how == ON_TWO_CPUS && i % 1000 == 0)
+            move();
         free(objects[i]);
+    }
     nanosleep(&five, NULL);
     printf("%s %zd\n", name, ((ssize_t)resident_bytes() - (ssize_t)live) / 1024);
 }
 
 static void idle(void)
 {
-    rest("idle", 200, 200, false);
+    rest("idle", 200, 200, IN_ORDER);
 }
 
 static void idle_mixed(void)
 {
-    rest("idle-mixed", 16, 4096, false);
+    rest("idle-mixed", 16, 4096, IN_ORDER);
 }
 
 /* Where objects were freed at random, each that is still cached can pin a page. */
 static void idle_random(void)
 {
-    rest("idle-random", 16, 1024, true);
+    rest("idle-random", 16, 1024, AT_RANDOM);
 }
 
 static void idle_wide(void)
 {
-    rest("idle-wide", 16, 4096, true);
+    rest("idle-wide", 16, 4096, AT_RANDOM);
+}
+
+/* What two caches have left of each size pins pages besides: MYMALLOC_FRONTEND=cpu_id. */
+static void idle_moved(void)
+{
+    rest("idle-moved", 16, 4096, ON_TWO_CPUS);
 }
 
 /*
@@ -378,6 +411,7 @@ const struct test tests[] = {
     {"idle-mixed", idle_mixed},
     {"idle-random", idle_random},
     {"idle-wide", idle_wide},
+    {"idle-moved", idle_moved},
     {"bounded", bounded},
     {"crowd", crowd},
     {"crowd-tls", crowd_tls},

@@ -12,6 +12,7 @@ rank=1 runs=1
 case $case in
 trivial) rank=2 runs=3 ;; # the median
 outgrown) runs=5 ;;
+idle-moved) export MYMALLOC_FRONTEND=cpu_id ;; # a cache for each CPU that the thread was on
 crowd-tls) export MYMALLOC_FRONTEND=tls ;; # caches of threads
 esac
 ours=$(ranked $rank $runs env "LD_PRELOAD=$library" TEST_EXPECT=mymalloc "$program" "$case")

@@ -388,43 +388,7 @@ static void slab_gives_each_object_once(void)
     }
 }
 
-/* ---- depots ---- */
-
-/* A MiB or more of objects taken and freed, so many times: what the depot holds in the end. */
-static size_t swing(unsigned size, unsigned times)
-{
-    static void *objects[1000];
-    static struct mym_info info;
-    unsigned count = size > 1024 ? 64 : 1000;
-
-    while (times-- > 0) {
-        for (unsigned i = 0; i < count; i++)
-            CHECK((objects[i] = mym_malloc(opaque(size))));
-        for (unsigned i = 0; i < count; i++)
-            mym_free(objects[i]);
-    }
-    CHECK(mym_verify() == 0);
-    mym_info_read(&info);
-    return info.cls[mym_class_of(size)].depot * size;
-}
-
-/* What swings stays in the depot, as part of what is kept, until memory is asked for. */
-static void depots_follow_swings(void)
-{
-    mym_idle_set_keep(1024 * MYM_UNIT);
-    CHECK(swing(1024, 1) <= 320 << 10);
-    CHECKF(swing(1024, 30) >= 800 << 10, "%zu bytes", swing(1024, 0));
-    CHECK(mym_idle_held(MYM_HOLDS_DEPOTS) >= (512u << 10) / MYM_UNIT);
-    /* The same of slabs that are an object each. */
-    CHECKF(swing(MYM_CLASS_MAX, 30) >= 6 << 20, "%zu bytes", swing(MYM_CLASS_MAX, 0));
-    mym_trim(0);
-    CHECK(swing(MYM_CLASS_MAX, 0) == 0);
-    CHECK(swing(1024, 0) == 0);
-    CHECK(mym_idle_held(MYM_HOLDS_DEPOTS) == 0 && mym_idle_held(MYM_HOLDS_SLABS) == 0);
-    mym_idle_set_keep(0);
-    CHECK(swing(1024, 30) <= 256 << 10); /* nothing is kept */
-    mym_trim(0);
-}
+/* ---- magazines ---- */
 
 /* Magazines that the pool of this size gave and got. */
 static uint64_t exchanges(size_t size)
@@ -748,7 +712,6 @@ const struct test tests[] = {
     {"growth_is_told", growth_is_told},
     {"slab_gives_each_object_once", slab_gives_each_object_once},
     {"first_objects_have_colours", first_objects_have_colours},
-    {"depots_follow_swings", depots_follow_swings},
     {"short_magazines_grow", short_magazines_grow},
     {"batches_fit", batches_fit},
     {"sums_are_verified", sums_are_verified},

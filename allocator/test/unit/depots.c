@@ -1,0 +1,142 @@
+/* depots.c - what waits in the depots of pools: as much as the ledger knows of, in pages. */
+#include "check.h"
+#include "family.h"
+
+#include "alloc/alloc.h"
+#include "alloc/info.h"
+#include "heap/heap.h"
+#include "heap/sizes.h"
+#include "os/os.h"
+#include "pool/pool.h"
+
+#include <string.h>
+
+/* A MiB or more of objects taken and freed, so many times: what the depot holds in the end. */
+static size_t swing(unsigned size, unsigned times)
+{
+    static void *objects[1000];
+    static struct mym_info info;
+    unsigned count = size > 1024 ? 64 : 1000;
+
+    while (times-- > 0) {
+        for (unsigned i = 0; i < count; i++)
+            CHECK((objects[i] = mym_malloc(opaque(size))));
+        for (unsigned i = 0; i < count; i++)
+            mym_free(objects[i]);
+    }
+    CHECK(mym_verify() == 0);
+    mym_info_read(&info);
+    return info.cls[mym_class_of(size)].depot * size;
+}
+
+/* What swings stays in the depot, as part of what is kept, until memory is asked for. */
+static void depots_follow_swings(void)
+{
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    CHECK(swing(1024, 1) <= 320 << 10);
+    CHECKF(swing(1024, 30) >= 800 << 10, "%zu bytes", swing(1024, 0));
+    CHECK(mym_idle_held(MYM_HOLDS_DEPOTS) >= (512u << 10) / MYM_UNIT);
+    /* The same of slabs that are an object each. */
+    CHECKF(swing(MYM_CLASS_MAX, 30) >= 6 << 20, "%zu bytes", swing(MYM_CLASS_MAX, 0));
+    mym_trim(0);
+    CHECK(swing(MYM_CLASS_MAX, 0) == 0);
+    CHECK(swing(1024, 0) == 0);
+    CHECK(mym_idle_held(MYM_HOLDS_DEPOTS) == 0 && mym_idle_held(MYM_HOLDS_SLABS) == 0);
+    mym_idle_set_keep(0);
+    CHECK(swing(1024, 30) <= 256 << 10); /* nothing is kept */
+    mym_trim(0);
+}
+
+/* ---- what objects in depots keep resident ---- */
+
+#define MOST     ((size_t)12 << 20)
+#define SMALLEST ((size_t)208)
+
+/* Bytes that go back together, or stay: a page, of slabs of several units all of one. */
+static size_t piece_of(const struct mym_class *cls)
+{
+    return cls->units > 1 ? cls->units * MYM_UNIT : mym_os_page();
+}
+
+/* A byte for each piece of the heap that an object in the depot reaches into. */
+static size_t mark_pieces(const struct mym_pool *pool, unsigned char *marks)
+{
+    const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
+    size_t piece = piece_of(cls), marked = 0;
+
+    for (const struct mym_magazine *m = pool->loaded; m != NULL; m = m->next)
+        for (unsigned i = 0; i < m->used; i++) {
+            char *object = m->entry[i];
+            uint32_t slab = mym_heap.units[mym_unit_of(object)].first;
+            uintptr_t start = (uintptr_t)mym_unit_address(slab) - mym_heap.base;
+            size_t at = (size_t)(object - (char *)mym_unit_address(slab));
+
+            for (size_t p = at / piece; p <= (at + cls->size - 1) / piece; p++) {
+                size_t page = (start + p * piece) / mym_os_page();
+
+                marked += marks[page] == 0;
+                marks[page] = 1;
+            }
+        }
+    return marked * piece;
+}
+
+/*
+ * How many pages objects reach into is what it is on average; and the depot has a quarter of what
+ * is in use besides, which is the caches'.
+ */
+static void check_pins(size_t size)
+{
+    const struct mym_pool *pool = mym_pool_of(0, mym_class_of(size));
+    unsigned char *marks = mym_os_map(mym_heap.size / mym_os_page());
+    size_t cached = (pool->places - pool->free - pool->loaded_objects) *
+                    piece_of(&mym_classes[mym_class_of(size)]);
+    size_t pins, may = pool->grant * MYM_UNIT;
+
+    CHECK(marks);
+    pins = mark_pieces(pool, marks);
+    mym_os_unmap(marks, mym_heap.size / mym_os_page());
+    CHECKF(pins <= may + may / 2 + cached,
+           "depot of %zu: %u objects pin %zu KiB, %zu granted, %zu cached", size,
+           pool->loaded_objects, pins >> 10, may >> 10, cached >> 10);
+}
+
+static void fill_and_free_at_random(size_t bytes, size_t size)
+{
+    static void *objects[MOST / SMALLEST];
+    uint64_t random = test_seed();
+    size_t count = bytes / size;
+
+    for (size_t i = 0; i < count; i++)
+        CHECK((objects[i] = mym_malloc(opaque(size))));
+    for (size_t i = count; i-- > 0;) {
+        size_t other = next_random(&random) % (i + 1);
+        void *object = objects[other];
+
+        objects[other] = objects[i];
+        mym_free(object);
+    }
+}
+
+/* Freed at random each can be on a page of its own, in a slab of its own. */
+static void depots_are_granted_what_they_pin(void)
+{
+    static const size_t sizes[] = {SMALLEST, 288,  512,  1024,  1664,
+                                   2112,     4096, 8192, 12288, 49152};
+
+    free(malloc(1));
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    for (size_t bytes = MOST; bytes >= MOST / 16; bytes /= 16)
+        for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            fill_and_free_at_random(bytes, sizes[i]);
+            CHECK(mym_verify() == 0);
+            check_pins(sizes[i]);
+            mym_trim(0);
+        }
+}
+
+const struct test tests[] = {
+    {"depots_follow_swings", depots_follow_swings},
+    {"depots_are_granted_what_they_pin", depots_are_granted_what_they_pin},
+    {NULL, NULL},
+};
