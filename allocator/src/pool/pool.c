@@ -438,9 +438,11 @@ static void trim(struct mym_pool *pool, bool all, bool grew)
     if (all)
         narrow(pool);
     goal = all ? pool->loaded_count : pool->loaded_low;
-    while (goal-- > 0 && pool->loaded != NULL) {
+    /* Also what has no room any more, for the grant is less, or the slabs have less in use. */
+    while (pool->loaded != NULL && (goal > 0 || !find_room(pool, 0))) {
         struct mym_magazine *magazine = pop_loaded(pool);
 
+        goal -= goal > 0;
         mym_pool_unlock(pool);
         mym_slabs_reclaim(pool, magazine->entry, magazine->used);
         mym_pool_lock(pool);

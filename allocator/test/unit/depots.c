@@ -135,8 +135,25 @@ static void depots_are_granted_what_they_pin(void)
         }
 }
 
+/* One that has not been busy has less granted then, and holds no more than that. */
+static void quiet_depots_keep_what_they_are_granted(void)
+{
+    struct mym_pool *pool = mym_pool_of(0, mym_class_of(1024));
+
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    CHECK(swing(1024, 30) >= 800 << 10);
+    mym_pool_upkeep(pool, true, false);
+    CHECK(swing(1024, 1) >= 800 << 10); /* a few long magazines: no more is needed */
+    mym_pool_upkeep(pool, true, false);
+    CHECKF(swing(1024, 0) <= pool->grant * MYM_UNIT, "%zu KiB, %zu granted",
+           swing(1024, 0) >> 10, pool->grant * MYM_UNIT >> 10);
+    mym_trim(0);
+}
+
 const struct test tests[] = {
     {"depots_follow_swings", depots_follow_swings},
     {"depots_are_granted_what_they_pin", depots_are_granted_what_they_pin},
+    {"quiet_depots_keep_what_they_are_granted",
+     quiet_depots_keep_what_they_are_granted},
     {NULL, NULL},
 };
