@@ -80,7 +80,7 @@ MYM_INLINE void *malloc_counted(size_t cls, size_t size)
 /* By itself, for the other to have its registers. */
 static MYM_SLOW void *malloc_counted_medium(size_t size)
 {
-    return malloc_counted(mym_class_of_64[(size + 63) / 64], size);
+    return malloc_counted(mym_class_of(size), size);
 }
 
 /* The limits are 0 before the start, and while samples are taken. Saves no register. */
@@ -290,8 +290,8 @@ MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
 }
 
 /*
- * A malloc that looks while the limits are opened after samples may see the first
- * one closed and the second one open: it takes the class of the second table.
+ * Who looks for an aligned object while the limits are opened after samples may see the first
+ * one closed and the second one open, and takes the class of the second table.
  */
 static bool was_opening(size_t usable, size_t size)
 {

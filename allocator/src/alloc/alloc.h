@@ -49,7 +49,7 @@ MYM_INLINE bool mym_quick_class(enum mym_use use, size_t size, unsigned *cls)
     if (MYM_LIKELY(size < mym_small_end(use)))
         *cls = mym_front.class_of[size + MYM_SEAL_BYTES];
     else if (size < mym_class_end(use))
-        *cls = mym_class_of_64[(size + MYM_SEAL_BYTES + 63) / 64];
+        *cls = mym_class_of_16[(size + MYM_SEAL_BYTES + 15) / 16];
     else
         return false;
     return true;

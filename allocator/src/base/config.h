@@ -18,9 +18,13 @@
 #define MYM_ALIGNMENT 16u    /* of every object: max_align_t on x86-64 and aarch64 */
 #define MYM_SMALL_MAX 1024u  /* largest size served by the shortest path */
 #define MYM_FINE_MAX  16384u /* up to here classes are at most an eighth apart */
-#define MYM_HEADER    64u /* of a page: a power of two and this much more has a class */
+/* In front of a power of two, which has a class with it: a link, a header, that of pages. */
+#define MYM_LINK   16u /* of 1 KiB */
+#define MYM_HEADER 64u /* of 1 and 2 KiB */
+#define MYM_PAGE_HEADER \
+    272u /* from 4 KiB on: 15 of them leave that much of a page each */
 /* Largest size for which reaps and calloc go by size classes, and that lies packed in slabs. */
-#define MYM_PLACE_MAX (32768u + MYM_HEADER)
+#define MYM_PLACE_MAX (32768u + MYM_PAGE_HEADER)
 #define MYM_CLASS_MAX 131072u /* largest size that has a size class */
 #define MYM_CLASSES   96u     /* upper bound; class 0 means "no size class" */
 

@@ -36,6 +36,14 @@ static size_t alignment_of(int flags)
     return alignment < MYM_ALIGNMENT ? MYM_ALIGNMENT : alignment;
 }
 
+/* Where no more is asked for than malloc's alignment, malloc's class. 0: it has none. */
+static unsigned class_of(size_t alignment, size_t size)
+{
+    if (alignment > MYM_ALIGNMENT)
+        return mym_class_of_aligned(alignment, size);
+    return size <= MYM_CLASS_MAX ? mym_class_of(size) : 0;
+}
+
 /*
  * Past the caches: from the fullest slab of the class; NULL: by the usual way, as always in
  * the hardened library, which has more to do for an object.
@@ -46,7 +54,7 @@ static void *take_past(size_t alignment, size_t size)
 
     if (MYM_SECURE || !mym_start() || mym_watch.on)
         return NULL;
-    cls = mym_class_of_aligned(alignment, size);
+    cls = class_of(alignment, size);
     return cls == 0 ? NULL : mym_pool_take(mym_pool_of(mym_mode_cpu(0), cls));
 }
 
@@ -79,7 +87,8 @@ EXPORT void *mallocx(size_t size, int flags)
         dirty = size;
     }
     if (object == NULL && dirty == 0)
-        object = mym_aligned(alignment, size);
+        object = alignment == MYM_ALIGNMENT ? mym_malloc(size)
+                                            : mym_aligned(alignment, size);
     if (object != NULL && (flags & FLAG_ZERO))
         memset((char *)object + dirty, 0, mym_usable(object) - dirty);
     return object;
@@ -130,12 +139,16 @@ EXPORT void dallocx(void *ptr, int flags)
 
 EXPORT void sdallocx(void *ptr, size_t size, int flags)
 {
-    unsigned cls = mym_class_of_aligned(alignment_of(flags), size);
+    unsigned cls = class_of(alignment_of(flags), size);
 
     /* A wrong size is told by the usual way. */
     if ((flags & FLAG_CACHE) != FLAG_NO_CACHE || !mym_is_of_class(ptr, cls) ||
-        !put_past(ptr))
-        mym_free_aligned_sized(ptr, alignment_of(flags), size);
+        !put_past(ptr)) {
+        if (alignment_of(flags) == MYM_ALIGNMENT)
+            mym_free_sized(ptr, size);
+        else
+            mym_free_aligned_sized(ptr, alignment_of(flags), size);
+    }
 }
 
 /* calloc prefers fresh pages to a class. */

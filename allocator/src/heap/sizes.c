@@ -6,9 +6,11 @@
 #include "base/check.h"
 #include "base/secure.h"
 
+#include <string.h>
+
 /*
  * What a full magazine holds: as many bytes for all classes, which bounds the memory
- * cached per CPU (86 classes, two magazines each: 3.3 MiB), and more for those that are
+ * cached per CPU (87 classes, two magazines each: 3.3 MiB), and more for those that are
  * found to be busy, out of a common budget (pool.c): 2 MiB at most in two magazines each.
  * With 4 of the largest, batches of 64 spend half of their time on exchanges.
  */
@@ -29,7 +31,7 @@ MYM_FIXED struct mym_class mym_classes[MYM_CLASSES];
 MYM_FIXED struct mym_places mym_places;
 #endif
 MYM_FIXED unsigned mym_class_count;
-MYM_FIXED uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
+MYM_FIXED uint8_t mym_class_of_16[MYM_CLASS_MAX / 16 + 1];
 MYM_FIXED uint8_t mym_class_of_64[MYM_CLASS_MAX / 64 + 1];
 
 static unsigned clamp(unsigned value, unsigned low, unsigned high)
@@ -53,17 +55,17 @@ static unsigned slab_units(unsigned size)
     return units;
 }
 
-/* What is above the last class, up to this size, is of this one. */
-static void fill(uint8_t *class_of, unsigned step, unsigned last, unsigned size)
+/* What has no class yet, up to this entry, is of this one. */
+static void fill(uint8_t *class_of, unsigned *filled, unsigned last)
 {
-    for (unsigned i = last / step + 1; i <= size / step; i++)
-        class_of[i] = (uint8_t)mym_class_count;
+    memset(class_of + *filled, (int)mym_class_count, last + 1 - *filled);
+    *filled = last + 1;
 }
 
 static void add_class(unsigned size)
 {
+    static unsigned filled_16 = 1, filled_64 = 1;
     struct mym_class *cls = &mym_classes[mym_class_count];
-    unsigned last = cls[-1].size; /* of class 0: 0 */
     unsigned most = size <= TINY ? MAGAZINE_TINY : MAGAZINE_OBJECTS;
 
     MYM_CHECK(mym_class_count < MYM_CLASSES - 1); /* MYM_REAPED is none */
@@ -79,9 +81,9 @@ static void add_class(unsigned size)
     cls->capacity = (uint8_t)clamp(MAGAZINE_BYTES / size, size <= 4096 ? 2 : 1, most);
     cls->room = (uint8_t)clamp(MAGAZINE_BUSY / size, BUSY_LEAST, most);
     cls->inverse = (((uint64_t)1 << 40) + size - 1) / size;
-    if (size <= MYM_SMALL_MAX)
-        fill(mym_class_of_16, 16, last, size);
-    fill(mym_class_of_64, 64, last, size);
+    fill(mym_class_of_16, &filled_16, size / 16);
+    if (size <= MYM_SMALL_MAX || size % 64 == 0)
+        fill(mym_class_of_64, &filled_64, size / 64);
     mym_class_count++;
 }
 
@@ -104,15 +106,16 @@ void mym_sizes_init(void)
     for (unsigned step = 16, size = 128; size < MYM_SMALL_MAX; step *= 2)
         for (unsigned i = 0; i < 8; i++)
             add_class(size += step);
+    add_class(MYM_SMALL_MAX + MYM_LINK);
     for (unsigned step = 128, size = MYM_SMALL_MAX; size < MYM_FINE_MAX; step *= 2) {
-        add_class(size + MYM_HEADER);
+        add_class(size + (size < MYM_PAGE ? MYM_HEADER : MYM_PAGE_HEADER));
         for (unsigned i = 0; i < 8; i++)
             add_class(size += step);
     }
-    add_class(MYM_FINE_MAX + MYM_HEADER);
+    add_class(MYM_FINE_MAX + MYM_PAGE_HEADER);
     for (unsigned i = 1; i <= 4; i++)
         add_class(MYM_FINE_MAX + i * (MYM_FINE_MAX / 4));
-    add_class(2 * MYM_FINE_MAX + MYM_HEADER);
+    add_class(2 * MYM_FINE_MAX + MYM_PAGE_HEADER);
     for (unsigned step = MYM_FINE_MAX / 2, size = 2 * MYM_FINE_MAX;
          size < MYM_CLASS_MAX;)
         add_class(size += step);
@@ -127,12 +130,14 @@ void mym_sizes_init(void)
  * Round up to the alignment, then to a class. The class lies on multiples of its step: a
  * step of at least the alignment is a multiple of it (both are powers of two); with a
  * smaller one, the rounded size is a class itself. Nothing is aligned to more than a unit.
+ * Of headers, those are left out that the second table leaves out.
  */
 unsigned mym_class_of_aligned(size_t alignment, size_t size)
 {
     size_t rounded = (size + (size == 0) + alignment - 1) & ~(alignment - 1);
 
     return rounded >= size && rounded <= MYM_CLASS_MAX && alignment <= MYM_UNIT
-               ? mym_class_of(rounded)
+               ? rounded <= MYM_SMALL_MAX ? mym_class_of_16[(rounded + 15) / 16]
+                                          : mym_class_of_64[(rounded + 63) / 64]
                : 0;
 }

@@ -2,8 +2,9 @@
  * sizes.h - size classes: 16-byte steps to 128, then 8 per doubling to 16 KiB (at most
  * 12 % lost inside), then 4 steps to 32 KiB (at most 20 %), then steps of 8 KiB to 128 KiB:
  * two pages, so that an object of which the ends are written finds those of the one before it
- * resident. From 1 to 32 KiB there is a class 64 bytes above each power of two: many programs
- * put a header in front of a page.
+ * resident. From 1 to 32 KiB there is a class a little above each power of two: many programs
+ * put a header in front of a page. It is as long as it can be: of 15 pages and headers one page
+ * more is touched, whether the header has 16 bytes or 272.
  *
  * Class 0 is no class. Every class size is a multiple of 16, and every power of two
  * between 16 bytes and 128 KiB is one, so an aligned request finds a class that fits.
@@ -40,8 +41,11 @@ struct mym_places {
 extern MYM_HIDDEN struct mym_places mym_places; /* of the hardened build */
 extern MYM_HIDDEN unsigned mym_class_count; /* classes are 1 .. mym_class_count - 1 */
 
-/* By (size + 15) / 16 up to MYM_SMALL_MAX; by (size + 63) / 64 up to MYM_CLASS_MAX. */
-extern MYM_HIDDEN uint8_t mym_class_of_16[MYM_SMALL_MAX / 16 + 1];
+/*
+ * By (size + 15) / 16; and by (size + 63) / 64, for what is to be aligned: without the classes
+ * above MYM_SMALL_MAX that are no multiples of 64.
+ */
+extern MYM_HIDDEN uint8_t mym_class_of_16[MYM_CLASS_MAX / 16 + 1];
 extern MYM_HIDDEN uint8_t mym_class_of_64[MYM_CLASS_MAX / 64 + 1];
 
 void mym_sizes_init(void);
@@ -49,8 +53,7 @@ void mym_sizes_init(void);
 /* The class of a size of at most MYM_CLASS_MAX. */
 MYM_INLINE unsigned mym_class_of(size_t size)
 {
-    return size <= MYM_SMALL_MAX ? mym_class_of_16[(size + 15) / 16]
-                                 : mym_class_of_64[(size + 63) / 64];
+    return mym_class_of_16[(size + 15) / 16];
 }
 
 /* A class for the size whose objects all lie on multiples of alignment, or 0. */

@@ -50,14 +50,29 @@ static void classes_waste_little(void)
     }
 }
 
-/* A power of two and a header of up to 64 bytes. */
+static size_t given_for(size_t size)
+{
+    return mym_classes[mym_class_of(size)].size;
+}
+
+/* A power of two and what programs put in front of it: a link, a header, the header of pages. */
 static void headers_cost_little(void)
 {
-    for (size_t page = 1024; page <= 32768; page *= 2)
-        for (size_t header = 1; header <= MYM_HEADER; header++)
-            CHECKF(mym_classes[mym_class_of(page + header)].size == page + MYM_HEADER,
-                   "%zu + %zu: %u", page, header,
-                   mym_classes[mym_class_of(page + header)].size);
+    for (size_t page = 1024; page <= 2048; page *= 2)
+        for (size_t header = 1; header <= 64; header++)
+            CHECKF(given_for(page + header) == page + 64 ||
+                       (page + header <= 1040 && given_for(page + header) == 1040),
+                   "%zu + %zu: %zu", page, header, given_for(page + header));
+    for (size_t page = 4096; page <= 32768; page *= 2) {
+        const struct mym_class *cls = &mym_classes[mym_class_of(page + 1)];
+
+        for (size_t header = 1; header <= 272; header++)
+            CHECKF(given_for(page + header) == page + 272, "%zu + %zu: %zu", page,
+                   header, given_for(page + header));
+        /* Of a slab that is full as many pages are touched as by the shortest header. */
+        CHECK(cls->objects % 15 == 0 && 15 * cls->size <= 15 * page + MYM_PAGE);
+    }
+    CHECK(given_for(1025) == 1040 && given_for(1040) == 1040);
 }
 
 static void division_is_exact(void)
