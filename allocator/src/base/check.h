@@ -22,6 +22,9 @@ void mym_warn(const char *what, const char *detail);
 /* For checkers, which go on: 1, and a warning of `who`, where the fact does not hold. */
 size_t mym_expect(const char *who, bool fact, const char *what);
 
+/* As write(2), which may write less: the bytes, or an error number, negated. No signal. */
+long mym_write(int file, const char *bytes, size_t length);
+
 /* Text to standard error as it is. */
 void mym_say(const char *text, size_t length);
 

@@ -7,13 +7,11 @@
 
 #include <errno.h> /* error numbers only: errno itself is not touched */
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Of <linux/rseq.h>. */
@@ -335,39 +333,6 @@ int mym_os_create(const char *path)
     if (file >= 0)
         mym_syscall(SYS_fcntl, file, F_SETFL, O_WRONLY | (add ? O_APPEND : 0), 0, 0, 0);
     return file;
-}
-
-static long write_on(int file, const char *bytes, size_t length)
-{
-    long wrote;
-
-    do
-        wrote = mym_syscall(SYS_write, file, (long)bytes, (long)length, 0, 0, 0);
-    while (wrote == -EINTR);
-    return wrote;
-}
-
-/*
- * Beyond RLIMIT_FSIZE the kernel sends SIGXFSZ, which ends a program that never wrote itself:
- * it is held back and taken away. A line on standard error needs write(2) and no more.
- */
-long mym_os_write(int file, const char *bytes, size_t length)
-{
-    const uint64_t signal = (uint64_t)1 << (SIGXFSZ - 1);
-    const struct timespec at_once = {0, 0};
-    uint64_t before = 0;
-    long wrote;
-
-    if (file == STDERR_FILENO)
-        return write_on(file, bytes, length);
-    mym_syscall(SYS_rt_sigprocmask, SIG_BLOCK, (long)&signal, (long)&before,
-                sizeof before, 0, 0);
-    wrote = write_on(file, bytes, length);
-    if (wrote == -EFBIG && (before & signal) == 0)
-        mym_syscall(SYS_rt_sigtimedwait, (long)&signal, 0, (long)&at_once,
-                    sizeof signal, 0, 0);
-    mym_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before, 0, 0);
-    return wrote;
 }
 
 void mym_os_close(int file)

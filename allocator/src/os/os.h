@@ -199,7 +199,6 @@ void *mym_os_map_file(int file, size_t bytes, uint64_t offset);
 
 /* A file to be written, from its start: negative is an error number, negated. */
 int mym_os_create(const char *path);
-long mym_os_write(int file, const char *bytes, size_t length); /* the same, or bytes */
 void mym_os_close(int file);
 bool mym_os_is_file(const char *path);   /* a plain one, no link to one; or absent */
 bool mym_os_is_stream(const char *path); /* a device, a pipe, /dev/stderr */

@@ -3,7 +3,7 @@
  */
 #include "os/out.h"
 
-#include "os/os.h"
+#include "base/check.h"
 
 #include <errno.h> /* numbers only */
 #include <string.h>
@@ -13,7 +13,7 @@ void mym_out_flush(struct mym_out *out)
     size_t done = 0;
 
     while (out->error == 0 && done < out->used) {
-        long wrote = mym_os_write(out->file, out->bytes + done, out->used - done);
+        long wrote = mym_write(out->file, out->bytes + done, out->used - done);
 
         if (wrote <= 0)
             out->error = wrote == 0 ? EIO : (int)-wrote;

@@ -19,6 +19,7 @@ static const char *reason_of(int error)
     case EISDIR:
         return "it is a folder";
     case ENXIO:
+    case EPIPE:
         return "it is a pipe that nobody reads";
     case EROFS:
         return "the file system is read-only";

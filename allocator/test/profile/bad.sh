@@ -89,6 +89,34 @@ expect "mymalloc: $work/gone/out: no heap profile: no such folder" "$work/gone/o
 limited=(bash -c 'ulimit -f 1; exec "$@"' limited "${program[@]}")
 expect "mymalloc: $work/long: no heap profile: the limit on the length of files is reached" "$work/long,every=1" "${limited[@]}"
 MYMALLOC_STATS=$work/stats expect "mymalloc: $work/stats: no statistics: the limit on the length of files is reached" "" "${limited[@]}"
+# Nor is SIGPIPE, nor what is said: whatever it is that cannot be written to.
+goes_on() { # WHAT COMMAND...: its output is to be "done"
+    local what=$1 out
+    shift
+    out=$("$@" 2>"$work/said") || out+=", status $?"
+    [ "$out" = "done" ] && return
+    echo "$what: the program did not go on: '$out' $(cat "$work/said")"
+    faults=1
+}
+# shellcheck disable=SC2016  # of perl's
+unread=(perl -e 'pipe(R, W); close R; open STDERR, ">&", W; $SIG{PIPE} = "DEFAULT"; exec @ARGV')
+here=(env "LD_PRELOAD=$library")
+goes_on "a line for nobody" "${unread[@]}" "${here[@]}" MYMALLOC_VERBOSE=1 "${program[@]}"
+goes_on "statistics for nobody" "${unread[@]}" "${here[@]}" MYMALLOC_STATS=/dev/stderr "${program[@]}"
+goes_on "a line beyond the limit" bash -c 'ulimit -f 0; exec "$@"' limited "${here[@]}" MYMALLOC_VERBOSE=1 "${program[@]}"
+cat > "$work/leave.py" <<'END'
+import fcntl, os, subprocess, sys, termios, time
+pipe = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
+fcntl.fcntl(pipe, 1031, 4096)  # F_SETPIPE_SZ
+program = subprocess.Popen(sys.argv[2:], env=os.environ | {"MYMALLOC_PROFILE": sys.argv[1] + ",every=1"})
+while program.poll() is None and fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)) == bytes(4):
+    time.sleep(0.01)
+os.close(pipe)
+sys.exit(program.wait())
+END
+goes_on "a reader that leaves" python3 "$work/leave.py" "$work/pipe" "${here[@]}" "${program[@]}"
+[ "$(cat "$work/said")" = "mymalloc: $work/pipe: no heap profile: it is a pipe that nobody reads" ] ||
+    { echo "a reader that leaves: $(cat "$work/said")"; faults=1; }
 for i in 1 2; do
     expect "" "$work/fine,every=1" "${program[@]}"
     [ "$(stat -c %s "$work/fine")" -gt 1000 ] || { echo "no profile the $i. time"; faults=1; }
