@@ -67,6 +67,7 @@ EXPORT void *tc_malloc(size_t size)
 
 /* ---- one name more for what is here already ---- */
 
+size_t nallocx(size_t size, int flags); /* jemalloc.c */
 /* The forms of operator new and delete are in operators.c. */
 #define NEW(name, own, parameters, ...) \
     MYM_HIDDEN void *own parameters;    \
@@ -88,6 +89,7 @@ TAKES(tc_free_sized, mym_free_sized, (void *ptr, size_t size), ptr, size)
 TELLS(int, tc_posix_memalign, mym_face_posix_memalign,
       (void **out, size_t alignment, size_t size), out, alignment, size)
 TELLS(size_t, tc_malloc_size, mym_usable, (void *ptr), ptr)
+TELLS(size_t, tc_nallocx, nallocx, (size_t size, int flags), size, flags)
 TELLS(int, tc_mallopt, mym_face_mallopt, (int parameter, int value), parameter, value)
 TELLS(struct mallinfo, tc_mallinfo, mym_face_mallinfo, (void))
 TELLS(struct mallinfo2, tc_mallinfo2, mym_face_mallinfo2, (void))

@@ -143,6 +143,13 @@ void one_heap()
                 put(object);
             }
     find<put_form>("tc_free")(nullptr);
+    for (size_t size : sizes) {
+        void *object = malloc(size);
+
+        CHECKF(find<size_t(size_t, int)>("tc_nallocx")(size, 0) == size_of(object),
+               "%zu", size);
+        free(object);
+    }
 }
 
 void sized_and_aligned()
