@@ -462,11 +462,12 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want);
 /*
  * Pages of the slab without an object in use. mym_slab_hide takes their free places out
  * (their bits are cleared), so that the caller may drop its lock and purge the pages;
- * mym_slab_unhide puts the places back. `pages` has a bit per page.
+ * mym_slab_unhide puts the places back. `pieces` has a bit for as many pages as the slab has
+ * units.
  */
 uint64_t mym_slab_hide(uint32_t slab);
-void mym_slab_purge(uint32_t slab, uint64_t pages);
-void mym_slab_unhide(uint32_t slab, uint64_t pages);
+void mym_slab_purge(uint32_t slab, uint64_t pieces);
+void mym_slab_unhide(uint32_t slab, uint64_t pieces);
 
 /*
  * The number of the object that starts `offset` bytes into a slab; c->objects or more when

@@ -142,7 +142,8 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
 
 /* ---- pages without an object in use ---- */
 
-static unsigned page_count(void)
+/* A slab has so many pieces, each of as many pages as the slab has units: they go back whole. */
+static unsigned piece_count(void)
 {
     return (unsigned)(MYM_UNIT / mym_os_page());
 }
@@ -152,15 +153,15 @@ static bool is_free(const uint64_t *bits, uint64_t index)
     return bits[index / 64] >> index % 64 & 1;
 }
 
-/* The objects that start on a page or reach into it: first .. last - 1. */
+/* The objects that start on a piece or reach into it: first .. last - 1. */
 struct range {
     uint64_t first, last;
 };
 
-static struct range objects_on(const struct mym_class *c, unsigned page)
+static struct range objects_on(const struct mym_class *c, unsigned piece)
 {
-    uint64_t from = page * mym_os_page();
-    uint64_t to = from + mym_os_page();
+    uint64_t from = piece * (c->units * mym_os_page());
+    uint64_t to = from + c->units * mym_os_page();
     struct range range = {from / c->size, (to + c->size - 1) / c->size};
 
     if (range.last > c->objects)
@@ -168,26 +169,23 @@ static struct range objects_on(const struct mym_class *c, unsigned page)
     return range;
 }
 
-/* Slabs of one unit only: those of longer objects are few and become free as a whole. */
 uint64_t mym_slab_hide(uint32_t slab)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
     const struct mym_class *c = &mym_classes[unit->cls];
     uint64_t *bits = mym_heap.bits[slab];
-    uint64_t pages = 0;
+    uint64_t pieces = 0;
 
-    if (c->units > 1)
-        return 0;
-    for (unsigned page = 0; page < page_count(); page++) {
-        struct range range = objects_on(c, page);
+    for (unsigned piece = 0; piece < piece_count(); piece++) {
+        struct range range = objects_on(c, piece);
         uint64_t i = range.first;
 
         while (i < range.last && is_free(bits, i))
             i++;
         if (i == range.last)
-            pages |= (uint64_t)1 << page;
+            pieces |= (uint64_t)1 << piece;
     }
-    for (uint64_t rest = pages; rest != 0; rest &= rest - 1) {
+    for (uint64_t rest = pieces; rest != 0; rest &= rest - 1) {
         struct range range = objects_on(c, (unsigned)__builtin_ctzll(rest));
 
         for (uint64_t i = range.first; i < range.last; i++) {
@@ -195,38 +193,39 @@ uint64_t mym_slab_hide(uint32_t slab)
             bits[i / 64] &= ~((uint64_t)1 << i % 64);
         }
     }
-    return pages;
+    return pieces;
 }
 
-void mym_slab_purge(uint32_t slab, uint64_t pages)
+void mym_slab_purge(uint32_t slab, uint64_t pieces)
 {
+    uint32_t length = mym_heap.units[slab].length;
     char *start = mym_unit_address(slab);
-    size_t bytes = 0, bytes_each = mym_os_page();
+    size_t bytes = 0, each = length * mym_os_page();
 
     MYM_ASSERT(mym_rank_is_held(MYM_RANK_PURGE));
     mym_pages_lock();
     mym_chunk_split(slab);
+    mym_chunk_split(slab + length - 1);
     mym_pages_unlock();
-    for (unsigned page = 0; page < page_count(); page++) {
-        unsigned end = page;
+    for (unsigned piece = 0; piece < piece_count(); piece++) {
+        unsigned end = piece;
 
-        while (end < page_count() && pages >> end & 1)
+        while (end < piece_count() && pieces >> end & 1)
             end++;
-        if (end > page &&
-            mym_os_purge(start + page * bytes_each, (end - page) * bytes_each))
-            bytes += (end - page) * bytes_each;
-        page = end;
+        if (end > piece && mym_os_purge(start + piece * each, (end - piece) * each))
+            bytes += (end - piece) * each;
+        piece = end;
     }
     mym_pages.purged += bytes;
 }
 
-void mym_slab_unhide(uint32_t slab, uint64_t pages)
+void mym_slab_unhide(uint32_t slab, uint64_t pieces)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
     const struct mym_class *c = &mym_classes[unit->cls];
     uint64_t *bits = mym_heap.bits[slab];
 
-    for (uint64_t rest = pages; rest != 0; rest &= rest - 1) {
+    for (uint64_t rest = pieces; rest != 0; rest &= rest - 1) {
         struct range range = objects_on(c, (unsigned)__builtin_ctzll(rest));
 
         for (uint64_t i = range.first; i < range.last; i++) {

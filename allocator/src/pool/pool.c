@@ -180,19 +180,19 @@ static uint32_t most_objects(const struct mym_pool *pool)
 
 /*
  * Bytes that so many objects in the depot keep resident. Where most places of the slabs are
- * free, each pins what would go back without it: a page and what reaches into the next; of
- * slabs that do not go back in part (slab.c) all. All of them pin no more than the slabs, but
- * for objects of other arenas.
+ * free, each pins what would go back without it: a piece of its slab (slab.c), and what reaches
+ * into the next. All of them pin no more than the slabs, but for objects of other arenas.
  */
 static uint64_t pinned(const struct mym_pool *pool, uint32_t objects)
 {
     const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
     uint64_t slabs = pool->slabs - pool->whole, slab = (uint64_t)cls->units * MYM_UNIT;
     uint64_t bytes = (uint64_t)objects * cls->size, pins;
+    uint64_t each = cls->size + cls->units * mym_os_page();
 
     if (pool->places - pool->free >= objects + slabs * cls->objects / 4)
         return bytes;
-    pins = objects * (cls->units > 1 ? slab : cls->size + mym_os_page());
+    pins = objects * (each < slab ? each : slab);
     pins = pins < slabs * slab ? pins : slabs * slab;
     return pins > bytes ? pins : bytes;
 }

@@ -61,9 +61,10 @@ _Static_assert(SPARSE_MOST <= MYM_NEVER_PURGED / 4u,
 _Static_assert(SPARSE_MOST * 2 <= MYM_UNIT / MYM_PAGE,
                "each on a page of its own, they leave half of a slab of a unit");
 
+/* Of a few long objects one: the rest of the slab is most of it, or half. */
 static bool is_sparse(unsigned used, unsigned objects)
 {
-    return used <= SPARSE_MOST && used * 8 <= objects;
+    return used <= SPARSE_MOST && (used * 8 <= objects || (used == 1 && objects > 1));
 }
 
 unsigned mym_slabs_bin_of(const struct mym_unit *unit)

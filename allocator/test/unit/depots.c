@@ -1,6 +1,10 @@
-/* depots.c - what waits in the depots of pools: as much as the ledger knows of, in pages. */
+/*
+ * depots.c - what free objects in depots, and a few that are in use, keep resident: what the
+ * ledger knows of, in pages.
+ */
 #include "check.h"
 #include "family.h"
+#include "proc.h"
 
 #include "alloc/alloc.h"
 #include "alloc/info.h"
@@ -52,10 +56,10 @@ static void depots_follow_swings(void)
 #define MOST     ((size_t)12 << 20)
 #define SMALLEST ((size_t)208)
 
-/* Bytes that go back together, or stay: a page, of slabs of several units all of one. */
+/* Bytes that go back together, or stay: a page, of slabs of several units as many. */
 static size_t piece_of(const struct mym_class *cls)
 {
-    return cls->units > 1 ? cls->units * MYM_UNIT : mym_os_page();
+    return cls->units * mym_os_page();
 }
 
 /* A byte for each piece of the heap that an object in the depot reaches into. */
@@ -150,10 +154,64 @@ static void quiet_depots_keep_what_they_are_granted(void)
     mym_trim(0);
 }
 
+/* ---- what a few objects keep resident ---- */
+
+/* Of each slab the first object stays. */
+static size_t leave_one_in_each(void **objects, size_t count)
+{
+    const void *slab = NULL;
+    struct mym_place place;
+    size_t stay = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        CHECK(mym_pool_place(objects[i], &place));
+        if (place.slab != slab)
+            objects[stay++] = objects[i];
+        else
+            mym_free(objects[i]);
+        slab = place.slab;
+    }
+    return stay;
+}
+
+static void check_long(const struct mym_class *cls)
+{
+    static void *objects[MOST / 8192];
+    size_t count = MOST / cls->size, before = status_kib("RssAnon"), stay, most, now;
+
+    for (size_t i = 0; i < count; i++) {
+        CHECK((objects[i] = mym_malloc(opaque(cls->size))));
+        memset(objects[i], 1, cls->size);
+    }
+    stay = leave_one_in_each(objects, count);
+    CHECK(stay < count);
+    mym_trim(0);
+    CHECK(mym_verify() == 0);
+    most = stay * (cls->size + 2 * piece_of(cls)) + (256u << 10);
+    now = status_kib("RssAnon");
+    CHECKF(now <= before + (most >> 10),
+           "%zu objects of %u bytes keep %zu KiB, not %zu at most", stay, cls->size,
+           now - before, most >> 10);
+    while (stay > 0)
+        mym_free(objects[--stay]);
+    mym_trim(0);
+}
+
+/* Free pages of slabs go back, beside objects of every size. */
+static void one_object_keeps_no_slab(void)
+{
+    free(malloc(1));
+    mym_idle_set_keep(0);
+    for (unsigned i = mym_class_of(8192); i < mym_class_count; i++)
+        if (mym_classes[i].objects > 1)
+            check_long(&mym_classes[i]);
+}
+
 const struct test tests[] = {
     {"depots_follow_swings", depots_follow_swings},
     {"depots_are_granted_what_they_pin", depots_are_granted_what_they_pin},
     {"quiet_depots_keep_what_they_are_granted",
      quiet_depots_keep_what_they_are_granted},
+    {"one_object_keeps_no_slab", one_object_keeps_no_slab},
     {NULL, NULL},
 };
