@@ -1,11 +1,14 @@
 """What git keeps of a run: small, whole, and summarised in one file."""
 import csv
+import importlib.machinery
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
 import unittest
+import unittest.mock
 
 from support import HERE, SuiteCase
 
@@ -157,6 +160,21 @@ class Commit(SuiteCase):
         self.assertIn(second, history)
         changed = self.git("status", "--porcelain").split()
         self.assertEqual([name for name in changed if name.startswith("results")], [])
+
+    def test_each_row_is_of_the_newest_run_that_has_it(self):
+        loader = importlib.machinery.SourceFileLoader("readme_results", str(HERE.parents[1] / "ci/readme-results"))
+        script = importlib.util.module_from_spec(importlib.util.spec_from_loader("readme_results", loader))
+        loader.exec_module(script)
+
+        def run(day, *workloads):
+            made = unittest.mock.Mock(started=f"2026-11-{day} 10:00:00 +0000")
+            rows = [["workload", "cells", "glibc"], *([name, "1", str(day)] for name in workloads)]
+            made.table = lambda title: rows
+            return made
+        runs = [run(25, "larson", "idle"), run(28, "larson", "swing"), run(24, "idle"), run(27, "server")]
+        self.assertEqual([[row[0] for row in rows[1:]] for _, rows in script.newest(runs)],
+                         [["larson", "swing"], ["server"], ["idle"]])
+        self.assertEqual([found for found, _ in script.newest(runs)], [runs[1], runs[3], runs[0]])
 
 
 if __name__ == "__main__":
