@@ -78,7 +78,9 @@ void mym_magazine_lengthen(unsigned cls, struct mym_magazine *magazine)
     unsigned most = mym_magazine_ration(mym_classes[cls].capacity);
     unsigned twice = magazine->capacity * 2u;
 
-    mym_magazine_set_capacity(magazine, twice < most ? twice : most);
+    /* A thread that started since it was found to be short may have made the ration less. */
+    if (most > magazine->capacity)
+        mym_magazine_set_capacity(magazine, twice < most ? twice : most);
 }
 
 #define NEIGHBOURS 16u

@@ -45,10 +45,10 @@ static void grow_batch(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static bool find_room(struct mym_pool *pool, unsigned used) MYM_REQUIRES(pool->lock);
 static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
     MYM_REQUIRES(pool->lock);
-static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool fresh)
-    MYM_REQUIRES(pool->lock);
+static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine,
+                     unsigned want, bool fresh) MYM_REQUIRES(pool->lock);
 static struct mym_magazine *load_past_depot(struct mym_pool *pool,
-                                            struct mym_magazine *empty)
+                                            struct mym_magazine *empty, unsigned want)
     MYM_REQUIRES(pool->lock);
 static void reclaim_for_room(struct mym_pool *pool, struct mym_magazine *magazine,
                              unsigned used) MYM_RELEASES(pool->lock);
@@ -270,9 +270,9 @@ static struct mym_magazine *borrow(struct mym_pool *pool)
 }
 
 /* Fill an empty magazine so that the lowest address is popped first. */
-static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool fresh)
+static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine,
+                     unsigned want, bool fresh)
 {
-    unsigned want = ration(pool);
     unsigned got;
 
     mym_magazine_set_capacity(magazine, want);
@@ -289,7 +289,7 @@ static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine, bool 
 
 /* A magazine of slabs' objects, where the depot has none; NULL: no memory. */
 static struct mym_magazine *load_past_depot(struct mym_pool *pool,
-                                            struct mym_magazine *empty)
+                                            struct mym_magazine *empty, unsigned want)
 {
     bool alone = mym_arena_count == 1;
     struct mym_magazine *borrowed = NULL;
@@ -298,13 +298,13 @@ static struct mym_magazine *load_past_depot(struct mym_pool *pool,
         empty = pop_empty(pool);
     if (empty == NULL)
         return NULL;
-    if (fill(pool, empty, alone) > 0)
+    if (fill(pool, empty, want, alone) > 0)
         return empty;
     if (!alone) { /* what another has too much is better used than a new slab */
         mym_pool_unlock(pool);
         borrowed = borrow(pool);
         mym_pool_lock(pool);
-        if (borrowed == NULL && fill(pool, empty, true) > 0)
+        if (borrowed == NULL && fill(pool, empty, want, true) > 0)
             return empty;
     }
     push_empty(pool, empty);
@@ -315,17 +315,17 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
                                    struct mym_magazine *empty)
 {
     struct mym_magazine *loaded = NULL;
-    bool rationed;
+    unsigned want;
 
     mym_pool_lock(pool);
     pool->misses++;
     grow_batch(pool);
-    rationed = ration(pool) == 0;
-    if (!rationed)
+    want = ration(pool); /* once: a thread that starts makes it less at any time */
+    if (want > 0)
         loaded = pop_loaded(pool);
-    if (!rationed && loaded == NULL) {
+    if (want > 0 && loaded == NULL) {
         pool->starved = id + 1;
-        loaded = load_past_depot(pool, empty);
+        loaded = load_past_depot(pool, empty, want);
     } else if (empty != NULL) {
         push_empty(pool, empty);
     }
