@@ -2,7 +2,8 @@
 
 Everything is from results/history.csv: ratios to glibc, paired within their run, with intervals.
 Two runs are comparable when the system, glibc, the number of CPUs, the scale, the number of
-cells and what was done before each process (prefault.py) are the same: a line joins only such runs, and a change is looked for only between them.
+cells and what was done before each process (prefault.py) are the same: a line joins only such
+runs, and a change is looked for only between them.
 """
 import json
 import math

@@ -119,8 +119,8 @@ void mym_sizes_init(void)
     for (unsigned step = MYM_FINE_MAX / 2, size = 2 * MYM_FINE_MAX;
          size < MYM_CLASS_MAX;)
         add_class(size += step);
-        /* The hardened build looks at two lanes of 16 bytes at once: nothing is shorter. */
 #if MYM_SECURE
+    /* It looks at two lanes of 16 bytes at once: nothing is shorter. */
     mym_class_of_16[0] = mym_class_of_16[1] = 2;
     fill_zones();
 #endif
