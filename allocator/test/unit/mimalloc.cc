@@ -2,40 +2,21 @@
  * mimalloc.cc - mimalloc's functions, as its manual has them: on mymalloc, with mimalloc loaded
  * beside it or not, and on mimalloc itself.
  */
-extern "C" {
-#include "check.h"
-}
+#include "named.hpp"
 
 #include <cerrno>
 #include <cstring>
-#include <dlfcn.h>
 #include <initializer_list>
 #include <malloc.h>
-#include <new>
 
 namespace
 {
 
 const size_t sizes[] = {1, 8, 100, 1000, 5000, 70000, 300000};
 const size_t more_sizes[] = {1, 100, 5000, 33000, 1 << 20, 40 << 20};
-volatile size_t huge = SIZE_MAX / 4;
 
-template <typename Function> Function *seek(const char *name)
-{
-    return reinterpret_cast<Function *>(dlsym(RTLD_DEFAULT, name));
-}
-
-/* The function of this name, whoever has it first. */
-template <typename Function> Function *find(const char *name)
-{
-    CHECKF(seek<Function>(name), "%s is missing", name);
-    return seek<Function>(name);
-}
-
-using take_form = void *(size_t);
 using array_form = void *(size_t, size_t); /* or an alignment */
 using zeroed_form = void *(size_t, size_t, size_t);
-using put_form = void(void *);
 using move_form = void *(void *, size_t);
 using moves_form = void *(void *, size_t, size_t);
 using size_form = size_t(const void *);
@@ -175,18 +156,6 @@ void texts_and_arrays()
     before = array;
     CHECK(resize(&array, huge, 16) != 0 && array == before);
     free(array);
-}
-
-void *kept;
-
-template <typename Call> bool throws(Call call)
-{
-    try {
-        kept = call();
-    } catch (const std::bad_alloc &) {
-        return true;
-    }
-    return false;
 }
 
 void failures()

@@ -2,15 +2,11 @@
  * tcmalloc.cc - the C functions of gperftools' tcmalloc, as its headers have them: on mymalloc,
  * with tcmalloc loaded beside it or not, and on tcmalloc itself.
  */
-extern "C" {
-#include "check.h"
-}
+#include "named.hpp"
 
 #include <cerrno>
 #include <cstring>
-#include <dlfcn.h>
 #include <malloc.h>
-#include <new>
 #include <vector>
 
 namespace
@@ -18,19 +14,7 @@ namespace
 
 const size_t sizes[] = {1, 8, 100, 1000, 5000, 70000, 300000, 5 << 20, 40 << 20};
 const size_t large = 64 << 20;
-volatile size_t huge = SIZE_MAX / 4;
 
-/* The function of this name, whoever has it first. */
-template <typename Function> Function *find(const char *name)
-{
-    void *found = dlsym(RTLD_DEFAULT, name);
-
-    CHECKF(found, "%s is missing", name);
-    return reinterpret_cast<Function *>(found);
-}
-
-using take_form = void *(size_t);
-using put_form = void(void *);
 using nothrow_form = void *(size_t, const std::nothrow_t &);
 using aligned_form = void *(size_t, size_t);
 
@@ -188,18 +172,6 @@ void sized_and_aligned()
                 }
         }
     }
-}
-
-void *kept;
-
-template <typename Call> bool throws(Call call)
-{
-    try {
-        kept = call();
-    } catch (const std::bad_alloc &) {
-        return true;
-    }
-    return false;
 }
 
 void failures()
