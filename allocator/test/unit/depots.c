@@ -1,6 +1,6 @@
 /*
  * depots.c - what free objects in depots, and a few that are in use, keep resident: what the
- * ledger knows of, in pages.
+ * ledger knows of, in pages. And magazines, while how many caches share them changes.
  */
 #include "check.h"
 #include "family.h"
@@ -12,7 +12,10 @@
 #include "heap/sizes.h"
 #include "os/os.h"
 #include "pool/pool.h"
+#include "pool/slabs.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* A MiB or more of objects taken and freed, so many times: what the depot holds in the end. */
@@ -207,7 +210,67 @@ static void one_object_keeps_no_slab(void)
             check_long(&mym_classes[i]);
 }
 
+/* ---- threads that start at any time make the ration of a magazine less ---- */
+
+#define MANY 100000u /* caches: a ration of no object */
+
+static void a_full_magazine_is_not_made_shorter(void)
+{
+    unsigned cls = mym_class_of(64);
+    struct mym_magazine *magazine;
+
+    free(malloc(1));
+    magazine = mym_magazine_make(cls);
+    CHECK(magazine);
+    mym_magazine_set_capacity(magazine, 16);
+    mym_magazines_share(1);
+    CHECK(mym_magazine_is_short(cls, magazine));
+    mym_magazines_share(MANY);
+    mym_magazine_lengthen(cls, magazine);
+    CHECK(magazine->capacity == 16 && mym_magazine_is_whole(magazine, 16));
+    mym_magazines_share(1);
+    mym_magazine_lengthen(cls, magazine);
+    CHECK(magazine->capacity == 32 && mym_magazine_is_whole(magazine, 32));
+    mym_pool_unload(mym_pool_of(0, cls), magazine, 0);
+}
+
+static _Atomic bool is_over;
+
+static void *share(void *unused)
+{
+    for (unsigned i = 0; !is_over; i++)
+        mym_magazines_share(i % 2 ? MANY : 1);
+    return unused;
+}
+
+static void loads_bear_every_ration(void)
+{
+    struct mym_pool *pool = mym_pool_of(0, mym_class_of(64));
+    unsigned loaded = 0, refused = 0;
+    pthread_t other;
+
+    free(malloc(1));
+    CHECK(pthread_create(&other, NULL, share, NULL) == 0);
+    while (loaded < 2000 || refused < 2000) {
+        struct mym_magazine *magazine = mym_pool_load(pool, 0, NULL);
+
+        refused += magazine == NULL;
+        if (magazine == NULL)
+            continue;
+        loaded++;
+        CHECK(magazine->used > 0 && mym_magazine_is_whole(magazine, magazine->used));
+        mym_slabs_reclaim(pool, magazine->entry, magazine->used);
+        mym_pool_unload(pool, magazine, 0);
+    }
+    is_over = true;
+    CHECK(pthread_join(other, NULL) == 0);
+    mym_magazines_share(1);
+    CHECK(mym_verify() == 0);
+}
+
 const struct test tests[] = {
+    {"a_full_magazine_is_not_made_shorter", a_full_magazine_is_not_made_shorter},
+    {"loads_bear_every_ration", loads_bear_every_ration},
     {"depots_follow_swings", depots_follow_swings},
     {"depots_are_granted_what_they_pin", depots_are_granted_what_they_pin},
     {"quiet_depots_keep_what_they_are_granted",
