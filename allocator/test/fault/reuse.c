@@ -10,11 +10,15 @@
 #include "proc.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -292,8 +296,88 @@ static void what_cannot_be_unmapped_is_not_lost(void)
            resident_bytes() / KIB, resident / KIB);
 }
 
+/* ---- two threads ---- */
+
+/* Mappings that are kept when they are freed, and their length. */
+enum { KEPT = 8 };
+#define KEPT_BYTES (32 * MIB)
+
+static _Atomic int may_free, freeing, purging, freed;
+static __thread bool frees;
+
+static void wait_for(_Atomic int *what)
+{
+    for (int naps = 0; !*what && naps < 30000; naps++)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+}
+
+/* Who frees is held at the object's last page, who purges until that was freed. */
+static long hold_both(long number, const long arguments[6])
+{
+    bool gives = number == SYS_madvise && arguments[2] == MADV_DONTNEED;
+
+    if (gives && frees && !freeing) {
+        freeing = 1;
+        wait_for(&purging);
+    } else if (gives && !frees && (size_t)arguments[1] >= 8 * MIB && !purging) {
+        purging = 1;
+        wait_for(&freed);
+    }
+    return gate_call(number, arguments);
+}
+
+/* It ends with the process: libc ends a thread with its signals blocked, the gate's among them. */
+static void *free_one(void *object)
+{
+    wait_for(&may_free);
+    frees = true;
+    gate_install_rule(hold_both, 0, 0);
+    free(*(void **)object);
+    freed = 1;
+    while (freed)
+        pause();
+    return NULL;
+}
+
+/* While one that is kept is purged in part, another takes its place. */
+static void a_mapping_that_lost_its_place_is_not_lost(void)
+{
+    unsigned char *object[KEPT + 1];
+    pthread_t thread;
+    size_t space;
+
+    if (!is_mymalloc())
+        return;
+    CHECK(mallopt(M_TRIM_THRESHOLD, INT_MAX) == 1);
+    for (unsigned i = 0; i < 6; i++) /* that such are written all over is known */
+        free(written(KEPT_BYTES));
+    malloc_trim(0);
+    CHECK(pthread_create(&thread, NULL, free_one, &object[KEPT]) == 0);
+    space = status_kib("VmSize");
+    for (unsigned i = 0; i <= KEPT; i++)
+        object[i] = written(KEPT_BYTES);
+    for (unsigned i = 0; i < KEPT; i++)
+        free(object[i]);
+    CHECKF(status_kib("VmSize") >= space + KEPT * (KEPT_BYTES / KIB),
+           "%zu KiB, %zu before: none was kept", status_kib("VmSize"), space);
+    if (!gate_install_rule(hold_both, 0, 0)) {
+        printf("no seccomp here: nobody is held\n");
+        return;
+    }
+    may_free = 1;
+    wait_for(&freeing);
+    malloc_trim(KEPT * KEPT_BYTES - 8 * MIB);
+    CHECKF(freeing && purging && freed, "nobody was held");
+    malloc_trim(0);
+    CHECKF(status_kib("VmSize") <= space + 16 * 1024, "%zu KiB, %zu before",
+           status_kib("VmSize"), space);
+    CHECK(family.verify == NULL || family.verify() == 0);
+}
+
 const struct test tests[] = {
     {"what_cannot_be_unmapped_is_not_lost", what_cannot_be_unmapped_is_not_lost},
+    {"a_mapping_that_lost_its_place_is_not_lost",
+     a_mapping_that_lost_its_place_is_not_lost},
     {"bitmaps_go_with_their_slabs", bitmaps_go_with_their_slabs},
     {"pages_come_along", pages_come_along},
     {"pages_are_copied_where_they_may_not_move",
