@@ -173,20 +173,33 @@ static void put_back(struct mym_mapping mapping)
 
 /* ---- what is in use, and what is idle ---- */
 
-/* So many units more are in use; false: that is above the limit. */
-static bool charge(uint32_t units)
+/* So many units more are asked for; false: that is above the limit. */
+static bool claim(uint32_t units)
 {
     bool fits;
 
     mym_pages_lock();
-    fits = mym_pages_in_use() + units <= mym_pages.most;
-    if (fits) {
-        mym_pages.outside += units;
-        mym_idle_watch();
-        mym_pages_watch_limit();
-    }
+    fits = mym_pages_may_use(units);
+    if (fits)
+        mym_pages.claimed += units;
     mym_pages_unlock();
     return fits;
+}
+
+/*
+ * They are in use, or were refused: then they never were, or the ledger would take what comes
+ * next for a program that goes up again.
+ */
+static void settle(uint32_t units, bool granted)
+{
+    mym_pages_lock();
+    mym_pages.claimed -= units;
+    if (granted) {
+        mym_pages.outside += units;
+        mym_idle_watch();
+        mym_pages_watch_growth();
+    }
+    mym_pages_unlock();
 }
 
 static void uncharge(uint32_t units)
@@ -272,7 +285,7 @@ void *mym_mapping_take(size_t size, bool *zeroed)
     bool huge = mym_chunk_would_be_huge(size);
     void *object = NULL;
 
-    if (!charge(units_of(bytes)))
+    if (!claim(units_of(bytes)))
         return NULL;
     /* Zeroing what nobody will touch would make it resident. */
     if (mym_is_dense(size) != MYM_SPARSE || !*zeroed)
@@ -281,7 +294,6 @@ void *mym_mapping_take(size_t size, bool *zeroed)
     if (object != NULL) {
         huge = true; /* or none are asked for: else it would not have been kept */
     } else {
-        mym_pages_watch_outside();
         object = mym_os_map(bytes);
         if (object != NULL) {
             mym_chunk_advise(object, bytes, huge);
@@ -294,8 +306,7 @@ void *mym_mapping_take(size_t size, bool *zeroed)
         mym_os_unmap(object, bytes);
         object = NULL;
     }
-    if (object == NULL)
-        uncharge(units_of(bytes));
+    settle(units_of(bytes), object != NULL);
     return object;
 }
 
@@ -371,16 +382,14 @@ void *mym_mapping_resize(void *ptr, size_t size)
 
     if (mapping.bytes == 0)
         return NULL;
-    if (wanted > had && !charge(wanted - had)) {
+    if (wanted > had && !claim(wanted - had)) {
         moved = NULL;
     } else if (mapping.bytes != bytes) {
         moved = mym_os_remap(ptr, mapping.bytes, bytes);
-        if (moved == NULL && wanted > had)
-            uncharge(wanted - had);
-        if (moved != NULL && wanted < had)
+        if (wanted > had)
+            settle(wanted - had, moved != NULL);
+        else if (moved != NULL)
             uncharge(had - wanted);
-        if (moved != NULL && wanted > had)
-            mym_pages_watch_outside();
     }
     if (moved != NULL)
         mapping = (struct mym_mapping){(uintptr_t)moved, bytes, mapping.huge};
@@ -406,15 +415,12 @@ static bool begin_adoption(uint32_t span, uint32_t had, uint32_t more)
     bool may;
 
     mym_pages_lock();
-    may = mym_pages.idle_count == 0 && mym_pages_in_use() + more <= mym_pages.most &&
-          is_mapped(span + had);
+    may = mym_pages.idle_count == 0 && mym_pages_may_use(more) && is_mapped(span + had);
     if (may) {
-        mym_pages.outside += more;
+        mym_pages.claimed += more;
         for (uint32_t unit = span; unit < span + had; unit += MYM_CHUNK_UNITS)
             mym_chunk_split(unit);
         mym_chunk_split(span + had - 1);
-        mym_idle_watch();
-        mym_pages_watch_growth();
     }
     mym_pages_unlock();
     return may;
@@ -458,9 +464,8 @@ void *mym_mapping_adopt(uint32_t span, size_t size)
     mym_purge_begin();
     if (begin_adoption(span, had, more)) {
         object = move_out(span, had, bytes);
-        if (object == NULL)
-            uncharge(more);
-        else
+        settle(more, object != NULL);
+        if (object != NULL)
             mym_chunk_advise(object, bytes, huge);
     }
     mym_purge_leave();

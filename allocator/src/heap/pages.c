@@ -29,7 +29,7 @@ struct mym_pages mym_pages;
  * Nothing free may stay that near the limit, and what pools and caches hold nobody frees
  * now: it is asked for as when the heap grows, each MiB.
  */
-void mym_pages_watch_limit(void)
+static void watch_limit(void)
 {
     uint64_t now = mym_pages_in_use() + mym_pages_dirty();
 
@@ -53,7 +53,7 @@ bool mym_pages_is_near_limit(void)
 
 void mym_pages_watch_growth(void)
 {
-    mym_pages_watch_limit();
+    watch_limit();
     if (mym_pages_in_use() + mym_pages_dirty() > mym_pages.high)
         atomic_store_explicit(&mym_pages.grew, true, memory_order_relaxed);
 }
@@ -66,13 +66,6 @@ static void watch_idle(void)
 {
     if (mym_idle_held(MYM_HOLDS_SLABS) > mym_growth_step(mym_pages_in_use()))
         atomic_store_explicit(&mym_pages.grew, true, memory_order_relaxed);
-}
-
-void mym_pages_watch_outside(void)
-{
-    mym_pages_lock();
-    mym_pages_watch_growth();
-    mym_pages_unlock();
 }
 
 bool mym_pages_has_grown(void)
@@ -159,7 +152,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
     uint32_t run, first = 0;
 
     mym_pages_lock();
-    if (mym_pages_in_use() + length > mym_pages.most)
+    if (!mym_pages_may_use(length))
         goto out;
     mym_loose_join();
     first = find(length, align, kind == MYM_SLAB && *zeroed, &run);
@@ -213,7 +206,7 @@ uintptr_t mym_pages_take_loose(uint32_t length)
     if (!mym_loose_has(length))
         return 0;
     mym_pages_lock();
-    if (mym_pages_in_use() + MYM_LOOSE_MOST <= mym_pages.most)
+    if (mym_pages_may_use(MYM_LOOSE_MOST))
         list = mym_loose_take(length);
     mym_idle_watch();
     mym_pages_unlock();
@@ -258,7 +251,7 @@ static bool grow_locked(uint32_t first, uint32_t old, uint32_t length,
 {
     uint32_t at = first + old, more = length - old;
 
-    if (mym_pages_in_use() + more > mym_pages.most || room_at(at, more, length) < more)
+    if (!mym_pages_may_use(more) || room_at(at, more, length) < more)
         return false;
     cut_all(at, at, more, dense);
     set_span(first, length, MYM_LARGE);
@@ -443,7 +436,10 @@ MYM_UNFOLLOWED void mym_pages_fork(bool prepare)
         mym_pages_unlock();
 }
 
+/* Who asked for mappings is not in the child, but for a thread that forks in a signal handler. */
 void mym_pages_fork_child(void)
 {
+    if (!mym_fork_was_alone)
+        mym_pages.claimed = 0;
     mym_mutex_reset(&mym_pages.lock, MYM_RANK_PAGES);
 }

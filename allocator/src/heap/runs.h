@@ -52,6 +52,7 @@ struct mym_pages {
     uint64_t high;           /* units in use or dirty above which growth is told */
     _Atomic bool grew;       /* told, and not yet heard */
     uint64_t outside;        /* units in mappings outside the regions */
+    uint64_t claimed;        /* units of such that the kernel is being asked for */
     uint64_t most;           /* units that may be in use before requests fail */
     uint64_t near;           /* units in use or dirty from which nothing free is kept */
     uint64_t told_near;      /* ... at which that is told next */
@@ -93,18 +94,23 @@ MYM_INLINE uint64_t mym_pages_in_use(void)
            mym_pages.purging + mym_pages.outside;
 }
 
+/* So many more may be in use, beside what the kernel is being asked for. */
+MYM_INLINE bool mym_pages_may_use(uint64_t units)
+{
+    return mym_pages_in_use() + mym_pages.claimed + units <= mym_pages.most;
+}
+
 /* Units that hold no object and may be resident. */
 MYM_INLINE uint32_t mym_pages_dirty(void)
 {
     return mym_runs(MYM_DIRTY)->units + mym_pages.idle;
 }
 
-/* More is in use: near a container's limit this counts as growth (pages.c). */
-void mym_pages_watch_limit(void);
-
-/* The same; and more may be resident than ever. What was taken is not touched yet. */
+/*
+ * More is in use, which counts as growth near a container's limit, and where more may be
+ * resident than ever. What was taken is not touched yet.
+ */
 void mym_pages_watch_growth(void);
-void mym_pages_watch_outside(void); /* the same, without the lock */
 
 /* ---- ledger.c: the caller holds mym_pages.lock ---- */
 

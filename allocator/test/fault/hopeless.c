@@ -172,7 +172,39 @@ static void what_relief_can_serve_is_served(void)
     }
 }
 
+/*
+ * Nor does what was refused count as if it had been in use: a program that has never gone down
+ * keeps what it always keeps, 60 MiB, and no more because of it.
+ */
+static void what_was_refused_was_never_in_use(void)
+{
+    enum { COUNT = 400 };
+    static unsigned char *object[COUNT];
+    size_t before = resident_bytes();
+
+    if (env_number("TEST_LIMIT", 0) != 0 || !is_mymalloc())
+        return;
+    for (unsigned way = 0; way < sizeof(ways) / sizeof(*ways); way++) {
+        void *p = ways[way](more_than_there_is(45));
+
+        if (p != NULL) {
+            free(p);
+            printf("SKIP: 32 TiB can be had here\n");
+            return;
+        }
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        CHECK((object[i] = malloc(MIB)) != NULL);
+        memset(object[i], 1, MIB);
+    }
+    for (unsigned i = 0; i < COUNT; i++)
+        free(object[i]);
+    CHECKF(resident_bytes() <= before + 200 * MIB, "%zu MiB resident, %zu before",
+           resident_bytes() / MIB, before / MIB);
+}
+
 const struct test tests[] = {
+    {"what_was_refused_was_never_in_use", what_was_refused_was_never_in_use},
     {"more_than_an_address", more_than_an_address},
     {"more_than_address_space", more_than_address_space},
     {"more_than_the_limit", more_than_the_limit},
