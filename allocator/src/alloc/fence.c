@@ -179,6 +179,8 @@ void *mym_fence_resize(void *ptr, size_t size)
     if (size > MYM_SIZE_MAX || !lift_fence(ptr, room))
         return NULL;
     mym_unseal(ptr, old, room, MYM_IN_SPAN);
+    if (mym_in_heap(ptr)) /* what it moves away from is somebody's at once */
+        mym_live_clear(ptr);
     if (with_fence(size) != with_fence(old))
         moved = mym_classless_resize(ptr, with_fence(size));
     settle(moved != NULL ? moved : ptr, moved != NULL ? size : old);

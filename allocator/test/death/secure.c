@@ -5,7 +5,7 @@
 #include "base/secure.h"
 #include "cache/cache.h"
 #include "dying.h"
-#include "mymalloc/mymalloc.h"
+#include "mymalloc/arena.h"
 
 #include <signal.h>
 #include <string.h>
@@ -274,7 +274,39 @@ static void a_walk_visits_what_is_in_use(void)
         CHECKF(visits[i] == i % 2, "object %u was visited %u times", i, visits[i]);
 }
 
+/* An object that takes its pages along leaves no mark where an arena's will lie. */
+static void who_moves_out_leaves_no_mark(void)
+{
+    enum { OBJECTS = 16, PARTS = 7000 };
+    static char *object[OBJECTS], *left[OBJECTS];
+    static void *part[PARTS];
+    MyArena *arena = MyArenaCreate(0);
+    struct MyArenaInfo info;
+    unsigned at_the_start = 0;
+
+    CHECK(arena);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        CHECK((left[i] = object[i] = malloc((size_t)20 << 20)));
+    for (unsigned i = 0; i < OBJECTS; i += 2) /* the others stand between */
+        CHECK((object[i] = realloc(object[i], (size_t)40 << 20)));
+    for (unsigned i = 0; i < PARTS; i++) {
+        CHECK((part[i] = MyArenaAlloc(arena, 30000)));
+        for (unsigned j = 0; j < OBJECTS; j += 2)
+            at_the_start += part[i] == left[j];
+    }
+    CHECKF(at_the_start > 0, "no object of the arena lies where another began");
+    for (unsigned i = PARTS; i-- > 0;)
+        MyArenaFree(arena, part[i]);
+    MyArenaStats(arena, &info);
+    CHECKF(info.objects == 0, "%zu objects are left", info.objects);
+    MyArenaDestroy(arena);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        free(object[i]);
+    CHECK(MyVerify() == 0);
+}
+
 const struct test tests[] = {
+    {"who_moves_out_leaves_no_mark", who_moves_out_leaves_no_mark},
     {"words_that_were_freed", words_that_were_freed},
     {"words_in_the_middle", words_in_the_middle},
     {"short_ones_are_overwritten", short_ones_are_overwritten},
