@@ -200,6 +200,20 @@ _Noreturn void mym_bad_pointer(const void *ptr);
 
 /* ---- large.c: large objects of malloc's, known to be such ---- */
 
+/*
+ * One that is a span of the heap; else it is a mapping of its own, which may lie in a gap between
+ * regions: where the kernel maps from below (setarch -L), or has no other room.
+ */
+MYM_INLINE bool mym_is_span(const void *ptr)
+{
+    const struct mym_unit *unit;
+
+    if (!mym_in_heap(ptr))
+        return false;
+    unit = &mym_heap.units[mym_unit_of(ptr)];
+    return unit->kind >= MYM_WINDOW && unit->first == mym_unit_of(ptr);
+}
+
 /* One that is not sampled, by what there is; or NULL. */
 void *mym_large_take(size_t size, size_t alignment, bool *zeroed);
 /* A span of the page heap, and its record. */

@@ -65,20 +65,7 @@ static const struct mym_unit *span_at(const void *ptr)
                : NULL;
 }
 
-/* What is in the heap, and no large object of malloc's. */
-static MYM_COLD void put_other(void *ptr)
-{
-    struct mym_reap *reap;
-
-    if (mym_sampled_put(ptr))
-        return;
-    reap = mym_reap_of(ptr);
-    if (reap == NULL)
-        mym_bad_pointer(ptr);
-    mym_reap_put(reap, ptr);
-}
-
-/* What is not in the heap. */
+/* What is not in the heap, or in a gap of it. */
 static MYM_COLD void put_outside(void *ptr)
 {
     if (mym_was_watched()) {
@@ -88,6 +75,20 @@ static MYM_COLD void put_outside(void *ptr)
     }
     if (mym_mapping_put(ptr) == 0)
         mym_bad_pointer(ptr);
+}
+
+/* What is in the heap, and no large object of malloc's there. */
+static MYM_COLD void put_other(void *ptr)
+{
+    struct mym_reap *reap;
+
+    if (mym_sampled_put(ptr))
+        return;
+    reap = mym_reap_of(ptr);
+    if (reap != NULL)
+        mym_reap_put(reap, ptr);
+    else
+        put_outside(ptr);
 }
 
 /* What is more, or less, than an object that is in use. */
@@ -129,7 +130,7 @@ size_t mym_classless_bytes(const void *ptr)
     if (!mym_in_heap(ptr) || MYM_LIKELY(span_at(ptr) != NULL))
         return mym_large_bytes(ptr);
     reap = mym_reap_of(ptr);
-    return reap != NULL ? mym_reap_bytes(reap, ptr) : 0;
+    return reap != NULL ? mym_reap_bytes(reap, ptr) : mym_mapping_bytes(ptr);
 }
 
 bool mym_is_own(const void *ptr)
@@ -199,10 +200,10 @@ static const char *wrong_in_heap(const void *ptr)
 void mym_bad_pointer(const void *ptr)
 {
     mym_guarded_blame(ptr);
-    if (mym_in_heap(ptr))
-        mym_fatal(wrong_in_heap(ptr), ptr);
     if (mym_mapping_has(ptr))
         mym_fatal(inside, ptr);
+    if (mym_in_heap(ptr))
+        mym_fatal(wrong_in_heap(ptr), ptr);
     mym_fatal(never, ptr);
 }
 

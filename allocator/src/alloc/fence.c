@@ -43,7 +43,7 @@ static size_t with_fence(size_t size)
 /* Bytes before the fence. */
 static size_t room_of(const void *ptr)
 {
-    if (mym_in_heap(ptr))
+    if (mym_is_span(ptr))
         return (size_t)record_of(ptr)->next * mym_os_page();
     return mym_mapping_bytes(ptr) - (MYM_SECURE_FENCE ? mym_os_page() : 0);
 }
@@ -54,7 +54,7 @@ static void set_fence(void *ptr, size_t room)
 
     if (!MYM_SECURE_FENCE)
         return;
-    if (!mym_in_heap(ptr)) {
+    if (!mym_is_span(ptr)) {
         mym_os_protect(page, mym_os_page(), false);
         return;
     }
@@ -80,7 +80,7 @@ static bool lift_fence(void *ptr, size_t room)
 
     if (!MYM_SECURE_FENCE)
         return true;
-    if (!mym_in_heap(ptr))
+    if (!mym_is_span(ptr))
         return mym_os_protect(page, mym_os_page(), true);
     if (!record_of(ptr)->fenced)
         return true;
@@ -96,13 +96,13 @@ static void settle(void *ptr, size_t size)
     size_t page = mym_os_page();
     size_t room = (size + MYM_SEAL_BYTES + page - 1) & ~(page - 1);
 
-    if (mym_in_heap(ptr))
+    if (mym_is_span(ptr))
         record_of(ptr)->next = (uint32_t)(room / page);
     else
         room = room_of(ptr);
     mym_seal(ptr, size, room, MYM_IN_SPAN, false);
     set_fence(ptr, room);
-    if (mym_in_heap(ptr))
+    if (mym_is_span(ptr))
         mym_live_set(ptr);
 }
 
@@ -122,7 +122,7 @@ void *mym_fence_take(size_t size, size_t alignment, size_t reserve, bool *zeroed
      * Reads 0 whoever wrote there after its free, also while the kernel had the pages. What was
      * freed is not resident (wipe), so to overwrite it would only bring its pages back.
      */
-    if (MYM_SECURE_ZERO_ON_FREE && wished && mym_in_heap(object))
+    if (MYM_SECURE_ZERO_ON_FREE && wished && mym_is_span(object))
         *zeroed = mym_os_purge(object, with_fence(want));
     settle(object, size);
     return object;
@@ -132,7 +132,7 @@ size_t mym_fence_size(const void *ptr)
 {
     size_t room;
 
-    if (mym_in_heap(ptr) ? !mym_is_live(ptr) : mym_mapping_bytes(ptr) == 0)
+    if (mym_is_span(ptr) ? !mym_is_live(ptr) : mym_mapping_bytes(ptr) == 0)
         mym_bad_pointer(ptr);
     room = room_of(ptr);
     return mym_sealed_size(ptr, room, MYM_IN_SPAN);
@@ -147,17 +147,18 @@ static void wipe(void *ptr, size_t bytes)
 
 void mym_fence_put(void *ptr)
 {
-    size_t room = room_of(ptr), bytes;
+    bool span = mym_is_span(ptr);
+    size_t room, bytes;
 
-    if (!mym_in_heap(ptr)) {
-        wipe(ptr, room);
+    if (span ? !mym_live_clear(ptr) : mym_mapping_bytes(ptr) == 0)
+        mym_bad_pointer(ptr);
+    room = room_of(ptr);
+    wipe(ptr, room);
+    if (!span) {
         lift_fence(ptr, room); /* where it stays, the mapping goes: may_be_kept */
         mym_classless_put(ptr);
         return;
     }
-    if (!mym_live_clear(ptr))
-        mym_bad_pointer(ptr);
-    wipe(ptr, room);
     bytes = (size_t)record_of(ptr)->length * MYM_UNIT;
     if (MYM_SECURE_FENCE && MYM_SECURE_QUARANTINE && bytes <= MYM_SPAN_MAX &&
         mym_os_protect(ptr, bytes, false)) {
@@ -179,7 +180,7 @@ void *mym_fence_resize(void *ptr, size_t size)
     if (size > MYM_SIZE_MAX || !lift_fence(ptr, room))
         return NULL;
     mym_unseal(ptr, old, room, MYM_IN_SPAN);
-    if (mym_in_heap(ptr)) /* what it moves away from is somebody's at once */
+    if (mym_is_span(ptr)) /* what it moves away from is somebody's at once */
         mym_live_clear(ptr);
     if (with_fence(size) != with_fence(old))
         moved = mym_classless_resize(ptr, with_fence(size));

@@ -59,7 +59,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
 
 void mym_large_mark(void *ptr, bool sampled)
 {
-    if (mym_in_heap(ptr))
+    if (mym_is_span(ptr))
         mym_heap.units[mym_unit_of(ptr)].sampled = sampled;
 }
 
@@ -114,7 +114,7 @@ void mym_large_give_up(void *ptr)
 
 size_t mym_large_bytes(const void *ptr)
 {
-    return mym_in_heap(ptr) ? (size_t)mym_heap.units[mym_unit_of(ptr)].length * MYM_UNIT
+    return mym_is_span(ptr) ? (size_t)mym_heap.units[mym_unit_of(ptr)].length * MYM_UNIT
                             : mym_mapping_bytes(ptr);
 }
 
@@ -128,7 +128,7 @@ void *mym_large_resize(void *ptr, size_t size)
 {
     uint32_t unit;
 
-    if (!mym_in_heap(ptr)) /* small enough to live in the page heap again: no */
+    if (!mym_is_span(ptr)) /* small enough to live in the page heap again: no */
         return size < MYM_HUGE_MIN / 2 ? NULL : mym_mapping_resize(ptr, size);
     unit = mym_unit_of(ptr);
     if (size >= MYM_HUGE_MIN && (size_t)mym_heap.units[unit].length * MYM_UNIT < size)

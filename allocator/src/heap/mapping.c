@@ -438,7 +438,7 @@ static void *move_out(uint32_t span, uint32_t had, size_t bytes)
     MYM_ASSERT(mym_rank_is_held(MYM_RANK_PURGE));
     if (object == NULL)
         return NULL;
-    if (mym_in_heap(object)) { /* what was behind it is gone meanwhile */
+    if (object == mym_unit_address(span)) { /* what was behind it is gone meanwhile */
         mym_os_unmap(object + old, bytes - old);
         return NULL;
     }

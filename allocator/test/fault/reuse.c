@@ -296,6 +296,49 @@ static void what_cannot_be_unmapped_is_not_lost(void)
            resident_bytes() / KIB, resident / KIB);
 }
 
+/* ---- where the kernel maps ---- */
+
+static unsigned char *place;
+
+/* As one that maps from below (setarch -L), to where the heap has come by now. */
+static long map_in_its_way(long number, const long arguments[6])
+{
+    long changed[6];
+
+    memcpy(changed, arguments, sizeof(changed));
+    if (number == SYS_mmap && arguments[0] == 0 && (size_t)arguments[1] >= 32 * MIB)
+        changed[0] = (long)place;
+    return gate_call(number, changed);
+}
+
+/* The heap goes on behind an own mapping, which is none of it, though it lies between its regions. */
+static void a_mapping_lies_between_regions(void)
+{
+    enum { SPANS = 24 };
+    unsigned char *span[SPANS], *mapping;
+
+    CHECK((span[0] = malloc(16 * MIB)));
+    place = span[0] + 128 * MIB;
+    if (!is_mymalloc() || !gate_install_rule(map_in_its_way, 0, 0)) {
+        printf("nothing is mapped elsewhere\n");
+        return;
+    }
+    mapping = written(40 * MIB);
+    CHECKF(mapping == place, "the mapping is at %p, not %p", mapping, place);
+    for (unsigned i = 1; i < SPANS; i++)
+        CHECK((span[i] = malloc(16 * MIB)));
+    CHECKF(span[SPANS - 1] > mapping, "the heap is below it still");
+    CHECK(malloc_usable_size(mapping) >= 40 * MIB);
+    CHECK((mapping = realloc(mapping, 80 * MIB)));
+    is_as_written(mapping, 40 * MIB);
+    CHECK((mapping = realloc(mapping, 36 * MIB)));
+    is_as_written(mapping, 36 * MIB);
+    free(mapping);
+    for (unsigned i = 0; i < SPANS; i++)
+        free(span[i]);
+    CHECK(family.verify == NULL || family.verify() == 0);
+}
+
 /* ---- two threads ---- */
 
 /* Mappings that are kept when they are freed, and their length. */
@@ -378,6 +421,7 @@ const struct test tests[] = {
     {"what_cannot_be_unmapped_is_not_lost", what_cannot_be_unmapped_is_not_lost},
     {"a_mapping_that_lost_its_place_is_not_lost",
      a_mapping_that_lost_its_place_is_not_lost},
+    {"a_mapping_lies_between_regions", a_mapping_lies_between_regions},
     {"bitmaps_go_with_their_slabs", bitmaps_go_with_their_slabs},
     {"pages_come_along", pages_come_along},
     {"pages_are_copied_where_they_may_not_move",
