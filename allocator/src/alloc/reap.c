@@ -295,13 +295,16 @@ size_t mym_reap_bytes(struct mym_reap *reap, const void *ptr)
     const char *wrong;
     size_t bytes = 0;
 
-    if (mym_reap_record(ptr)->kind == MYM_LARGE)
-        return mym_reap_record(ptr)->length * MYM_UNIT;
-    mym_reap_lock(reap);
-    wrong = wrong_with(reap, ptr);
-    if (wrong == NULL)
-        bytes = mym_reap_extent(reap, ptr);
-    mym_reap_unlock(reap);
+    if (mym_reap_record(ptr)->kind == MYM_LARGE) {
+        wrong = (uintptr_t)ptr % MYM_UNIT != 0 ? inside : NULL;
+        bytes = mym_reap_record(ptr)->length * MYM_UNIT;
+    } else {
+        mym_reap_lock(reap);
+        wrong = wrong_with(reap, ptr);
+        if (wrong == NULL)
+            bytes = mym_reap_extent(reap, ptr);
+        mym_reap_unlock(reap);
+    }
     if (wrong != NULL)
         mym_fatal(wrong, ptr);
     return bytes;

@@ -231,6 +231,19 @@ static void interior_large(void)
     free(wrong(from_among(200000) + 65536));
 }
 
+/* In its first unit, and so long that it would stay where it is. */
+static void interior_large_to_realloc(void)
+{
+    char *p = realloc(wrong(from_among(200000) + 64), 250000);
+
+    wrong(p);
+}
+
+static void interior_large_is_asked_about(void)
+{
+    CHECK(malloc_usable_size(wrong(from_among(200000) + 64)) == 0);
+}
+
 static void never_given_out(void)
 {
     free(wrong(from_among(1000) + 15 * 1024));
@@ -294,6 +307,8 @@ static const struct death deaths[] = {
     {"misaligned", INTERIOR, misaligned},
     {"interior_to_arena", INTERIOR, interior_to_arena},
     {"interior_large", INTERIOR, interior_large},
+    {"interior_large_to_realloc", INTERIOR, interior_large_to_realloc},
+    {"interior_large_is_asked_about", INTERIOR, interior_large_is_asked_about},
     {"never_given_out", NEVER_ALLOCATED, never_given_out},
     {"sized_smaller", WRONG_SIZE, sized_smaller},
     {"sized_larger", WRONG_SIZE, sized_larger},
