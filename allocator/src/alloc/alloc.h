@@ -286,7 +286,7 @@ void mym_limit_read(void);
  * Called where a request of so many bytes failed: empty caches, purge, unmap, if what
  * they hold can make the difference. True when it is worth another try.
  */
-bool mym_relieve(size_t size);
+bool mym_relieve(size_t size, size_t alignment);
 
 /* ---- life.c: configuration, fork ---- */
 
@@ -304,7 +304,7 @@ MYM_INLINE void *mym_small_take(unsigned cls)
         return object;
     object = mym_cache_pop_slow(cls);
     /* Caches and free runs may hold what one more object needs. */
-    if (MYM_UNLIKELY(object == NULL) && mym_relieve(mym_classes[cls].size))
+    if (MYM_UNLIKELY(object == NULL) && mym_relieve(mym_classes[cls].size, 1))
         object = mym_cache_pop_slow(cls);
     return object;
 }

@@ -34,7 +34,7 @@ void *mym_classless_take(size_t size, size_t alignment, bool hard, bool *zeroed)
     if (mym_idle_is_swinging() && is_time_for_upkeep())
         mym_cache_upkeep();
     object = mym_large_take(size, alignment, zeroed);
-    if (MYM_UNLIKELY(object == NULL) && hard && mym_relieve(size))
+    if (MYM_UNLIKELY(object == NULL) && hard && mym_relieve(size, alignment))
         object = mym_large_take(size, alignment, zeroed);
     if (mym_pages_has_grown()) /* before what was taken is touched */
         mym_cache_upkeep();

@@ -15,28 +15,29 @@ static size_t own_limit = SIZE_MAX; /* MYMALLOC_LIMIT */
 
 /*
  * The limit has room for it beside what is alive, and what the heap could give back is
- * enough by itself, or together with what the kernel grants now. Without this question a
- * hopeless request would cost a program its caches.
+ * enough by itself, or together with what the kernel grants now: for what an alignment skips,
+ * too. Without this question a hopeless request would cost a program its caches.
  */
-static bool can_help(size_t size)
+static bool can_help(size_t size, size_t skipped)
 {
     static const size_t slack = 2 * MYM_CHUNK_UNITS * MYM_UNIT; /* rounding up */
-    size_t live, idle = mym_idle_bytes(&live) + slack;
+    size_t live, idle = mym_idle_bytes(&live) + slack, bytes = size + skipped;
     void *probe;
 
-    if (size >> ADDRESS_BITS != 0 || size > own_limit || live > own_limit - size)
+    if ((size | skipped) >> ADDRESS_BITS != 0 || size > own_limit ||
+        live > own_limit - size)
         return false;
-    if (size <= idle)
+    if (bytes <= idle)
         return idle > slack;
-    probe = mym_os_map((size - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
+    probe = mym_os_map((bytes - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
     if (probe != NULL)
-        mym_os_unmap(probe, (size - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
+        mym_os_unmap(probe, (bytes - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
     return probe != NULL;
 }
 
-MYM_COLD bool mym_relieve(size_t size)
+MYM_COLD bool mym_relieve(size_t size, size_t alignment)
 {
-    if (!can_help(size))
+    if (!can_help(size, alignment <= MYM_UNIT ? 0 : alignment))
         return false;
     mym_trim(0);
     return true;

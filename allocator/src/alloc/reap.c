@@ -196,7 +196,8 @@ static void *take(struct mym_reap *reap, size_t alignment, size_t size, bool har
     if (mym_pages_has_grown())
         mym_cache_upkeep();
     object = take_once(reap, alignment, size, &lack);
-    if (MYM_UNLIKELY(object == NULL) && hard && lack == MEMORY && mym_relieve(size))
+    if (MYM_UNLIKELY(object == NULL) && hard && lack == MEMORY &&
+        mym_relieve(size, alignment))
         object = take_once(reap, alignment, size, &lack);
     return object;
 }

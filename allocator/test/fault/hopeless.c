@@ -66,15 +66,22 @@ static void *by_realloc(size_t size)
     return more;
 }
 
-static void *(*const ways[])(size_t) = {by_malloc, by_calloc, by_aligned, by_realloc};
+/* Of little, at such a multiple. */
+static void *by_alignment(size_t alignment)
+{
+    return aligned_alloc(alignment, 4096);
+}
 
-static void ask_in_vain(size_t size)
+typedef void *way(size_t size);
+static way *const ways[] = {by_malloc, by_calloc, by_aligned, by_realloc};
+
+static void ask_in_vain_by(way *const *ask, unsigned count, size_t size)
 {
     struct mallinfo2 before, after;
     size_t resident;
 
-    for (unsigned way = 0; way < sizeof(ways) / sizeof(*ways); way++) {
-        void *p = ways[way](size);
+    for (unsigned i = 0; i < count; i++) {
+        void *p = ask[i](size);
 
         if (p != NULL) { /* the kernel grants it: nothing to see here */
             free(p);
@@ -90,7 +97,7 @@ static void ask_in_vain(size_t size)
                    before.keepcost);
         for (unsigned round = 0; round < ROUNDS; round++) {
             errno = 0;
-            CHECK(!ways[way](size) && errno == ENOMEM);
+            CHECK(!ask[i](size) && errno == ENOMEM);
         }
         after = mallinfo2();
         /* A span may go from a cache to the free runs: growth is a time to look for it. */
@@ -103,6 +110,19 @@ static void ask_in_vain(size_t size)
                "%zu bytes asked for: %zu KiB resident, then %zu", size, resident >> 10,
                resident_bytes() >> 10);
     }
+}
+
+static void ask_in_vain(size_t size)
+{
+    ask_in_vain_by(ways, sizeof(ways) / sizeof(*ways), size);
+}
+
+static void more_than_can_be_skipped(void)
+{
+    static way *const by[] = {by_alignment};
+
+    for (unsigned shift = 42; shift < 64; shift += 3)
+        ask_in_vain_by(by, 1, more_than_there_is(shift));
 }
 
 static void more_than_an_address(void)
@@ -184,8 +204,8 @@ static void what_was_refused_was_never_in_use(void)
 
     if (env_number("TEST_LIMIT", 0) != 0 || !is_mymalloc())
         return;
-    for (unsigned way = 0; way < sizeof(ways) / sizeof(*ways); way++) {
-        void *p = ways[way](more_than_there_is(45));
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+        void *p = ways[i](more_than_there_is(45));
 
         if (p != NULL) {
             free(p);
@@ -205,6 +225,7 @@ static void what_was_refused_was_never_in_use(void)
 
 const struct test tests[] = {
     {"what_was_refused_was_never_in_use", what_was_refused_was_never_in_use},
+    {"more_than_can_be_skipped", more_than_can_be_skipped},
     {"more_than_an_address", more_than_an_address},
     {"more_than_address_space", more_than_address_space},
     {"more_than_the_limit", more_than_the_limit},
