@@ -352,11 +352,12 @@ void mym_purge_growth(void)
 
 size_t mym_pages_purge(size_t keep)
 {
+    size_t units = keep >> MYM_UNIT_SHIFT;
     uint32_t given;
 
     mym_mutex_lock(&purging, MYM_RANK_PURGE);
     mym_pages_lock();
-    given = purge_locked((uint32_t)(keep >> MYM_UNIT_SHIFT));
+    given = purge_locked(units < UINT32_MAX ? (uint32_t)units : UINT32_MAX);
     mym_pages_unlock();
     mym_purge_leave();
     return (size_t)given * MYM_UNIT;

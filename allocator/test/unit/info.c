@@ -83,6 +83,31 @@ static void trim_gives_memory_back(void)
            after);
 }
 
+/* More than there can be stays: all. */
+static void trim_leaves_what_it_is_told_to(void)
+{
+    enum { MANY = 20 };
+    size_t bytes = (size_t)2 << 20, before;
+    unsigned char *object[MANY];
+
+    if (!is_mymalloc())
+        return;
+    for (int i = 0; i < MANY; i++) {
+        CHECK((object[i] = malloc(bytes)));
+        memset(object[i], 1, bytes);
+    }
+    for (int i = 0; i < MANY; i++)
+        free(object[i]);
+    for (unsigned shift = 32; shift < 64; shift += 8) {
+        before = mallinfo2().keepcost;
+        malloc_trim(opaque((size_t)1 << shift));
+        CHECKF(mallinfo2().keepcost >= before && before >= bytes,
+               "pad 2^%u: %zu bytes are dirty, %zu before", shift, mallinfo2().keepcost,
+               before);
+    }
+    malloc_trim(0);
+}
+
 /* The document goes to stdout for an XML parser when TEST_XML is set. */
 static void malloc_info_is_xml(void)
 {
@@ -224,6 +249,7 @@ const struct test tests[] = {
     {"mallinfo_follows_use", mallinfo_follows_use},
     {"mallinfo_sees_large", mallinfo_sees_large},
     {"trim_gives_memory_back", trim_gives_memory_back},
+    {"trim_leaves_what_it_is_told_to", trim_leaves_what_it_is_told_to},
     {"malloc_info_is_xml", malloc_info_is_xml},
     {"stats_are_told", stats_are_told},
     {"numbers_stay_sane", numbers_stay_sane},
