@@ -46,8 +46,8 @@ static bool reads(const unsigned char *from, size_t bytes, unsigned char value)
     return bytes == 0;
 }
 
-static const size_t sizes[] = {1,    16,   100,   1000,  1030,   4096,
-                               4200, 5000, 33000, 70000, 300000, 5 << 20};
+static const size_t sizes[] = {1,    16,    100,   1000,   1030,    4096,   4200,
+                               5000, 33000, 70000, 300000, 1100000, 5 << 20};
 #define SIZES (sizeof(sizes) / sizeof(*sizes))
 
 static void objects_are_aligned_and_zeroed(void)
