@@ -160,8 +160,8 @@ struct mym_os_pressure {
 
 /* The calling thread's table of files becomes its own, and empty but for these. */
 void mym_os_watch_pressure(struct mym_os_pressure *pressure);
-/* Wait so long; true: memory is short. */
-bool mym_os_wait_pressure(const struct mym_os_pressure *pressure, unsigned ms);
+/* Wait so long; true: memory is short. A file that tells nothing any more is closed. */
+bool mym_os_wait_pressure(struct mym_os_pressure *pressure, unsigned ms);
 
 /* At start: the vDSO's clock is looked up. */
 void mym_os_find_clock(void);

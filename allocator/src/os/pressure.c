@@ -65,23 +65,43 @@ void mym_os_watch_pressure(struct mym_os_pressure *pressure)
         pressure->events = mym_os_open(path);
 }
 
-bool mym_os_wait_pressure(const struct mym_os_pressure *pressure, unsigned ms)
+static void forget(int *file)
 {
-    struct pollfd files[2] = {{pressure->trigger, POLLPRI, 0},
-                              {pressure->events, POLLPRI, 0}};
+    mym_os_close(*file);
+    *file = -1;
+}
+
+/* What was read once is told again only when it changes. */
+static bool read_events(int file)
+{
+    char text[256];
+
+    return mym_syscall_done(
+        mym_syscall(SYS_pread64, file, (long)text, sizeof text, 0, 0, 0));
+}
+
+/*
+ * A group that the process was moved away from may be removed. From then on its files are ready
+ * at once, whenever they are asked: the trigger tells an error, the events cannot be read.
+ */
+bool mym_os_wait_pressure(struct mym_os_pressure *pressure, unsigned ms)
+{
+    struct pollfd files[2] = {{pressure->trigger, POLLPRI, 0}, {-1, POLLPRI, 0}};
     struct timespec time = {ms / 1000, ms % 1000 * 1000000L};
     _Atomic uint32_t never = 0;
-    char text[256];
-    long ready;
 
-    /* What was read once is told again only when it changes. */
-    if (pressure->events >= 0)
-        mym_syscall(SYS_pread64, pressure->events, (long)text, sizeof text, 0, 0, 0);
-    ready = mym_syscall(SYS_ppoll, (long)files, 2, (long)&time, 0, 0, 0);
-    if (ready < 0) /* a sandbox */
+    if (pressure->events >= 0 && !read_events(pressure->events))
+        forget(&pressure->events);
+    files[1].fd = pressure->events;
+    if (mym_syscall(SYS_ppoll, (long)files, 2, (long)&time, 0, 0, 0) <
+        0) /* a sandbox */
         mym_syscall(SYS_futex, (long)&never, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0,
                     (long)&time, 0, 0);
-    return ready > 0;
+    if (files[0].revents & POLLERR) {
+        forget(&pressure->trigger);
+        files[0].revents = 0;
+    }
+    return files[0].revents != 0 || files[1].revents != 0;
 }
 
 bool mym_os_get_cpus(struct mym_os_cpus *cpus)

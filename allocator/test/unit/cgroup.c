@@ -119,6 +119,24 @@ static void pressure_wakes(void)
     close(pair[1]);
 }
 
+/* Both would be ready for ever: a trigger with an error, as a pipe without a reader, and what cannot be read. */
+static void files_of_a_removed_group_are_closed(void)
+{
+    int ends[2];
+    struct mym_os_pressure gone;
+
+    CHECK(pipe(ends) == 0 && close(ends[0]) == 0);
+    gone = (struct mym_os_pressure){ends[1], -1};
+    CHECK(!mym_os_wait_pressure(&gone, 20));
+    CHECK(gone.trigger == -1 && fcntl(ends[1], F_GETFD) == -1);
+    CHECK(pipe(ends) == 0);
+    gone = (struct mym_os_pressure){-1, ends[0]};
+    CHECK(!mym_os_wait_pressure(&gone, 20));
+    CHECK(gone.events == -1 && fcntl(ends[0], F_GETFD) == -1);
+    CHECK(!mym_os_wait_pressure(&gone, 20));
+    close(ends[1]);
+}
+
 /* The files are the thread's alone, and its own are not the program's. */
 static void *watch(void *seen)
 {
@@ -234,6 +252,7 @@ const struct test tests[] = {
     {"nothing_known", nothing_known},
     {"files_of_the_group", files_of_the_group},
     {"pressure_wakes", pressure_wakes},
+    {"files_of_a_removed_group_are_closed", files_of_a_removed_group_are_closed},
     {"files_are_the_helpers_own", files_are_the_helpers_own},
     {NULL, NULL},
 };
