@@ -69,6 +69,8 @@ static bool end_if_idle(void)
 {
     if (is_wanted())
         return false;
+    if (!mym_background_is_enabled()) /* switched off, while it started perhaps */
+        mym_idle_set_helped(false);
     atomic_store(&running, false);
     return !is_wanted() || atomic_exchange(&running, true);
 }
