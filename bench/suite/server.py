@@ -19,11 +19,12 @@ from .timeline import moments
 STOPPING = 15  # seconds a server may take to end once it was asked to
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
+NUMBER = r"(\d+(?:\.\d+)?)"  # "p99 ... comes next" tells none
 # redis-benchmark, ab, wrk, pgbench; "throughput 123" is for scripts.
-RATE = re.compile(r"([\d.]+) requests per second|Requests per second:\s+([\d.]+)|Requests/sec:\s+([\d.]+)|"
-                  r"^tps = ([\d.]+)|^throughput[ =:]+([\d.]+)", re.M)
+RATE = re.compile(rf"{NUMBER} requests per second|Requests per second:\s+{NUMBER}|Requests/sec:\s+{NUMBER}|"
+                  rf"^tps = {NUMBER}|^throughput[ =:]+{NUMBER}", re.M)
 # p50=0.1 msec, "  99%   1.2ms"; without a unit milliseconds, as ab prints them.
-POINT = re.compile(r"(?:\bp(50|99\.9|99)\b[ \t]*[=:]?|^[ \t]*(50|99\.9|99)%)[ \t]*([\d.]+)[ \t]*(us|µs|msec|ms|s)?\b", re.M)
+POINT = re.compile(rf"(?:\bp(50|99\.9|99)\b[ \t]*[=:]?|^[ \t]*(50|99\.9|99)%)[ \t]*{NUMBER}[ \t]*(us|µs|msec|ms|s)?\b", re.M)
 UNITS = {"us": 1e3, "µs": 1e3, "ms": 1e6, "msec": 1e6, "s": 1e9, "": 1e6}
 # What is told of one command: a line of redis-benchmark -q, which a script may print too, or, without -q, a
 # block with all percentiles.

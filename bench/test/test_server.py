@@ -108,6 +108,8 @@ class Told(unittest.TestCase):
         self.assertEqual(server.told("latency average = 1.5 ms\ntps = 800.25 (without initial connection time)\n"),
                          {"requests_per_second": 800.25})
         self.assertEqual(server.told("nothing of the kind\n"), {})
+        self.assertEqual(server.told("throughput ...\np99 ... comes next\n. requests per second\nthroughput 12\np99 1.5.\n"),
+                         {"requests_per_second": 12, "load_p99_ns": 1.5e6})
 
     def test_all_that_redis_benchmark_prints(self):
         def block(name, rate, p50, p99, tail):
