@@ -51,7 +51,7 @@ def lacks(name, content):
     for key, kind in HAS.get(name, {}).items():
         if not isinstance(content.get(key), kind):
             return key
-    for column in content.get("columns", ()) if name == "run.json" else ():
+    for column in (content["columns"] or [None]) if name == "run.json" else ():
         if not isinstance(column, dict) or not column.keys() >= COLUMN_HAS:
             return "columns"
     return None

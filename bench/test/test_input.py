@@ -176,7 +176,7 @@ class Words(SuiteCase):
         """Whatever reads a folder says which file is not what a run writes."""
         whole = {"format": 1, "cells": [], "seed": 1, "scale": 1, "started": "", "finished": True, "columns": []}
         folder = store.Folder(self.folder)
-        for record, lacks in (({"format": 1}, "columns"), (whole | {"columns": 3}, "columns"),
+        for record, lacks in (({"format": 1}, "columns"), (whole | {"columns": 3}, "columns"), (whole, "columns"),
                               (whole | {"columns": [{"name": "x"}]}, "columns"), (whole | {"seed": "x"}, "seed")):
             folder.write("run.json", record)
             with self.assertRaisesRegex(Problem, f"run.json is damaged: its '{lacks}'"):
