@@ -134,6 +134,8 @@ static FILE *ask_loader(const struct program *program, const char *library,
     *child = fork();
     if (*child == 0) {
         setenv("LD_PRELOAD", library, 1);
+        if (ends[1] == STDOUT_FILENO) /* it was closed, and standard input, too */
+            fcntl(ends[1], F_SETFD, 0);
         dup2(ends[1], STDOUT_FILENO);
         int null = open("/dev/null", O_WRONLY);
         if (null >= 0)
