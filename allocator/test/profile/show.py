@@ -8,7 +8,9 @@ functions are told apart by the unwind table. The drawing is read as XML: its bo
 their callers. What cannot be read is told in one line.
 """
 import collections
+import contextlib
 import gzip
+import io
 import os
 import pathlib
 import re
@@ -23,6 +25,7 @@ import proto  # noqa: E402
 
 tool, program, inlined = sys.argv[1:]
 sys.path.insert(0, str(pathlib.Path(tool).parent))
+import symbols  # noqa: E402
 from symbols import readable  # noqa: E402
 faults = []
 Row = collections.namedtuple("Row", "itself calls name")
@@ -174,10 +177,25 @@ def check_readable():
         expect(f"readable: {readable(name)!r}, not {wanted!r}", readable(name) == wanted)
 
 
+def check_damaged_debug_file(folder):
+    """It is left out, and the program's own symbols serve."""
+    build_id = symbols.Image(program).build_id
+    symbols.DEBUG_FOLDER = folder / "debug"
+    damaged = symbols.DEBUG_FOLDER / build_id[:2] / f"{build_id[2:]}.debug"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"\x7fELF\x02\x01 and no more")
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        images = symbols.images_of({"file": program, "build_id": build_id})[1]
+    expect(f"a damaged file of debug information: {len(images)} files", len(images) == 1)
+    expect(f"a damaged file of debug information: said {said.getvalue()!r}",
+           said.getvalue().startswith(f"mymalloc-prof: {damaged}: "))
+
+
 def check_bad(file, folder):
     whole = file.read_bytes()
     for name, data in (("empty", b""), ("cut", whole[:len(whole) // 2]), ("text", b"heap profile: 0: 0 [0: 0] @ x\n"),
-                       ("noise", bytes(range(256))), ("squeezed", gzip.compress(whole)[:-30])):
+                       ("noise", bytes(range(256))), ("squeezed", gzip.compress(whole)[:-30]),
+                       ("short", whole + b"\x12\x02\x10\x01")):  # one more sample, with one value
         (folder / name).write_bytes(data)
         said = show("top", folder / name, status=1)
         expect(f"{name}: said {said!r}", said.startswith(f"mymalloc-prof: {folder / name}: ") and said.count("\n") == 1)
@@ -226,6 +244,7 @@ def main():
         check_dropped(one)
         check_readable()
         check_bad(one, folder)
+        check_damaged_debug_file(folder)
     print(f"{len(truth) + len(other)} sites are shown as they were")
     if faults:
         sys.exit("\n".join(faults))

@@ -80,6 +80,8 @@ class Profile:
                 drop = value
             elif number == 12:
                 self.period = value
+        if any(len(values) != len(raw) for _, values in self.samples):
+            raise IndexError
         self.strings = len(strings)
         self.types = [strings[t.get(1, 0)] for t in raw]
         self.units = [strings[t.get(2, 0)] for t in raw]

@@ -110,14 +110,20 @@ def by_lines(path, image, addresses):
     return names
 
 
+UNREADABLE = OSError, ValueError, struct.error, IndexError
+
+
+def reason(error):
+    return getattr(error, "strerror", None) or error
+
+
 def images_of(mapping):
     """The mapped file and that of its debug information; none if it is another one by now."""
     path = mapping["file"]
     try:
         image = Image(path)
-    except (OSError, ValueError, struct.error, IndexError) as error:
-        print(f"mymalloc-prof: {path}: {getattr(error, 'strerror', None) or error}; its frames are addresses",
-              file=sys.stderr)
+    except UNREADABLE as error:
+        print(f"mymalloc-prof: {path}: {reason(error)}; its frames are addresses", file=sys.stderr)
         return None, []
     if mapping["build_id"] and mapping["build_id"] != image.build_id:
         print(f"mymalloc-prof: {path}: not the file that ran (build id {mapping['build_id']}, now "
@@ -126,7 +132,10 @@ def images_of(mapping):
     images = [(path, image)]
     debug = DEBUG_FOLDER / image.build_id[:2] / f"{image.build_id[2:]}.debug"
     if image.build_id and debug.exists():
-        images.insert(0, (debug, Image(debug)))
+        try:
+            images.insert(0, (debug, Image(debug)))
+        except UNREADABLE as error:
+            print(f"mymalloc-prof: {debug}: {reason(error)}; it is left out", file=sys.stderr)
     return image, images
 
 
