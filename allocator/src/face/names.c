@@ -303,31 +303,38 @@ static int set_profile(const size_t *unused, uint64_t value)
 
 CONSTANT(read_profile_default, LG_EVERY)
 
-static uint64_t read_profile_rate(const size_t *unused)
+/* Of the one that is taken, or else of the next. */
+static size_t rate_now(void)
 {
     size_t every = MYM_RACY(mym_watch.of[MYM_FOR_PROFILE]);
 
+    return every != 0 ? every : profile_every;
+}
+
+static uint64_t read_profile_rate(const size_t *unused)
+{
     (void)unused;
-    return 63 - (unsigned)__builtin_clzll(every != 0 ? every : profile_every);
+    return 63 - (unsigned)__builtin_clzll(rate_now());
 }
 
 /* Written may be the logarithm of a new rate; the most is said by prof.lg_sample then. */
 static int reset_profile(const struct mym_exchange *call)
 {
-    uint64_t rate = read_profile_rate(NULL);
+    size_t every = rate_now();
+    uint64_t rate;
     int error;
 
     if (call->old != NULL || call->old_length != NULL)
         return EPERM;
     if (call->new != NULL && call->new_length != sizeof rate)
         return EINVAL;
-    if (call->new != NULL)
+    if (call->new != NULL) {
         memcpy(&rate, call->new, sizeof rate);
-    if (rate > LG_MOST)
-        rate = LG_MOST;
-    error = mym_profile_reset((size_t)1 << rate);
+        every = (size_t)1 << (rate < LG_MOST ? rate : LG_MOST);
+    }
+    error = mym_profile_reset(every);
     if (error == 0)
-        profile_every = (size_t)1 << rate;
+        profile_every = every;
     return error == ENOMEM ? EAGAIN : error;
 }
 

@@ -600,6 +600,29 @@ static void a_profile_begins_anew(void)
     CHECK(control("prof.active", NULL, NULL, &off, sizeof off) == 0);
 }
 
+/* A rate that is no power of two, and one of which the profile says what it is. */
+static void a_profile_that_begins_anew_keeps_its_rate(void)
+{
+    /* Field 12, the period: 1000 as a number of seven bits each. */
+    static const unsigned char period[] = {12 << 3, 0xe8, 0x07};
+    int (*start)(size_t) = (int (*)(size_t))dlsym(RTLD_DEFAULT, "MyProfileStart");
+    int (*stop)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "MyProfileStop");
+    int (*dump)(int, int) = (int (*)(int, int))dlsym(RTLD_DEFAULT, "MyProfileWrite");
+    char path[] = "/tmp/unit-mallctl-XXXXXX", text[4096];
+    int fd = mkstemp(path);
+
+    find_all();
+    CHECK(start && stop && dump && fd >= 0);
+    CHECK(start(1000) == 0);
+    CHECK(control("prof.reset", NULL, NULL, NULL, 0) == 0);
+    CHECK(dump(fd, 0) == 0 && stop() == 0);
+    CHECK(pread(fd, text, sizeof text, 0) > 1000);
+    CHECKF(memmem(text, sizeof text, period, sizeof period),
+           "the profile is of another rate");
+    close(fd);
+    unlink(path);
+}
+
 /* ---- defragmentation ---- */
 
 enum { OBJECTS = 100000, BYTES = 320, KEPT = 10 };
@@ -818,6 +841,8 @@ const struct test tests[] = {
     {"what_is_not_here_is_unknown", what_is_not_here_is_unknown},
     {"a_profile_is_taken", a_profile_is_taken},
     {"a_profile_begins_anew", a_profile_begins_anew},
+    {"a_profile_that_begins_anew_keeps_its_rate",
+     a_profile_that_begins_anew_keeps_its_rate},
     {"objects_are_moved_together", objects_are_moved_together},
     {"hints_are_of_slabs_only", hints_are_of_slabs_only},
     {NULL, NULL},
