@@ -384,7 +384,7 @@ void mym_idle_set_helped(bool helped);
 /* By the helper, each second: of what nobody took since the last time a quarter stays. */
 void mym_idle_cool(void);
 
-/* ---- own mappings (mapping.c): objects of MYM_HUGE_MIN bytes and more ---- */
+/* ---- own mappings (mapping.c, registry.c): objects of MYM_HUGE_MIN bytes and more ---- */
 
 struct mym_mapping {
     uintptr_t addr; /* 0: free place */

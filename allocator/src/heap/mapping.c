@@ -2,173 +2,21 @@
  * mapping.c - objects of MYM_HUGE_MIN bytes and more: mappings of their own, which mremap
  * can grow without copying.
  *
- * They are known by a hash table, never by a header in front of the object: any pointer
- * can be asked about, and a stray write harms no record. A freed one that was written all
- * over is idle memory like a dirty run: it is kept for the next while it may stay (purge.c),
- * and resized for it. Others are unmapped.
+ * A freed one that was written all over is idle memory like a dirty run: it is kept for the next
+ * while it may stay (purge.c), and resized for it. Others are unmapped. Which there are is in
+ * registry.c.
  *
- * Locking: mym_mappings.lock guards the table; mym_pages.lock the idle mappings and what is
- * counted as in use. mmap, munmap and mremap run outside both.
+ * Locking: mym_pages.lock guards the idle mappings and what is counted as in use; registry.c takes
+ * its own. mmap, munmap and mremap run outside both.
  */
 #include "heap/runs.h"
 
 #include "base/check.h"
 #include "os/os.h"
 
-struct mym_mappings mym_mappings;
-
-#define LOCK()   mym_mutex_lock(&mym_mappings.lock, MYM_RANK_HUGE)
-#define UNLOCK() mym_mutex_unlock(&mym_mappings.lock, MYM_RANK_HUGE)
-
 static uint32_t units_of(size_t bytes)
 {
     return (uint32_t)((bytes + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
-}
-
-/* ---- the table ---- */
-
-static size_t home(uintptr_t addr)
-{
-    return (size_t)((addr >> 12) * 0x9E3779B97F4A7C15u >> 20) & (mym_mappings.room - 1);
-}
-
-static struct mym_mapping *find(uintptr_t addr)
-{
-    if (mym_mappings.room == 0 || addr == 0)
-        return NULL;
-    for (size_t i = home(addr);; i = (i + 1) & (mym_mappings.room - 1)) {
-        if (mym_mappings.entry[i].addr == addr)
-            return &mym_mappings.entry[i];
-        if (mym_mappings.entry[i].addr == 0)
-            return NULL;
-    }
-}
-
-static void insert(struct mym_mapping mapping)
-{
-    size_t i = home(mapping.addr);
-
-    while (mym_mappings.entry[i].addr != 0)
-        i = (i + 1) & (mym_mappings.room - 1);
-    mym_mappings.entry[i] = mapping;
-    mym_mappings.count++;
-    mym_mappings.bytes += mapping.bytes;
-}
-
-static bool make_room(void)
-{
-    struct mym_mapping *old = mym_mappings.entry;
-    size_t old_room = mym_mappings.room;
-    size_t room = old_room == 0 ? 256 : old_room * 2;
-    struct mym_mapping *fresh;
-
-    if ((mym_mappings.count + mym_mappings.moving + 1) * 2 <= old_room)
-        return true;
-    fresh = mym_os_map(room * sizeof *fresh);
-    if (fresh == NULL)
-        return false;
-    mym_os_name(fresh, room * sizeof *fresh, "mymalloc: tables");
-    mym_mappings.entry = fresh;
-    mym_mappings.room = room;
-    mym_mappings.count = mym_mappings.bytes = 0;
-    for (size_t i = 0; i < old_room; i++)
-        if (old[i].addr != 0)
-            insert(old[i]);
-    if (old != NULL)
-        mym_os_unmap(old, old_room * sizeof *old);
-    return true;
-}
-
-static bool remember(struct mym_mapping mapping)
-{
-    bool done;
-
-    LOCK();
-    done = make_room();
-    if (done)
-        insert(mapping);
-    UNLOCK();
-    return done;
-}
-
-/* Entries behind one that was removed move up to their homes. */
-static void close_gap(size_t hole)
-{
-    for (size_t i = hole;;) {
-        size_t want;
-
-        i = (i + 1) & (mym_mappings.room - 1);
-        if (mym_mappings.entry[i].addr == 0)
-            break;
-        want = home(mym_mappings.entry[i].addr);
-        if (((i - want) & (mym_mappings.room - 1)) >=
-            ((i - hole) & (mym_mappings.room - 1))) {
-            mym_mappings.entry[hole] = mym_mappings.entry[i];
-            hole = i;
-        }
-    }
-    mym_mappings.entry[hole] = (struct mym_mapping){0, 0, false};
-}
-
-/* Remove an entry; bytes 0: no such. */
-static struct mym_mapping remove_locked(const void *ptr)
-{
-    struct mym_mapping mapping = {0, 0, false};
-    struct mym_mapping *found = find((uintptr_t)ptr);
-
-    if (found != NULL) {
-        mapping = *found;
-        MYM_ASSERT(mym_mappings.count > 0 && mym_mappings.bytes >= mapping.bytes);
-        mym_mappings.count--;
-        mym_mappings.bytes -= mapping.bytes;
-        close_gap((size_t)(found - mym_mappings.entry));
-    }
-    return mapping;
-}
-
-static struct mym_mapping take_out(const void *ptr)
-{
-    struct mym_mapping mapping;
-
-    LOCK();
-    mapping = remove_locked(ptr);
-    UNLOCK();
-    return mapping;
-}
-
-/* The same for one that put_back brings again: a place is kept for it. */
-static struct mym_mapping lift(const void *ptr)
-{
-    struct mym_mapping mapping;
-
-    LOCK();
-    mapping = remove_locked(ptr);
-    mym_mappings.moving += mapping.bytes != 0;
-    UNLOCK();
-    return mapping;
-}
-
-/* A place for an entry that comes; false: no memory. */
-static bool hold_place(void)
-{
-    bool done;
-
-    LOCK();
-    done = make_room();
-    mym_mappings.moving += done;
-    UNLOCK();
-    return done;
-}
-
-/* What a place was kept for comes, or (bytes 0) does not. */
-static void put_back(struct mym_mapping mapping)
-{
-    LOCK();
-    MYM_ASSERT(mym_mappings.moving > 0);
-    mym_mappings.moving--;
-    if (mapping.bytes != 0)
-        insert(mapping);
-    UNLOCK();
 }
 
 /* ---- what is in use, and what is idle ---- */
@@ -302,7 +150,7 @@ void *mym_mapping_take(size_t size, bool *zeroed)
         }
     }
     if (object != NULL &&
-        !remember((struct mym_mapping){(uintptr_t)object, bytes, huge})) {
+        !mym_mapping_remember((struct mym_mapping){(uintptr_t)object, bytes, huge})) {
         mym_os_unmap(object, bytes);
         object = NULL;
     }
@@ -335,7 +183,7 @@ static bool may_be_kept(const struct mym_mapping *mapping)
 
 size_t mym_mapping_put(void *ptr)
 {
-    struct mym_mapping mapping = take_out(ptr);
+    struct mym_mapping mapping = mym_mapping_forget(ptr);
 
     if (mapping.bytes == 0)
         return 0;
@@ -349,34 +197,10 @@ size_t mym_mapping_put(void *ptr)
     return mapping.bytes;
 }
 
-size_t mym_mapping_bytes(const void *ptr)
-{
-    const struct mym_mapping *found;
-    size_t bytes;
-
-    LOCK();
-    found = find((uintptr_t)ptr);
-    bytes = found == NULL ? 0 : found->bytes;
-    UNLOCK();
-    return bytes;
-}
-
-bool mym_mapping_has(const void *ptr)
-{
-    bool inside = false;
-
-    LOCK();
-    for (size_t i = 0; i < mym_mappings.room; i++)
-        inside |=
-            (uintptr_t)ptr - mym_mappings.entry[i].addr < mym_mappings.entry[i].bytes;
-    UNLOCK();
-    return inside;
-}
-
 void *mym_mapping_resize(void *ptr, size_t size)
 {
     size_t bytes = mym_round_up(size, mym_os_page());
-    struct mym_mapping mapping = lift(ptr);
+    struct mym_mapping mapping = mym_mapping_lift(ptr);
     uint32_t had = units_of(mapping.bytes), wanted = units_of(bytes);
     void *moved = ptr;
 
@@ -393,7 +217,7 @@ void *mym_mapping_resize(void *ptr, size_t size)
     }
     if (moved != NULL)
         mapping = (struct mym_mapping){(uintptr_t)moved, bytes, mapping.huge};
-    put_back(mapping);
+    mym_mapping_put_back(mapping);
     return moved;
 }
 
@@ -457,7 +281,7 @@ void *mym_mapping_adopt(uint32_t span, size_t size)
     void *object = NULL;
     bool huge;
 
-    if (!hold_place())
+    if (!mym_mapping_hold_place())
         return NULL;
     mym_dense_ended(mym_unit_address(span), (size_t)had * MYM_UNIT);
     huge = mym_chunk_would_be_huge((size_t)had * MYM_UNIT);
@@ -469,43 +293,7 @@ void *mym_mapping_adopt(uint32_t span, size_t size)
             mym_chunk_advise(object, bytes, huge);
     }
     mym_purge_leave();
-    put_back((struct mym_mapping){(uintptr_t)object, object == NULL ? 0 : bytes, huge});
+    mym_mapping_put_back(
+        (struct mym_mapping){(uintptr_t)object, object == NULL ? 0 : bytes, huge});
     return object;
-}
-
-bool mym_mapping_next(size_t *place, struct mym_mapping *mapping)
-{
-    bool found = false;
-
-    LOCK();
-    while (!found && *place < mym_mappings.room) {
-        *mapping = mym_mappings.entry[(*place)++];
-        found = mapping->addr != 0;
-    }
-    UNLOCK();
-    return found;
-}
-
-size_t mym_mapping_total(size_t *count)
-{
-    size_t bytes;
-
-    LOCK();
-    bytes = mym_mappings.bytes;
-    *count = mym_mappings.count;
-    UNLOCK();
-    return bytes;
-}
-
-MYM_UNFOLLOWED void mym_mapping_fork(bool prepare)
-{
-    if (prepare)
-        LOCK();
-    else
-        UNLOCK();
-}
-
-void mym_mapping_fork_child(void)
-{
-    mym_mutex_reset(&mym_mappings.lock, MYM_RANK_HUGE);
 }

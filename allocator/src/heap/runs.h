@@ -188,6 +188,18 @@ bool mym_chunk_is_huge(uint32_t unit);
 bool mym_chunk_may_be_clean(uint32_t from, uint32_t to);
 bool mym_chunk_adds_up(void);
 
+/* ---- registry.c: own mappings, for mapping.c; no lock is held ---- */
+
+bool mym_mapping_remember(struct mym_mapping mapping); /* false: no memory */
+/* It is out of the table; bytes 0: it was not in it. */
+struct mym_mapping mym_mapping_forget(const void *ptr);
+/* The same of one that mym_mapping_put_back brings again: a place is kept for it. */
+struct mym_mapping mym_mapping_lift(const void *ptr);
+/* A place for an entry that comes; false: no memory. */
+bool mym_mapping_hold_place(void);
+/* What a place was kept for comes, or (bytes 0) does not. */
+void mym_mapping_put_back(struct mym_mapping mapping);
+
 /* ---- region.c ---- */
 
 /* The table of freed objects reaches to `end`. */
