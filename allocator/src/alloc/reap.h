@@ -50,6 +50,7 @@ struct mym_reap {
     uint64_t filled[2];           /* bit set: the class has a freed object */
     void *free[MYM_CLASSES];      /* by class: an object of that size or longer */
     struct mym_reap *next, *prev; /* of all reaps; next of those destroyed */
+    struct mym_reap *left;        /* next of those that were left */
 } __attribute__((aligned(MYM_CACHELINE)));
 
 MYM_INLINE void mym_reap_lock(struct mym_reap *reap) MYM_ACQUIRES(reap->lock);
@@ -82,6 +83,9 @@ void *mym_reap_aligned(struct mym_reap *reap, size_t alignment, size_t size);
 void *mym_reap_calloc(struct mym_reap *reap, size_t count, size_t size);
 void mym_reap_reset(struct mym_reap *reap);
 void mym_reap_destroy(struct mym_reap *reap);
+
+/* Nobody takes from it any more; it ends after its last object, at a later call of this. */
+void mym_reap_leave(struct mym_reap *reap);
 void mym_reap_info(struct mym_reap *reap, struct MyArenaInfo *info);
 
 /* The reap of an object in it; NULL: it is malloc's, or none. */

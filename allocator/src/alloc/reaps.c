@@ -169,12 +169,63 @@ void mym_reap_destroy(struct mym_reap *reap)
     UNLOCK_LIST();
 }
 
-/* ---- looking ---- */
-
 static size_t used_bytes(const struct mym_reap *reap, uint32_t window)
 {
     return mym_reap_used(reap, window) - (uintptr_t)mym_unit_address(window);
 }
+
+/* ---- left to its objects ---- */
+
+static struct mym_reap *left, **left_end = &left; /* under list_lock */
+
+static bool ends(struct mym_reap *reap)
+{
+    size_t used = 0;
+    bool over;
+
+    mym_reap_lock(reap);
+    for (uint32_t w = reap->windows; w != 0; w = mym_heap.units[w].next)
+        used += used_bytes(reap, w);
+    over = reap->large == 0 && used == reap->freed;
+    mym_reap_unlock(reap);
+    if (over)
+        mym_reap_destroy(reap);
+    return over;
+}
+
+static struct mym_reap *take_left(void)
+{
+    struct mym_reap *reap;
+
+    LOCK_LIST();
+    reap = left;
+    if (reap != NULL && (left = reap->left) == NULL)
+        left_end = &left;
+    UNLOCK_LIST();
+    return reap;
+}
+
+static void keep_left(struct mym_reap *reap)
+{
+    LOCK_LIST();
+    reap->left = NULL;
+    *left_end = reap;
+    left_end = &reap->left;
+    UNLOCK_LIST();
+}
+
+/* Two are looked at for one that comes: those whose objects are gone become fewer. */
+void mym_reap_leave(struct mym_reap *reap)
+{
+    mym_reap_check_alive(reap);
+    if (!ends(reap))
+        keep_left(reap);
+    for (int i = 0; i < 2 && (reap = take_left()) != NULL; i++)
+        if (!ends(reap))
+            keep_left(reap);
+}
+
+/* ---- looking ---- */
 
 void mym_reap_info(struct mym_reap *reap, struct MyArenaInfo *info)
 {

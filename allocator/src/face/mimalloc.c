@@ -1,70 +1,38 @@
 /*
  * mimalloc.c - mimalloc's functions under their names, for libmymalloc_preload.so.
  *
- * As its manual has them: those that take or give objects without naming a heap of mimalloc's
- * (mi_heap_*) or an offset (mi_*_at). These stay mimalloc's, where it is loaded, and so do
- * their objects; they come back by the names that are here, and go on to it.
+ * As its manuals have them, 2.0's and 3.6's: those that take or give objects. A heap of
+ * mimalloc's is a reap here, or NULL for malloc's own, of which the program has a name. An
+ * offset that is no multiple of its alignment stays mimalloc's, where it is loaded, and so do
+ * its objects; they come back by the names that are here, and go on to it.
  *
- * Locking: none here but the loader's, which dl_iterate_phdr takes.
+ * mimalloc calls itself by these names, too, where it is loaded: then a heap of its own is
+ * malloc's for what takes or gives objects, and goes on to it where it says what becomes of
+ * the heap.
+ *
+ * Locking: none here.
  */
 #include "face/mimalloc.h"
 #include "face/override.h"
 
 #include "alloc/info.h"
+#include "alloc/reap.h"
 #include "face/object.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- mimalloc itself, beside this heap ---- */
-
-static struct {
-    void (*_Atomic free)(void *ptr); /* set last; NULL: not found so far */
-    size_t (*usable)(const void *ptr);
-    bool (*has)(const void *ptr);
-    void (*collect)(bool force);
-} other;
-
-/* Not by dlsym, which would change what the program's dlerror says. */
-static int look(struct dl_phdr_info *info, size_t size, void *unused)
+/* mimalloc itself; NULL: it is not loaded. */
+static MYM_COLD const struct mym_mimalloc *other(void)
 {
-    struct mym_object object;
-    void *found;
-
-    (void)size;
-    (void)unused;
-    if (other.free != NULL) /* another thread was here: the loader's lock lets in one */
-        return 1;
-    if (mym_object_has(info, (const void *)look) || !mym_object_read(info, &object) ||
-        (found = mym_object_function(info, &object, "mi_free")) == NULL)
-        return 0;
-    other.usable =
-        (size_t(*)(const void *))mym_object_function(info, &object, "mi_usable_size");
-    other.has = (bool (*)(const void *))mym_object_function(info, &object,
-                                                            "mi_is_in_heap_region");
-    other.collect = (void (*)(bool))mym_object_function(info, &object, "mi_collect");
-    if (other.usable != NULL && other.has != NULL && other.collect != NULL)
-        other.free = (void (*)(void *))found;
-    return 1;
-}
-
-MYM_COLD void mym_mimalloc_find(void)
-{
-    if (other.free == NULL)
-        dl_iterate_phdr(look, NULL);
-}
-
-static MYM_COLD bool has_other(void)
-{
-    mym_mimalloc_find();
-    return other.free != NULL;
+    return mym_mimalloc_find();
 }
 
 /* An object of one of mimalloc's heaps. */
 static bool is_other(const void *ptr)
 {
-    return ptr != NULL && MYM_UNLIKELY(!mym_is_own(ptr)) && has_other();
+    return ptr != NULL && MYM_UNLIKELY(!mym_is_own(ptr)) && other() != NULL;
 }
 
 /* ---- what they are made of; once each, by a jump ---- */
@@ -72,14 +40,14 @@ static bool is_other(const void *ptr)
 static MYM_SLOW void put(void *ptr)
 {
     if (is_other(ptr))
-        other.free(ptr);
+        other()->free(ptr);
     else
         mym_free(ptr);
 }
 
 static MYM_SLOW size_t usable(const void *ptr)
 {
-    return is_other(ptr) ? other.usable(ptr) : mym_usable(ptr);
+    return is_other(ptr) ? other()->usable(ptr) : mym_usable(ptr);
 }
 
 /* SIZE_MAX, which no object can have, where the product is too large. */
@@ -90,47 +58,113 @@ static size_t product(size_t count, size_t size)
     return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
 }
 
-/* Zero: up to the object's real end, from where `move` goes on. */
-static MYM_SLOW void *take(size_t size, size_t alignment, bool zero)
-{
-    bool cleared = zero && alignment == MYM_ALIGNMENT;
-    size_t from = cleared ? size : 0;
-    void *object =
-        cleared ? mym_calloc(1, size) : mym_face_aligned_alloc(alignment, size);
+/* The heap of this thread's plain mi_malloc; NULL: malloc's. */
+static __thread struct mym_reap *chosen __attribute__((tls_model("initial-exec")));
 
+/* What the program calls malloc's heap, without mimalloc; in 3.6 NULL is one, too. */
+static char all __attribute__((aligned(2)));
+
+/* The program's name for a reap is odd: one of mimalloc's own heaps is told from it. */
+static struct mym_reap *reap_of(void *heap)
+{
+    return (uintptr_t)heap % 2 != 0 ? (struct mym_reap *)((char *)heap - 1) : NULL;
+}
+
+static void *heap_of(struct mym_reap *reap)
+{
+    return (char *)reap + 1;
+}
+
+/* mimalloc looks into what it gets. */
+static void *backing(void)
+{
+    return other() != NULL ? other()->backing() : &all;
+}
+
+static void *by_default(void)
+{
+    if (chosen != NULL)
+        return heap_of(chosen);
+    return other() != NULL ? other()->by_default() : &all;
+}
+
+static MYM_SLOW void *take_reap(struct mym_reap *reap, size_t size, size_t alignment)
+{
+    if (alignment <= MYM_ALIGNMENT && alignment != 0)
+        return mym_reap_alloc(reap, size);
+    return (alignment & (alignment - 1)) == 0 && alignment != 0
+               ? mym_reap_aligned(reap, alignment, size)
+               : NULL;
+}
+
+static void *take_plain(struct mym_reap *reap, size_t size)
+{
+    return MYM_LIKELY(reap == NULL) ? mym_malloc(size)
+                                    : take_reap(reap, size, MYM_ALIGNMENT);
+}
+
+/* Zero: up to the object's real end, from where `move` goes on. */
+static MYM_SLOW void *take(struct mym_reap *reap, size_t size, size_t alignment,
+                           size_t offset, bool zero)
+{
+    size_t from = 0;
+    void *object;
+
+    if (alignment != 0 && MYM_UNLIKELY(offset % alignment != 0)) {
+        object = other() != NULL
+                     ? other()->at(other()->by_default(), size, alignment, offset)
+                     : NULL;
+        if (object != NULL && zero)
+            memset(object, 0, other()->usable(object));
+        return object;
+    }
+    if (reap != NULL) {
+        object = take_reap(reap, size, alignment);
+    } else if (zero && alignment == MYM_ALIGNMENT) {
+        object = mym_calloc(1, size);
+        from = size;
+    } else {
+        object = mym_face_aligned_alloc(alignment, size);
+    }
     if (object != NULL && zero)
         memset((char *)object + from, 0, mym_usable(object) - from);
     return object;
 }
 
-/* A size of 0 is one, too. Zero: what is beyond the object's former end. */
-static MYM_SLOW void *move(void *ptr, size_t size, size_t alignment, bool zero)
+/*
+ * A size of 0 is one, too. Zero: what is beyond the object's former end. What cannot stay
+ * where it is goes to the heap that is named.
+ */
+static MYM_SLOW void *move(struct mym_reap *reap, void *ptr, size_t size,
+                           size_t alignment, size_t offset, bool zero)
 {
     size_t old = usable(ptr);
+    bool own = !is_other(ptr);
     void *object;
 
     if (ptr == NULL || alignment == 0)
-        return take(size, alignment, zero);
-    if (alignment <= MYM_ALIGNMENT && !is_other(ptr)) {
+        return take(reap, size, alignment, offset, zero);
+    if (alignment <= MYM_ALIGNMENT && offset % alignment == 0 && own &&
+        mym_reap_of(ptr) == reap) {
         object = mym_realloc(ptr, size + (size == 0));
-    } else if (!is_other(ptr) && (uintptr_t)ptr % alignment == 0 &&
+    } else if (own && ((uintptr_t)ptr + offset) % alignment == 0 &&
                mym_fits(old, size) && (!MYM_SECURE_SEAL || size == old)) {
         object = ptr;
     } else {
-        object = take(size, alignment, false);
+        object = take(reap, size, alignment, offset, false);
         if (object != NULL) {
             memcpy(object, ptr, old < size ? old : size);
             put(ptr);
         }
     }
-    if (object != NULL && zero && mym_usable(object) > old)
-        memset((char *)object + old, 0, mym_usable(object) - old);
+    if (object != NULL && zero && usable(object) > old)
+        memset((char *)object + old, 0, usable(object) - old);
     return object;
 }
 
-static void *move_or_free(void *ptr, size_t size)
+static void *move_or_free(struct mym_reap *reap, void *ptr, size_t size)
 {
-    void *object = move(ptr, size, MYM_ALIGNMENT, false);
+    void *object = move(reap, ptr, size, MYM_ALIGNMENT, 0, false);
 
     if (object == NULL)
         put(ptr);
@@ -142,9 +176,9 @@ static void *expand(void *ptr, size_t size)
     return size <= usable(ptr) ? ptr : NULL;
 }
 
-static MYM_SLOW char *copy(const char *text, size_t length)
+static MYM_SLOW char *copy(struct mym_reap *reap, const char *text, size_t length)
 {
-    char *object = mym_malloc(length + 1);
+    char *object = take_plain(reap, length + 1);
 
     if (object != NULL) {
         memcpy(object, text, length);
@@ -153,14 +187,25 @@ static MYM_SLOW char *copy(const char *text, size_t length)
     return object;
 }
 
-static char *copy_all(const char *text)
+static char *copy_all(struct mym_reap *reap, const char *text)
 {
-    return text != NULL ? copy(text, strlen(text)) : NULL;
+    return text != NULL ? copy(reap, text, strlen(text)) : NULL;
 }
 
-static char *copy_part(const char *text, size_t most)
+static char *copy_part(struct mym_reap *reap, const char *text, size_t most)
 {
-    return text != NULL ? copy(text, strnlen(text, most)) : NULL;
+    return text != NULL ? copy(reap, text, strnlen(text, most)) : NULL;
+}
+
+static char *copy_path(struct mym_reap *reap, const char *path, char *resolved)
+{
+    char *whole = realpath(path, resolved), *object = whole;
+
+    if (whole != NULL && resolved == NULL && reap != NULL) {
+        object = copy_all(reap, whole);
+        mym_free(whole);
+    }
+    return object;
 }
 
 /* The forms of operator new are in operators.c. */
@@ -171,14 +216,21 @@ MYM_HIDDEN void *own_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t align
                                                        const void *nothrow);
 static const char nothrow;
 
-static MYM_SLOW void *move_or_throw(void *ptr, size_t size)
+static void *take_or_throw(struct mym_reap *reap, size_t size)
 {
-    void *object = move(ptr, size, MYM_ALIGNMENT, false);
+    void *object = reap != NULL ? take_reap(reap, size, MYM_ALIGNMENT) : NULL;
+
+    return object != NULL ? object : own_Znwm(size); /* calls the handler, or throws */
+}
+
+static MYM_SLOW void *move_or_throw(struct mym_reap *reap, void *ptr, size_t size)
+{
+    void *object = move(reap, ptr, size, MYM_ALIGNMENT, 0, false);
     size_t old;
 
     if (object != NULL)
         return object;
-    object = own_Znwm(size); /* calls the handler, or throws */
+    object = own_Znwm(size);
     old = usable(ptr);
     if (ptr != NULL)
         memcpy(object, ptr, old < size ? old : size);
@@ -188,51 +240,72 @@ static MYM_SLOW void *move_or_throw(void *ptr, size_t size)
 
 /* ---- the names ---- */
 
-#define ANY MYM_ALIGNMENT
+#define ANY MYM_ALIGNMENT, 0
+#define H   void *heap
 
 /* clang-format off */
-GIVES(mi_malloc, mym_malloc, (size_t size), size)
-GIVES(mi_malloc_small, mym_malloc, (size_t size), size)
-GIVES(mi_mallocn, take, (size_t count, size_t size), product(count, size), ANY, false)
-GIVES(mi_calloc, take, (size_t count, size_t size), product(count, size), ANY, true)
-GIVES(mi_zalloc, take, (size_t size), size, ANY, true)
-GIVES(mi_zalloc_small, take, (size_t size), size, ANY, true)
-TELLS(char *, mi_strdup, copy_all, (const char *text), text)
-TELLS(char *, mi_strndup, copy_part, (const char *text, size_t most), text, most)
-TELLS(char *, mi_realpath, realpath, (const char *path, char *resolved), path, resolved)
+/* Each as mi_NAME, in the thread's heap, and as mi_heap_NAME, in the one that is named. */
+#define TWICE(type, name, own, parameters, ...) \
+    TELLS(type, mi_##name, own, (PLAIN parameters), chosen, __VA_ARGS__) \
+    TELLS(type, mi_heap_##name, own, (NAMED parameters), reap_of(heap), __VA_ARGS__)
+#define PLAIN(...) __VA_ARGS__
+#define NAMED(...) H, __VA_ARGS__
+#define MAKES(...) TWICE(void *, __VA_ARGS__)
 
-GIVES(mi_malloc_aligned, take, (size_t size, size_t alignment), size, alignment, false)
-GIVES(mi_zalloc_aligned, take, (size_t size, size_t alignment), size, alignment, true)
-GIVES(mi_calloc_aligned, take, (size_t count, size_t size, size_t alignment),
-      product(count, size), alignment, true)
-GIVES(mi_memalign, take, (size_t alignment, size_t size), size, alignment, false)
-GIVES(mi_aligned_alloc, take, (size_t alignment, size_t size), size, alignment, false)
+MAKES(malloc, take_plain, (size_t size), size)
+MAKES(malloc_small, take_plain, (size_t size), size)
+MAKES(mallocn, take, (size_t count, size_t size), product(count, size), ANY, false)
+MAKES(calloc, take, (size_t count, size_t size), product(count, size), ANY, true)
+MAKES(zalloc, take, (size_t size), size, ANY, true)
+MAKES(zalloc_small, take, (size_t size), size, ANY, true)
+TWICE(char *, strdup, copy_all, (const char *text), text)
+TWICE(char *, strndup, copy_part, (const char *text, size_t most), text, most)
+TWICE(char *, realpath, copy_path, (const char *path, char *resolved), path, resolved)
+
+MAKES(malloc_aligned, take, (size_t size, size_t alignment), size, alignment, 0, false)
+MAKES(zalloc_aligned, take, (size_t size, size_t alignment), size, alignment, 0, true)
+MAKES(calloc_aligned, take, (size_t count, size_t size, size_t alignment),
+      product(count, size), alignment, 0, true)
+MAKES(malloc_aligned_at, take, (size_t size, size_t alignment, size_t offset), size, alignment, offset, false)
+MAKES(zalloc_aligned_at, take, (size_t size, size_t alignment, size_t offset), size, alignment, offset, true)
+MAKES(calloc_aligned_at, take, (size_t count, size_t size, size_t alignment, size_t offset),
+      product(count, size), alignment, offset, true)
+GIVES(mi_memalign, take, (size_t alignment, size_t size), chosen, size, alignment, 0, false)
+GIVES(mi_aligned_alloc, take, (size_t alignment, size_t size), chosen, size, alignment, 0, false)
 GIVES(mi_valloc, mym_face_valloc, (size_t size), size)
 GIVES(mi_pvalloc, mym_face_pvalloc, (size_t size), size)
 TELLS(int, mi_posix_memalign, mym_face_posix_memalign,
       (void **out, size_t alignment, size_t size), out, alignment, size)
 
-GIVES(mi_new, own_Znwm, (size_t size), size)
-GIVES(mi_new_n, own_Znwm, (size_t count, size_t size), product(count, size))
+GIVES(mi_new, take_or_throw, (size_t size), chosen, size)
+GIVES(mi_new_n, take_or_throw, (size_t count, size_t size), chosen, product(count, size))
+GIVES(mi_heap_alloc_new, take_or_throw, (H, size_t size), reap_of(heap), size)
+GIVES(mi_heap_alloc_new_n, take_or_throw, (H, size_t count, size_t size), reap_of(heap), product(count, size))
 GIVES(mi_new_aligned, own_ZnwmSt11align_val_t, (size_t size, size_t alignment), size, alignment)
 GIVES(mi_new_nothrow, own_ZnwmRKSt9nothrow_t, (size_t size), size, &nothrow)
 GIVES(mi_new_aligned_nothrow, own_ZnwmSt11align_val_tRKSt9nothrow_t,
       (size_t size, size_t alignment), size, alignment, &nothrow)
-GIVES(mi_new_realloc, move_or_throw, (void *ptr, size_t size), ptr, size)
-GIVES(mi_new_reallocn, move_or_throw, (void *ptr, size_t count, size_t size), ptr, product(count, size))
+GIVES(mi_new_realloc, move_or_throw, (void *ptr, size_t size), chosen, ptr, size)
+GIVES(mi_new_reallocn, move_or_throw, (void *ptr, size_t count, size_t size), chosen, ptr, product(count, size))
 
-GIVES(mi_realloc, move, (void *ptr, size_t size), ptr, size, ANY, false)
-GIVES(mi_reallocn, move, (void *ptr, size_t count, size_t size), ptr, product(count, size), ANY, false)
-GIVES(mi_reallocarray, move, (void *ptr, size_t count, size_t size), ptr, product(count, size), ANY, false)
-GIVES(mi_reallocf, move_or_free, (void *ptr, size_t size), ptr, size)
-GIVES(mi_rezalloc, move, (void *ptr, size_t size), ptr, size, ANY, true)
-GIVES(mi_recalloc, move, (void *ptr, size_t count, size_t size), ptr, product(count, size), ANY, true)
-GIVES(mi_realloc_aligned, move, (void *ptr, size_t size, size_t alignment), ptr, size, alignment, false)
-GIVES(mi_rezalloc_aligned, move, (void *ptr, size_t size, size_t alignment), ptr, size, alignment, true)
-GIVES(mi_recalloc_aligned, move, (void *ptr, size_t count, size_t size, size_t alignment),
-      ptr, product(count, size), alignment, true)
+MAKES(realloc, move, (void *ptr, size_t size), ptr, size, ANY, false)
+MAKES(reallocn, move, (void *ptr, size_t count, size_t size), ptr, product(count, size), ANY, false)
+GIVES(mi_reallocarray, move, (void *ptr, size_t count, size_t size), chosen, ptr, product(count, size), ANY, false)
+MAKES(reallocf, move_or_free, (void *ptr, size_t size), ptr, size)
+MAKES(rezalloc, move, (void *ptr, size_t size), ptr, size, ANY, true)
+MAKES(recalloc, move, (void *ptr, size_t count, size_t size), ptr, product(count, size), ANY, true)
+MAKES(realloc_aligned, move, (void *ptr, size_t size, size_t alignment), ptr, size, alignment, 0, false)
+MAKES(rezalloc_aligned, move, (void *ptr, size_t size, size_t alignment), ptr, size, alignment, 0, true)
+MAKES(recalloc_aligned, move, (void *ptr, size_t count, size_t size, size_t alignment),
+      ptr, product(count, size), alignment, 0, true)
+MAKES(realloc_aligned_at, move, (void *ptr, size_t size, size_t alignment, size_t offset),
+      ptr, size, alignment, offset, false)
+MAKES(rezalloc_aligned_at, move, (void *ptr, size_t size, size_t alignment, size_t offset),
+      ptr, size, alignment, offset, true)
+MAKES(recalloc_aligned_at, move, (void *ptr, size_t count, size_t size, size_t alignment, size_t offset),
+      ptr, product(count, size), alignment, offset, true)
 GIVES(mi_aligned_recalloc, move, (void *ptr, size_t count, size_t size, size_t alignment),
-      ptr, product(count, size), alignment, true)
+      chosen, ptr, product(count, size), alignment, 0, true)
 GIVES(mi_expand, expand, (void *ptr, size_t size), ptr, size)
 
 #define UNUSED size_t unused __attribute__((unused))
@@ -259,7 +332,7 @@ EXPORT int mi_reallocarr(void *out, size_t count, size_t size)
 
     if (out == NULL)
         return EINVAL;
-    object = move(*(void **)out, product(count, size), ANY, false);
+    object = move(chosen, *(void **)out, product(count, size), ANY, false);
     errno = saved;
     if (object == NULL)
         return ENOMEM;
@@ -271,16 +344,158 @@ EXPORT int mi_reallocarr(void *out, size_t count, size_t size)
 bool mi_is_in_heap_region(const void *ptr);
 EXPORT bool mi_is_in_heap_region(const void *ptr)
 {
-    return mym_is_own(ptr) || (has_other() && other.has(ptr));
+    return mym_is_own(ptr) || (other() != NULL && other()->has(ptr));
 }
 
-void mi_collect(bool force);
-EXPORT void mi_collect(bool force)
+static void collect_own(bool force)
 {
     if (force)
         mym_trim(0);
     else
         mym_cache_drain();
-    if (has_other())
-        other.collect(force);
 }
+
+void mi_collect(bool force);
+EXPORT void mi_collect(bool force)
+{
+    collect_own(force);
+    if (other() != NULL)
+        other()->collect(force);
+}
+
+/* ---- heaps ---- */
+
+static void *make(void)
+{
+    struct mym_reap *reap = mym_reap_create(0);
+
+    return reap != NULL ? heap_of(reap) : NULL;
+}
+
+static bool is_others(void *heap)
+{
+    return reap_of(heap) == NULL && heap != NULL && other() != NULL;
+}
+
+/* Its objects go on. */
+static void leave(void *heap)
+{
+    if (is_others(heap))
+        other()->heap_delete(heap);
+    if (reap_of(heap) == NULL)
+        return;
+    if (chosen == reap_of(heap))
+        chosen = NULL;
+    mym_reap_leave(reap_of(heap));
+}
+
+/* Its objects end with it. */
+static void end(void *heap)
+{
+    if (is_others(heap))
+        other()->heap_destroy(heap);
+    if (chosen == reap_of(heap))
+        chosen = NULL;
+    mym_reap_destroy(reap_of(heap));
+}
+
+static void collect(void *heap, bool force)
+{
+    if (reap_of(heap) == NULL)
+        collect_own(force);
+    if (is_others(heap))
+        other()->heap_collect(heap, force);
+}
+
+static void *choose(void *heap)
+{
+    void *former = by_default();
+
+    chosen = reap_of(heap);
+    return former;
+}
+
+static void *heap_that_has(const void *ptr)
+{
+    struct mym_reap *reap = mym_reap_of(ptr);
+
+    if (reap != NULL)
+        return heap_of(reap);
+    return mym_is_own(ptr) ? backing() : NULL;
+}
+
+static bool has(void *heap, const void *ptr)
+{
+    return mym_is_own(ptr) && mym_reap_of(ptr) == reap_of(heap);
+}
+
+struct area {
+    void *blocks;
+    size_t reserved, committed, used, block_size, full_block_size;
+};
+typedef bool visit_form(void *heap, const struct area *area, void *block, size_t size,
+                        void *argument);
+
+struct blocks {
+    void *heap;
+    size_t count, room;
+    struct block {
+        void *object;
+        size_t bytes;
+    } * list;
+};
+
+static int note(void *object, size_t bytes, void *argument)
+{
+    struct blocks *blocks = argument;
+
+    if (object == blocks->list || !has(blocks->heap, object))
+        return 0;
+    if (blocks->count < blocks->room)
+        blocks->list[blocks->count] = (struct block){object, bytes};
+    blocks->count++;
+    return 0;
+}
+
+/* Listed first, for the visitor may free them. Each is an area. */
+static bool visit(void *heap, bool deep, visit_form *call, void *argument)
+{
+    struct blocks blocks = {.heap = heap};
+    bool failed, go_on;
+
+    mym_walk(note, &blocks, &failed);
+    blocks.room = blocks.count;
+    blocks.count = 0;
+    blocks.list = failed ? NULL : mym_malloc(blocks.room * sizeof *blocks.list);
+    if (blocks.list == NULL)
+        return false;
+    mym_walk(note, &blocks, &failed);
+    go_on = !failed;
+    for (size_t i = 0; i < blocks.count && i < blocks.room && go_on; i++) {
+        struct block *b = &blocks.list[i];
+        struct area area = {b->object, b->bytes, b->bytes, 1, b->bytes, b->bytes};
+
+        go_on = call(heap, &area, NULL, b->bytes, argument) &&
+                (!deep || call(heap, &area, b->object, b->bytes, argument));
+    }
+    mym_free(blocks.list);
+    return go_on;
+}
+
+/* clang-format off */
+#define ARENA void *arena __attribute__((unused))
+GIVES(mi_heap_new, make, (void))
+GIVES(mi_heap_new_in_arena, make, (ARENA))
+TAKES(mi_heap_delete, leave, (H), heap)
+TAKES(mi_heap_destroy, end, (H), heap)
+GIVES(mi_heap_set_default, choose, (H), heap)
+GIVES(mi_heap_get_default, by_default, (void))
+GIVES(mi_heap_get_backing, backing, (void))
+GIVES(mi_heap_main, backing, (void))
+GIVES(mi_heap_of, heap_that_has, (const void *ptr), ptr)
+TELLS(bool, mi_heap_contains, has, (H, const void *ptr), heap, ptr)
+TELLS(bool, mi_heap_contains_block, has, (H, const void *ptr), heap, ptr)
+TELLS(bool, mi_heap_check_owned, has, (H, const void *ptr), heap, ptr)
+TAKES(mi_heap_collect, collect, (H, bool force), heap, force)
+TELLS(bool, mi_heap_visit_blocks, visit, (H, bool deep, visit_form *call, void *argument), heap, deep, call, argument)
+/* clang-format on */

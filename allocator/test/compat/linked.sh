@@ -150,7 +150,7 @@ static void mixed()
     mi_free(strdup("text"));
     free(mi_strdup("text"));
 }
-/* A heap of its own stays mimalloc's; what it gave comes back by any of the plain names. */
+/* What a heap gave comes back by any name, and what malloc gave can go on in it. */
 static void heaps()
 {
     for (size_t size : {1ul, 100ul, 5000ul, 300000ul, 40ul << 20}) {
@@ -163,12 +163,15 @@ static void heaps()
         objects[1] = (char *)mi_realloc(objects[1], size + 1000);
         CHECK(objects[1][size - 1] == 7);
         mi_heap_delete(heap); /* objects go on */
-        mi_free(objects[1]);
-        mi_free(objects[2]);
-        mi_free(objects[3]);
+        free(objects[1]);
+        ::operator delete(objects[2]);
+        mi_free(realloc(objects[3], 2 * size));
         heap = mi_heap_new();
         CHECK(mi_heap_malloc_aligned(heap, size, 64) && mi_malloc_aligned_at(size, 64, 8));
-        CHECK(mi_heap_strdup(heap, "text"));
+        CHECK(mi_heap_strdup(heap, "text") && mi_heap_realloc(heap, malloc(10), size));
+        std::vector<int, mi_heap_stl_allocator<int>> kept(size / 4 + 1);
+        std::vector<int, mi_heap_destroy_stl_allocator<int>> gone(size / 4 + 1);
+        free(mi_malloc_aligned_at(size, 64, 64));
         mi_heap_destroy(heap);
     }
     mi_collect(true);

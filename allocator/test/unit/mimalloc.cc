@@ -20,6 +20,8 @@ using zeroed_form = void *(size_t, size_t, size_t);
 using move_form = void *(void *, size_t);
 using moves_form = void *(void *, size_t, size_t);
 using size_form = size_t(const void *);
+using make_form = void *();
+using move_in_form = void *(void *, void *, size_t);
 
 size_t usable(const void *ptr)
 {
@@ -211,19 +213,16 @@ void memory_goes_back()
     find<void(bool)>("mi_collect")(false);
 }
 
-/* Objects of a heap of mimalloc's own come back by its usual names. */
-void heaps_beside()
+/* What a heap gives comes back by all names, and can be made of what another gave. */
+void heaps()
 {
-    void *heap, *objects[4];
-
-    if (!seek<void *()>("mi_heap_new"))
-        return;
     for (size_t size : more_sizes) {
-        heap = find<void *()>("mi_heap_new")();
+        void *heap = find<make_form>("mi_heap_new")(), *objects[6];
+
         for (auto &object : objects)
-            object = written(find<void *(void *, size_t)>("mi_heap_malloc")(heap, size),
-                             size, 3);
+            object = written(find<move_form>("mi_heap_malloc")(heap, size), size, 3);
         find<put_form>("mi_free")(objects[0]);
+        free(objects[4]);
         auto *moved = static_cast<char *>(
             find<move_form>("mi_realloc")(objects[1], size + 10000));
         CHECK(moved && reads(moved, size, 3));
@@ -232,9 +231,143 @@ void heaps_beside()
             find<moves_form>("mi_rezalloc_aligned")(objects[2], 4 * size + 64, 64));
         CHECK(moved && reads(moved, size, 3) && usable(moved) > 4 * size);
         free(moved);
+        moved = static_cast<char *>(
+            find<move_in_form>("mi_heap_realloc")(heap, malloc(10), size));
+        free(written(moved, size, 1));
         CHECK(find<bool(const void *)>("mi_is_in_heap_region")(objects[3]));
         find<put_form>("mi_heap_destroy")(heap);
     }
+}
+
+void heaps_in_all_forms()
+{
+    using text_form = char *(void *, const char *);
+    void *heap = find<make_form>("mi_heap_new")();
+
+    for (size_t size : more_sizes)
+        for (auto *put : {"mi_free", "free", "_ZdlPv"}) {
+            auto back = [=](void *object, size_t bytes, size_t alignment = 1) {
+                CHECK((uintptr_t)object % alignment == 0);
+                find<put_form>(put)(written(object, bytes, 1));
+            };
+
+            for (auto *take : {"mi_heap_malloc", "mi_heap_zalloc", "mi_heap_alloc_new"})
+                back(find<move_form>(take)(heap, size), size);
+            for (auto *take :
+                 {"mi_heap_calloc", "mi_heap_mallocn", "mi_heap_alloc_new_n"})
+                back(find<moves_form>(take)(heap, 3, size), 3 * size);
+            for (auto *take : {"mi_heap_malloc_aligned", "mi_heap_zalloc_aligned"})
+                back(find<moves_form>(take)(heap, size, 4096), size, 4096);
+            for (auto *move :
+                 {"mi_heap_realloc", "mi_heap_rezalloc", "mi_heap_reallocf"})
+                back(find<move_in_form>(move)(
+                         heap, find<move_form>("mi_heap_zalloc")(heap, 9), size),
+                     size);
+            auto *at = static_cast<char *>(find<void *(void *, size_t, size_t, size_t)>(
+                "mi_heap_zalloc_aligned_at")(heap, size, 64, 128));
+            CHECK(reads(at, size, 0));
+            back(at, size, 64);
+            auto *none =
+                static_cast<char *>(find<moves_form>("mi_heap_calloc")(heap, 1, size));
+            CHECK(reads(none, size, 0));
+            back(none, size);
+            back(find<text_form>("mi_heap_strdup")(heap, "text"), 5);
+            back(find<void *(void *, const char *, char *)>("mi_heap_realpath")(
+                     heap, "/.", nullptr),
+                 2);
+        }
+    find<put_form>("mi_heap_delete")(heap);
+}
+
+/* Objects go on without their heap, and many such heaps do not keep memory. */
+void heaps_deleted()
+{
+    const size_t count = 20000, bytes = 20000;
+    size_t before = 0;
+    void *last = nullptr;
+
+    for (size_t i = 0; i < count; i++) {
+        void *heap = find<make_form>("mi_heap_new")();
+        void *object = find<move_form>("mi_heap_malloc")(heap, bytes);
+
+        written(object, bytes, 7);
+        find<put_form>("mi_heap_delete")(heap);
+        CHECK(reads(static_cast<char *>(object), bytes, 7));
+        if (last != nullptr)
+            free(find<move_form>("mi_realloc")(last, 100));
+        last = object;
+        if (i == count / 100)
+            before = resident_bytes();
+    }
+    free(last);
+    CHECKF(resident_bytes() < before + count / 10 * bytes, "%zu bytes, %zu before",
+           resident_bytes(), before);
+}
+
+void heaps_by_default()
+{
+    auto *set = find<void *(void *)>("mi_heap_set_default");
+    auto *get = find<make_form>("mi_heap_get_default");
+    auto *has = find<bool(void *, const void *)>("mi_heap_contains_block");
+    void *backing = find<make_form>("mi_heap_get_backing")(), *heap, *object;
+
+    CHECK(backing != nullptr && get() == backing);
+    heap = find<make_form>("mi_heap_new")();
+    CHECK(set(heap) == backing && get() == heap);
+    for (auto *take : {"mi_malloc", "mi_zalloc", "mi_new"}) {
+        object = find<take_form>(take)(100);
+        CHECKF(has(heap, object) && !has(backing, object), "%s", take);
+    }
+    free(object);
+    CHECK(set(backing) == heap && get() == backing);
+    object = find<take_form>("mi_malloc")(100);
+    CHECK(has(backing, object) && !has(heap, object));
+    free(object);
+    object = find<move_form>("mi_heap_malloc")(backing, 100);
+    CHECK(has(backing, object));
+    free(object);
+    set(heap);
+    find<put_form>("mi_heap_destroy")(heap);
+    CHECK(get() == backing);
+}
+
+struct seen {
+    size_t areas, blocks, bytes;
+};
+
+bool count_and_free(void *, const void *, void *block, size_t bytes, void *argument)
+{
+    auto *seen = static_cast<struct seen *>(argument);
+
+    if (block == nullptr) {
+        seen->areas++;
+        return true;
+    }
+    seen->blocks++;
+    seen->bytes += bytes;
+    free(block);
+    return true;
+}
+
+void heaps_visited()
+{
+    using visit_form = bool(void *, bool, decltype(count_and_free) *, void *argument);
+    void *heap = find<make_form>("mi_heap_new")(), *freed;
+    struct seen seen = {};
+
+    for (size_t i = 0; i < 100; i++)
+        for (size_t size : {16, 48, 1000, 70000}) {
+            freed = find<move_form>("mi_heap_malloc")(heap, size);
+            free(i % 4 == 0 ? freed : malloc(size));
+        }
+    CHECK(find<visit_form>("mi_heap_visit_blocks")(heap, true, count_and_free, &seen));
+    CHECKF(seen.blocks == 300 && seen.areas > 0 && seen.bytes >= 75 * 71064,
+           "%zu blocks, %zu areas, %zu bytes", seen.blocks, seen.areas, seen.bytes);
+    seen.blocks = 0;
+    CHECK(find<visit_form>("mi_heap_visit_blocks")(heap, true, count_and_free, &seen));
+    CHECKF(seen.blocks == 0, "%zu blocks", seen.blocks);
+    find<void(void *, bool)>("mi_heap_collect")(heap, true);
+    find<put_form>("mi_heap_destroy")(heap);
 }
 
 } // namespace
@@ -248,5 +381,9 @@ extern "C" const struct test tests[] = {
     {"failures_throw", failures_throw},
     {"pointers_are_known", pointers_are_known},
     {"memory_goes_back", memory_goes_back},
-    {"heaps_beside", heaps_beside},
+    {"heaps", heaps},
+    {"heaps_in_all_forms", heaps_in_all_forms},
+    {"heaps_deleted", heaps_deleted},
+    {"heaps_by_default", heaps_by_default},
+    {"heaps_visited", heaps_visited},
     {nullptr, nullptr}};

@@ -1,0 +1,60 @@
+/*
+ * beside.c - mimalloc itself, where it is loaded beside this heap: its functions found.
+ *
+ * Locking: none but the loader's, which dl_iterate_phdr takes.
+ */
+#include "face/mimalloc.h"
+#include "face/object.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+static struct mym_mimalloc functions;
+static _Atomic bool found; /* set last */
+
+/* In the order of the structure; the second name is that of 3.6. */
+static const char *const names[][2] = {
+    {"mi_free"},
+    {"mi_usable_size"},
+    {"mi_is_in_heap_region"},
+    {"mi_collect"},
+    {"mi_heap_malloc_aligned_at"},
+    {"mi_heap_get_backing", "mi_heap_main"},
+    {"mi_heap_get_default", "mi_heap_main"},
+    {"mi_heap_collect"},
+    {"mi_heap_delete"},
+    {"mi_heap_destroy"},
+};
+
+_Static_assert(sizeof functions == sizeof names / 2, "a name for each function");
+
+/* Not by dlsym, which would change what the program's dlerror says. */
+static int look(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    void *function[sizeof names / sizeof *names];
+    struct mym_object object;
+
+    (void)size;
+    (void)unused;
+    if (found) /* another thread was here: the loader's lock lets in one */
+        return 1;
+    if (mym_object_has(info, (const void *)look) || !mym_object_read(info, &object))
+        return 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        function[i] = mym_object_function(info, &object, names[i][0]);
+        if (function[i] == NULL && names[i][1] != NULL)
+            function[i] = mym_object_function(info, &object, names[i][1]);
+        if (function[i] == NULL)
+            return 0;
+    }
+    memcpy(&functions, function, sizeof functions);
+    found = true;
+    return 1;
+}
+
+MYM_COLD const struct mym_mimalloc *mym_mimalloc_find(void)
+{
+    if (!found)
+        dl_iterate_phdr(look, NULL);
+    return found ? &functions : NULL;
+}
