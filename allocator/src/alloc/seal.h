@@ -28,6 +28,9 @@
 #include "os/os.h"
 
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define MYM_RED_ZONE   16u
 #define MYM_SEAL_SHIFT 40 /* unused bytes are fewer than 16 MiB */
@@ -82,9 +85,14 @@ MYM_INLINE mym_lane *mym_lane_at(const void *base, size_t offset)
     return (mym_lane *)((uintptr_t)base + offset);
 }
 
+/* What is not 0 stays so when each pair of bytes becomes one: one word tells of the whole lane. */
 MYM_INLINE bool mym_lane_is_zero(mym_lane lane)
 {
+#ifdef __SSE2__
+    return _mm_cvtsi128_si64(_mm_packs_epi16((__m128i)lane, (__m128i)lane)) == 0;
+#else
     return (lane[0] | lane[1]) == 0;
+#endif
 }
 
 typedef uint64_t mym_word __attribute__((may_alias));
@@ -94,10 +102,13 @@ MYM_INLINE mym_word *mym_seal_place(const void *ptr, size_t room)
     return (mym_word *)((uintptr_t)ptr + room - sizeof(uint64_t)); /* NOLINT */
 }
 
-/* That of an object with the room to the last byte. Odd, as an object's address is even. */
+/*
+ * That of an object with the room to the last byte. Odd, as an object's address is even. The red
+ * zone's word is no part of it: who reads as far as the seal has read that one before.
+ */
 MYM_INLINE uint64_t mym_seal_key(const void *ptr)
 {
-    return ((uintptr_t)ptr ^ mym_secret[0]) * mym_secret[1] ^ mym_secret[2];
+    return ((uintptr_t)ptr ^ mym_secret[0]) * mym_secret[1];
 }
 
 /*
@@ -120,10 +131,9 @@ MYM_INLINE struct mym_zone mym_zone_of(const void *ptr, size_t unused, size_t ro
     size_t told = unused < most ? unused : most;
     ptrdiff_t at;
 
-    at = kind == MYM_IN_PLACE || unused < most
-             ? mym_places.zone[told]
-             : -(ptrdiff_t)(unused + sizeof(uint64_t));
-    return (struct mym_zone){mym_lane_at(ptr, room + (size_t)at),
+    at = kind == MYM_IN_PLACE || unused < most ? mym_places.zone[told]
+                                               : -(ptrdiff_t)unused;
+    return (struct mym_zone){mym_lane_at(mym_seal_place(ptr, room), (size_t)at),
                              *mym_lane_at(mym_places.mine, told)};
 }
 
@@ -195,6 +205,7 @@ MYM_INLINE bool mym_is_sealed(const void *ptr, size_t room)
 /*
  * The word is this seal still, and 0 from now on: by one instruction, for a signal's handler may
  * come at any time; by a locked one, which all that follows waits for, where there are threads.
+ * Without one a subtraction is faster than a compare-and-exchange.
  */
 MYM_INLINE bool mym_seal_take(mym_word *place, uint64_t seal)
 {
@@ -202,9 +213,11 @@ MYM_INLINE bool mym_seal_take(mym_word *place, uint64_t seal)
     bool found;
 
     if (mym_os_is_alone()) {
-        __asm__ volatile("cmpxchgq %[none], %[place]"
-                         : "=@ccz"(found), [place] "+m"(*place), "+a"(seal)
-                         : [none] "r"((uint64_t)0));
+        __asm__ volatile("subq %[seal], %[place]"
+                         : "=@ccz"(found), [place] "+m"(*place)
+                         : [seal] "r"(seal));
+        if (MYM_UNLIKELY(!found))
+            *place += seal; /* as it was, for what is told of it */
         return found;
     }
 #endif

@@ -140,7 +140,7 @@ MYM_INLINE void *settle(void *object, size_t size, size_t cls)
 /* There is none in the CPU's cache, or a heap profile is taken. */
 static MYM_SLOW void *take_missed(size_t size, size_t cls)
 {
-    void *object = mym_class_take((unsigned)cls, 1, mym_places.bytes[cls]);
+    void *object = mym_class_take((unsigned)cls, 1, mym_classes[cls].size);
 
     return MYM_LIKELY(object != NULL) ? settle(object, size, cls) : no_memory();
 }
@@ -182,7 +182,7 @@ MYM_INLINE void clean(void *ptr, size_t size, struct place place, bool is_long)
         zero_end_at(ptr, place.second);
         zero_end_at(ptr, place.third);
         zero_end_at(ptr, place.room - MYM_ZERO_END);
-        if (is_long)
+        if (MYM_UNLIKELY(is_long))
             zero_last(ptr, size);
     }
 }
@@ -207,7 +207,7 @@ MYM_INLINE void put_small(void *ptr, size_t cls, size_t size)
 
     __builtin_prefetch(ptr, 1); /* overwritten soon: both lines come at once */
     /* Where the seal would be of a pointer into the last object there may be nothing. */
-    if (((uintptr_t)ptr ^ (uintptr_t)seal) >> MYM_UNIT_SHIFT != 0) {
+    if (MYM_UNLIKELY(((uintptr_t)ptr & (MYM_UNIT - 1)) + room > MYM_UNIT)) {
         /* Else what class_at read is kept for this, in registers that would be saved. */
         __asm__ volatile("" : : : "memory");
         if (MYM_UNLIKELY(class_at(seal) != cls))

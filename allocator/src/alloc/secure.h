@@ -51,7 +51,7 @@ MYM_INLINE void mym_shelf_put(size_t cls, void *object)
     struct mym_shelf *shelf;
     uint32_t random;
 
-    if (MYM_SECURE_QUARANTINE && !mym_class_waits(cls)) {
+    if (MYM_SECURE_QUARANTINE && MYM_UNLIKELY(!mym_class_waits(cls))) {
         shelf = mym_shelf_here();
         random = mym_random(&shelf->random);
         object = atomic_exchange_explicit(&shelf->place[random % MYM_SHELF_PLACES],

@@ -97,8 +97,8 @@ _Static_assert(!MYM_SECURE_FENCE || MYM_SECURE_FREE_CHECK,
 #endif
 
 /*
- * Of the process, drawn at its start: by nobody's guess. An even number, an odd one, and twice
- * one without a byte of 0: a seal's first byte is odd, and a red zone is read at one go.
+ * Of the process, drawn at its start: by nobody's guess. Two odd numbers, and twice one without
+ * a byte of 0: a seal's first byte is odd, and a red zone is read at one go.
  */
 extern MYM_HIDDEN uint64_t mym_secret[4] __attribute__((aligned(16)));
 

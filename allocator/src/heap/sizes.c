@@ -91,7 +91,7 @@ static void add_class(unsigned size)
 static void fill_zones(void)
 {
     for (int unused = 0; unused <= (int)MYM_UNUSED_TOLD; unused++)
-        mym_places.zone[unused] = (int8_t) - (8 + (unused > 16 ? unused : 16));
+        mym_places.zone[unused] = (int8_t) - (unused > 16 ? unused : 16);
     for (unsigned i = 16; i < sizeof mym_places.mine; i++)
         mym_places.mine[i] = UINT8_MAX;
 }

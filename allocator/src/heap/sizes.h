@@ -28,7 +28,7 @@ extern MYM_HIDDEN struct mym_class mym_classes[MYM_CLASSES];
 /*
  * What malloc and free know of a place, each by one load: by class its bytes, and where its
  * second and third end begin (base/secure.h); by the unused bytes before its seal, of more
- * MYM_UNUSED_TOLD, where the red zone's lane begins, counted from the place's end, and which of
+ * MYM_UNUSED_TOLD, where the red zone's lane begins, counted from the seal, and which of
  * the lane's bytes are red (alloc/seal.h): 16 bytes from there on.
  */
 #define MYM_UNUSED_TOLD (MYM_REACH - 8)

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-MYM_FIXED uint64_t mym_secret[4] = {0, 1, 1, 1};
+MYM_FIXED uint64_t mym_secret[4] = {1, 1, 1, 1};
 
 /* The finalizer of splitmix64: each bit depends on all (D. Lea and G. Steele, 2014). */
 static uint64_t mix(uint64_t word)
@@ -35,7 +35,7 @@ void mym_os_draw_secret(void)
         random[0] += 0x9e3779b97f4a7c15u;
         mym_secret[i] = mix(mix(random[0]) ^ random[1]);
     }
-    mym_secret[0] &= ~(uint64_t)1;
+    mym_secret[0] |= 1;
     mym_secret[1] |= 1; /* a factor and an increment */
     mym_secret[2] |= 0x0101010101010101u;
     mym_secret[3] = mym_secret[2];
