@@ -91,6 +91,19 @@ static uint32_t draw(void)
     return drawn;
 }
 
+/*
+ * What is known is looked at now and then, one in so many: each page may be a cache miss and,
+ * where objects are not written all over, a fault. In life such a page costs 16 system calls as
+ * well; but of slabs nobody looks at the end, so nothing else would tell that they changed.
+ */
+#define SELDOM       128u
+#define SELDOM_ENDED 1024u /* of what is not written all over */
+
+static bool is_drawn(uint32_t drawn, uint32_t one_in)
+{
+    return drawn < UINT32_MAX / one_in;
+}
+
 #define SAMPLES 4u   /* pages of an object, one in each quarter */
 #define STRIDE  256u /* bytes between the words of a page that are looked at */
 
@@ -138,21 +151,14 @@ void mym_dense_forget(const void *object, size_t bytes)
                 SET(size->last[i].object, 0);
 }
 
-/*
- * What is known is looked at now and then, one in so many: each page may be a cache miss and,
- * where objects are not written all over, a fault.
- */
-#define DENSE_SELDOM  128u
-#define SPARSE_SELDOM 1024u
-
 void mym_dense_ended(const void *object, size_t bytes)
 {
     int score = GET(size_of(bytes)->score);
     uint32_t drawn = draw();
 
     mym_dense_forget(object, bytes);
-    if ((score != SCORE_MOST || drawn < UINT32_MAX / DENSE_SELDOM) &&
-        (score != -SCORE_MOST || drawn < UINT32_MAX / SPARSE_SELDOM))
+    if ((score != SCORE_MOST || is_drawn(drawn, SELDOM)) &&
+        (score != -SCORE_MOST || is_drawn(drawn, SELDOM_ENDED)))
         look_at_ended(object, bytes, drawn);
 }
 
@@ -168,16 +174,17 @@ static bool is_written_in_life(const char *page)
 }
 
 /* It may still be written: not so sparse that ends are seldom looked at. */
-static MYM_SLOW void look_at_living(const void *object, size_t bytes)
+#define LIVING_LEAST (1 - SCORE_MOST)
+
+static MYM_SLOW void look_at_living(const void *object, size_t bytes, uint32_t drawn)
 {
     struct size *size = size_of(bytes);
-    uint32_t drawn = draw();
     unsigned written = 0;
 
     while (written < SAMPLES &&
            is_written_in_life(sample_of(object, bytes, written, drawn)))
         written++;
-    set_score(size, GET(size->score) + (written == SAMPLES ? 1 : -2), 1 - SCORE_MOST);
+    set_score(size, GET(size->score) + (written == SAMPLES ? 1 : -2), LIVING_LEAST);
 }
 
 void mym_dense_taken(const void *object, size_t bytes, size_t whole)
@@ -186,10 +193,13 @@ void mym_dense_taken(const void *object, size_t bytes, size_t whole)
     unsigned i = (unsigned)(thread >> 32) % THREADS;
     struct size *size = size_of(bytes);
     uintptr_t last = GET(size->last[i].object);
-    uint32_t tails = GET(size->tails);
+    uint32_t tails = GET(size->tails), drawn = draw();
+    int score = GET(size->score);
 
-    if (last != 0 && GET(size->score) != -SCORE_MOST)
-        look_at_living((const void *)last, GET(size->last[i].bytes)); /* NOLINT */
+    if (last != 0 &&
+        (score > LIVING_LEAST || (score == LIVING_LEAST && is_drawn(drawn, SELDOM))))
+        look_at_living((const void *)last, GET(size->last[i].bytes), /* NOLINT */
+                       drawn);
     SET(size->last[i].object, (uintptr_t)object);
     SET(size->last[i].bytes, bytes);
     SET(size->taken, GET(size->taken) + whole);
