@@ -79,16 +79,21 @@ size_t mapping_count(void)
     return lines;
 }
 
-/* "from-to rights ...": the first line of a mapping. */
+/* "from-to rights ...": the first line of a mapping. Any other leaves both as they are. */
 static int reads_range(const char *line, uintptr_t *from, uintptr_t *to)
 {
+    uintptr_t first, last;
     char *end;
 
-    *from = strtoul(line, &end, 16);
+    first = strtoul(line, &end, 16);
     if (end == line || *end != '-')
         return 0;
-    *to = strtoul(end + 1, &end, 16);
-    return *end == ' ';
+    last = strtoul(end + 1, &end, 16);
+    if (*end != ' ')
+        return 0;
+    *from = first;
+    *to = last;
+    return 1;
 }
 
 size_t smaps_kib(const char *field, const void *start, size_t bytes)
