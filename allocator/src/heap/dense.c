@@ -132,12 +132,13 @@ static bool is_written(const char *page)
     return false;
 }
 
-static MYM_SLOW void look_at_ended(const void *object, size_t bytes, uint32_t drawn)
+MYM_SLOW void mym_dense_look(const void *object, size_t bytes, size_t there,
+                             uint32_t drawn)
 {
     struct size *size = size_of(bytes);
     unsigned written = 0;
 
-    while (written < SAMPLES && is_written(sample_of(object, bytes, written, drawn)))
+    while (written < SAMPLES && is_written(sample_of(object, there, written, drawn)))
         written++;
     set_score(size, GET(size->score) + (written == SAMPLES ? 1 : -2), -SCORE_MOST);
 }
@@ -151,15 +152,24 @@ void mym_dense_forget(const void *object, size_t bytes)
                 SET(size->last[i].object, 0);
 }
 
-void mym_dense_ended(const void *object, size_t bytes)
+uint32_t mym_dense_ends(const void *object, size_t bytes)
 {
     int score = GET(size_of(bytes)->score);
     uint32_t drawn = draw();
 
     mym_dense_forget(object, bytes);
-    if ((score != SCORE_MOST || is_drawn(drawn, SELDOM)) &&
-        (score != -SCORE_MOST || is_drawn(drawn, SELDOM_ENDED)))
-        look_at_ended(object, bytes, drawn);
+    return (score != SCORE_MOST || is_drawn(drawn, SELDOM)) &&
+                   (score != -SCORE_MOST || is_drawn(drawn, SELDOM_ENDED))
+               ? drawn
+               : 0;
+}
+
+void mym_dense_ended(const void *object, size_t bytes)
+{
+    uint32_t drawn = mym_dense_ends(object, bytes);
+
+    if (drawn != 0)
+        mym_dense_look(object, bytes, bytes, drawn);
 }
 
 /* ---- an object begins ---- */

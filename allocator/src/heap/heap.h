@@ -182,6 +182,9 @@ enum mym_dense mym_is_dense(size_t bytes);
 bool mym_is_always_dense(size_t bytes); /* each time that was looked lately */
 /* An object of so many bytes ends: was it? Reads a few of its words. */
 void mym_dense_ended(const void *object, size_t bytes);
+/* The same in two steps, for who has to find out first what may be read: 0 is no look. */
+uint32_t mym_dense_ends(const void *object, size_t bytes);
+void mym_dense_look(const void *object, size_t bytes, size_t there, uint32_t drawn);
 /* The same without a look. */
 void mym_dense_forget(const void *object, size_t bytes);
 /* One begins, in so many bytes of pages. Reads words of the one before: no lock is held. */

@@ -14,6 +14,8 @@
 #include "base/check.h"
 #include "os/os.h"
 
+static const char name_of_object[] = "mymalloc: huge object";
+
 static uint32_t units_of(size_t bytes)
 {
     return (uint32_t)((bytes + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
@@ -145,7 +147,7 @@ void *mym_mapping_take(size_t size, bool *zeroed)
         object = mym_os_map(bytes);
         if (object != NULL) {
             mym_chunk_advise(object, bytes, huge);
-            mym_os_name(object, bytes, "mymalloc: huge object");
+            mym_os_name(object, bytes, name_of_object);
             mym_dense_taken(object, size, bytes);
         }
     }
@@ -159,26 +161,48 @@ void *mym_mapping_take(size_t size, bool *zeroed)
 }
 
 /*
- * Worth keeping: it is resident, as good as new, and in huge pages if the next one would be.
  * A program may have taken pages of it out of use (mprotect), locked them (mlock), kept them
- * from its children or mapped a file over them (a ring buffer), and have left that to the
- * unmapping. Of what the kernel has as one mapping the last page speaks for all.
+ * from its children or from core files, asked to be told of their faults (userfaultfd) or
+ * mapped a file over them (a ring buffer), and have left that to the unmapping. So the last
+ * page is mapped anew: to the kernel it is one with all others only if these are as it is.
  */
-static bool may_be_kept(const struct mym_mapping *mapping)
+static bool is_as_new(const struct mym_mapping *mapping)
 {
     size_t page = mym_os_page();
     char *object = (char *)mapping->addr; /* NOLINT */
     char *last = object + mapping->bytes - page;
-    bool own;
+    bool one;
 
-    if (mym_is_dense(mapping->bytes) == MYM_SPARSE ||
-        (!mapping->huge && mym_chunk_would_be_huge(mapping->bytes)) ||
-        !mym_os_is_one(object, mapping->bytes))
+    if (!mym_os_renew(last, page))
         return false;
-    mym_purge_begin();
-    own = mym_os_make_copied(object, mapping->bytes);
-    mym_purge_leave();
-    return own && !mym_os_is_locked(last) && mym_os_populate(last, page);
+    mym_os_name(last, page, name_of_object);
+    mym_chunk_advise(last, page, mapping->huge);
+    one = mym_os_is_one(object, mapping->bytes);
+    /* The program asked for huge pages; or it was a span, whose chunks were to have none. */
+    for (int huge = 1; huge >= 0 && !one; huge--) {
+        mym_os_huge_pages(last, page, huge);
+        one = mym_os_is_one(object, mapping->bytes);
+    }
+    return one && !mym_os_is_locked(last); /* it is one with what is locked: mlockall */
+}
+
+/*
+ * Worth keeping: it is resident, as good as new, and in huge pages if the next one would be.
+ * Nor are pages looked at but of one that is as new: of others that are not there somebody may
+ * be told, and nobody answer.
+ */
+static bool may_be_kept(const struct mym_mapping *mapping)
+{
+    const void *object = (const void *)mapping->addr; /* NOLINT */
+    size_t bytes = mapping->bytes;
+    uint32_t look = mym_dense_ends(object, bytes);
+
+    if ((look == 0 && mym_is_dense(bytes) == MYM_SPARSE) || !is_as_new(mapping))
+        return false;
+    if (look != 0)
+        mym_dense_look(object, bytes, bytes - mym_os_page(), look);
+    return mym_is_dense(bytes) != MYM_SPARSE &&
+           (mapping->huge || !mym_chunk_would_be_huge(bytes));
 }
 
 size_t mym_mapping_put(void *ptr)
@@ -187,7 +211,6 @@ size_t mym_mapping_put(void *ptr)
 
     if (mapping.bytes == 0)
         return 0;
-    mym_dense_ended(ptr, mapping.bytes);
     if (may_be_kept(&mapping)) {
         put_idle(mapping);
     } else {

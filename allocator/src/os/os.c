@@ -80,6 +80,12 @@ enum mym_os_result mym_os_map_at(uintptr_t addr, size_t bytes)
     return MYM_OS_OK;
 }
 
+bool mym_os_renew(void *addr, size_t bytes)
+{
+    return mym_syscall_done(
+        map((uintptr_t)addr, bytes, PROT_READ | PROT_WRITE, MAP_FIXED));
+}
+
 bool mym_os_unmap(void *addr, size_t bytes)
 {
     bool done = mym_syscall(SYS_munmap, (long)addr, (long)bytes, 0, 0, 0, 0) == 0;
@@ -142,13 +148,6 @@ bool mym_os_is_readable(const void *page)
 bool mym_os_is_locked(void *page)
 {
     return !advise(page, mym_os_page(), MADV_DONTNEED);
-}
-
-/* The first is refused where the others would not be: what is nobody's but the process's. */
-bool mym_os_make_copied(void *addr, size_t bytes)
-{
-    return advise(addr, bytes, MADV_WIPEONFORK) &&
-           advise(addr, bytes, MADV_KEEPONFORK) && advise(addr, bytes, MADV_DOFORK);
 }
 
 void mym_os_huge_pages(void *addr, size_t bytes, bool allow)

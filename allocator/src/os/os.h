@@ -24,6 +24,9 @@ void *mym_os_map(size_t bytes);
 enum mym_os_result { MYM_OS_OK, MYM_OS_TAKEN, MYM_OS_NOMEM };
 enum mym_os_result mym_os_map_at(uintptr_t addr, size_t bytes);
 
+/* Pages of ours are mapped anew, whatever they had become. False: refused; they may be gone. */
+bool mym_os_renew(void *addr, size_t bytes);
+
 /*
  * False: refused (too many mappings, and this would cut one in two; a sandbox). It is still
  * mapped then, and has given back its pages.
@@ -65,12 +68,6 @@ bool mym_os_differs(const uint32_t *word, uint32_t value);
 
 /* The page is locked (mlock); if not, what it held is lost. */
 bool mym_os_is_locked(void *page);
-
-/*
- * A fork copies the range again, whatever the program advised (Linux 4.14). False: some of it
- * is a file's or shared. Not while another thread forks: its child would lose what is there.
- */
-bool mym_os_make_copied(void *addr, size_t bytes);
 
 /* Allow or forbid huge pages for a range; a hint. */
 void mym_os_huge_pages(void *addr, size_t bytes, bool allow);
@@ -158,7 +155,10 @@ struct mym_os_pressure {
     int trigger, events; /* files; negative: none */
 };
 
-/* The calling thread's table of files becomes its own, and empty but for these. */
+/*
+ * The calling thread's table of files becomes its own, and empty but for these; where that
+ * would be told to a file that the program has open there are none.
+ */
 void mym_os_watch_pressure(struct mym_os_pressure *pressure);
 /* Wait so long; true: memory is short. A file that tells nothing any more is closed. */
 bool mym_os_wait_pressure(struct mym_os_pressure *pressure, unsigned ms);

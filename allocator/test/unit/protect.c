@@ -3,13 +3,23 @@
 #include "family.h"
 #include "proc.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#if __has_include(<linux/userfaultfd.h>)
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#endif
 
 #define MIB ((size_t)1 << 20)
 
@@ -232,6 +242,113 @@ static void mappings_are_inherited(void)
     }
 }
 
+/* Nor does any other advice outlast its object: one left out of core files, say. */
+static void mappings_have_no_advice(void)
+{
+    static const struct {
+        int advice;
+        const char *flag;
+    } advices[] = {{MADV_DONTDUMP, "dd"}, {MADV_RANDOM, "rr"}, {MADV_SEQUENTIAL, "sr"}};
+    size_t size = 36 * MIB;
+
+    for (unsigned i = 0; i < 2 * sizeof advices / sizeof *advices; i++) {
+        char *object = aligned_alloc(4096, size);
+
+        CHECK(object);
+        memset(object, 1, size);
+        CHECK(!madvise(object, size, advices[i / 2].advice));
+        free(object);
+        CHECK((object = malloc(size)));
+        memset(object, 2, size);
+        CHECKF(!has_vm_flag(object + size / 2, advices[i / 2].flag), "%s",
+               advices[i / 2].flag);
+        free(object);
+    }
+}
+
+#ifdef UFFDIO_API
+
+static _Atomic unsigned faults; /* of registered pages */
+static _Atomic bool stopped;
+
+/* Who is told of faults answers them, so that nobody waits for ever. */
+static void *answer_faults(void *file)
+{
+    struct pollfd faulted = {*(int *)file, POLLIN, 0};
+    struct uffd_msg message;
+
+    while (!stopped)
+        if (poll(&faulted, 1, 50) > 0 &&
+            read(faulted.fd, &message, sizeof message) == sizeof message &&
+            message.event == UFFD_EVENT_PAGEFAULT) {
+            struct uffdio_zeropage page = {
+                .range = {whole_pages(message.arg.pagefault.address),
+                          getauxval(AT_PAGESZ)}};
+
+            faults++;
+            ioctl(faulted.fd, UFFDIO_ZEROPAGE, &page);
+        }
+    return NULL;
+}
+
+static int register_faults(void *start, size_t bytes)
+{
+    struct uffdio_api api = {.api = UFFD_API};
+    struct uffdio_register pages = {.range = {(uintptr_t)start, bytes},
+                                    .mode = UFFDIO_REGISTER_MODE_MISSING};
+    int file = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+    if (file < 0)
+        return -1;
+    CHECKF(!ioctl(file, UFFDIO_API, &api) && !ioctl(file, UFFDIO_REGISTER, &pages),
+           "errno %d", errno);
+    return file;
+}
+
+/*
+ * Who asked to be told of an object's faults is told nothing when it has ended: by then he
+ * may be the one who frees it, and nobody would answer.
+ */
+static void mappings_tell_nobody_of_faults(void)
+{
+    size_t size = 36 * MIB;
+
+    for (unsigned round = 0; round < 4; round++) {
+        char *object = aligned_alloc(4096, size);
+        pthread_t answers;
+        int file;
+
+        CHECK(object);
+        memset(object, 1, round % 2 ? size : 1); /* of the others most is not there */
+        file = register_faults(object, whole_pages(size));
+        if (file < 0) {
+            printf("SKIP: userfaultfd is refused\n");
+            free(object);
+            return;
+        }
+        faults = 0;
+        stopped = false;
+        CHECK(!pthread_create(&answers, NULL, answer_faults, &file));
+        free(object);
+        CHECK((object = malloc(size)));
+        memset(object, 2, size);
+        stopped = true;
+        CHECK(!pthread_join(answers, NULL));
+        CHECKF(faults == 0, "%u faults of a new object", faults);
+        close(file);
+        free(object);
+    }
+}
+
+#else
+
+static void mappings_tell_nobody_of_faults(void)
+{
+    printf("SKIP: the kernel's headers are not there\n");
+}
+
+#endif
+
 const struct test tests[] = {
     {"free_does_not_read", free_does_not_read},
     {"living_ones_may_be_out_of_reach", living_ones_may_be_out_of_reach},
@@ -239,5 +356,7 @@ const struct test tests[] = {
     {"mappings_are_not_locked", mappings_are_not_locked},
     {"mappings_are_no_files", mappings_are_no_files},
     {"mappings_are_inherited", mappings_are_inherited},
+    {"mappings_have_no_advice", mappings_have_no_advice},
+    {"mappings_tell_nobody_of_faults", mappings_tell_nobody_of_faults},
     {NULL, NULL},
 };
