@@ -6,17 +6,21 @@
  * changes when memory.high is exceeded. Version 2 of cgroups only.
  *
  * They are open in a table of files that is the helper's alone: the program never sees a
- * number that it did not open, and may close all of its own.
+ * number that it did not open, and may close all of its own. To have it the helper closes the
+ * copies of the program's files, which some files are told: then there is no watching.
  */
 #include "os/os.h"
 
 #include "base/syscall.h"
 
+#include <errno.h> /* numbers only */
 #include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <time.h>
 
 #ifndef SYS_close_range
@@ -32,6 +36,80 @@ static const char trigger[] = "some 200000 2000000";
 void mym_os_name_thread(const char *name)
 {
     mym_syscall(SYS_prctl, PR_SET_NAME, (long)name, 0, 0, 0, 0);
+}
+
+/* The kernel copies so many of a table of which nothing is to stay; from there on none. */
+#define COPIED 64
+
+/* Memory, terminals and their kin. */
+static bool is_plain_device(dev_t device)
+{
+    uint64_t major = (device >> 8 & 0xfff) | (device >> 32 & ~(uint64_t)0xfff);
+
+    return major == 1 || major == 4 || major == 5 || (major >= 136 && major <= 143);
+}
+
+/* File systems of this machine, to which a close is nothing (Documentation: f_type). */
+static bool is_plain_system(int file)
+{
+    static const uint32_t kinds[] = {
+        0xef53,     /* ext2, ext3, ext4 */
+        0x58465342, /* xfs */
+        0x9123683e, /* btrfs */
+        0xf2f52010, /* f2fs */
+        0x794c7630, /* overlay */
+        0x73717368, /* squashfs */
+        0xe0f5e1e2, /* erofs */
+        0x01021994, /* tmpfs */
+        0x858458f6, /* ramfs */
+        0x958458f6, /* hugetlbfs */
+        0x09041934, /* eventfd, epoll, ... */
+        0x9fa0,     /* proc */
+        0x62656572, /* sysfs */
+        0x63677270, /* cgroup2 */
+    };
+    struct statfs about;
+
+    if (mym_syscall(SYS_fstatfs, file, (long)&about, 0, 0, 0, 0) != 0)
+        return false;
+    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if ((uint32_t)about.f_type == kinds[i])
+            return true;
+    return false;
+}
+
+/*
+ * A message queue forgets whom in this process it was to notify (mq_notify(3)) when one of its
+ * descriptors is closed, a game's device its effects; a remote file or one of FUSE is written
+ * to where it comes from, and some take no more then.
+ */
+static bool is_told_of_a_close(int file)
+{
+    struct stat about;
+    long result = mym_syscall(SYS_fstat, file, (long)&about, 0, 0, 0, 0);
+
+    if (result != 0)
+        return result != -EBADF;
+    switch (about.st_mode & S_IFMT) {
+    case S_IFIFO:
+    case S_IFSOCK:
+    case S_IFDIR:
+    case S_IFBLK:
+        return false;
+    case S_IFCHR:
+        return !is_plain_device(about.st_rdev);
+    default:
+        return !is_plain_system(file);
+    }
+}
+
+static bool has_own_table(void)
+{
+    for (int file = 0; file < COPIED; file++)
+        if (is_told_of_a_close(file))
+            return false;
+    return mym_syscall_done(
+        mym_syscall(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE, 0, 0, 0));
 }
 
 static int open_trigger(const char *path)
@@ -52,9 +130,8 @@ void mym_os_watch_pressure(struct mym_os_pressure *pressure)
     char path[512];
 
     pressure->trigger = pressure->events = -1;
-    if (!mym_syscall_done(
-            mym_syscall(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE, 0, 0, 0)))
-        return; /* before Linux 5.9: the files would be seen */
+    if (!has_own_table())
+        return; /* or before Linux 5.9: the files would be seen */
     if (mym_os_group_file("/proc/self/cgroup", "/sys/fs/cgroup", "/memory.pressure",
                           path, sizeof path))
         pressure->trigger = open_trigger(path);

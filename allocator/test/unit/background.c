@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -470,6 +471,40 @@ static void a_child_of_vfork_starts_none(void)
         in_child(vfork_and_free);
 }
 
+/*
+ * Who asked to be notified by a message queue is, though the helper came and went. By the
+ * kernel's numbers: not every C library that is tried has the calls.
+ */
+static void wait_for_message(void)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    static const char name[] = "mymalloc-notifications";
+    struct timespec time = {20, 0};
+    sigset_t awaited;
+    long queue = syscall(SYS_mq_open, name, O_CREAT | O_RDWR, 0600, NULL);
+
+    if (queue < 0) {
+        printf("SKIP: the kernel has no message queues\n");
+        return;
+    }
+    syscall(SYS_mq_unlink, name);
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGUSR1);
+    CHECK(sigprocmask(SIG_BLOCK, &awaited, NULL) == 0);
+    CHECK(syscall(SYS_mq_notify, queue, &event) == 0);
+    rise_and_fall();
+    AWAIT(is_there());
+    AWAIT(!is_there());
+    CHECK(syscall(SYS_mq_timedsend, queue, "x", 1, 0, NULL) == 0);
+    CHECK(sigtimedwait(&awaited, NULL, &time) == SIGUSR1);
+}
+
+static void notifications_stay(void)
+{
+    if (wanted())
+        in_child(wait_for_message);
+}
+
 /* Freed twice, found where the helper empties caches: told where the program's errors go. */
 static void free_twice(void)
 {
@@ -528,6 +563,7 @@ const struct test tests[] = {
     {"a_join_starts_none", a_join_starts_none},
     {"no_lock_of_the_programs", no_lock_of_the_programs},
     {"a_child_of_vfork_starts_none", a_child_of_vfork_starts_none},
+    {"notifications_stay", notifications_stay},
     {"misuse_is_told", misuse_is_told},
     {NULL, NULL},
 };
