@@ -5,7 +5,9 @@
  *
  * In assembly, for it returns twice on one stack: the child goes on in the caller's frame, and
  * what it calls overwrites what is below, the return address among it. So that waits in a
- * register, which the kernel keeps for either of the two.
+ * register, which the kernel keeps for either of the two. Where the processor has a shadow
+ * stack (CET) the two share that, too: a return of the child would be at the cost of the
+ * parent's, which is written over by the child's next call. So the child jumps.
  */
 #include "face/override.h"
 
@@ -56,11 +58,12 @@ __asm__(
     ".cfi_register %rip, %rdi\n"
     "movl $58, %eax\n" /* vfork */
     "syscall\n"
-    "pushq %rdi\n"
+    "testq %rax, %rax\n"
+    "jnz 1f\n"
+    "notrack jmpq *%rdi\n" /* the child */
+    "1: pushq %rdi\n"
     ".cfi_adjust_cfa_offset 8\n"
     ".cfi_rel_offset %rip, 0\n"
-    "testq %rax, %rax\n"
-    "jz 1f\n"
     "pushq %rax\n"
     ".cfi_adjust_cfa_offset 8\n"
     "call mym_vfork_end\n"
@@ -68,7 +71,7 @@ __asm__(
     ".cfi_adjust_cfa_offset -8\n"
     "cmpq $-4095, %rax\n"
     "jae 2f\n"
-    "1: ret\n"
+    "ret\n"
     "2: movq %rax, %rdi\n"
     "jmp mym_vfork_refused\n"
     ".cfi_endproc\n"

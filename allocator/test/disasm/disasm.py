@@ -7,6 +7,7 @@ For each descriptor in section __rseq_cs:
   - no call, no system call, every jump leaves it;
   - the instructions before it arm it; the signature that the kernel asks for stands before
     the abort entry, which leads out of it, never back into it or to what armed it.
+The child of vfork returns by a jump.
 The length of each sequence, and the shortest way through malloc and free that commits,
 are compared with the prices written in the sources.
 """
@@ -281,6 +282,23 @@ def check_prices(binary, sequences, source, with_functions):
             raise Bad(f"the price of {function} is {count}, the source says {price}")
 
 
+def check_vfork(binary):
+    """The child of vfork jumps to its caller: on a shadow stack, which it shares, a return is its parent's."""
+    if binary.machine != "x86_64" or "vfork" not in binary.symbols:
+        return
+    code = binary.code
+    at = code[binary.symbols["vfork"]]
+    while at.name != "syscall":
+        at = code[at.next]
+    test = code[at.next]
+    choice = code[test.next]
+    if test.name not in ("test", "testq") or choice.name not in ("je", "jne"):
+        raise Bad(f"vfork: whose way is this? {choice}")
+    child = code[choice.next if choice.name == "jne" else choice.target()]
+    if child.name not in ("jmp", "jmpq") or not child.operands.startswith("*"):
+        raise Bad(f"vfork: its child goes on by {child}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("library", type=Path)
@@ -294,6 +312,7 @@ def main():
         if {s.kind for s in sequences} != set(KINDS):
             raise Bad(f"not all operations were found, only {sorted({s.kind for s in sequences})}")
         print(f"{len(sequences)} sequences on {binary.machine}, each with one commit at its end")
+        check_vfork(binary)
         if arguments.source:
             check_prices(binary, sequences, arguments.source, arguments.functions)
     except Bad as bad:
