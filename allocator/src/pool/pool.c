@@ -107,7 +107,8 @@ static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
 /*
  * A pool that exchanges BUSY magazines between two upkeeps gets longer ones, while the
  * budget lasts: for all pools together, in bytes per magazine of what the objects in it can
- * keep resident, a page each at least. A quiet one returns them.
+ * keep resident, a page each at least. A quiet one returns them. One that the budget is not
+ * enough for is as busy as others: it tries again after the next upkeep.
  */
 #define BUSY   64u
 #define BUDGET (1 << 20)
@@ -121,11 +122,11 @@ static void lengthen(struct mym_pool *pool)
         pool->batch < cls->room / 2u ? pool->batch : cls->room - pool->batch;
     int32_t cost = (int32_t)(step * (cls->size > MYM_PAGE ? cls->size : MYM_PAGE));
 
-    pool->busy = 0;
     if (atomic_fetch_sub(&budget, cost) < cost) {
         atomic_fetch_add(&budget, cost);
         return;
     }
+    pool->busy = 0;
     pool->extra += (uint32_t)cost;
     pool->batch = (uint16_t)(pool->batch + step);
     MYM_ASSERT(pool->batch <= cls->room);
@@ -159,7 +160,7 @@ static void grow_batch(struct mym_pool *pool)
 
     if (pool->batch < cls->capacity)
         pool->batch = (uint16_t)(batch < cls->capacity ? batch : cls->capacity);
-    else if (++pool->busy >= BUSY && pool->batch < cls->room)
+    else if (pool->busy < BUSY && ++pool->busy == BUSY && pool->batch < cls->room)
         lengthen(pool);
 }
 

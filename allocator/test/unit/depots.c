@@ -157,6 +157,39 @@ static void quiet_depots_keep_what_they_are_granted(void)
     mym_trim(0);
 }
 
+/* So many of 2 KiB taken and freed: exchanges of as many magazines as that may fill. */
+static void exchange(unsigned count)
+{
+    static void *objects[4000];
+
+    for (unsigned i = 0; i < count; i++)
+        CHECK((objects[i] = mym_malloc(opaque(2048))));
+    for (unsigned i = 0; i < count; i++)
+        mym_free(objects[i]);
+}
+
+/* Others have the budget for long magazines: it keeps what it was granted, however busy it is. */
+static void busy_depots_keep_what_they_were_granted(void)
+{
+    struct mym_pool *pool = mym_pool_of(0, mym_class_of(2048));
+
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    swing(1024, 60);
+    swing(512, 100);
+    for (unsigned i = 0; i < 30; i++)
+        exchange(1000);
+    CHECK(pool->batch < mym_classes[mym_class_of(2048)].room);
+    for (unsigned count = 1000; count < 4000; count += 37) {
+        uint32_t grant = pool->grant;
+
+        exchange(count);
+        mym_pool_upkeep(pool, true, false);
+        CHECKF(pool->grant >= grant && grant > 0, "%u units, %u before, %u objects",
+               pool->grant, grant, count);
+    }
+    mym_trim(0);
+}
+
 /* ---- what a few objects keep resident ---- */
 
 /* Of each slab the first object stays. */
@@ -275,6 +308,8 @@ const struct test tests[] = {
     {"depots_are_granted_what_they_pin", depots_are_granted_what_they_pin},
     {"quiet_depots_keep_what_they_are_granted",
      quiet_depots_keep_what_they_are_granted},
+    {"busy_depots_keep_what_they_were_granted",
+     busy_depots_keep_what_they_were_granted},
     {"one_object_keeps_no_slab", one_object_keeps_no_slab},
     {NULL, NULL},
 };
