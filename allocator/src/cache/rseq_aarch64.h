@@ -42,13 +42,50 @@
         MYM_CACHE_SHIFT) "\n\t"                         \
                          "add %[cache], %[cache], %[tmp]\n\t"
 
-#define MYM_RSEQ_END(interrupted)                                     \
-    "2:\n\t"                                                          \
-    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t"                   \
-    ".inst " MYM_STR(MYM_RSEQ_SIGNATURE) "\n"                         \
-                                         "4:\n\t"                     \
-                                         "b %l[" #interrupted "]\n\t" \
-                                         ".popsection\n\t"
+/* clang-format off */
+
+#define MYM_RSEQ_END(interrupted)                     \
+    "2:\n\t"                                          \
+    ".pushsection .text.mym_rseq_abort, \"ax\"\n"     \
+    "5:\n\t"                                          \
+    ".inst " MYM_STR(MYM_RSEQ_SIGNATURE) "\n"         \
+    "4:\n\t"                                          \
+    "b %l[" #interrupted "]\n"                        \
+    "7:\n\t"                                          \
+    ".popsection\n\t"                                 \
+    MYM_RSEQ_UNWIND(interrupted)
+
+/*
+ * As on x86-64, but walkers do not agree on a number for pc in expressions: it is reckoned
+ * from the register of `open`, all through a sequence an address that the linker knows. Its
+ * number is made of its name by the assembler. (Si: clang knows no S in code that moves.)
+ */
+#define MYM_RSEQ_UNWIND(interrupted)                                                    \
+    ".pushsection .eh_frame, \"a\"\n\t"                                                 \
+    ".ifndef .Lmym_rseq_cie\n"                                                          \
+    ".Lmym_rseq_cie: .long 20, 0\n\t"                                                   \
+    ".byte 1, 0x7a, 0x52, 0x53, 0\n\t"                                                  \
+    ".byte 4, 0x78, 32\n\t"            /* pc returns: x30 is still the caller's */      \
+    ".byte 1, 0x1b\n\t"                                                                 \
+    ".byte 0x0c, 31, 0, 0, 0, 0\n\t"   /* DW_CFA_def_cfa sp 0 */                        \
+    ".endif\n\t"                                                                        \
+    ".long 36\n"                                                                        \
+    "6: .long 6b - .Lmym_rseq_cie, 5b - 6b - 4, 7b - 5b\n\t"                            \
+    ".byte 0, 0x16, 32, 14\n\t"        /* DW_CFA_val_expression pc, 14 bytes: */        \
+    ".irp number, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, "   \
+    "19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30\n\t"                                \
+    ".ifc x\\number, %[open]\n\t"                                                       \
+    ".byte 0x70 + \\number\n\t"        /* DW_OP_breg<number> 0 */                       \
+    ".endif\n\t"                                                                        \
+    ".endr\n\t"                                                                         \
+    ".byte 0, 0x0d\n\t"                /* DW_OP_const4s */                              \
+    ".long %l[" #interrupted "] - 6b\n\t"                                               \
+    ".byte 0x22, 0x0d\n\t"             /* DW_OP_plus, DW_OP_const4s */                  \
+    ".long %[place] - 6b\n\t"                                                           \
+    ".byte 0x1c, 0, 0, 0, 0, 0, 0\n\t" /* DW_OP_minus */                                \
+    ".popsection\n\t"
+
+/* clang-format on */
 
 #define MYM_RSEQ_NEXT "ldr %[tmp], [%[tmp], #-8]\n\tprfm pstl1keep, [%[tmp]]\n\t"
 
@@ -56,7 +93,7 @@
 #define MYM_RSEQ_INPUTS                                                        \
     [cs] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_cs)),                                 \
         [id] "r"(MYM_RSEQ_FIELD(mym_hot.rseq_id)), [open] "r"(mym_front.open), \
-        [caches] "r"(mym_front.caches)
+        [place] "Si"(mym_front.open), [caches] "r"(mym_front.caches)
 
 /* A line is an instruction. */
 /* clang-format off */

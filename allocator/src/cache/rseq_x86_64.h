@@ -51,15 +51,49 @@
     "shlq $" MYM_STR(MYM_CACHE_SHIFT) ", %[cache]\n\t" \
                                       "addq %c[caches](%[front]), %[cache]\n\t"
 
+/* clang-format off */
+
 /* After the commit; the abort entry is preceded by the signature, inside a ud1. */
-#define MYM_RSEQ_END(interrupted)                                       \
-    "2:\n\t"                                                            \
-    ".pushsection .text.mym_rseq_abort, \"ax\"\n\t"                     \
-    ".byte 0x0f, 0xb9, 0x3d\n\t"                                        \
-    ".long " MYM_STR(MYM_RSEQ_SIGNATURE) "\n"                           \
-                                         "4:\n\t"                       \
-                                         "jmp %l[" #interrupted "]\n\t" \
-                                         ".popsection\n\t"
+#define MYM_RSEQ_END(interrupted)                     \
+    "2:\n\t"                                          \
+    ".pushsection .text.mym_rseq_abort, \"ax\"\n"     \
+    "5:\n\t"                                          \
+    ".byte 0x0f, 0xb9, 0x3d\n\t"                      \
+    ".long " MYM_STR(MYM_RSEQ_SIGNATURE) "\n"         \
+    "4:\n\t"                                          \
+    "jmp %l[" #interrupted "]\n"                      \
+    "7:\n\t"                                          \
+    ".popsection\n\t"                                 \
+    MYM_RSEQ_UNWIND(interrupted)
+
+/*
+ * A signal that interrupts a sequence finds the thread at the abort entry, which is in no
+ * function: no table of the compiler's tells a profiler's handler who called. Ours says: it
+ * is a frame that was interrupted (S), with nothing on the stack (the CFA is rsp), whose
+ * caller goes on at rip + (where the jump leads - the entry); there the function's table
+ * applies. No operation but what every walker knows, and nothing for the loader to relocate.
+ * From the signature on, as some look up the byte before whatever the frame.
+ */
+#define MYM_RSEQ_UNWIND(interrupted)                                                    \
+    ".pushsection .eh_frame, \"a\"\n\t"                                                 \
+    ".ifndef .Lmym_rseq_cie\n" /* one for all of a file of assembly */                  \
+    ".Lmym_rseq_cie: .long 20, 0\n\t"                                                   \
+    ".byte 1, 0x7a, 0x52, 0x53, 0\n\t" /* version, \"zRS\" */                           \
+    ".byte 1, 0x78, 16\n\t"            /* units: 1 and -8 bytes; who returns: rip */    \
+    ".byte 1, 0x1b\n\t"                /* addresses: 4 bytes, from their place on */    \
+    ".byte 0x0c, 7, 0, 0, 0, 0\n\t"    /* DW_CFA_def_cfa rsp 0; to 8 bytes */           \
+    ".endif\n\t"                                                                        \
+    ".long 36\n"                                                                        \
+    "6: .long 6b - .Lmym_rseq_cie, 5b - 6b - 4, 7b - 5b\n\t"                            \
+    ".byte 0, 0x16, 16, 14\n\t"        /* DW_CFA_val_expression rip, 14 bytes: */       \
+    ".byte 0x80, 0, 0x0d\n\t"          /* DW_OP_breg16 0, DW_OP_const4s */              \
+    ".long %l[" #interrupted "] - 6b\n\t"                                               \
+    ".byte 0x22, 0x0d\n\t"             /* DW_OP_plus, DW_OP_const4s */                  \
+    ".long 4b - 6b\n\t"                                                                 \
+    ".byte 0x1c, 0, 0, 0, 0, 0, 0\n\t" /* DW_OP_minus; to 8 bytes */                    \
+    ".popsection\n\t"
+
+/* clang-format on */
 
 /* The caller will write to the object of the next pop too: its line is asked for now.
    The magazine may be another's by now; any address can be prefetched. The floor's own

@@ -6,7 +6,8 @@ For each descriptor in section __rseq_cs:
   - other stores only in push, one, and not to the slot;
   - no call, no system call, every jump leaves it;
   - the instructions before it arm it; the signature that the kernel asks for stands before
-    the abort entry, which leads out of it, never back into it or to what armed it.
+    the abort entry, which leads out of it, never back into it or to what armed it;
+  - who walks a stack from the abort entry is told that it returns to where it leads.
 The child of vfork returns by a jump.
 The length of each sequence, and the shortest way through malloc and free that commits,
 are compared with the prices written in the sources.
@@ -72,9 +73,11 @@ class Binary:
     def __init__(self, path, prefix):
         self.path, self.prefix = path, prefix
         self.machine = self.read_machine()
+        self.objects = {}  # by name, address and size
         self.sections = self.read_sections()
         self.code, self.symbols = self.disassemble()
         self.order = sorted(self.code)
+        self.unwound = self.read_unwinding()
 
     def tool(self, name, *arguments):
         command = [self.prefix + name, *arguments, str(self.path)]
@@ -106,10 +109,27 @@ class Binary:
                 address = int(entry.group(1), 16)
                 size = len(entry.group(2).replace(" ", "")) // 2
                 code[address] = Instruction(address, size, entry.group(3))
-        pattern = r":\s+([0-9a-f]{16})\s+\d+\s+FUNC\s.*\s(\S+)$"
+        pattern = r":\s+([0-9a-f]{16})\s+(\d+)\s+(FUNC|OBJECT)\s.*\s(\S+)$"
         for match in re.finditer(pattern, self.tool("readelf", "-sW"), re.M):
-            symbols[match.group(2)] = int(match.group(1), 16)
+            address, size, kind, name = match.groups()
+            if kind == "FUNC":
+                symbols[name] = int(address, 16)
+            else:
+                self.objects[name] = int(address, 16), int(size)
         return code, symbols
+
+    def read_unwinding(self):
+        """What unwind tables say of each place: by its start its end, the letters of the table, the rest."""
+        letters, found = {}, {}
+        for entry in self.tool("readelf", "--debug-dump=frames", "-W").split("\n\n"):
+            table = re.search(r"^([0-9a-f]+) [0-9a-f]+ [0-9a-f]+ CIE\n(.*)", entry, re.M | re.S)
+            place = re.search(r"FDE cie=([0-9a-f]+) pc=([0-9a-f]+)\.\.([0-9a-f]+)\n?(.*)", entry, re.S)
+            if table:
+                letters[int(table[1], 16)] = re.search(r'Augmentation: +"(\w*)"', table[2])[1]
+            elif place:
+                cie, start, end = (int(number, 16) for number in place.groups()[:3])
+                found[start] = end, letters.get(cie, ""), place[4]
+        return found
 
     def word(self, address, size=4):
         for start, offset, length in self.sections.values():
@@ -211,6 +231,26 @@ class Sequence:
             self.fail(f"the abort entry jumps to {target}, where no instruction begins")
         if self.entry <= target < self.end:
             self.fail(f"it is tried again after an abort, at {target:x}")
+        self.check_unwinding(target)
+
+    def check_unwinding(self, target):
+        """Interrupted there, a thread is in a frame whose caller goes on at the target, with the same stack."""
+        # Some walkers look up the byte before, whatever the frame.
+        letters, said = next((entry[1:] for start, entry in self.binary.unwound.items()
+                              if start < self.abort < entry[0]), ("", ""))
+        returns = re.search(r"DW_CFA_val_expression: r(\d+)(?: \(\w+\))? \(DW_OP_breg(\d+) \((\w+)\): 0; "
+                            r"DW_OP_const4s: (-?\d+); DW_OP_plus; DW_OP_const4s: (-?\d+); DW_OP_minus\)", said)
+        if "S" not in letters or not returns:
+            self.fail(f"no unwind table is for the abort entry {self.abort:x}")
+        register, ahead = returns[3], int(returns[4]) - int(returns[5])
+        if self.binary.machine == "x86_64":
+            known = (returns[1], register) == ("16", "rip") and target - ahead == self.abort
+        else:  # from the register by which `open` is read: an address in mym_front
+            front, size = self.binary.objects.get("mym_front", (0, 0))
+            known = returns[1] == "32" and front <= target - ahead < front + size and \
+                any(i.name == "ldrb" and f"[{register}, " in i.operands for i in self.body)
+        if not known:
+            self.fail(f"unwound from its abort entry it returns to {register} + {ahead:x}, not to {target:x}")
 
     def classify(self):
         if not any(i.name in ("testb", "tbz") for i in self.body[:3]):
