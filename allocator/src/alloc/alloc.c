@@ -52,7 +52,7 @@ static MYM_SLOW void *malloc_span_colder(size_t size)
 }
 
 /* Saves no register either. */
-static MYM_SLOW void *malloc_span(size_t size)
+static MYM_APART void *malloc_span(size_t size)
 {
     void *object = mym_span_quick_pop(size);
 
@@ -78,13 +78,13 @@ MYM_INLINE void *malloc_counted(size_t cls, size_t size)
 }
 
 /* By itself, for the other to have its registers. */
-static MYM_SLOW void *malloc_counted_medium(size_t size)
+static MYM_APART void *malloc_counted_medium(size_t size)
 {
     return malloc_counted(mym_class_of(size), size);
 }
 
 /* The limits are 0 before the start, and while samples are taken. Saves no register. */
-MYM_SLOW void *mym_malloc_closed(size_t size)
+MYM_APART void *mym_malloc_closed(size_t size)
 {
     if (size <= MYM_SMALL_MAX)
         return malloc_counted(mym_front.class_of[size], size);
@@ -94,7 +94,7 @@ MYM_SLOW void *mym_malloc_closed(size_t size)
 }
 
 /* Calls nothing that comes back: so it saves no register. */
-MYM_SLOW void *mym_malloc_slow(size_t size)
+MYM_APART void *mym_malloc_slow(size_t size)
 {
     if (size < MYM_RACY(mym_hot.class_end)) {
         void *object = mym_thread_pop(mym_class_of(size));
@@ -118,12 +118,12 @@ MYM_INLINE void free_missed(void *ptr, size_t cls)
         mym_cache_push_slow((unsigned)cls, ptr);
 }
 
-MYM_SLOW void mym_free_missed(void *ptr, size_t cls)
+MYM_APART void mym_free_missed(void *ptr, size_t cls)
 {
     free_missed(ptr, cls);
 }
 
-MYM_SLOW void mym_free_slow(void *ptr)
+MYM_APART void mym_free_slow(void *ptr)
 {
     if (mym_in_heap(ptr))
         free_missed(ptr, mym_heap.cls[mym_unit_of(ptr)]);
@@ -277,7 +277,7 @@ static MYM_SLOW void *aligned_colder(size_t alignment, size_t size)
     return MYM_LIKELY(object != NULL) ? object : no_memory();
 }
 
-MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
+MYM_APART void *mym_aligned_slow(size_t alignment, size_t size)
 {
     void *object = NULL;
     unsigned cls;
@@ -299,7 +299,7 @@ static bool was_opening(size_t usable, size_t size)
            usable == mym_classes[mym_class_of_64[(size + 63) / 64]].size;
 }
 
-MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
+MYM_APART void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
 {
     size_t usable;
 

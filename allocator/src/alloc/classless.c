@@ -27,7 +27,8 @@ static bool is_time_for_upkeep(void)
     return (now & mym_upkeep_pace()) == 0;
 }
 
-void *mym_classless_take(size_t size, size_t alignment, bool hard, bool *zeroed)
+MYM_SLOW void *mym_classless_take(size_t size, size_t alignment, bool hard,
+                                  bool *zeroed)
 {
     void *object;
 
@@ -43,7 +44,7 @@ void *mym_classless_take(size_t size, size_t alignment, bool hard, bool *zeroed)
     return object;
 }
 
-void *mym_classless_resize(void *ptr, size_t size)
+MYM_SLOW void *mym_classless_resize(void *ptr, size_t size)
 {
     void *object = MYM_UNLIKELY(mym_was_watched()) ? mym_sampled_resize(ptr, size)
                                                    : mym_large_resize(ptr, size);
@@ -103,7 +104,7 @@ static MYM_SLOW void put_span_colder(void *ptr)
 }
 
 /* Saves no register. */
-MYM_SLOW void mym_span_put(void *ptr)
+MYM_APART void mym_span_put(void *ptr)
 {
     uint32_t number = mym_unit_of(ptr);
     struct mym_unit *unit = &mym_heap.units[number];
@@ -115,7 +116,7 @@ MYM_SLOW void mym_span_put(void *ptr)
         mym_large_put(ptr, unit);
 }
 
-MYM_SLOW void mym_classless_put(void *ptr)
+MYM_APART void mym_classless_put(void *ptr)
 {
     if (mym_in_heap(ptr))
         mym_span_put(ptr);
@@ -123,7 +124,7 @@ MYM_SLOW void mym_classless_put(void *ptr)
         put_outside(ptr);
 }
 
-size_t mym_classless_bytes(const void *ptr)
+MYM_SLOW size_t mym_classless_bytes(const void *ptr)
 {
     struct mym_reap *reap;
 

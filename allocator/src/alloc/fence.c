@@ -106,7 +106,8 @@ static void settle(void *ptr, size_t size)
         mym_live_set(ptr);
 }
 
-void *mym_fence_take(size_t size, size_t alignment, size_t reserve, bool *zeroed)
+MYM_SLOW void *mym_fence_take(size_t size, size_t alignment, size_t reserve,
+                              bool *zeroed)
 {
     /* A mapping of its own grows without a copy, and its fence is its last page. */
     size_t want = reserve > size && with_fence(reserve) < MYM_HUGE_MIN ? reserve : size;
@@ -128,7 +129,7 @@ void *mym_fence_take(size_t size, size_t alignment, size_t reserve, bool *zeroed
     return object;
 }
 
-size_t mym_fence_size(const void *ptr)
+MYM_SLOW size_t mym_fence_size(const void *ptr)
 {
     size_t room;
 
@@ -145,7 +146,7 @@ static void wipe(void *ptr, size_t bytes)
         memset(ptr, 0, bytes);
 }
 
-void mym_fence_put(void *ptr)
+MYM_SLOW void mym_fence_put(void *ptr)
 {
     bool span = mym_is_span(ptr);
     size_t room, bytes;
@@ -172,7 +173,7 @@ void mym_fence_put(void *ptr)
     }
 }
 
-void *mym_fence_resize(void *ptr, size_t size)
+MYM_SLOW void *mym_fence_resize(void *ptr, size_t size)
 {
     size_t old = mym_fence_size(ptr), room = room_of(ptr);
     void *moved = ptr;

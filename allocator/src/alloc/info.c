@@ -108,7 +108,7 @@ static void trim_pool(struct mym_pool *pool, void *unused)
     mym_pool_trim(pool, true);
 }
 
-bool mym_trim(size_t pad)
+MYM_SLOW bool mym_trim(size_t pad)
 {
     size_t purged;
 

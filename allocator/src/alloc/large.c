@@ -85,7 +85,7 @@ static void put_loose(void *span)
     mym_pages_put_loose((uintptr_t)span + MYM_SPAN_HELD);
 }
 
-MYM_SLOW void mym_large_put(void *ptr, const struct mym_unit *span)
+MYM_APART void mym_large_put(void *ptr, const struct mym_unit *span)
 {
     uint32_t units = span->length;
 

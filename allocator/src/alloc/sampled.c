@@ -40,7 +40,7 @@ static uint32_t slab_of(const void *ptr)
                : 0;
 }
 
-size_t mym_sampled_bytes(const void *ptr)
+MYM_SLOW size_t mym_sampled_bytes(const void *ptr)
 {
     uint32_t slab = slab_of(ptr);
     const struct mym_class *c = &mym_classes[mym_heap.units[slab].cls];
@@ -53,7 +53,7 @@ size_t mym_sampled_bytes(const void *ptr)
     return c->size;
 }
 
-bool mym_sampled_put(void *ptr)
+MYM_SLOW bool mym_sampled_put(void *ptr)
 {
     uint32_t slab;
 

@@ -241,7 +241,7 @@ static struct mym_reap *reap_at(const void *ptr)
 /* ---- malloc and free ---- */
 
 /* Before the start, while a heap profile is taken, or large. */
-static MYM_SLOW void *malloc_closed(size_t size)
+static MYM_APART void *malloc_closed(size_t size)
 {
     bool zeroed = false;
     void *object;
@@ -255,7 +255,7 @@ static MYM_SLOW void *malloc_closed(size_t size)
 }
 
 /* Calls nothing that comes back, as free: so they save no register. */
-MYM_SLOW void *mym_malloc_slow(size_t size)
+MYM_APART void *mym_malloc_slow(size_t size)
 {
     unsigned cls;
 
@@ -263,7 +263,7 @@ MYM_SLOW void *mym_malloc_slow(size_t size)
                                                                 : malloc_closed(size);
 }
 
-MYM_SLOW void *mym_aligned_slow(size_t alignment, size_t size)
+MYM_APART void *mym_aligned_slow(size_t alignment, size_t size)
 {
     bool zeroed = false;
     unsigned cls;
@@ -300,7 +300,7 @@ static MYM_SLOW void put_other(void *ptr)
     }
 }
 
-MYM_SLOW void mym_free_slow(void *ptr)
+MYM_APART void mym_free_slow(void *ptr)
 {
     size_t cls = class_at(ptr);
 
@@ -320,7 +320,7 @@ static bool is_size_of(const void *ptr, size_t size)
                : size <= has && (mym_fits(has, size) || has == mym_good_size(size));
 }
 
-MYM_SLOW void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
+MYM_APART void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
 {
     size_t cls = class_at(ptr);
 

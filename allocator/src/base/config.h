@@ -44,8 +44,18 @@
 #define MYM_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define MYM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define MYM_INLINE      static inline __attribute__((always_inline, unused))
-#define MYM_COLD        __attribute__((noinline, cold))
-#define MYM_SLOW        __attribute__((noinline))
+/*
+ * Slow paths align the stack for all that they call: assembly and generated code may call with
+ * one that is not as the ABI of x86-64 has it. Before them nothing asks for that, on the fast
+ * paths and what is kept apart from these: caches of threads, spans, the counting of samples.
+ */
+#ifdef __x86_64__
+#define MYM_SLOW __attribute__((noinline, force_align_arg_pointer))
+#else
+#define MYM_SLOW __attribute__((noinline))
+#endif
+#define MYM_COLD  MYM_SLOW __attribute__((cold))
+#define MYM_APART __attribute__((noinline))
 /* On declarations of variables: no detour through the GOT in the fast paths. */
 #define MYM_HIDDEN __attribute__((visibility("hidden")))
 /* On declarations of what a C library may lack: NULL there. */

@@ -83,7 +83,7 @@ void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment,
 /* Whoever takes the operators takes malloc. */
 __attribute__((used)) static void *(*const with_malloc)(size_t) = malloc;
 
-static MYM_SLOW void *new_aligned_slow(size_t size, size_t alignment)
+static MYM_APART void *new_aligned_slow(size_t size, size_t alignment)
 {
     for (;;) {
         void *object = mym_aligned_slow(alignment, size);
@@ -98,12 +98,12 @@ static MYM_SLOW void *new_aligned_slow(size_t size, size_t alignment)
     }
 }
 
-static MYM_SLOW void *new_slow(size_t size)
+static MYM_APART void *new_slow(size_t size)
 {
     return new_aligned_slow(size, MYM_ALIGNMENT);
 }
 
-static MYM_SLOW void *nothrow_slow(size_t size, const void *nothrow)
+static MYM_APART void *nothrow_slow(size_t size, const void *nothrow)
 {
     void *object = mym_malloc_slow(size);
 
@@ -112,8 +112,8 @@ static MYM_SLOW void *nothrow_slow(size_t size, const void *nothrow)
                : _ZnamRKSt9nothrow_t(size, nothrow);
 }
 
-static MYM_SLOW void *nothrow_aligned_slow(size_t size, size_t alignment,
-                                           const void *nothrow)
+static MYM_APART void *nothrow_aligned_slow(size_t size, size_t alignment,
+                                            const void *nothrow)
 {
     void *object = mym_aligned_slow(alignment, size);
 
@@ -233,7 +233,7 @@ static bool may_handle(const void *caller)
 #define DIE mym_fatal("operator new is out of memory", NULL)
 
 void *_Znwm(size_t);
-static MYM_SLOW void *new_slow(size_t size, const void *caller)
+static MYM_APART void *new_slow(size_t size, const void *caller)
 {
     void *object = mym_malloc_slow(size);
 
@@ -243,8 +243,8 @@ static MYM_SLOW void *new_slow(size_t size, const void *caller)
 }
 
 void *_ZnwmSt11align_val_t(size_t, size_t);
-static MYM_SLOW void *new_aligned_slow(size_t size, size_t alignment,
-                                       const void *caller)
+static MYM_APART void *new_aligned_slow(size_t size, size_t alignment,
+                                        const void *caller)
 {
     void *object = mym_aligned_slow(alignment, size);
 
@@ -254,7 +254,8 @@ static MYM_SLOW void *new_aligned_slow(size_t size, size_t alignment,
 }
 
 void *_ZnwmRKSt9nothrow_t(size_t, const void *);
-static MYM_SLOW void *nothrow_slow(size_t size, const void *nothrow, const void *caller)
+static MYM_APART void *nothrow_slow(size_t size, const void *nothrow,
+                                    const void *caller)
 {
     void *object = mym_malloc_slow(size);
 
@@ -264,8 +265,8 @@ static MYM_SLOW void *nothrow_slow(size_t size, const void *nothrow, const void 
 }
 
 void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t, size_t, const void *);
-static MYM_SLOW void *nothrow_aligned_slow(size_t size, size_t alignment,
-                                           const void *nothrow, const void *caller)
+static MYM_APART void *nothrow_aligned_slow(size_t size, size_t alignment,
+                                            const void *nothrow, const void *caller)
 {
     void *object = mym_aligned_slow(alignment, size);
 

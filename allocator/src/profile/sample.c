@@ -100,7 +100,7 @@ static void set_out(struct mym_countdown *countdown, int64_t left)
     countdown->beyond = left - stretch;
 }
 
-MYM_SLOW bool mym_sample_reached(size_t bytes)
+MYM_APART bool mym_sample_reached(size_t bytes)
 {
     struct mym_countdown *countdown = &mym_countdown;
 
