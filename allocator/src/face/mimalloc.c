@@ -1,14 +1,13 @@
 /*
  * mimalloc.c - mimalloc's functions under their names, for libmymalloc_preload.so.
  *
- * As its manuals have them, 2.0's and 3.6's: those that take or give objects. A heap of
- * mimalloc's is a reap here, or NULL for malloc's own, of which the program has a name. An
- * offset that is no multiple of its alignment stays mimalloc's, where it is loaded, and so do
- * its objects; they come back by the names that are here, and go on to it.
+ * As its manuals have them, 2.0's and 3.6's: those that take or give objects, of the thread's
+ * heap or of one that is named (heaps.c). An offset that is no multiple of its alignment stays
+ * mimalloc's, where it is loaded, and so do its objects; they come back by the names that are
+ * here, and go on to it.
  *
  * mimalloc calls itself by these names, too, where it is loaded: then a heap of its own is
- * malloc's for what takes or gives objects, and goes on to it where it says what becomes of
- * the heap.
+ * malloc's for what takes or gives objects.
  *
  * Locking: none here.
  */
@@ -17,7 +16,6 @@
 
 #include "alloc/info.h"
 #include "alloc/reap.h"
-#include "face/object.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -58,35 +56,7 @@ static size_t product(size_t count, size_t size)
     return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
 }
 
-/* The heap of this thread's plain mi_malloc; NULL: malloc's. */
-static __thread struct mym_reap *chosen __attribute__((tls_model("initial-exec")));
-
-/* What the program calls malloc's heap, without mimalloc; in 3.6 NULL is one, too. */
-static char all __attribute__((aligned(2)));
-
-/* The program's name for a reap is odd: one of mimalloc's own heaps is told from it. */
-static struct mym_reap *reap_of(void *heap)
-{
-    return (uintptr_t)heap % 2 != 0 ? (struct mym_reap *)((char *)heap - 1) : NULL;
-}
-
-static void *heap_of(struct mym_reap *reap)
-{
-    return (char *)reap + 1;
-}
-
-/* mimalloc looks into what it gets. */
-static void *backing(void)
-{
-    return other() != NULL ? other()->backing() : &all;
-}
-
-static void *by_default(void)
-{
-    if (chosen != NULL)
-        return heap_of(chosen);
-    return other() != NULL ? other()->by_default() : &all;
-}
+__thread struct mym_reap *mym_mimalloc_chosen;
 
 static MYM_SLOW void *take_reap(struct mym_reap *reap, size_t size, size_t alignment)
 {
@@ -241,15 +211,14 @@ static MYM_SLOW void *move_or_throw(struct mym_reap *reap, void *ptr, size_t siz
 /* ---- the names ---- */
 
 #define ANY MYM_ALIGNMENT, 0
-#define H   void *heap
 
 /* clang-format off */
 /* Each as mi_NAME, in the thread's heap, and as mi_heap_NAME, in the one that is named. */
 #define TWICE(type, name, own, parameters, ...) \
-    TELLS(type, mi_##name, own, (PLAIN parameters), chosen, __VA_ARGS__) \
-    TELLS(type, mi_heap_##name, own, (NAMED parameters), reap_of(heap), __VA_ARGS__)
+    TELLS(type, mi_##name, own, (PLAIN parameters), mym_mimalloc_chosen, __VA_ARGS__) \
+    TELLS(type, mi_heap_##name, own, (NAMED parameters), mym_mimalloc_reap(heap), __VA_ARGS__)
 #define PLAIN(...) __VA_ARGS__
-#define NAMED(...) H, __VA_ARGS__
+#define NAMED(...) void *heap, __VA_ARGS__
 #define MAKES(...) TWICE(void *, __VA_ARGS__)
 
 MAKES(malloc, take_plain, (size_t size), size)
@@ -270,27 +239,27 @@ MAKES(malloc_aligned_at, take, (size_t size, size_t alignment, size_t offset), s
 MAKES(zalloc_aligned_at, take, (size_t size, size_t alignment, size_t offset), size, alignment, offset, true)
 MAKES(calloc_aligned_at, take, (size_t count, size_t size, size_t alignment, size_t offset),
       product(count, size), alignment, offset, true)
-GIVES(mi_memalign, take, (size_t alignment, size_t size), chosen, size, alignment, 0, false)
-GIVES(mi_aligned_alloc, take, (size_t alignment, size_t size), chosen, size, alignment, 0, false)
+GIVES(mi_memalign, take, (size_t alignment, size_t size), mym_mimalloc_chosen, size, alignment, 0, false)
+GIVES(mi_aligned_alloc, take, (size_t alignment, size_t size), mym_mimalloc_chosen, size, alignment, 0, false)
 GIVES(mi_valloc, mym_face_valloc, (size_t size), size)
 GIVES(mi_pvalloc, mym_face_pvalloc, (size_t size), size)
 TELLS(int, mi_posix_memalign, mym_face_posix_memalign,
       (void **out, size_t alignment, size_t size), out, alignment, size)
 
-GIVES(mi_new, take_or_throw, (size_t size), chosen, size)
-GIVES(mi_new_n, take_or_throw, (size_t count, size_t size), chosen, product(count, size))
-GIVES(mi_heap_alloc_new, take_or_throw, (H, size_t size), reap_of(heap), size)
-GIVES(mi_heap_alloc_new_n, take_or_throw, (H, size_t count, size_t size), reap_of(heap), product(count, size))
+GIVES(mi_new, take_or_throw, (size_t size), mym_mimalloc_chosen, size)
+GIVES(mi_new_n, take_or_throw, (size_t count, size_t size), mym_mimalloc_chosen, product(count, size))
+GIVES(mi_heap_alloc_new, take_or_throw, (void *heap, size_t size), mym_mimalloc_reap(heap), size)
+GIVES(mi_heap_alloc_new_n, take_or_throw, (void *heap, size_t count, size_t size), mym_mimalloc_reap(heap), product(count, size))
 GIVES(mi_new_aligned, own_ZnwmSt11align_val_t, (size_t size, size_t alignment), size, alignment)
 GIVES(mi_new_nothrow, own_ZnwmRKSt9nothrow_t, (size_t size), size, &nothrow)
 GIVES(mi_new_aligned_nothrow, own_ZnwmSt11align_val_tRKSt9nothrow_t,
       (size_t size, size_t alignment), size, alignment, &nothrow)
-GIVES(mi_new_realloc, move_or_throw, (void *ptr, size_t size), chosen, ptr, size)
-GIVES(mi_new_reallocn, move_or_throw, (void *ptr, size_t count, size_t size), chosen, ptr, product(count, size))
+GIVES(mi_new_realloc, move_or_throw, (void *ptr, size_t size), mym_mimalloc_chosen, ptr, size)
+GIVES(mi_new_reallocn, move_or_throw, (void *ptr, size_t count, size_t size), mym_mimalloc_chosen, ptr, product(count, size))
 
 MAKES(realloc, move, (void *ptr, size_t size), ptr, size, ANY, false)
 MAKES(reallocn, move, (void *ptr, size_t count, size_t size), ptr, product(count, size), ANY, false)
-GIVES(mi_reallocarray, move, (void *ptr, size_t count, size_t size), chosen, ptr, product(count, size), ANY, false)
+GIVES(mi_reallocarray, move, (void *ptr, size_t count, size_t size), mym_mimalloc_chosen, ptr, product(count, size), ANY, false)
 MAKES(reallocf, move_or_free, (void *ptr, size_t size), ptr, size)
 MAKES(rezalloc, move, (void *ptr, size_t size), ptr, size, ANY, true)
 MAKES(recalloc, move, (void *ptr, size_t count, size_t size), ptr, product(count, size), ANY, true)
@@ -305,7 +274,7 @@ MAKES(rezalloc_aligned_at, move, (void *ptr, size_t size, size_t alignment, size
 MAKES(recalloc_aligned_at, move, (void *ptr, size_t count, size_t size, size_t alignment, size_t offset),
       ptr, product(count, size), alignment, offset, true)
 GIVES(mi_aligned_recalloc, move, (void *ptr, size_t count, size_t size, size_t alignment),
-      chosen, ptr, product(count, size), alignment, 0, true)
+      mym_mimalloc_chosen, ptr, product(count, size), alignment, 0, true)
 GIVES(mi_expand, expand, (void *ptr, size_t size), ptr, size)
 
 #define UNUSED size_t unused __attribute__((unused))
@@ -332,7 +301,7 @@ EXPORT int mi_reallocarr(void *out, size_t count, size_t size)
 
     if (out == NULL)
         return EINVAL;
-    object = move(chosen, *(void **)out, product(count, size), ANY, false);
+    object = move(mym_mimalloc_chosen, *(void **)out, product(count, size), ANY, false);
     errno = saved;
     if (object == NULL)
         return ENOMEM;
@@ -346,156 +315,3 @@ EXPORT bool mi_is_in_heap_region(const void *ptr)
 {
     return mym_is_own(ptr) || (other() != NULL && other()->has(ptr));
 }
-
-static void collect_own(bool force)
-{
-    if (force)
-        mym_trim(0);
-    else
-        mym_cache_drain();
-}
-
-void mi_collect(bool force);
-EXPORT void mi_collect(bool force)
-{
-    collect_own(force);
-    if (other() != NULL)
-        other()->collect(force);
-}
-
-/* ---- heaps ---- */
-
-static void *make(void)
-{
-    struct mym_reap *reap = mym_reap_create(0);
-
-    return reap != NULL ? heap_of(reap) : NULL;
-}
-
-static bool is_others(void *heap)
-{
-    return reap_of(heap) == NULL && heap != NULL && other() != NULL;
-}
-
-/* Its objects go on. */
-static void leave(void *heap)
-{
-    if (is_others(heap))
-        other()->heap_delete(heap);
-    if (reap_of(heap) == NULL)
-        return;
-    if (chosen == reap_of(heap))
-        chosen = NULL;
-    mym_reap_leave(reap_of(heap));
-}
-
-/* Its objects end with it. */
-static void end(void *heap)
-{
-    if (is_others(heap))
-        other()->heap_destroy(heap);
-    if (chosen == reap_of(heap))
-        chosen = NULL;
-    mym_reap_destroy(reap_of(heap));
-}
-
-static void collect(void *heap, bool force)
-{
-    if (reap_of(heap) == NULL)
-        collect_own(force);
-    if (is_others(heap))
-        other()->heap_collect(heap, force);
-}
-
-static void *choose(void *heap)
-{
-    void *former = by_default();
-
-    chosen = reap_of(heap);
-    return former;
-}
-
-static void *heap_that_has(const void *ptr)
-{
-    struct mym_reap *reap = mym_reap_of(ptr);
-
-    if (reap != NULL)
-        return heap_of(reap);
-    return mym_is_own(ptr) ? backing() : NULL;
-}
-
-static bool has(void *heap, const void *ptr)
-{
-    return mym_is_own(ptr) && mym_reap_of(ptr) == reap_of(heap);
-}
-
-struct area {
-    void *blocks;
-    size_t reserved, committed, used, block_size, full_block_size;
-};
-typedef bool visit_form(void *heap, const struct area *area, void *block, size_t size,
-                        void *argument);
-
-struct blocks {
-    void *heap;
-    size_t count, room;
-    struct block {
-        void *object;
-        size_t bytes;
-    } * list;
-};
-
-static int note(void *object, size_t bytes, void *argument)
-{
-    struct blocks *blocks = argument;
-
-    if (object == blocks->list || !has(blocks->heap, object))
-        return 0;
-    if (blocks->count < blocks->room)
-        blocks->list[blocks->count] = (struct block){object, bytes};
-    blocks->count++;
-    return 0;
-}
-
-/* Listed first, for the visitor may free them. Each is an area. */
-static bool visit(void *heap, bool deep, visit_form *call, void *argument)
-{
-    struct blocks blocks = {.heap = heap};
-    bool failed, go_on;
-
-    mym_walk(note, &blocks, &failed);
-    blocks.room = blocks.count;
-    blocks.count = 0;
-    blocks.list = failed ? NULL : mym_malloc(blocks.room * sizeof *blocks.list);
-    if (blocks.list == NULL)
-        return false;
-    mym_walk(note, &blocks, &failed);
-    go_on = !failed;
-    for (size_t i = 0; i < blocks.count && i < blocks.room && go_on; i++) {
-        struct block *b = &blocks.list[i];
-        struct area area = {b->object, b->bytes, b->bytes, 1, b->bytes, b->bytes};
-
-        go_on = call(heap, &area, NULL, b->bytes, argument) &&
-                (!deep || call(heap, &area, b->object, b->bytes, argument));
-    }
-    mym_free(blocks.list);
-    return go_on;
-}
-
-/* clang-format off */
-#define ARENA void *arena __attribute__((unused))
-GIVES(mi_heap_new, make, (void))
-GIVES(mi_heap_new_in_arena, make, (ARENA))
-TAKES(mi_heap_delete, leave, (H), heap)
-TAKES(mi_heap_destroy, end, (H), heap)
-GIVES(mi_heap_set_default, choose, (H), heap)
-GIVES(mi_heap_get_default, by_default, (void))
-GIVES(mi_heap_get_backing, backing, (void))
-GIVES(mi_heap_main, backing, (void))
-GIVES(mi_heap_of, heap_that_has, (const void *ptr), ptr)
-TELLS(bool, mi_heap_contains, has, (H, const void *ptr), heap, ptr)
-TELLS(bool, mi_heap_contains_block, has, (H, const void *ptr), heap, ptr)
-TELLS(bool, mi_heap_check_owned, has, (H, const void *ptr), heap, ptr)
-TAKES(mi_heap_collect, collect, (H, bool force), heap, force)
-TELLS(bool, mi_heap_visit_blocks, visit, (H, bool deep, visit_form *call, void *argument), heap, deep, call, argument)
-/* clang-format on */

@@ -1,5 +1,5 @@
 /*
- * mimalloc.h - mimalloc itself, where it is loaded beside this library.
+ * mimalloc.h - mimalloc itself, where it is loaded beside this library; and its heaps here.
  */
 #ifndef MYM_FACE_MIMALLOC_H
 #define MYM_FACE_MIMALLOC_H
@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Its functions, of 2.0 or 3.6. */
 struct mym_mimalloc {
@@ -28,5 +29,15 @@ struct mym_mimalloc {
  * functions are.
  */
 const struct mym_mimalloc *mym_mimalloc_find(void);
+
+/* The heap of this thread's plain mi_malloc; NULL: malloc's. */
+extern MYM_HIDDEN __thread struct mym_reap *mym_mimalloc_chosen
+    __attribute__((tls_model("initial-exec")));
+
+/* A heap's reap, by the odd address that is its name; NULL: it is malloc's, or mimalloc's own. */
+MYM_INLINE struct mym_reap *mym_mimalloc_reap(void *heap)
+{
+    return (uintptr_t)heap % 2 != 0 ? (struct mym_reap *)((char *)heap - 1) : NULL;
+}
 
 #endif
