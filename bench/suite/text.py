@@ -81,7 +81,7 @@ def facts(result):
     rounds = [cell["rounds"] for cell in result["cells"]] or [0]
     many = f"{min(rounds)}" if min(rounds) == max(rounds) else f"{min(rounds)} to {max(rounds)}"
     lines = [f"{units.plural(len(result['cells']), 'cell')}, {many} round" + "s" * (max(rounds) != 1) + (
-        f"; work × {result['scale']:g} in {len(scaled)} of them, whole in {whole}" if scaled else
+        f"; work × {result['scale']:g}" + f" in {len(scaled)} of them, whole in {whole}" * (whole > 0) if scaled else
         "; work not scaled" if whole else "")]
     load = result["environment"].get("machine", {}).get("load at start", "unknown")
     count = result["intervals"]

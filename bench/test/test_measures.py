@@ -136,6 +136,7 @@ class Scale(SuiteCase):
     def test_a_short_run_leaves_them_out_and_says_so(self):
         found, out, err = self.scales("--workloads", "idle,good/other", "--scale", "0.01")
         self.assertEqual(set(found), {"good/other"})
+        self.assertIn("1 cell, 1 round; work × 0.01\n", out)
         for said in (out, err, (self.out / "report.md").read_text()):
             self.assertRegex(said, r"idle/1GiB|left out, about memory and never scaled: idle/1GiB")
         self.refused(self.arguments("--workloads", "idle", "--scale", "0.01"), "idle/1GiB", "never scaled")
