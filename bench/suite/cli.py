@@ -317,8 +317,7 @@ def run(argv):
 
 def main(argv=None):
     argv = list(sys.argv[1:] if argv is None else argv)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # not where a shell lets its background ignore it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # not where nohup, or a shell for its background, has it ignored
+            signal.signal(number, signal.default_int_handler)
     return ending.of("ci/bench", lambda: run(argv))

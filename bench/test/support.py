@@ -68,8 +68,8 @@ class SuiteCase(unittest.TestCase):
             shutil.copytree(MEASURED[key][1].name, self.out, symlinks=True)
         return MEASURED[key][0]
 
-    def start(self, *words):
-        return subprocess.Popen([*SUITE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    def start(self, *words, under=()):
+        return subprocess.Popen([*under, *SUITE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                 env=self.environment())
 
     def wait_for_samples(self, number):

@@ -105,6 +105,14 @@ class Locks(SuiteCase):
                 self.assertEqual(self.row(cell, column)["runs"], 6)
         self.assertTrue(json.loads((self.out / "run.json").read_text())["finished"])
 
+    def test_nohup_outlives_the_terminal(self):
+        child = self.start(*self.arguments("--workloads", "slow/second", "--rounds", "2"), under=("nohup",))
+        self.wait_for_samples(1)
+        child.send_signal(signal.SIGHUP)
+        _, err = child.communicate(timeout=60)
+        self.assertEqual(child.returncode, 0, err)
+        self.assertTrue(json.loads((self.out / "run.json").read_text())["finished"])
+
     @unittest.skipUnless((BUILD / "bench/mymalloc-measure").exists(), "mymalloc-measure is not built")
     def test_resume_of_a_program(self):
         """Its command and folder are in run.json, without the checkout's path."""
