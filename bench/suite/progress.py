@@ -9,14 +9,16 @@ import sys
 import textwrap
 import time
 
-from . import units
+from . import ending, units
+
+NARROWEST = 20  # columns: no line is made for less
 
 
 class Progress:
     def __init__(self, stream=sys.stderr):
         self.stream = stream
         self.live = stream.isatty()
-        self.width = (shutil.get_terminal_size().columns if self.live else 80) - 1
+        self.width = max(NARROWEST, shutil.get_terminal_size().columns if self.live else 80) - 1
         self.blocks = self.done = 0
 
     def begin(self, blocks, deadline):
@@ -41,8 +43,7 @@ class Progress:
     def running(self, number, cell, column):
         if self.live:
             text = f"{self.left()}  {self.head(number, cell)}  {column}"
-            self.stream.write("\r" + text[:self.width].ljust(self.width))
-            self.stream.flush()
+            self.write("\r" + text[:self.width].ljust(self.width))
 
     def block(self, number, cell, speeds, base):
         """A finished block: the reference's speed, and the others' relative to it."""
@@ -64,10 +65,18 @@ class Progress:
 
     def say(self, text):
         self.clear()
-        self.stream.write(text + "\n")
-        self.stream.flush()
+        self.write(text + "\n")
 
     def clear(self):
         if self.live:
-            self.stream.write("\r" + " " * self.width + "\r")
+            self.write("\r" + " " * self.width + "\r")
+
+    def write(self, text):
+        """A terminal that was closed, or a log's full disk, is no reason to end a run."""
+        try:
+            self.stream.write(text)
             self.stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            ending.silence(self.stream)

@@ -6,7 +6,6 @@ it and needs no other option.
 import contextlib
 import os
 import random
-import sys
 import time
 from dataclasses import dataclass
 
@@ -145,9 +144,9 @@ def resume(out, budget):
 
 def execute(plan, record, resumed=False):
     """Run all blocks. (status, failures): however it ended, the record says how."""
-    print(f"{len(plan.cells)} cells, {len(plan.columns)} allocators, seed {plan.seed}\n"
-          f"results in {plan.folder.path}", file=sys.stderr)
     status, failures, progress = 0, {}, Progress()
+    progress.say(f"{units.plural(len(plan.cells), 'cell')}, {len(plan.columns)} allocators, seed {plan.seed}\n"
+                 f"results in {plan.folder.path}")
     try:
         from .runner import Runner  # numpy with it, some tenths of a second
         runner = Runner(plan, progress)
@@ -160,11 +159,11 @@ def execute(plan, record, resumed=False):
         record["stopped"], status = "interrupted", 130
     except Problem as problem:
         record["stopped"], status = str(problem), 2
-    progress.clear()
-    if record["stopped"]:
-        print(f"ci/bench: {record['stopped']}{go_on(plan.folder, status)}", file=sys.stderr)
     if not plan.folder.is_empty():
         plan.folder.write("run.json", record)
+    progress.clear()
+    if record["stopped"]:
+        progress.say(f"ci/bench: {record['stopped']}{go_on(plan.folder, status)}")
     return status, failures
 
 

@@ -1,10 +1,16 @@
 """What a terminal shows: within its width, in its signs, with one clock."""
+import fcntl
 import io
+import json
 import os
 import pty
 import re
+import signal
+import struct
 import subprocess
+import termios
 import unittest
+import unittest.mock
 
 from support import SUITE, SuiteCase
 
@@ -14,9 +20,6 @@ from suite import progress, text
 class Wide(SuiteCase):
     def in_terminal(self, *words, columns, **environment):
         """Standard error and output as a terminal of so many columns receives them."""
-        import fcntl
-        import struct
-        import termios
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         child = subprocess.Popen([*SUITE, *words], stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL,
@@ -65,6 +68,34 @@ class Wide(SuiteCase):
         self.assertNotIn(b"Traceback", bad.stderr)
 
 
+class Closed(SuiteCase):
+    """The terminal goes away while cells run."""
+
+    def hung_up(self, *words, ignoring):
+        """The status of a run whose terminal was closed after two samples."""
+        def lead():
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignoring else signal.SIG_DFL)
+            fcntl.ioctl(1, termios.TIOCSCTTY)
+        ours, theirs = pty.openpty()
+        child = subprocess.Popen([*SUITE, *self.arguments("--workloads", "slow/second", *words)], stdin=subprocess.DEVNULL,
+                                 stdout=theirs, stderr=theirs, env=self.environment(), start_new_session=True,
+                                 preexec_fn=lead)
+        os.close(theirs)
+        self.wait_for_samples(2)
+        os.close(ours)
+        child.wait(timeout=600)
+        return json.loads((self.out / "run.json").read_text())
+
+    def test_what_was_finished_is_reported(self):
+        record = self.hung_up("--rounds", "50", ignoring=False)
+        self.assertEqual(record["stopped"], "interrupted")
+        self.assertGreaterEqual(self.row("slow/second", "glibc")["runs"], 1)
+
+    def test_a_run_that_was_disowned_goes_on(self):
+        self.assertTrue(self.hung_up("--rounds", "3", ignoring=True)["finished"])
+        self.assertEqual(self.row("slow/second", "glibc")["runs"], 3)
+
+
 class Tty(io.StringIO):
     def isatty(self):
         return True
@@ -84,6 +115,12 @@ class Lines(unittest.TestCase):
         self.assertTrue(all(len(line) < 80 for line in lines), lines)
         self.assertIn("mymalloc-again 6.00×", " ".join(out.getvalue().split()))
         self.assertIn("glibc 1.00 M/s", out.getvalue())
+
+    def test_a_terminal_of_hardly_a_column(self):
+        with unittest.mock.patch.dict(os.environ, COLUMNS="1"):
+            shown = progress.Progress(Tty())
+        shown.begin(10, None)
+        shown.block(0, "a/b", self.speeds, "glibc")
 
     def test_one_clock(self):
         out = Tty()
