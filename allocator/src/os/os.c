@@ -321,17 +321,33 @@ bool mym_os_is_stream(const char *path)
  * somebody reads slowly is waited for as any program does. To /dev/stderr is added: what it
  * is may be a log.
  */
+/*
+ * What a file had goes, if it had anything. Not by O_TRUNC: ext4 takes who cuts a file off, be it
+ * empty, for one who replaces it, and sends what is written then to the disk as it is closed.
+ */
+static int cut_off(int file)
+{
+    if (mym_syscall(SYS_lseek, file, 0, SEEK_END, 0, 0, 0) <= 0)
+        return 0;
+    mym_syscall(SYS_lseek, file, 0, SEEK_SET, 0, 0, 0);
+    return (int)mym_syscall(SYS_ftruncate, file, 0, 0, 0, 0, 0);
+}
+
 int mym_os_create(const char *path)
 {
     bool add = mym_os_is_stream(path);
-    int file = (int)mym_syscall(SYS_openat, AT_FDCWD, (long)path,
-                                O_WRONLY | O_CREAT | (add ? O_APPEND : O_TRUNC) |
-                                    O_CLOEXEC | O_NONBLOCK,
-                                0666, 0, 0);
+    int file = (int)mym_syscall(
+        SYS_openat, AT_FDCWD, (long)path,
+        O_WRONLY | O_CREAT | (add ? O_APPEND : 0) | O_CLOEXEC | O_NONBLOCK, 0666, 0, 0);
+    int error;
 
-    if (file >= 0)
-        mym_syscall(SYS_fcntl, file, F_SETFL, O_WRONLY | (add ? O_APPEND : 0), 0, 0, 0);
-    return file;
+    if (file < 0)
+        return file;
+    mym_syscall(SYS_fcntl, file, F_SETFL, O_WRONLY | (add ? O_APPEND : 0), 0, 0, 0);
+    error = add ? 0 : cut_off(file);
+    if (error != 0)
+        mym_os_close(file);
+    return error != 0 ? error : file;
 }
 
 void mym_os_close(int file)

@@ -76,30 +76,42 @@ static bool find_build_id(const char *notes, size_t length, char *out)
     return false;
 }
 
+/* Bytes of the file that is looked at: from its start they are in `head` already, mostly. */
+static size_t read_part(struct mym_maps *maps, int file, size_t head, void *to,
+                        size_t bytes, uint64_t offset)
+{
+    if (offset > head || bytes > head - offset)
+        return mym_os_read_at(file, to, bytes, offset);
+    memcpy(to, maps->head + offset, bytes);
+    return bytes;
+}
+
 static void read_build_id(struct mym_maps *maps, char *out)
 {
     ElfW(Ehdr) header;
     ElfW(Phdr) part;
     int file = mym_os_open(maps->name);
+    size_t head;
 
     out[0] = '\0';
     if (file < 0)
         return;
-    if (mym_os_read_at(file, (char *)&header, sizeof header, 0) == sizeof header &&
+    head = mym_os_read_at(file, maps->head, sizeof maps->head, 0);
+    if (read_part(maps, file, head, &header, sizeof header, 0) == sizeof header &&
         memcmp(header.e_ident, ELFMAG, SELFMAG) == 0 &&
         header.e_phentsize == sizeof part)
         for (unsigned i = 0; i < header.e_phnum && out[0] == '\0'; i++) {
             size_t length = 0;
 
-            if (mym_os_read_at(file, (char *)&part, sizeof part,
-                               header.e_phoff + i * sizeof part) != sizeof part)
+            if (read_part(maps, file, head, &part, sizeof part,
+                          header.e_phoff + i * sizeof part) != sizeof part)
                 break;
             if (part.p_type == PT_NOTE)
-                length = mym_os_read_at(file, maps->notes,
-                                        part.p_filesz < sizeof maps->notes
-                                            ? part.p_filesz
-                                            : sizeof maps->notes,
-                                        part.p_offset);
+                length =
+                    read_part(maps, file, head, maps->notes,
+                              part.p_filesz < sizeof maps->notes ? part.p_filesz
+                                                                 : sizeof maps->notes,
+                              part.p_offset);
             find_build_id(maps->notes, length, out);
         }
     mym_os_close(file);

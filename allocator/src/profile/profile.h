@@ -217,7 +217,7 @@ struct mym_maps {
     char *text; /* /proc/self/maps as it is */
     size_t length;
     size_t text_room, map_room;
-    char name[4096], notes[1024]; /* of the file that is looked at */
+    char name[4096], head[1024], notes[1024]; /* of the file that is looked at */
 };
 
 struct mym_line {

@@ -121,4 +121,9 @@ for i in 1 2; do
     expect "" "$work/fine,every=1" "${program[@]}"
     [ "$(stat -c %s "$work/fine")" -gt 1000 ] || { echo "no profile the $i. time"; faults=1; }
 done
+# What was there goes, also what comes to be there while the program runs.
+truncate -s 1M "$work/fine"
+# shellcheck disable=SC2016  # of perl's
+expect "" "$work/fine" perl -e 'print "done\n"; truncate $ARGV[0], 2 << 20' "$work/fine"
+[ "$(stat -c %s "$work/fine")" -lt 65536 ] || { echo "a longer file keeps its end"; faults=1; }
 exit $faults
