@@ -1,6 +1,8 @@
 """What git keeps of a run: its samples in one file, and its summary in results/history.csv."""
 import csv
+import fcntl
 import io
+import os
 
 from . import Problem, measures, reason, report
 from .store import write_whole
@@ -31,7 +33,18 @@ def rows_of(name, result):
 
 
 def add(path, name, result):
-    """The run's lines, in place of those that it had."""
+    """The run's lines, in place of those that it had; two that are added at once come one after the other."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        replace(path, name, result)
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has the descriptor, too
+        os.close(descriptor)
+
+
+def replace(path, name, result):
+    """The same by who has the folder's lock."""
     old = read(path) if path.exists() else []
     out = io.StringIO()
     writer = csv.DictWriter(out, FIELDS, restval="", lineterminator="\n")

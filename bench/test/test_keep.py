@@ -4,15 +4,19 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 import unittest
 import unittest.mock
 
 from support import HERE, SuiteCase
 
-from suite.store import PACKED, Folder
+from suite import history
+from suite.store import PACKED, Folder, write_whole
 
 CHECK = HERE.parents[1] / "ci/check-results"
 REPORTS = ("report.md", "results.json", "table.txt", "results.csv")
@@ -106,6 +110,38 @@ class Keep(SuiteCase):
 
 
 @unittest.skipUnless(shutil.which("git"), "git is not installed")
+class AtOnce(unittest.TestCase):
+    """Two runs are kept at once: both are in the history."""
+
+    @staticmethod
+    def rows_of(name, _result):
+        yield [name] + ["1"] * (len(history.FIELDS) - 1)
+
+    def test_a_second_waits_for_the_first(self):
+        child = None
+
+        def write_in_between(path, content):
+            """The first has read the file and not written it: the second comes, and is waited for, a while."""
+            nonlocal child
+            child = os.fork()
+            if child == 0:
+                with unittest.mock.patch.object(history, "write_whole", write_whole):
+                    history.add(path, "second", None)
+                os._exit(0)
+            until = time.monotonic() + 2
+            while time.monotonic() < until and os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+                time.sleep(0.01)
+            write_whole(path, content)
+
+        with tempfile.TemporaryDirectory() as folder, \
+                unittest.mock.patch.object(history, "rows_of", self.rows_of), \
+                unittest.mock.patch.object(history, "write_whole", write_in_between):
+            path = pathlib.Path(folder) / history.HISTORY
+            history.add(path, "first", None)
+            self.assertEqual(os.waitpid(child, 0)[1], 0)
+            self.assertEqual(sorted(row["run"] for row in history.read(path)), ["first", "second"])
+
+
 class Commit(SuiteCase):
     """ci/commit-results in a repository of its own; nothing is installed."""
 
