@@ -22,6 +22,7 @@
 #ifndef MYM_ALLOC_SEAL_H
 #define MYM_ALLOC_SEAL_H
 
+#include "alloc/alloc.h"
 #include "base/check.h"
 #include "base/secure.h"
 #include "heap/heap.h"
@@ -203,21 +204,23 @@ MYM_INLINE bool mym_is_sealed(const void *ptr, size_t room)
 }
 
 /*
- * The word is this seal still, and 0 from now on: by one instruction, for a signal's handler may
- * come at any time; by a locked one, which all that follows waits for, where there are threads.
- * Without one a subtraction is faster than a compare-and-exchange.
+ * The word is this seal still, and 0 from now on: by one instruction, for a signal's handler, or
+ * another thread on this CPU, may come at any time. Of two CPUs that execute it at the same moment
+ * both may find the seal where it is not a locked one; that is seen when malloc meets the object
+ * in use (secure.c). A locked one waits for all stores before it, to objects that are in no cache
+ * mostly, and all loads behind wait for it. A subtraction is faster than a compare-and-exchange.
  */
 MYM_INLINE bool mym_seal_take(mym_word *place, uint64_t seal)
 {
 #if defined(__x86_64__) && !defined(MYM_SANITIZED)
     bool found;
 
-    if (mym_os_is_alone()) {
+    if (MYM_SECURE_FREE_CHECK < MYM_CHECK_LOCKED || mym_os_is_alone()) {
         __asm__ volatile("subq %[seal], %[place]"
                          : "=@ccz"(found), [place] "+m"(*place)
                          : [seal] "r"(seal));
         if (MYM_UNLIKELY(!found))
-            *place += seal; /* as it was, for what is told of it */
+            *place += seal; /* as it was, for whoever has it now */
         return found;
     }
 #endif
@@ -225,9 +228,8 @@ MYM_INLINE bool mym_seal_take(mym_word *place, uint64_t seal)
 }
 
 /*
- * An object of a class is in use as long as it is sealed; from now on it is not. Its size. Of two
- * threads that free one at the same moment one is told that it was not. The seal is looked at
- * before it is taken away: what is behind a locked instruction waits for it.
+ * An object of a class is in use as long as it is sealed; from now on it is not. Its size. The seal
+ * is looked at before it is taken away: what is behind a locked instruction waits for it.
  */
 MYM_INLINE size_t mym_seal_break(void *ptr, size_t room)
 {
@@ -238,7 +240,7 @@ MYM_INLINE size_t mym_seal_break(void *ptr, size_t room)
     if (!MYM_SECURE_FREE_CHECK)
         *place = 0;
     else if (MYM_UNLIKELY(!mym_seal_take(place, seal)))
-        mym_seal_broken(ptr, room);
+        mym_bad_pointer(ptr); /* who took it away has freed the object */
     return size;
 }
 

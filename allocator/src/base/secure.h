@@ -14,7 +14,11 @@
 #define MYM_SECURE 0
 #endif
 
-/* Every free asks at once whether the object is in use: whether it has its seal. */
+/*
+ * Every free asks at once whether the object is in use: whether it has its seal. =2: also of two
+ * CPUs that free one within the same few ns (x86-64; elsewhere always).
+ */
+#define MYM_CHECK_LOCKED 2
 #ifndef MYM_SECURE_FREE_CHECK
 #define MYM_SECURE_FREE_CHECK MYM_SECURE
 #endif
@@ -76,6 +80,8 @@ _Static_assert(MYM_SECURE || !(MYM_SECURE_FREE_CHECK || MYM_SECURE_SEAL ||
                                MYM_SECURE_QUARANTINE || MYM_SECURE_RANDOM ||
                                MYM_SECURE_FENCE || MYM_SECURE_FIXED),
                "options are for the hardened build");
+_Static_assert(MYM_SECURE_FREE_CHECK >= 0 && MYM_SECURE_FREE_CHECK <= MYM_CHECK_LOCKED,
+               "0, 1 or 2 (locked)");
 _Static_assert(MYM_SECURE_ZERO_ON_FREE >= 0 && MYM_SECURE_ZERO_ON_FREE <= MYM_ZERO_ALL,
                "0, 1 (the ends) or 2 (all)");
 _Static_assert(!MYM_SECURE_WRITE_AFTER_FREE || MYM_SECURE_ZERO_ON_FREE,

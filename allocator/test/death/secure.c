@@ -7,9 +7,11 @@
 #include "dying.h"
 #include "mymalloc/arena.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static size_t size, at; /* of the case that a child runs */
@@ -172,6 +174,106 @@ static void nobody_gets_what_is_in_use(void)
     CHECK(check_death(&death) == 0);
 }
 
+/* ---- the same object freed meanwhile ---- */
+
+#if defined(__x86_64__)
+#define TRAP 0x100 /* the flag by which the processor traps after each instruction */
+#define SIZE 104   /* the seal is right behind it */
+
+static void *volatile freed, *volatile other;
+static volatile int stepping;
+static volatile unsigned steps, when, until;
+
+static uint64_t seal_of(const void *object)
+{
+    uint64_t seal;
+
+    memcpy(&seal, (const char *)object + SIZE, sizeof seal);
+    return seal;
+}
+
+/* Frees it after so many instructions of the free that it interrupts, which took the seal away
+   by the end of instruction `until`. */
+static void step(int signal, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+
+    (void)signal;
+    (void)info;
+    if (!stepping) {
+        uc->uc_mcontext.gregs[REG_EFL] &= ~TRAP;
+        return;
+    }
+    uc->uc_mcontext.gregs[REG_EFL] |= TRAP;
+    steps++;
+    if (until == 0 && seal_of(freed) == 0)
+        until = steps;
+    if (steps == when) {
+        free(wrong(freed));
+        free(other);  /* else the cache tells of it: the same was freed last */
+        stepping = 0; /* one more trap, and it ends: the rest is as ever */
+    }
+}
+
+/* What was freed has no seal, whoever asked for it last. */
+static void look_at_seal(int signal)
+{
+    (void)signal;
+    if (seal_of(freed) != 0)
+        fprintf(stderr, "what was freed reads 0x%lx\n", (unsigned long)seal_of(freed));
+}
+
+static void free_in_steps(void)
+{
+    struct sigaction action = {.sa_sigaction = step, .sa_flags = SA_SIGINFO};
+
+    freed = take(SIZE);
+    other = take(SIZE);
+    signal(SIGABRT, look_at_seal);
+    CHECK(sigaction(SIGTRAP, &action, NULL) == 0);
+    stepping = 1;
+    raise(SIGTRAP);
+    free(wrong(freed));
+    stepping = 0;
+}
+
+static void *nothing(void *argument)
+{
+    return argument;
+}
+
+/* At each instruction, most of all between the look at the seal and what takes it away. */
+static int free_meanwhile(const char *name)
+{
+    struct death death = {name, DOUBLE_FREE, free_in_steps};
+    int failed = 0;
+
+    steps = when = until = 0;
+    free_in_steps();
+    CHECK(until > 20);
+    printf("%s: %u instructions\n", name, until);
+    for (unsigned i = 1; i < until + 3; i++) {
+        steps = 0;
+        when = i;
+        failed += check_death(&death);
+    }
+    return failed;
+}
+
+static void a_free_within_a_free(void)
+{
+    pthread_t thread;
+    int failed;
+
+    share_culprit();
+    failed = free_meanwhile("within a free");
+    CHECK(!pthread_create(&thread, NULL, nothing, NULL));
+    CHECK(!pthread_join(thread, NULL));
+    failed += free_meanwhile("within a free, where there were threads");
+    CHECKF(!failed, "%d of them were told otherwise, or not", failed);
+}
+#endif
+
 /* 260 bytes have a red zone of 16, 102 one of 2: the rest of it would be the seal. */
 static void bytes_behind_an_object(void)
 {
@@ -312,6 +414,9 @@ const struct test tests[] = {
     {"short_ones_are_overwritten", short_ones_are_overwritten},
     {"the_first_ones_wait", the_first_ones_wait},
     {"nobody_gets_what_is_in_use", nobody_gets_what_is_in_use},
+#if defined(__x86_64__)
+    {"a_free_within_a_free", a_free_within_a_free},
+#endif
     {"bytes_behind_an_object", bytes_behind_an_object},
     {"bytes_far_behind_an_object", bytes_far_behind_an_object},
     {"tables_are_read_only", tables_are_read_only},
