@@ -216,7 +216,7 @@ class Heap:
         info = {
             "pages.mapped": self.field("pages", pages, "mapped") * unit,
             "pages.free": (clean + dirty + self.field("pages", pages, "purging")) * unit,
-            "pages.dirty": dirty * unit,
+            "pages.dirty": (dirty - self.field("pages", pages, "spared")) * unit,
             "pages.idle": self.field("pages", pages, "idle") * unit,
             "pages.allowance": self.allowance(pages) * unit,
             "pages.purged": self.field("pages", pages, "purged"),

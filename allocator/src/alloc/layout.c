@@ -45,7 +45,7 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     FIELD(class, room),
     SIZE(pages), FIELD(pages, end), FIELD(pages, mapped), FIELD(pages, purging),
     FIELD(pages, ledger), FIELD(pages, held), FIELD(pages, purged), FIELD(pages, runs),
-    FIELD(pages, idle), FIELD(pages, huge),
+    FIELD(pages, idle), FIELD(pages, huge), FIELD(pages, spared),
     SIZE(index), FIELD(index, units), FIELD(index, count), FIELD(index, bins),
     FIELD(ledger, keep), FIELD(ledger, helped), FIELD(ledger, use),
     FIELD(ledger, high), FIELD(ledger, swing),

@@ -75,6 +75,11 @@ bool mym_is_always_dense(size_t bytes)
     return GET(size_of(bytes)->score) == SCORE_MOST;
 }
 
+bool mym_is_seldom_dense(size_t bytes)
+{
+    return GET(size_of(bytes)->score) < 0;
+}
+
 static void set_score(struct size *size, int score, int least)
 {
     SET(size->score, (int8_t)(score > SCORE_MOST ? SCORE_MOST

@@ -180,6 +180,7 @@ enum mym_dense {
 };
 enum mym_dense mym_is_dense(size_t bytes);
 bool mym_is_always_dense(size_t bytes); /* each time that was looked lately */
+bool mym_is_seldom_dense(size_t bytes); /* more often not than it was */
 /* An object of so many bytes ends: was it? Reads a few of its words. */
 void mym_dense_ended(const void *object, size_t bytes);
 /* The same in two steps, for who has to find out first what may be read: 0 is no look. */

@@ -119,9 +119,11 @@ uint32_t mym_idle_share_out(void)
 
 void mym_idle_watch(void)
 {
+    uint32_t dirty = mym_pages_dirty();
+
     mym_ledger_see(&mym_pages.ledger, in_use());
-    mym_pages.unused = least(mym_pages.unused, mym_pages_dirty());
-    mym_pages.stuck = least(mym_pages.stuck, 2 * mym_pages_dirty());
+    mym_pages.unused = least(mym_pages.unused, dirty);
+    mym_pages.stuck = least(mym_pages.stuck, 2 * dirty);
 }
 
 void mym_idle_stick(void)

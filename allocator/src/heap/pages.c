@@ -316,7 +316,7 @@ struct mym_pages_info mym_pages_info(void)
     dirty = mym_runs(MYM_DIRTY)->units;
     info.mapped = (size_t)mym_pages.mapped * MYM_UNIT;
     info.free = (size_t)(clean + dirty + mym_pages.purging) * MYM_UNIT;
-    info.dirty = (size_t)dirty * MYM_UNIT;
+    info.dirty = (size_t)(mym_pages_dirty() - mym_pages.idle) * MYM_UNIT;
     info.idle = (size_t)mym_pages.idle * MYM_UNIT;
     for (unsigned holder = 0; holder < MYM_HOLDERS; holder++)
         info.held[holder] = (size_t)mym_idle_held(holder) * MYM_UNIT;
@@ -389,8 +389,7 @@ size_t mym_pages_verify(void)
     if (mym_pages.limit == 0)
         return 0;
     mym_pages_lock();
-    bad += mym_expect("heap check", mym_loose_units() <= mym_runs(MYM_DIRTY)->units,
-                      "loose spans do not add up");
+    bad += mym_expect("heap check", mym_loose_adds_up(), "loose spans do not add up");
     mym_loose_join();
     for (uint32_t unit = 1; unit < mym_pages.end; unit = after(unit)) {
         const struct mym_unit *u = &mym_heap.units[unit];

@@ -24,6 +24,9 @@ struct mym_index {
     uint64_t filled[MYM_RUN_BINS / 64]; /* bit set: the bin is not empty */
 };
 
+/* Loose spans (loose.c): of thin ones no page but the first may be resident. */
+enum { MYM_THICK, MYM_THIN, MYM_LOOSE_KINDS };
+
 /* A freed own mapping; its last pages were given back if not all of it is dirty. */
 struct mym_idle {
     void *addr;
@@ -35,6 +38,8 @@ struct mym_idle {
  * mapped == units in spans + clean + dirty + purging
  * idle   == sum of the dirty units of the idle mappings
  * slabs  == units of spans of the kind MYM_SLAB
+ * loose_units == units of loose spans
+ * firsts == bytes in the first pages of thin ones; spared == units of these without such
  */
 struct mym_pages {
     struct mym_mutex lock;
@@ -58,11 +63,11 @@ struct mym_pages {
     uint64_t told_near;      /* ... at which that is told next */
     uint32_t huge;           /* chunks that are huge (chunk.c) */
     _Atomic uint64_t purged; /* bytes given back since start */
-    struct mym_index runs[3];            /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
-    uint64_t loose_lengths;              /* lengths of which there are any: loose.c */
-    uintptr_t loose[MYM_LOOSE_MOST + 1]; /* the list on top, by length; their units
-                                            are in those of MYM_DIRTY */
-    uint32_t loose_count;                /* spans in all */
+    struct mym_index runs[3]; /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
+    uint64_t loose_lengths;   /* lengths of which there are any: loose.c */
+    uintptr_t loose[MYM_LOOSE_KINDS][MYM_LOOSE_MOST + 1]; /* the list on top, by length;
+                                            their units are in those of MYM_DIRTY */
+    uint32_t loose_count, loose_units, firsts, spared;
     struct mym_idle idles[MYM_IDLE_MAX]; /* freed own mappings, the oldest first */
     uint32_t idle_count, idle;
 };
@@ -103,7 +108,7 @@ MYM_INLINE bool mym_pages_may_use(uint64_t units)
 /* Units that hold no object and may be resident. */
 MYM_INLINE uint32_t mym_pages_dirty(void)
 {
-    return mym_runs(MYM_DIRTY)->units + mym_pages.idle;
+    return mym_runs(MYM_DIRTY)->units + mym_pages.idle - mym_pages.spared;
 }
 
 /*
@@ -158,10 +163,13 @@ uint32_t mym_runs_room(uint32_t at, uint32_t need);
 void mym_loose_put(uintptr_t list);
 uintptr_t mym_loose_take(uint32_t length);
 bool mym_loose_has(uint32_t length); /* no lock is needed: a hint */
+/* A thick list of spans that are seldom written all over, 0: none; it comes back as either kind. */
+uintptr_t mym_loose_take_thick(void);
+void mym_loose_put_back(uintptr_t list, bool thin);
 /* What was given back as it was is joined with its neighbours. */
 void mym_loose_join(void);
-/* For the verifier: units of all such spans; UINT32_MAX: one is none, or miscounted. */
-uint32_t mym_loose_units(void);
+/* For the verifier: all are loose spans, and counted right. */
+bool mym_loose_adds_up(void);
 
 /* ---- chunk.c: the caller holds mym_pages.lock ---- */
 

@@ -85,6 +85,17 @@ static void walk_cache(const struct mym_cache *cache, struct sums *sums)
     sums->bytes += own.bytes;
 }
 
+static void walk_loose(uintptr_t list, unsigned cls)
+{
+    for (; list != 0; list = mym_span_record(list)[1].below) {
+        CHECKF(mym_span_list_is_whole(list, mym_span_units(cls)),
+               "a loose list of class %u", cls);
+        for (uintptr_t span = list; span >= MYM_UNIT;
+             span = mym_span_record(span)->below)
+            find(span, cls, false);
+    }
+}
+
 static struct sums walk_all(void)
 {
     struct sums sums = {0, 0};
@@ -98,15 +109,10 @@ static struct sums walk_all(void)
     for (struct mym_cache *cache = mym_thread_caches; cache != NULL;
          cache = cache->next)
         walk_cache(cache, &sums);
-    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
-        for (uintptr_t list = mym_pages.loose[mym_span_units(cls)]; list != 0;
-             list = mym_span_record(list)[1].below) {
-            CHECKF(mym_span_list_is_whole(list, mym_span_units(cls)),
-                   "a loose list of class %u", cls);
-            for (uintptr_t span = list; span >= MYM_UNIT;
-                 span = mym_span_record(span)->below)
-                find(span, cls, false);
-        }
+    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++) {
+        walk_loose(mym_pages.loose[MYM_THICK][mym_span_units(cls)], cls);
+        walk_loose(mym_pages.loose[MYM_THIN][mym_span_units(cls)], cls);
+    }
     for (int i = 0; i < SPANS; i++)
         if (spans[i].where == BACK)
             spans[i].where = NOWHERE; /* joined with what is free beside it */

@@ -4,11 +4,14 @@
  */
 #include "check.h"
 #include "family.h"
+#include "proc.h"
 
-#include "heap/heap.h"
+#include "alloc/info.h"
+#include "heap/runs.h"
 #include "heap/sizes.h"
 
 #include <string.h>
+#include <sys/resource.h>
 
 static size_t compared;
 
@@ -70,8 +73,75 @@ static void what_becomes_dense_is_noticed(void)
     CHECK(mym_is_dense(size) != MYM_SPARSE);
 }
 
+/* ---- what becomes of them in the page heap ---- */
+
+static size_t faults(void)
+{
+    struct rusage usage;
+
+    CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+    return (size_t)usage.ru_minflt;
+}
+
+#define SPANS 1000u
+#define KEEP  ((size_t)32 << 20)
+
+/* Page faults of taking so many, each written to in part, and freeing them. */
+static size_t faults_of_batch(size_t size, size_t written)
+{
+    static void *objects[SPANS];
+    size_t before = faults();
+
+    for (unsigned i = 0; i < SPANS; i++) {
+        CHECK((objects[i] = malloc(opaque(size))));
+        memset(objects[i], (int)i + 1, written);
+    }
+    for (unsigned i = 0; i < SPANS; i++)
+        free(objects[i]);
+    return faults() - before;
+}
+
+/* 244 MiB of them, of which 4 are resident: no more than may stay, so all of that does. */
+static void first_pages_of_sparse_ones_stay(void)
+{
+    static const size_t sizes[] = {250000, 500000, 256 << 10};
+
+    mym_idle_set_keep(KEEP);
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t most = 0;
+
+        for (unsigned round = 0; round < 4; round++)
+            most = faults_of_batch(sizes[i], 8);
+        CHECKF(most <= SPANS / 10, "%zu faults of %u x %zu", most, SPANS, sizes[i]);
+        CHECKF(mym_pages.spared > KEEP / MYM_UNIT, "%u units", mym_pages.spared);
+        CHECK(mym_verify() == 0 && mym_pages.spared == 0); /* that joins them */
+        malloc_trim(0);
+    }
+}
+
+/* What is counted as a page is one, whatever was written; swinging, three times `keep` may stay. */
+static void no_more_stays_where_they_become_dense(void)
+{
+    size_t before = status_kib("VmRSS"), after;
+
+    mym_idle_set_keep(KEEP);
+    for (unsigned round = 0; round < 4; round++)
+        faults_of_batch(256 << 10, 8);
+    CHECK(mym_pages.spared > 0);
+    faults_of_batch(256 << 10, 256 << 10);
+    after = status_kib("VmRSS");
+    CHECKF(mym_pages_dirty() <= 3 * KEEP / MYM_UNIT &&
+               after < before + 3 * KEEP / 1024 + 4096,
+           "%u dirty units, %zu KiB became %zu", mym_pages_dirty(), before, after);
+    mym_idle_set_keep(0); /* then not even those pages */
+    CHECK(mym_pages_dirty() == 0 && mym_pages.spared == 0);
+    CHECKF(status_kib("VmRSS") < before + 4096, "%zu KiB", status_kib("VmRSS"));
+}
+
 const struct test tests[] = {
     {"what_is_sparse_is_looked_at_seldom", what_is_sparse_is_looked_at_seldom},
     {"what_becomes_dense_is_noticed", what_becomes_dense_is_noticed},
+    {"first_pages_of_sparse_ones_stay", first_pages_of_sparse_ones_stay},
+    {"no_more_stays_where_they_become_dense", no_more_stays_where_they_become_dense},
     {NULL, NULL},
 };
