@@ -98,23 +98,35 @@ static uint32_t in_use(void)
 }
 
 /*
+ * Of the allowance, what pools and caches may hold: half of `keep`, and all that stays because
+ * the program swings, as it takes the objects again that it gave back, slab by slab. Nobody can
+ * tell a slab that is emptied at random from one whose last objects stay.
+ */
+static uint32_t granted(uint32_t may)
+{
+    const struct mym_ledger *ledger = &mym_pages.ledger;
+
+    return ledger->helped || may <= ledger->keep ? may / 2 : may - ledger->keep / 2;
+}
+
+/*
  * What is left of the allowance for dirty runs and idle mappings: none when the limit of
- * the container is near. Pools and caches have half of it at most, magazines that were
- * emptied and free places in slabs that nobody counts a share: the more slabs the less is left.
+ * the container is near. Magazines that were emptied and free places in slabs that nobody
+ * counts have a share: the more slabs the less is left.
  */
 uint32_t mym_idle_share_out(void)
 {
-    uint32_t may = mym_ledger_allowance(&mym_pages.ledger), room, half;
+    uint32_t may = mym_ledger_allowance(&mym_pages.ledger), room, grants;
     uint32_t records = (uint32_t)(mym_meta_bytes() >> MYM_UNIT_SHIFT);
 
     if (mym_pages_in_use() + mym_pages_dirty() >= mym_pages.near)
         may = 0;
-    half = may / 2;
-    atomic_store_explicit(&mym_pages.grants, half, memory_order_relaxed);
     room = may - least(records, may / 4);
     room -= least(mym_pages.slabs / 2, room / 4);
-    return room - least(mym_idle_held_in_all(),
-                        half); /* arenas per CPU may come to more than half */
+    grants = least(granted(may), room);
+    atomic_store_explicit(&mym_pages.grants, grants, memory_order_relaxed);
+    return room -
+           least(mym_idle_held_in_all(), grants); /* arenas per CPU may come to more */
 }
 
 void mym_idle_watch(void)

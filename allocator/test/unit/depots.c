@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* A MiB or more of objects taken and freed, so many times: what the depot holds in the end. */
 static size_t swing(unsigned size, unsigned times)
@@ -301,6 +302,49 @@ static void loads_bear_every_ration(void)
     CHECK(mym_verify() == 0);
 }
 
+/* ---- what swings, slab by slab ---- */
+
+#define OBJECTS 65521u /* a prime: 64 MiB of 1 KiB */
+
+/* Page faults of taking them, in order, and of freeing them all over the slabs. */
+static size_t faults_of_swing(void)
+{
+    static void *objects[OBJECTS];
+    struct rusage before, after;
+
+    CHECK(getrusage(RUSAGE_SELF, &before) == 0);
+    for (unsigned i = 0; i < OBJECTS; i++) {
+        CHECK((objects[i] = mym_malloc(opaque(1024))));
+        *(unsigned *)objects[i] = i;
+    }
+    for (unsigned i = 0; i < OBJECTS; i++)
+        mym_free(objects[(uint64_t)i * 7919 % OBJECTS]);
+    CHECK(getrusage(RUSAGE_SELF, &after) == 0);
+    return (size_t)(after.ru_minflt - before.ru_minflt);
+}
+
+/*
+ * Up and down by 64 MiB: all of it may stay, once that is known. Freed at random it is in
+ * sparse slabs nearly all of the time, which have to leave none of that to free runs.
+ */
+static void sparse_slabs_stay_in_a_swing(void)
+{
+    size_t most = 0;
+
+    mym_idle_set_keep((size_t)32 << 20);
+    faults_of_swing();
+    faults_of_swing();
+    for (unsigned i = 0; i < 4; i++) {
+        size_t faults = faults_of_swing();
+
+        most = faults > most ? faults : most;
+    }
+    CHECKF(most <= 1000, "%zu faults", most);
+    CHECK(mym_verify() == 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+
 const struct test tests[] = {
     {"a_full_magazine_is_not_made_shorter", a_full_magazine_is_not_made_shorter},
     {"loads_bear_every_ration", loads_bear_every_ration},
@@ -311,5 +355,6 @@ const struct test tests[] = {
     {"busy_depots_keep_what_they_were_granted",
      busy_depots_keep_what_they_were_granted},
     {"one_object_keeps_no_slab", one_object_keeps_no_slab},
+    {"sparse_slabs_stay_in_a_swing", sparse_slabs_stay_in_a_swing},
     {NULL, NULL},
 };
