@@ -69,9 +69,11 @@ static MYM_SLOW void *malloc_sample(size_t size)
 
 MYM_INLINE void *malloc_counted(size_t cls, size_t size)
 {
+    size_t bytes = mym_front.ends[cls + 1];
     void *object;
 
-    if (MYM_UNLIKELY(mym_sample_count(mym_front.bytes_of[cls])))
+    __asm__("" : "+r"(bytes)); /* else gcc 12 loads the count, and stores it */
+    if (MYM_UNLIKELY(mym_sample_count(bytes)))
         return malloc_sample(size);
     object = mym_rseq_pop(cls);
     return MYM_LIKELY(object != NULL) ? object : mym_watched_miss((unsigned)cls);
@@ -299,7 +301,7 @@ static bool was_opening(size_t usable, size_t size)
            usable == mym_classes[mym_class_of_64[(size + 63) / 64]].size;
 }
 
-MYM_APART void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
+static MYM_APART void free_sized_colder(void *ptr, size_t size, size_t alignment)
 {
     size_t usable;
 
@@ -318,6 +320,30 @@ MYM_APART void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
                           usable != place_size(size) && !was_opening(usable, size)))
         mym_fatal("sized free with a wrong size", ptr);
     mym_free(ptr);
+}
+
+/* A large object of malloc's for this size, if it is one in use: the one who puts it looks. */
+static inline bool is_span_for(const void *ptr, size_t size)
+{
+    const struct mym_unit *unit;
+
+    if (size <= MYM_CLASS_MAX || size >= MYM_HUGE_MIN || !mym_in_heap(ptr))
+        return false;
+    unit = &mym_heap.units[mym_unit_of(ptr)];
+    if (unit->state != MYM_IN_USE)
+        return false;
+    if (size > MYM_SPAN_MAX)
+        return unit->length == mym_round_up(size, MYM_UNIT) >> MYM_UNIT_SHIFT;
+    return unit->length <= MYM_SPAN_MAX / MYM_UNIT &&
+           mym_span_word[unit->length] == mym_span_word_for(size);
+}
+
+MYM_APART void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
+{
+    if (MYM_LIKELY(is_span_for(ptr, size)) && alignment <= MYM_UNIT)
+        mym_span_put(ptr);
+    else
+        free_sized_colder(ptr, size, alignment);
 }
 
 #endif

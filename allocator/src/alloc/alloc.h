@@ -6,7 +6,7 @@
  * same test sends these calls, large sizes, NULL and foreign pointers to the cold half.
  *
  * price on x86-64: malloc and operator new 22 instructions, free 26,
- * sized delete 35, aligned new 26, aligned and sized delete 39, malloc's half while
+ * sized delete 33, aligned new 26, aligned and sized delete 39, malloc's half while
  * samples are taken 26 (ctest -L disasm counts them)
  */
 #ifndef MYM_ALLOC_ALLOC_H
@@ -27,8 +27,20 @@ void mym_free_slow(void *ptr);
 void mym_free_missed(void *ptr, size_t cls); /* there is no room, or it has none */
 void mym_free_sized_slow(void *ptr, size_t size, size_t alignment);
 
+/* The class of a size; false: the limits are closed, or there is none. */
+MYM_INLINE bool mym_quick_class(size_t size, unsigned *cls)
+{
+    if (MYM_LIKELY(size < MYM_RACY(mym_hot.small_end)))
+        *cls = mym_front.class_of[size + MYM_SEAL_BYTES];
+    else if (size < MYM_RACY(mym_hot.class_end))
+        *cls = mym_class_of_16[(size + MYM_SEAL_BYTES + 15) / 16];
+    else
+        return false;
+    return true;
+}
+
 /*
- * What malloc and free test a size with. Of what is freed no limit is closed: sampled objects
+ * What an aligned size is tested with. Of what is freed no limit is closed: sampled objects
  * are told by where they lie, and before the start nothing lies in the heap.
  */
 enum mym_use { MYM_TO_TAKE, MYM_TO_FREE };
@@ -41,18 +53,6 @@ MYM_INLINE size_t mym_small_end(enum mym_use use)
 MYM_INLINE size_t mym_class_end(enum mym_use use)
 {
     return use == MYM_TO_TAKE ? MYM_RACY(mym_hot.class_end) : MYM_CLASS_MAX + 1;
-}
-
-/* The class of a size; false: the limits are closed, or there is none. */
-MYM_INLINE bool mym_quick_class(enum mym_use use, size_t size, unsigned *cls)
-{
-    if (MYM_LIKELY(size < mym_small_end(use)))
-        *cls = mym_front.class_of[size + MYM_SEAL_BYTES];
-    else if (size < mym_class_end(use))
-        *cls = mym_class_of_16[(size + MYM_SEAL_BYTES + 15) / 16];
-    else
-        return false;
-    return true;
 }
 
 /*
@@ -81,8 +81,7 @@ MYM_INLINE void *mym_malloc_quick(size_t size)
 {
     unsigned cls;
 
-    return !MYM_SECURE && mym_quick_class(MYM_TO_TAKE, size, &cls) ? mym_rseq_pop(cls)
-                                                                   : NULL;
+    return !MYM_SECURE && mym_quick_class(size, &cls) ? mym_rseq_pop(cls) : NULL;
 }
 
 MYM_INLINE void *mym_aligned_quick(size_t alignment, size_t size)
@@ -101,7 +100,7 @@ MYM_INLINE void *mym_malloc(size_t size)
 
     if (MYM_SECURE)
         return mym_malloc_slow(size);
-    if (MYM_UNLIKELY(!mym_quick_class(MYM_TO_TAKE, size, &cls)))
+    if (MYM_UNLIKELY(!mym_quick_class(size, &cls)))
         return mym_malloc_closed(size);
     object = mym_rseq_pop(cls);
     return MYM_LIKELY(object != NULL) ? object : mym_malloc_slow(size);
@@ -139,19 +138,24 @@ MYM_INLINE bool mym_is_of_class(const void *ptr, unsigned cls)
 }
 
 /*
- * The object is where the class that its size names has its objects: the size was right.
- * It is pushed by that class, which is known sooner than the one of the table. What realloc
- * left in place, a large object, misuse: the cold half looks closer.
+ * free, and the size is one that the object's class serves: two comparisons for sizes of every
+ * class, where to find the class of the size is longer above MYM_SMALL_MAX. What realloc left
+ * in place, a large object, misuse: the cold half looks closer.
  */
 MYM_INLINE void mym_free_sized(void *ptr, size_t size)
 {
-    unsigned cls;
+    uintptr_t offset = (uintptr_t)ptr - mym_hot.heap_base;
+    size_t cls;
 
-    if (MYM_SECURE || !MYM_LIKELY(mym_quick_class(MYM_TO_FREE, size, &cls)) ||
-        !mym_is_of_class(ptr, cls))
+    if (MYM_SECURE || MYM_UNLIKELY(offset >= MYM_RACY(mym_hot.heap_size))) {
         mym_free_sized_slow(ptr, size, MYM_ALIGNMENT);
-    else if (!MYM_LIKELY(mym_rseq_push(cls, ptr)))
-        mym_free_slow(ptr);
+        return;
+    }
+    cls = mym_hot.heap_class[offset >> MYM_UNIT_SHIFT];
+    if (MYM_UNLIKELY(size > mym_front.ends[cls + 1] || size <= mym_front.ends[cls]))
+        mym_free_sized_slow(ptr, size, MYM_ALIGNMENT);
+    else if (MYM_UNLIKELY(!mym_rseq_push(cls, ptr)))
+        mym_free_missed(ptr, cls);
 }
 
 MYM_INLINE void mym_free_aligned_sized(void *ptr, size_t alignment, size_t size)

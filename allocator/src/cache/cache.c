@@ -318,7 +318,7 @@ void mym_cache_init(void)
         mym_front.closed.slot[i] = MYM_CLOSED;
     mym_spans_init();
     for (unsigned cls = 0; cls < mym_class_count; cls++)
-        mym_front.bytes_of[cls] = mym_classes[cls].size;
+        mym_front.ends[cls + 1] = mym_classes[cls].size;
     mym_front.class_of[0] = mym_class_of_16[0];
     for (size_t size = 16; size <= MYM_SMALL_MAX; size += 16)
         memset(&mym_front.class_of[size - 15], mym_class_of_16[size / 16], 16);

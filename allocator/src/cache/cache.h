@@ -99,7 +99,8 @@ struct mym_cache {
 
 struct mym_front {
     struct mym_cache closed; /* of whoever has none: slots without room or objects */
-    size_t bytes_of[MYM_CLASSES];        /* by class, for who counts each malloc */
+    /* Sizes of class c are above ends[c], and up to ends[c + 1], what its objects have. */
+    size_t ends[MYM_CLASSES + 1];
     uint8_t class_of[MYM_SMALL_MAX + 1]; /* by size: next to what is read after it */
     char *caches __attribute__((aligned(MYM_CACHELINE))); /* mym_heap.caches */
     uint8_t open[MYM_MAX_CPUS + 1]; /* enum mym_open; with MYM_NO_ID */
@@ -282,9 +283,14 @@ extern MYM_HIDDEN uint8_t mym_span_word[MYM_SPAN_MAX / MYM_UNIT + 1];
 _Static_assert(MYM_SPAN_NO_WORD <= UINT8_MAX, "an entry of the table");
 
 /* For a size above MYM_CLASS_MAX and up to MYM_SPAN_MAX. */
+MYM_INLINE size_t mym_span_word_for(size_t size)
+{
+    return mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT];
+}
+
 MYM_INLINE unsigned mym_span_class(size_t size)
 {
-    return mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT] - MYM_SLOTS;
+    return (unsigned)mym_span_word_for(size) - MYM_SLOTS;
 }
 
 MYM_INLINE uintptr_t mym_span_word_of(const struct mym_cache *cache, size_t index)

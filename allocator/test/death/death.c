@@ -454,7 +454,7 @@ static void sized_by_another_class(void)
         family.free_sized(wrong(p), sized_wrongly.claimed);
 }
 
-/* Of every class: a byte more than it holds, and less than realloc would leave in place. */
+/* Of every class, spans too: a byte more than it holds, and less than realloc would leave in place. */
 static void wrong_classes_are_told(void)
 {
     const struct death death = {"sized_by_another_class", WRONG_SIZE,
@@ -462,7 +462,7 @@ static void wrong_classes_are_told(void)
     int failed = 0;
 
     share_culprit();
-    for (size_t size = 1; size <= 131072;) {
+    for (size_t size = 1; size <= 5u << 20;) {
         void *p = malloc(size);
         size_t usable = malloc_usable_size(p);
 
