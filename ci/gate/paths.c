@@ -73,6 +73,11 @@ static void new_sized_4k(void)
     _ZdlPvm(use(_Znwm(4096)), 4096);
 }
 
+static void new_sized_1m(void)
+{
+    _ZdlPvm(use(_Znwm(1 << 20)), 1 << 20);
+}
+
 static void new_aligned_64(void)
 {
     _ZdlPvmSt11align_val_t(use(_ZnwmSt11align_val_t(192, 64)), 192, 64);
@@ -150,6 +155,7 @@ static const struct path {
     {"new_64", new_64, "operator new and delete of 64 B"},
     {"new_sized_64", new_sized_64, "operator new and sized delete of 64 B"},
     {"new_sized_4k", new_sized_4k, "operator new and sized delete of 4 KiB"},
+    {"new_sized_1m", new_sized_1m, "operator new and sized delete of 1 MiB"},
     {"new_aligned_64", new_aligned_64,
      "operator new of 192 B aligned to 64, and its sized delete"},
     {"watched_64", watched_64, "pair_64 while samples are taken"},

@@ -298,54 +298,37 @@ MYM_INLINE uintptr_t mym_span_word_of(const struct mym_cache *cache, size_t inde
     return (uintptr_t)__atomic_load_n(&cache->slot[index], __ATOMIC_RELAXED);
 }
 
-/* Of the running thread's id; out of date as soon as it is known. */
-MYM_INLINE uintptr_t mym_span_read_here(size_t index)
-{
-    uint32_t id = mym_rseq_id();
-
-    return MYM_LIKELY(mym_cache_is_open(id)) ? mym_span_word_of(mym_cache_at(id), index)
-                                             : MYM_SPAN_SHUT;
-}
-
 /*
- * A span for a size that has a class, from this CPU's cache; NULL: none there. What is below
- * the only one that a word may hold is known: nothing to wait for.
+ * A span for a size that has a class, from this CPU's cache; NULL: none there. A word that
+ * holds one and may hold no more is what most have: what is below is known, nothing is
+ * waited for.
  */
 MYM_INLINE void *mym_span_quick_pop(size_t size)
 {
-    size_t index = mym_span_word[(size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT];
-    uintptr_t word = mym_span_read_here(index);
-    struct mym_unit *unit;
+    size_t index = mym_span_word_for(size);
+    uintptr_t word = mym_rseq_lone(index);
 
-    if (word < MYM_UNIT)
+    if (MYM_UNLIKELY(word == 0) && (word = mym_rseq_take(index)) == 0)
         return NULL;
-    unit = mym_span_record(word);
-    if (MYM_LIKELY((uint16_t)word == MYM_SPAN_HELD)
-            ? !mym_rseq_swap(index, word, MYM_SPAN_ROOM)
-            : !mym_rseq_follow(index, word, &unit->below))
-        return NULL;
-    mym_span_mark(unit, false);
+    mym_span_mark(mym_span_record(word), false);
     return (void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
 }
 
 /* Whether this CPU's cache keeps it, one of malloc's that is in use. */
 MYM_INLINE bool mym_span_quick_push(struct mym_unit *unit, void *span)
 {
-    uintptr_t word;
     size_t index;
 
     if (unit->length > MYM_SPAN_MAX / MYM_UNIT)
         return false;
     index = mym_span_word[unit->length];
-    word = mym_span_read_here(index);
-    if (word != MYM_SPAN_ROOM && !mym_span_has_room(word))
-        return false;
     /* Before others can take it: afterwards the record is theirs. */
     mym_span_mark(unit, true);
-    unit->below = word;
-    if (MYM_LIKELY(word == MYM_SPAN_ROOM)
-            ? mym_rseq_swap(index, MYM_SPAN_ROOM, mym_span_onto(MYM_SPAN_ROOM, span))
-            : mym_rseq_swap(index, word, mym_span_onto(word, span)))
+    unit->below = MYM_SPAN_ROOM;
+    if (MYM_LIKELY(
+            mym_rseq_swap(index, MYM_SPAN_ROOM, mym_span_onto(MYM_SPAN_ROOM, span))))
+        return true;
+    if (mym_rseq_put(index, span, &unit->below))
         return true;
     mym_span_mark(unit, false);
     return false;

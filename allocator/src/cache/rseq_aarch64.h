@@ -13,7 +13,7 @@
  * which pairs with the release in mym_cache_try_open. What runs under another id meets a
  * magazine only through a pool's mutex.
  *
- * price: pop 14 instructions (label 0 to 2), push 17, swap 13, follow 14
+ * price: pop 14 instructions (label 0 to 2), push 17, swap 13, take 17, put 17, lone 14
  */
 #ifndef MYM_CACHE_RSEQ_H
 #define MYM_CACHE_RSEQ_H
@@ -174,26 +174,86 @@ changed:
     return false;
 }
 
-/* A word that holds a span is what its record says is below: only while it is on top. */
-MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *below)
+/* The span on top of a list of them: the word, which is what that one's record says is below. */
+MYM_INLINE uintptr_t mym_rseq_take(size_t index)
 {
-    uintptr_t tmp, cache;
+    uintptr_t word, tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN(changed)
-        "ldr %[tmp], [%[cache], %[index], lsl #3]\n\t"
-        "cmp %[tmp], %[old]\n\t"
-        "b.ne %l[changed]\n\t"
-        "ldr %[tmp], [%[below]]\n\t"
+        MYM_RSEQ_BEGIN(none)
+        "ldr %[word], [%[cache], %[index], lsl #3]\n\t"
+        "cmp %[word], #0x10, lsl #12\n\t"
+        "b.lo %l[none]\n\t"
+        "sub %[tmp], %[word], %[base]\n\t"
+        "lsr %[tmp], %[tmp], #" MYM_STR(MYM_UNIT_SHIFT) "\n\t"
+        "lsl %[tmp], %[tmp], #5\n\t"
+        "ldr %[tmp], [%[units], %[tmp]]\n\t"
         "str %[tmp], [%[cache], %[index], lsl #3]\n"
-        MYM_RSEQ_END(changed)
-        : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-        : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [below] "r"(below)
+        MYM_RSEQ_END(none)
+        : [word] "=&r"(word), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [base] "r"(mym_heap.base),
+          [units] "r"(mym_heap.units)
         : "memory", "cc"
-        : changed);
+        : none);
+    __asm__("" : "+r"(word)); /* as in pop */
+    if (word == 0)
+        __builtin_unreachable();
+    return word;
+none:
+    __asm__ volatile(""); /* as in pop */
+    return 0;
+}
+
+/* mym_span_onto, where mym_span_has_room; `below` is in the span's record. */
+MYM_INLINE bool mym_rseq_put(size_t index, const void *span, uintptr_t *below)
+{
+    uintptr_t word, tmp, cache;
+
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN(full)
+        "ldr %[word], [%[cache], %[index], lsl #3]\n\t"
+        "sxth %w[tmp], %w[word]\n\t"
+        "cmp %w[tmp], #0x100\n\t"
+        "b.lt %l[full]\n\t"
+        "str %[word], [%[below]]\n\t"
+        "add %[tmp], %[tmp], %[span]\n\t"
+        "sub %[tmp], %[tmp], #0xff\n\t"
+        "str %[tmp], [%[cache], %[index], lsl #3]\n"
+        MYM_RSEQ_END(full)
+        : [word] "=&r"(word), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [span] "r"(span), [below] "r"(below)
+        : "memory", "cc"
+        : full);
     return true;
-changed:
+full:
     return false;
+}
+
+/* Of one that holds a span and may hold no more. 0: it is another. */
+MYM_INLINE uintptr_t mym_rseq_lone(size_t index)
+{
+    uintptr_t word, tmp, cache;
+
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN(other)
+        "ldr %[word], [%[cache], %[index], lsl #3]\n\t"
+        "and %[tmp], %[word], #0xffff\n\t"
+        "cmp %[tmp], %[held]\n\t"
+        "b.ne %l[other]\n\t"
+        "str %[room], [%[cache], %[index], lsl #3]\n"
+        MYM_RSEQ_END(other)
+        : [word] "=&r"(word), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [held] "i"(MYM_SPAN_HELD),
+          [room] "r"((uintptr_t)MYM_SPAN_ROOM)
+        : "memory", "cc"
+        : other);
+    __asm__("" : "+r"(word)); /* as in pop */
+    if (word == 0)
+        __builtin_unreachable();
+    return word;
+other:
+    __asm__ volatile(""); /* as in pop */
+    return 0;
 }
 
 /* clang-format on */

@@ -20,11 +20,16 @@
  *         cache->slot[class] = top + 1;                           <- commit
  *   swap  ...; if (cache->slot[index] != old) goto changed;
  *         cache->slot[index] = new;                               <- commit
- *   follow  a swap whose new value is read from memory, once it is known that `old` is there
+ *
+ * Of span words (spans.c):
+ *   take  ...; if (it holds none) goto none; the word becomes what its span has below
+ *   put   ...; if (no room) goto full; below = the word;   (nobody reads it before the commit)
+ *         the word becomes the span, with one more held                <- commit
+ *   lone  take of a word that holds one and may hold no more: what is below is known
  *
  * Kernel and glibc own the registration; only rseq_cs is ever written here.
  *
- * price: pop 13 instructions (label 0 to 2), push 15, swap 10, follow 11
+ * price: pop 13 instructions (label 0 to 2), push 15, swap 10, take 16, put 14, lone 11
  */
 #ifndef MYM_CACHE_RSEQ_H
 #define MYM_CACHE_RSEQ_H
@@ -183,25 +188,85 @@ changed:
     return false;
 }
 
-/* A word that holds a span is what its record says is below: only while it is on top. */
-MYM_INLINE bool mym_rseq_follow(size_t index, uintptr_t old, const uintptr_t *below)
+/* The span on top of a list of them: the word, which is what that one's record says is below. */
+MYM_INLINE uintptr_t mym_rseq_take(size_t index)
 {
-    uintptr_t tmp, cache;
+    uintptr_t word, tmp, cache;
 
     __asm__ volatile goto(
-        MYM_RSEQ_BEGIN(changed)
-        "cmpq %[old], (%[cache], %[index], 8)\n\t"
-        "jne %l[changed]\n\t"
-        "movq (%[below]), %[tmp]\n\t"
+        MYM_RSEQ_BEGIN(none)
+        "movq (%[cache], %[index], 8), %[word]\n\t"
+        "cmpq $0xffff, %[word]\n\t"
+        "jbe %l[none]\n\t"
+        "movq %[word], %[tmp]\n\t"
+        "subq %[base], %[tmp]\n\t"
+        "shrq $" MYM_STR(MYM_UNIT_SHIFT) ", %[tmp]\n\t"
+        "shlq $5, %[tmp]\n\t"
+        "movq (%[units], %[tmp]), %[tmp]\n\t"
         "movq %[tmp], (%[cache], %[index], 8)\n"
-        MYM_RSEQ_END(changed)
-        : [tmp] "=&r"(tmp), [cache] "=&r"(cache)
-        : MYM_RSEQ_INPUTS, [index] "r"(index), [old] "r"(old), [below] "r"(below)
+        MYM_RSEQ_END(none)
+        : [word] "=&r"(word), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [base] "r"(mym_heap.base),
+          [units] "r"(mym_heap.units)
         : "memory", "cc"
-        : changed);
+        : none);
+    __asm__("" : "+r"(word)); /* as in pop */
+    if (word == 0)
+        __builtin_unreachable();
+    return word;
+none:
+    __asm__ volatile(""); /* as in pop */
+    return 0;
+}
+
+/* mym_span_onto, where mym_span_has_room; `below` is in the span's record. */
+MYM_INLINE bool mym_rseq_put(size_t index, const void *span, uintptr_t *below)
+{
+    uintptr_t word, tmp, cache;
+
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN(full)
+        "movq (%[cache], %[index], 8), %[word]\n\t"
+        "movswl %w[word], %k[tmp]\n\t"
+        "cmpl $0x100, %k[tmp]\n\t"
+        "jl %l[full]\n\t"
+        "movq %[word], (%[below])\n\t"
+        "leaq -0xff(%[span], %[tmp]), %[tmp]\n\t"
+        "movq %[tmp], (%[cache], %[index], 8)\n"
+        MYM_RSEQ_END(full)
+        : [word] "=&r"(word), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [span] "r"(span), [below] "r"(below)
+        : "memory", "cc"
+        : full);
     return true;
-changed:
+full:
     return false;
+}
+
+/* Of one that holds a span and may hold no more. 0: it is another. */
+MYM_INLINE uintptr_t mym_rseq_lone(size_t index)
+{
+    uintptr_t word, tmp, cache;
+
+    __asm__ volatile goto(
+        MYM_RSEQ_BEGIN(other)
+        "movq (%[cache], %[index], 8), %[word]\n\t"
+        "cmpw %[held], %w[word]\n\t"
+        "jne %l[other]\n\t"
+        "movq %[room], (%[cache], %[index], 8)\n"
+        MYM_RSEQ_END(other)
+        : [word] "=&r"(word), [tmp] "=&r"(tmp), [cache] "=&r"(cache)
+        : MYM_RSEQ_INPUTS, [index] "r"(index), [held] "i"(MYM_SPAN_HELD),
+          [room] "i"(MYM_SPAN_ROOM)
+        : "memory", "cc"
+        : other);
+    __asm__("" : "+r"(word)); /* as in pop */
+    if (word == 0)
+        __builtin_unreachable();
+    return word;
+other:
+    __asm__ volatile(""); /* as in pop */
+    return 0;
 }
 
 /* clang-format on */

@@ -1,8 +1,8 @@
 /*
  * spans.c - free large objects, up to MYM_SPAN_MAX bytes, a list of each size per cache.
  *
- * A cache has a word for each span class, behind its slots, changed by the same
- * conditional swap:
+ * A cache has a word for each span class, behind its slots, changed by sequences of its own
+ * or by the same conditional swap:
  *
  *   CLOSED          spans go to the page heap
  *   room            open: the next span of this size that is freed here is kept here
@@ -24,7 +24,7 @@
  * between two requests in vain: those want other sizes. So what all caches hold is bounded
  * in bytes, and a hit counts nothing.
  *
- * Locking: none. A word is changed by a swap on its own CPU, or by whoever has the cache
+ * Locking: none. A word is changed by a sequence on its own CPU, or by whoever has the cache
  * for himself.
  */
 #include "cache/cache.h"
@@ -121,7 +121,7 @@ static void set_hint(uint32_t *hint, uint32_t bits, bool set)
 
 MYM_INLINE void *pop(struct mym_cache *own, unsigned cls)
 {
-    uintptr_t word = read_word(own, cls);
+    uintptr_t word = own != NULL ? read_word(own, cls) : mym_rseq_take(MYM_SLOTS + cls);
     struct mym_unit *record;
 
     if (!is_span(word))
@@ -129,8 +129,6 @@ MYM_INLINE void *pop(struct mym_cache *own, unsigned cls)
     record = mym_span_record(word);
     if (own != NULL)
         set_word(own, cls, record->below);
-    else if (!mym_rseq_follow(MYM_SLOTS + cls, word, &record->below))
-        return NULL;
     mym_span_mark(record, false);
     return (void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
 }

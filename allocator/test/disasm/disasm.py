@@ -23,7 +23,7 @@ from pathlib import Path
 
 HEADER = {"x86_64": "rseq_x86_64.h", "aarch64": "rseq_aarch64.h"}
 SIGNATURE = {"x86_64": 0x53053053, "aarch64": 0xD428BC00}
-KINDS = ("pop", "push", "swap", "follow")
+KINDS = ("pop", "push", "swap", "take", "put", "lone")
 ARMING = {"x86_64": 2, "aarch64": 3}  # instructions from label 0 to label 1
 
 
@@ -255,14 +255,16 @@ class Sequence:
     def classify(self):
         if not any(i.name in ("testb", "tbz") for i in self.body[:3]):
             self.fail("whether the cache is open is not asked first")
-        if len([i for i in self.body if i.store()]) == 2:
-            return "push"
         compares = [at for at, i in enumerate(self.body)
                     if i.name.startswith("cmp")]
+        if len([i for i in self.body if i.store()]) == 2:
+            return "push" if len(compares) == 2 else "put"
         if not compares:
             return "pop"
-        # compare, jump, commit; a follower reads in between what it commits
-        return "swap" if len(self.body) - compares[-1] == 3 else "follow"
+        if len(self.body) - compares[-1] != 3:  # what is committed is read in between
+            return "take"
+        # compare, jump, commit: of the word with `old`, or of how many it holds with 1
+        return "lone" if re.match(r"\$0x1,%|\w+, #0x1$", self.body[compares[-1]].operands) else "swap"
 
 
 def shortest(binary, function, kind, sequences):
@@ -300,7 +302,7 @@ def prices(path, pattern):
 
 def check_prices(binary, sequences, source, with_functions):
     written = prices(source / "cache" / HEADER[binary.machine],
-                     r"price: pop (\d+) instructions \(label 0 to 2\), push (\d+), swap (\d+), follow (\d+)")
+                     r"price: pop (\d+) instructions \(label 0 to 2\), push (\d+), swap (\d+), take (\d+), put (\d+), lone (\d+)")
     for kind, price in zip(KINDS, written):
         lengths = {len(s.body) + ARMING[binary.machine] for s in sequences if s.kind == kind}
         print(f"{kind:6} {sum(s.kind == kind for s in sequences):3} times, "
