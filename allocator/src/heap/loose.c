@@ -17,6 +17,8 @@
  * their first pages are given back (purge.c), by which they are counted from then on. So who
  * takes them again and touches a page of each has no fault, and all can stay.
  *
+ * Of those that no cache holds, which are longer than MYM_LOOSE_MOST, the last one only.
+ *
  * Locking: mym_pages.lock.
  */
 #include "heap/runs.h"
@@ -185,10 +187,45 @@ static void join_all(uintptr_t *on_top, uint32_t length)
     *on_top = 0;
 }
 
+static void join_long(void)
+{
+    uint32_t first = mym_pages.loose_long;
+
+    if (first == 0)
+        return;
+    mym_runs(MYM_DIRTY)->units -= mym_heap.units[first].length;
+    join((uintptr_t)mym_unit_address(first), mym_heap.units[first].length);
+    mym_pages.loose_long = 0;
+}
+
+void mym_loose_put_long(uint32_t first)
+{
+    struct mym_unit *record = &mym_heap.units[first];
+
+    join_long();
+    record->below = 0;
+    mym_span_mark(record, true);
+    mym_runs(MYM_DIRTY)->units += record->length;
+    mym_pages.loose_long = first;
+}
+
+uint32_t mym_loose_take_long(uint32_t length)
+{
+    uint32_t first = mym_pages.loose_long;
+
+    if (first == 0 || mym_heap.units[first].length != length)
+        return 0;
+    mym_pages.loose_long = 0;
+    mym_runs(MYM_DIRTY)->units -= length;
+    mym_span_mark(&mym_heap.units[first], false);
+    return first;
+}
+
 void mym_loose_join(void)
 {
     uint64_t lengths = mym_pages.loose_lengths;
 
+    join_long();
     if (MYM_LIKELY(lengths == 0))
         return;
     set_lengths(0);
@@ -218,8 +255,11 @@ static bool add_up(uint32_t length, unsigned kind, uint32_t *count)
 
 bool mym_loose_adds_up(void)
 {
-    uint32_t units = 0, count = 0, thin = 0, firsts = 0;
+    uint32_t units = 0, count = 0, thin = 0, firsts = 0, last = mym_pages.loose_long;
 
+    if (last != 0 && (mym_heap.units[last].state != MYM_CACHED ||
+                      mym_heap.units[last].length <= MYM_LOOSE_MOST))
+        return false;
     for (uint32_t length = 1; length <= MYM_LOOSE_MOST; length++) {
         uint32_t of[MYM_LOOSE_KINDS] = {0, 0};
 
@@ -233,5 +273,6 @@ bool mym_loose_adds_up(void)
     }
     return count == mym_pages.loose_count && units == mym_pages.loose_units &&
            firsts == mym_pages.firsts && thin - units_for(firsts) == mym_pages.spared &&
-           units <= mym_runs(MYM_DIRTY)->units;
+           units + (last != 0 ? mym_heap.units[last].length : 0) <=
+               mym_runs(MYM_DIRTY)->units;
 }

@@ -145,19 +145,14 @@ static uint32_t find(uint32_t length, uint32_t align, bool clean, uint32_t *run)
     return first;
 }
 
-uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
-                        enum mym_dense dense, bool *zeroed)
+/* A span out of free runs; 0: there is none. */
+static uint32_t take_free(uint32_t length, uint32_t align, enum mym_kind kind,
+                          enum mym_dense dense, bool *zeroed)
 {
-    struct mym_stretch small = {0, 0};
-    uint32_t run, first = 0;
+    uint32_t run, first = find(length, align, kind == MYM_SLAB && *zeroed, &run);
 
-    mym_pages_lock();
-    if (!mym_pages_may_use(length))
-        goto out;
-    mym_loose_join();
-    first = find(length, align, kind == MYM_SLAB && *zeroed, &run);
     if (first == 0)
-        goto out;
+        return 0;
     /* From the dirty run in front on, if there is one: less becomes resident. */
     if (!*zeroed && first == run && align == 1 &&
         mym_heap.units[run - 1].kind == MYM_DIRTY)
@@ -166,6 +161,28 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
     if (*zeroed)
         watch_idle();
     set_span(first, length, kind);
+    return first;
+}
+
+uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
+                        enum mym_dense dense, bool *zeroed)
+{
+    struct mym_stretch small = {0, 0};
+    uint32_t first = 0;
+
+    mym_pages_lock();
+    if (!mym_pages_may_use(length))
+        goto out;
+    if (kind == MYM_LARGE && align == 1)
+        first = mym_loose_take_long(length);
+    if (first != 0) {
+        *zeroed = false;
+    } else {
+        mym_loose_join();
+        first = take_free(length, align, kind, dense, zeroed);
+    }
+    if (first == 0)
+        goto out;
     if (kind == MYM_SLAB)
         mym_pages.slabs += length;
     else if (kind == MYM_LARGE)
@@ -226,7 +243,11 @@ void mym_pages_put(uint32_t first)
         mym_pages.slabs -= length;
         memset(&mym_heap.cls[first], 0, length);
     }
-    mym_runs_put(first, length, MYM_DIRTY);
+    if (mym_heap.units[first].kind == MYM_LARGE && length > MYM_LOOSE_MOST &&
+        mym_heap.units[first].reap == NULL)
+        mym_loose_put_long(first);
+    else
+        mym_runs_put(first, length, MYM_DIRTY);
     leave_dirty();
 }
 

@@ -173,7 +173,10 @@ static void put(struct span *span)
     if (span->kind != MYM_LARGE)
         check_bits(span);
     mym_pages_put(span->first);
-    CHECK(mym_heap.units[span->first].kind < MYM_SLAB); /* or it could be freed twice */
+    CHECK(mym_heap.units[span->first].kind <
+              MYM_SLAB || /* or it could be freed twice */
+          (mym_pages.loose_long == span->first &&
+           mym_heap.units[span->first].state == MYM_CACHED));
     in_use -= span->units;
     span->units = 0;
     check_excess();

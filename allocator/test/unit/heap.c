@@ -557,6 +557,33 @@ static void busy_magazines_are_long(void)
     mym_trim(0);
 }
 
+/* Of what no cache keeps, the last one stays whole until anything else is asked for. */
+static void the_last_long_one_is_loose(void)
+{
+    size_t mib = (size_t)1 << 20;
+    void *first, *second;
+
+    mym_trim(0);
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    CHECK((first = mym_malloc(opaque(8 * mib))));
+    CHECK((second = mym_malloc(opaque(8 * mib))));
+    mym_free(first);
+    CHECK(mym_pages.loose_long == mym_unit_of(first));
+    mym_free(second);
+    CHECK(mym_pages.loose_long == mym_unit_of(second));
+    CHECK(mym_malloc(opaque(8 * mib)) == second && mym_pages.loose_long == 0);
+    mym_free(second);
+    mym_free(mym_malloc(opaque(9 * mib)));
+    CHECK(mym_pages.loose_long != 0 && mym_pages.loose_long != mym_unit_of(second));
+    mym_free(mym_malloc(opaque(5 * MYM_UNIT)));
+    CHECK(mym_pages.loose_long == 0);
+    CHECK((first = mym_malloc(opaque(8 * mib))));
+    mym_free(first);
+    CHECK(mym_verify() == 0 && mym_pages.loose_long == 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+
 /* What was given back last stays whole, but no more than can be joined at once. */
 static void few_are_loose(void)
 {
@@ -738,6 +765,7 @@ const struct test tests[] = {
     {"sums_are_verified", sums_are_verified},
     {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},
     {"busy_magazines_are_long", busy_magazines_are_long},
+    {"the_last_long_one_is_loose", the_last_long_one_is_loose},
     {"few_are_loose", few_are_loose},
     {"sparse_slabs_are_part_of_keep", sparse_slabs_are_part_of_keep},
     {"walk_beside_the_helper", walk_beside_the_helper},
