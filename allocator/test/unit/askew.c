@@ -108,9 +108,9 @@ static void the_rest_of_the_family(void)
 static void refusals_are_told(void)
 {
     CHECK(CALL(malloc, opaque(PTRDIFF_MAX), 0, 0) == 0);
-    CHECK(CALL(malloc, opaque((size_t)1 << 46), 0, 0) == 0);
+    CHECK(CALL(malloc, opaque((size_t)1 << 48), 0, 0) == 0);
     CHECK(CALL(calloc, opaque(SIZE_MAX / 2), 3, 0) == 0);
-    CHECK(CALL(aligned_alloc, opaque((size_t)1 << 45), 1, 0) == 0);
+    CHECK(CALL(aligned_alloc, opaque((size_t)1 << 47), 1, 0) == 0);
 }
 
 static void operators_of_cxx(void)
