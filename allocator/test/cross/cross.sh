@@ -20,6 +20,10 @@ disasm)
         "$root"/src/face/{my,family,override}.c
     "$here/../disasm/disasm.py" --prefix "$prefix" --source "$root/src" "$work/lib.so"
     ;;
+onefile)
+    "$root/../ci/amalgamate" "$work" >/dev/null
+    "${prefix}gcc" -O0 -Wall -Wextra -Wundef -Werror -DMYMALLOC_OVERRIDE -c -o "$work/one.o" "$work/mymalloc.c"
+    ;;
 standard | aligned | realloc | info | life | stress)
     program=$1
     shift
@@ -27,7 +31,7 @@ standard | aligned | realloc | info | life | stress)
         "$here/../variant/variant.sh" "$program" "${prefix}gcc -O2" "$@"
     ;;
 *)
-    echo "usage: cross.sh disasm | standard | aligned | realloc | info | life | stress [OPTION...]"
+    echo "usage: cross.sh disasm | onefile | standard | aligned | realloc | info | life | stress [OPTION...]"
     exit 2
     ;;
 esac
