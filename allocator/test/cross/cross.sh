@@ -14,7 +14,11 @@ trap 'rm -rf "$work"' EXIT
 
 case ${1:-} in
 disasm)
-    "${prefix}gcc" -O2 -std=gnu11 -D_GNU_SOURCE -fPIC -shared -fvisibility=hidden -fno-builtin \
+    if [[ ${2:-} == -fuse-ld=* ]]; then
+        command -v "ld.${2#*=}" >/dev/null || { echo "SKIP: no ld.${2#*=}"; exit 77; }
+        set -- "$1" "$2" -B"$(dirname "$(command -v "ld.${2#*=}")")"
+    fi
+    "${prefix}gcc" "${@:2}" -O2 -std=gnu11 -D_GNU_SOURCE -fPIC -shared -fvisibility=hidden -fno-builtin \
         -fexceptions -ftls-model=initial-exec -I "$root/src" -I "$root/include" -Wl,-z,defs \
         -o "$work/lib.so" "$root"/src/{base,os,heap,pool,cache,profile,alloc}/*.c \
         "$root"/src/face/{my,family,override}.c
@@ -31,7 +35,7 @@ standard | aligned | realloc | info | life | stress)
         "$here/../variant/variant.sh" "$program" "${prefix}gcc -O2" "$@"
     ;;
 *)
-    echo "usage: cross.sh disasm | onefile | standard | aligned | realloc | info | life | stress [OPTION...]"
+    echo "usage: cross.sh disasm [OPTION...] | onefile | standard | aligned | realloc | info | life | stress [OPTION...]"
     exit 2
     ;;
 esac

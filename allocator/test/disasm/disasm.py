@@ -207,9 +207,14 @@ class Sequence:
                     arming[0].next + int(distance.group(1), 16) != self.descriptor:
                 self.fail(f"another descriptor is armed: {arming[0]}")
         else:
-            page = int(arming[0].operands.split(",")[1], 16)
-            low = int(arming[1].operands.split("#")[1], 16)
-            if page + low != self.descriptor:
+            loads = [i for i in arming[:-1] if i.name != "nop"]  # of what is near lld makes nop and adr
+            names = [i.name for i in loads]
+            if names not in (["adrp", "add"], ["adr"]):
+                self.fail(f"no descriptor is armed: {arming[0]}; {arming[1]}")
+            address = int(loads[0].operands.split(",")[1].split()[0], 16)
+            if names[-1] == "add":
+                address += int(loads[1].operands.split("#")[1], 16)
+            if address != self.descriptor:
                 self.fail(f"another descriptor is armed: {arming[0]}; {arming[1]}")
         return arming[0].address
 
