@@ -141,12 +141,23 @@ bool mym_maps_next(const struct mym_maps *maps, const char **at, struct mym_line
     return true;
 }
 
+/* In the list a line's end in it is \012. */
 const char *mym_maps_path(struct mym_maps *maps, const struct mym_line *line)
 {
+    char *from, *to;
+
     if (line->path == NULL || line->path_length >= sizeof maps->name)
         return NULL;
     memcpy(maps->name, line->path, line->path_length);
     maps->name[line->path_length] = '\0';
+    for (from = to = maps->name; *from != '\0'; from++, to++)
+        if (strncmp(from, "\\012", 4) == 0) {
+            *to = '\n';
+            from += 3;
+        } else {
+            *to = *from;
+        }
+    *to = '\0';
     return maps->name;
 }
 

@@ -161,6 +161,59 @@ static void put_head(struct mym_out *out)
     put_number(out, DEFAULT_TYPE, INUSE_SPACE);
 }
 
+/* Bytes of the character of UTF-8 that is next, or 0: it is none. */
+static size_t character(const uint8_t *at, size_t left)
+{
+    size_t length = at[0] < 0x80   ? 1
+                    : at[0] < 0xc2 ? 0
+                    : at[0] < 0xe0 ? 2
+                    : at[0] < 0xf0 ? 3
+                    : at[0] < 0xf5 ? 4
+                                   : 0;
+
+    if (length > left)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    /* What could be shorter, halves of a pair, beyond the last one. */
+    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] >= 0xa0) ||
+        (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] >= 0x90))
+        return 0;
+    return length;
+}
+
+/*
+ * A path: any bytes, where the format has UTF-8 alone, and readers that look refuse it all. What
+ * is none is written as the kernel has a line's end in its list of mappings, \012. Twice: how
+ * long it is stands in front.
+ */
+static void put_path(struct mym_out *out, const char *path, size_t length)
+{
+    const uint8_t *bytes = (const uint8_t *)path;
+    uint8_t head[2 * MYM_VARINT_MOST];
+    size_t used = mym_varint_put(head, STRING << 3 | 2), whole = 0;
+
+    for (bool writes = false;; writes = true) {
+        for (size_t i = 0, next; i < length; i += next == 0 ? 1 : next) {
+            next = character(bytes + i, length - i);
+            whole += next == 0 ? 4 : next;
+            if (writes && next != 0)
+                mym_out_put(out, path + i, next);
+            else if (writes)
+                mym_out_put(out,
+                            (char[]){'\\', (char)('0' + (bytes[i] >> 6)),
+                                     (char)('0' + (bytes[i] >> 3 & 7)),
+                                     (char)('0' + (bytes[i] & 7))},
+                            4);
+        }
+        if (writes)
+            return;
+        used += mym_varint_put(head + used, whole);
+        mym_out_put(out, (char *)head, used);
+    }
+}
+
 static void put_mappings(struct mym_out *out, const struct mym_maps *maps)
 {
     for (unsigned i = 0; i < maps->count; i++) {
@@ -174,7 +227,7 @@ static void put_mappings(struct mym_out *out, const struct mym_maps *maps)
         add_integer(&message, 5, STRINGS + 2 * i);
         add_integer(&message, 6, STRINGS + 2 * i + 1);
         put_message(out, MAPPING, &message);
-        put_bytes(out, STRING, map->path, map->path_length);
+        put_path(out, map->path, map->path_length);
         put_bytes(out, STRING, map->build_id, strlen(map->build_id));
     }
 }

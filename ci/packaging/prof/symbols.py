@@ -26,11 +26,18 @@ def starts_of(table, address):
     return [address + struct.unpack_from("<i", table, 12 + 8 * i)[0] for i in range(count)]
 
 
+def path_of(written):
+    """A file by its path as a profile has it: bytes that are no UTF-8, and ends of lines, are \\377 and \\012 there."""
+    if os.path.exists(written):
+        return written
+    return re.sub(rb"\\([0-3][0-7]{2})", lambda m: bytes([int(m[1], 8)]), os.fsencode(written))
+
+
 class Image:
     """An ELF file: where its segments lie, and its functions."""
 
     def __init__(self, path):
-        with open(path, "rb") as file:
+        with open(path_of(path), "rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if data[:6] != b"\x7fELF\x02\x01":
             raise OSError("not an ELF file of 64 bits")
@@ -129,7 +136,7 @@ def images_of(mapping):
         print(f"mymalloc-prof: {path}: not the file that ran (build id {mapping['build_id']}, now "
               f"{image.build_id or 'none'}); its frames are addresses", file=sys.stderr)
         return None, []
-    images = [(path, image)]
+    images = [(os.fsdecode(path_of(path)), image)]
     debug = DEBUG_FOLDER / image.build_id[:2] / f"{image.build_id[2:]}.debug"
     if image.build_id and debug.exists():
         try:
