@@ -197,22 +197,28 @@ MYM_INLINE size_t class_at(const void *ptr)
                : 0;
 }
 
-#define ANY SIZE_MAX
-
-/* size: what it was asked for with, or ANY. */
-MYM_INLINE void put_small(void *ptr, size_t cls, size_t size)
+/* Where the seal would be of a pointer into the last object there may be nothing. */
+MYM_INLINE void check_reach(const void *ptr, size_t cls, size_t room)
 {
-    size_t room = mym_places.bytes[cls], has;
     const void *seal = mym_seal_place(ptr, room);
 
-    __builtin_prefetch(ptr, 1); /* overwritten soon: both lines come at once */
-    /* Where the seal would be of a pointer into the last object there may be nothing. */
     if (MYM_UNLIKELY(((uintptr_t)ptr & (MYM_UNIT - 1)) + room > MYM_UNIT)) {
         /* Else what class_at read is kept for this, in registers that would be saved. */
         __asm__ volatile("" : : : "memory");
         if (MYM_UNLIKELY(class_at(seal) != cls))
             mym_bad_pointer(ptr);
     }
+}
+
+#define ANY SIZE_MAX
+
+/* size: what it was asked for with, or ANY. */
+MYM_INLINE void put_small(void *ptr, size_t cls, size_t size)
+{
+    size_t room = mym_places.bytes[cls], has;
+
+    __builtin_prefetch(ptr, 1); /* overwritten soon: both lines come at once */
+    check_reach(ptr, cls, room);
     has = mym_seal_break(ptr, room);
     if (MYM_UNLIKELY(size != ANY && size != has))
         mym_fatal(WRONG_SIZE, ptr);
@@ -221,15 +227,15 @@ MYM_INLINE void put_small(void *ptr, size_t cls, size_t size)
     mym_shelf_put(cls, ptr);
 }
 
-/* Bytes of the place that the pointer is to; 0: it is to none. */
+/* Bytes of the place that the pointer is to, where its seal can be read; 0: it is to none. */
 static size_t place_bytes(const void *ptr)
 {
-    unsigned cls;
+    size_t cls = class_at(ptr);
 
-    if (!mym_in_heap(ptr))
-        return 0;
-    cls = mym_heap.cls[mym_unit_of(ptr)];
-    return cls != 0 ? mym_classes[cls].size : mym_sampled_bytes(ptr);
+    if (cls == 0)
+        return mym_in_heap(ptr) ? mym_sampled_bytes(ptr) : 0;
+    check_reach(ptr, cls, mym_classes[cls].size);
+    return mym_classes[cls].size;
 }
 
 /* The reap whose object it may be. */

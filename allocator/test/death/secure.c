@@ -7,6 +7,7 @@
 #include "dying.h"
 #include "mymalloc/arena.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -320,6 +321,68 @@ static void bytes_far_behind_an_object(void)
     }
 }
 
+/* ---- a pointer into the last object before pages without access ---- */
+
+static char *last;
+
+static void ask_its_size(void)
+{
+    malloc_usable_size(wrong(last + 512));
+}
+
+static void grow_it(void)
+{
+    CHECK(realloc(wrong(last + 512), 60000));
+}
+
+static void free_it(void)
+{
+    free(wrong(last + 512));
+}
+
+static size_t unit_of(const void *p)
+{
+    return (uintptr_t)p / MYM_UNIT;
+}
+
+/* Before a large object, which cannot be read when it was freed. */
+static bool find_last(void)
+{
+    enum { BYTES = 30000, MANY = 3000 };
+    static char *small[MANY], *large[MANY / 10];
+
+    for (unsigned i = 0; i < MANY; i++) {
+        small[i] = take(BYTES);
+        if (i % 10 == 0)
+            large[i / 10] = take(200000);
+    }
+    for (unsigned i = 0; i < MANY; i++) {
+        const char *end =
+            small[i] + mym_classes[mym_class_of(BYTES + MYM_SEAL_BYTES)].size;
+
+        for (unsigned j = 0; j < MANY / 10; j++)
+            if (unit_of(end + 504) == unit_of(large[j]) &&
+                unit_of(end - 1) + 1 == unit_of(large[j])) {
+                last = small[i];
+                free(large[j]);
+                return true;
+            }
+    }
+    return false;
+}
+
+static void the_last_object_of_a_slab(void)
+{
+    const struct death deaths[] = {{"usable size", INTERIOR, ask_its_size},
+                                   {"realloc", INTERIOR, grow_it},
+                                   {"free", INTERIOR, free_it}};
+
+    share_culprit();
+    CHECKF(find_last(), "no slab ends where a large object begins");
+    for (unsigned i = 0; i < 3; i++)
+        CHECK(check_death(&deaths[i]) == 0);
+}
+
 /* ---- what is written at start alone ---- */
 
 static bool can_write(void *word)
@@ -419,6 +482,7 @@ const struct test tests[] = {
 #endif
     {"bytes_behind_an_object", bytes_behind_an_object},
     {"bytes_far_behind_an_object", bytes_far_behind_an_object},
+    {"the_last_object_of_a_slab", the_last_object_of_a_slab},
     {"tables_are_read_only", tables_are_read_only},
     {"a_walk_visits_what_is_in_use", a_walk_visits_what_is_in_use},
     {NULL, NULL},
