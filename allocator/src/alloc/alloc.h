@@ -296,6 +296,12 @@ bool mym_relieve(size_t size, size_t alignment);
 
 /* Register the fork handlers, once: before any other handler that needs the heap. */
 void mym_fork_register(void);
+/*
+ * Around a fork for which no handlers run, in a signal handler too. False: another thread
+ * forks, or this one does; then all is left as it is, and nothing is to be done afterwards.
+ */
+bool mym_fork_bare(void);
+void mym_fork_bare_done(bool child);
 
 /* ---- below the fast paths, where these have been tried ---- */
 

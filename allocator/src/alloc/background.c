@@ -204,7 +204,8 @@ void mym_background_fork_child(void)
 {
     if (mym_fork_was_alone) /* there was none */
         return;
-    mym_idle_set_helped(false);
+    if (!mym_fork_in_midst) /* of what has the lock that this needs */
+        mym_idle_set_helped(false);
     atomic_store(&running, false);
     work = (struct mym_mutex){0}; /* who held it is not in the child */
     not_before = 0;

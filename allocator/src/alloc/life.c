@@ -40,69 +40,86 @@ MYM_PUT_LAYOUT_NOTE;
  * waits for us: so the list comes before our locks. The lock is recursive.
  *
  * A signal handler may fork where its thread holds a lock. One that is alone needs none.
+ *
+ * A bare fork is one for which no handlers run: _Fork, clone (face/bare.c). It may be called
+ * in a signal handler whatever its thread holds, beside others: so it takes what it is given
+ * within four seconds (where its thread holds one, at once), and leaves the rest.
  */
 
 extern void _IO_list_lock(void) MYM_MAYBE;
 extern void _IO_list_unlock(void) MYM_MAYBE;
 extern void _IO_list_resetlock(void) MYM_MAYBE;
 
-MYM_UNFOLLOWED static void before_fork(void)
+/* But for that of the start, which comes first: whoever has it is the only one that forks. */
+static void each_lock(enum mym_fork_step step)
 {
-    if (mym_os_is_alone()) {
-        mym_fork_was_alone = true;
-        mym_cache_vfork_fork();
-        return;
-    }
-    if (&_IO_list_lock != NULL)
-        _IO_list_lock();
-    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
-    mym_fork_was_alone = false;
-    mym_mutex_lock(&mym_info_lock, MYM_RANK_INFO);
-    mym_cache_fork(true);
-    mym_purge_fork(true);
-    mym_reaps_fork(true);
-    mym_pools_fork(true);
-    mym_mapping_fork(true);
-    mym_pages_fork(true);
-    mym_profile_fork(true);
-    mym_guarded_fork(true);
-    mym_meta_fork(true);
+    mym_mutex_fork(&mym_info_lock, step);
+    mym_cache_fork(step);
+    mym_purge_fork(step);
+    mym_reaps_fork(step);
+    mym_pools_fork(step);
+    mym_mapping_fork(step);
+    mym_pages_fork(step);
+    mym_profile_fork(step);
+    mym_guarded_fork(step);
+    mym_meta_fork(step);
 }
 
-MYM_UNFOLLOWED static void after_fork_parent(void)
+static bool begin_fork(enum mym_fork_step step)
+{
+    bool alone = mym_os_is_alone();
+
+    if (!alone) {
+        mym_mutex_fork(&mym_start_lock, step);
+        if (!mym_mutex_is_forks(&mym_start_lock))
+            return false;
+    }
+    mym_fork_was_alone = alone;
+    mym_fork_in_midst = alone || step == MYM_FORK_TRY;
+    mym_cache_vfork_fork();
+    if (!alone)
+        each_lock(step);
+    return true;
+}
+
+static void end_fork(enum mym_fork_step step)
 {
     if (mym_fork_was_alone)
         return;
-    mym_meta_fork(false);
-    mym_guarded_fork(false);
-    mym_profile_fork(false);
-    mym_pages_fork(false);
-    mym_mapping_fork(false);
-    mym_pools_fork(false);
-    mym_reaps_fork(false);
-    mym_purge_fork(false);
-    mym_cache_fork(false);
-    mym_mutex_unlock(&mym_info_lock, MYM_RANK_INFO);
-    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
-    if (&_IO_list_unlock != NULL)
-        _IO_list_unlock();
+    each_lock(step);
+    mym_mutex_fork(&mym_start_lock, step);
 }
 
-MYM_UNFOLLOWED static void after_fork_child(void)
+static void begin_child(void)
 {
-    mym_meta_fork_child();
+    end_fork(MYM_FORK_RESET);
     mym_guarded_fork_child();
     mym_profile_fork_child();
     mym_profile_signal_fork_child();
     mym_pages_fork_child();
-    mym_mapping_fork_child();
-    mym_pools_fork_child();
-    mym_reaps_fork_child();
-    mym_purge_fork_child();
     mym_cache_fork_child();
     mym_background_fork_child();
-    mym_mutex_reset(&mym_info_lock, MYM_RANK_INFO);
-    mym_mutex_reset(&mym_start_lock, MYM_RANK_INIT);
+}
+
+static void before_fork(void)
+{
+    if (!mym_os_is_alone() && &_IO_list_lock != NULL)
+        _IO_list_lock();
+    begin_fork(MYM_FORK_TAKE);
+}
+
+static void after_fork_parent(void)
+{
+    bool alone = mym_fork_was_alone; /* until another thread forks */
+
+    end_fork(MYM_FORK_GIVE);
+    if (!alone && &_IO_list_unlock != NULL)
+        _IO_list_unlock();
+}
+
+static void after_fork_child(void)
+{
+    begin_child();
     /* glibc does so when there were other threads */
     if (&_IO_list_resetlock != NULL && !mym_fork_was_alone)
         _IO_list_resetlock();
@@ -114,6 +131,20 @@ void mym_fork_register(void)
 
     if (!atomic_flag_test_and_set(&registered))
         pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}
+
+bool mym_fork_bare(void)
+{
+    mym_mutex_fork_patience();
+    return begin_fork(MYM_FORK_TRY);
+}
+
+void mym_fork_bare_done(bool child)
+{
+    if (child)
+        begin_child();
+    else
+        end_fork(MYM_FORK_GIVE);
 }
 
 /*

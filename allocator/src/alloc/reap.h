@@ -157,8 +157,7 @@ MYM_INLINE void *mym_reap_alloc(struct mym_reap *reap, size_t size)
 extern MYM_HIDDEN struct mym_reap *mym_reaps; /* by `next` */
 size_t mym_reaps_bytes(void);                 /* that they hold */
 size_t mym_reaps_verify(void);
-void mym_reaps_fork(bool prepare);
-void mym_reaps_fork_child(void);
+void mym_reaps_fork(enum mym_fork_step step);
 
 /* ---- shared by these files ---- */
 

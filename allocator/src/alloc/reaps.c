@@ -357,22 +357,16 @@ size_t mym_reaps_verify(void)
 
 /* ---- fork ---- */
 
-MYM_UNFOLLOWED void mym_reaps_fork(bool prepare)
+/* The list's lock first and last. Where it was not given the list may be in the midst of a change. */
+void mym_reaps_fork(enum mym_fork_step step)
 {
-    if (prepare)
-        LOCK_LIST();
-    for (struct mym_reap *reap = mym_reaps; reap != NULL; reap = reap->next)
-        if (prepare)
-            mym_reap_lock(reap);
-        else
-            mym_reap_unlock(reap);
-    if (!prepare)
-        UNLOCK_LIST();
-}
+    bool begins = step == MYM_FORK_TAKE || step == MYM_FORK_TRY;
 
-void mym_reaps_fork_child(void)
-{
-    for (struct mym_reap *reap = mym_reaps; reap != NULL; reap = reap->next)
-        mym_mutex_reset(&reap->lock, MYM_RANK_REAP);
-    mym_mutex_reset(&list_lock, MYM_RANK_REAPS);
+    if (begins)
+        mym_mutex_fork(&list_lock, step);
+    if (mym_mutex_is_forks(&list_lock))
+        for (struct mym_reap *reap = mym_reaps; reap != NULL; reap = reap->next)
+            mym_mutex_fork(&reap->lock, step);
+    if (!begins)
+        mym_mutex_fork(&list_lock, step);
 }

@@ -260,7 +260,7 @@ void mym_cache_each_object(void (*visit)(void *const *objects, size_t count,
                                          void *context),
                            void *context);
 size_t mym_cache_verify(void);
-void mym_cache_fork(bool prepare);
+void mym_cache_fork(enum mym_fork_step step);
 void mym_cache_fork_child(void);
 
 /* ---- spans.c: free large objects ---- */

@@ -83,7 +83,7 @@ static bool left; /* some are, perhaps */
 /* The collector is at work still: it is this thread that forked, in a signal handler. */
 static bool is_at_work(const struct mym_cache *cache)
 {
-    return mym_fork_was_alone && cache->whose == MYM_COLLECTED;
+    return mym_fork_in_midst && cache->whose == MYM_COLLECTED;
 }
 
 /*

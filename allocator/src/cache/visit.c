@@ -137,22 +137,16 @@ size_t mym_cache_verify(void)
     return bad + mym_thread_verify();
 }
 
-MYM_UNFOLLOWED void mym_cache_fork(bool prepare)
+void mym_cache_fork(enum mym_fork_step step)
 {
-    if (prepare) {
-        mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-        mym_cache_vfork_fork();
-    } else {
-        mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-    }
+    mym_mutex_fork(&mym_front_lock, step);
 }
 
 void mym_cache_fork_child(void)
 {
-    mym_mutex_reset(&mym_front_lock, MYM_RANK_FRONT);
     mym_cache_vfork_fork_child();
     mym_cache_leave_others();
-    if (mym_fork_was_alone)
+    if (mym_fork_in_midst)
         return;
     mym_thread_fork_child();
     /* A thread that the child does not have may have been about to open one, or to close it. */

@@ -48,7 +48,9 @@ static bool is_passed_on(const char *name)
 {
     static const char *const names[] = {"dlopen",         "vfork",
                                         "__vfork",        "__register_atfork",
-                                        "pthread_atfork", "_dl_deallocate_tls"};
+                                        "pthread_atfork", "_dl_deallocate_tls",
+                                        "_Fork",          "clone",
+                                        "__clone",        "syscall"};
 
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0)

@@ -324,8 +324,7 @@ void mym_purge_begin(void);
 void mym_purge_end(void);
 /* And does what others, who found it held, have left. No lock of the heap is held. */
 void mym_purge_leave(void);
-void mym_purge_fork(bool prepare);
-void mym_purge_fork_child(void);
+void mym_purge_fork(enum mym_fork_step step);
 
 /*
  * At most `most` bytes in use, mappings charged to the heap included, then requests
@@ -336,7 +335,7 @@ bool mym_pages_is_near_limit(void); /* so much is in use or dirty */
 
 struct mym_pages_info mym_pages_info(void);
 size_t mym_pages_verify(void);
-void mym_pages_fork(bool prepare);
+void mym_pages_fork(enum mym_fork_step step);
 void mym_pages_fork_child(void);
 
 /* ---- idle memory (ledger.c) ---- */
@@ -426,8 +425,7 @@ void *mym_mapping_adopt(uint32_t span, size_t size);
 bool mym_mapping_next(size_t *place, struct mym_mapping *mapping);
 
 size_t mym_mapping_total(size_t *count);
-void mym_mapping_fork(bool prepare);
-void mym_mapping_fork_child(void);
+void mym_mapping_fork(enum mym_fork_step step);
 
 /* ---- huge pages (chunk.c) ---- */
 

@@ -67,15 +67,7 @@ size_t mym_meta_bytes(void)
     return atomic_load_explicit(&mym_meta_taken, memory_order_relaxed);
 }
 
-MYM_UNFOLLOWED void mym_meta_fork(bool prepare)
+void mym_meta_fork(enum mym_fork_step step)
 {
-    if (prepare)
-        mym_mutex_lock(&meta.lock, MYM_RANK_META);
-    else
-        mym_mutex_unlock(&meta.lock, MYM_RANK_META);
-}
-
-void mym_meta_fork_child(void)
-{
-    mym_mutex_reset(&meta.lock, MYM_RANK_META);
+    mym_mutex_fork(&meta.lock, step);
 }

@@ -7,7 +7,7 @@
 #ifndef MYM_HEAP_META_H
 #define MYM_HEAP_META_H
 
-#include "base/config.h"
+#include "os/mutex.h"
 
 /* Zeroed memory, aligned to `align` (a power of two); NULL when there is none. */
 void *mym_meta_take(size_t bytes, size_t align);
@@ -16,7 +16,6 @@ void mym_meta_name(void); /* for smaps, what was mapped before names were asked 
 size_t mym_meta_bytes(void);       /* handed out so far */
 void mym_meta_count(size_t bytes); /* a record that lies elsewhere */
 extern MYM_HIDDEN _Atomic size_t mym_meta_taken;
-void mym_meta_fork(bool prepare);
-void mym_meta_fork_child(void);
+void mym_meta_fork(enum mym_fork_step step);
 
 #endif

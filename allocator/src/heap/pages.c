@@ -448,18 +448,14 @@ size_t mym_pages_verify(void)
     return bad;
 }
 
-MYM_UNFOLLOWED void mym_pages_fork(bool prepare)
+void mym_pages_fork(enum mym_fork_step step)
 {
-    if (prepare)
-        mym_pages_lock();
-    else
-        mym_pages_unlock();
+    mym_mutex_fork(&mym_pages.lock, step);
 }
 
 /* Who asked for mappings is not in the child, but for a thread that forks in a signal handler. */
 void mym_pages_fork_child(void)
 {
-    if (!mym_fork_was_alone)
+    if (!mym_fork_in_midst)
         mym_pages.claimed = 0;
-    mym_mutex_reset(&mym_pages.lock, MYM_RANK_PAGES);
 }

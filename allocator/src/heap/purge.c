@@ -38,17 +38,9 @@ void mym_purge_leave(void)
     mym_purge_excess();
 }
 
-MYM_UNFOLLOWED void mym_purge_fork(bool prepare)
+void mym_purge_fork(enum mym_fork_step step)
 {
-    if (prepare)
-        mym_mutex_lock(&purging, MYM_RANK_PURGE);
-    else
-        mym_mutex_unlock(&purging, MYM_RANK_PURGE);
-}
-
-void mym_purge_fork_child(void)
-{
-    mym_mutex_reset(&purging, MYM_RANK_PURGE);
+    mym_mutex_fork(&purging, step);
 }
 
 /* The pages of a table of bitmaps that are of the units [from, end) alone. */

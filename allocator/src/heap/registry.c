@@ -209,15 +209,7 @@ size_t mym_mapping_total(size_t *count)
     return bytes;
 }
 
-MYM_UNFOLLOWED void mym_mapping_fork(bool prepare)
+void mym_mapping_fork(enum mym_fork_step step)
 {
-    if (prepare)
-        LOCK();
-    else
-        UNLOCK();
-}
-
-void mym_mapping_fork_child(void)
-{
-    mym_mutex_reset(&mym_mappings.lock, MYM_RANK_HUGE);
+    mym_mutex_fork(&mym_mappings.lock, step);
 }

@@ -5,7 +5,8 @@
 
 #include "os/os.h"
 
-bool mym_fork_was_alone;
+bool mym_fork_was_alone, mym_fork_in_midst;
+__thread uint32_t mym_locks_held;
 
 /* About a microsecond: longer than any pool section, shorter than a sleep. */
 #define SPINS 100
@@ -19,6 +20,22 @@ static void pause_cpu(void)
 #endif
 }
 
+/* Free: taken, the state says how. Else held with a sleeper, until it changes or so long. */
+static bool take_or_wait(struct mym_mutex *mutex, uint32_t taken, unsigned ms)
+{
+    uint32_t state = 0;
+
+    if (atomic_compare_exchange_strong_explicit(
+            &mutex->state, &state, taken, memory_order_acquire, memory_order_relaxed))
+        return true;
+    if (mym_mutex_has_sleepers(state) ||
+        atomic_compare_exchange_strong_explicit(&mutex->state, &state, state + 1,
+                                                memory_order_relaxed,
+                                                memory_order_relaxed))
+        mym_os_futex_wait(&mutex->state, state + state % 2, ms);
+    return false;
+}
+
 MYM_SLOW void mym_mutex_lock_slow(struct mym_mutex *mutex)
 {
     for (int i = 0; i < SPINS; i++) {
@@ -28,13 +45,67 @@ MYM_SLOW void mym_mutex_lock_slow(struct mym_mutex *mutex)
         pause_cpu();
     }
     /* From here on the state says 2: this thread can't know whether others sleep. */
-    while (atomic_exchange_explicit(&mutex->state, 2, memory_order_acquire) != 0)
-        mym_os_futex_wait(&mutex->state, 2);
+    while (!take_or_wait(mutex, 2, 0))
+        continue;
 }
 
 MYM_SLOW void mym_mutex_unlock_slow(struct mym_mutex *mutex)
 {
     mym_os_futex_wake(&mutex->state);
+}
+
+/* ---- fork ---- */
+
+#define PATIENCE 4096 /* ms, and times that another one was faster */
+
+static _Atomic unsigned patience; /* of all that fork at once */
+
+void mym_mutex_fork_patience(void)
+{
+    patience = mym_locks_held > 0 ? 0 : PATIENCE;
+}
+
+bool mym_mutex_is_forks(const struct mym_mutex *mutex)
+{
+    return atomic_load_explicit(&mutex->state, memory_order_relaxed) > 2;
+}
+
+static void try_for_fork(struct mym_mutex *mutex)
+{
+    uint32_t taken = 3;
+    unsigned left;
+
+    while (!take_or_wait(mutex, taken, 1)) {
+        left = atomic_load_explicit(&patience, memory_order_relaxed);
+        if (left == 0)
+            return;
+        atomic_store_explicit(&patience, left - 1, memory_order_relaxed);
+        taken = 4; /* others may sleep, too */
+    }
+}
+
+MYM_UNFOLLOWED void mym_mutex_fork(struct mym_mutex *mutex, enum mym_fork_step step)
+{
+    switch (step) {
+    case MYM_FORK_TAKE:
+        if (!mym_mutex_try(mutex))
+            mym_mutex_lock_slow(mutex);
+        atomic_fetch_add_explicit(&mutex->state, 2, memory_order_relaxed);
+        break;
+    case MYM_FORK_TRY:
+        try_for_fork(mutex);
+        break;
+    case MYM_FORK_GIVE:
+        if (mym_mutex_is_forks(mutex) &&
+            mym_mutex_has_sleepers(
+                atomic_exchange_explicit(&mutex->state, 0, memory_order_release)))
+            mym_mutex_unlock_slow(mutex);
+        break;
+    case MYM_FORK_RESET: /* sleepers are gone */
+        if (mym_mutex_is_forks(mutex))
+            atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
+        break;
+    }
 }
 
 #ifdef MYM_DEBUG

@@ -6,6 +6,7 @@
  * because the child of a fork may simply set it free.
  *
  *   state  0 free   1 held   2 held, and somebody may sleep
+ *                   3 and 4: the same, by who forks
  *
  * Debug builds check the lock order: a thread takes locks in rising rank only.
  */
@@ -53,11 +54,27 @@ struct MYM_LOCKS(capability("mutex")) mym_mutex {
 };
 
 /*
- * The last fork was of a program with one thread, and took no lock: what is held then is that
+ * Of the last fork. One of a program with one thread takes no lock: what is held then is that
  * thread's own, whose signal handler forks in the midst of a slow path, and stays so on both
- * sides.
+ * sides. A bare fork (life.c) may come in the midst of one, too, beside other threads.
  */
 extern MYM_HIDDEN bool mym_fork_was_alone;
+extern MYM_HIDDEN bool mym_fork_in_midst;
+
+/* What fork does with each lock. Try: it may be this thread that holds it, and all share a patience. */
+enum mym_fork_step { MYM_FORK_TAKE, MYM_FORK_TRY, MYM_FORK_GIVE, MYM_FORK_RESET };
+/* Give and reset: what it took, and no other. Ranks do not count: who forks has them all. */
+void mym_mutex_fork(struct mym_mutex *mutex, enum mym_fork_step step);
+bool mym_mutex_is_forks(const struct mym_mutex *mutex);
+/*
+ * A fork that may not wait begins. Four seconds for all locks, for who has one may not be running;
+ * none at all where the thread that has one was interrupted, for which others wait with theirs.
+ */
+void mym_mutex_fork_patience(void);
+
+/* How many locks the calling thread has, or waits for, but for those of a fork. */
+extern MYM_HIDDEN __thread uint32_t mym_locks_held
+    __attribute__((tls_model("initial-exec")));
 
 void mym_mutex_lock_slow(struct mym_mutex *mutex);
 void mym_mutex_unlock_slow(struct mym_mutex *mutex);
@@ -83,6 +100,11 @@ MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex, enum mym_rank rank)
 MYM_INLINE void mym_mutex_unlock(struct mym_mutex *mutex, enum mym_rank rank)
     MYM_RELEASES(*mutex);
 
+MYM_INLINE bool mym_mutex_has_sleepers(uint32_t state)
+{
+    return state % 2 == 0; /* it is held */
+}
+
 MYM_INLINE bool mym_mutex_try(struct mym_mutex *mutex)
 {
     uint32_t free_state = 0;
@@ -92,10 +114,19 @@ MYM_INLINE bool mym_mutex_try(struct mym_mutex *mutex)
         &mutex->state, &free_state, 1, memory_order_acquire, memory_order_relaxed);
 }
 
+/* Around all that is done with a lock: a signal handler may come after any instruction. */
+MYM_INLINE void mym_mutex_count(int32_t more)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    mym_locks_held += (uint32_t)more;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
 MYM_UNFOLLOWED MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex,
                                               enum mym_rank rank)
 {
     mym_rank_enter(rank);
+    mym_mutex_count(1);
     if (MYM_UNLIKELY(!mym_mutex_try(mutex)))
         mym_mutex_lock_slow(mutex);
 }
@@ -103,8 +134,11 @@ MYM_UNFOLLOWED MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex,
 MYM_UNFOLLOWED MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex,
                                                  enum mym_rank rank)
 {
-    if (!mym_mutex_try(mutex))
+    mym_mutex_count(1);
+    if (!mym_mutex_try(mutex)) {
+        mym_mutex_count(-1);
         return false;
+    }
     mym_rank_tried(rank);
     return true;
 }
@@ -114,24 +148,16 @@ MYM_UNFOLLOWED MYM_INLINE void mym_mutex_unlock(struct mym_mutex *mutex,
 {
     mym_rank_leave(rank);
     /* release: pairs with the acquire in mym_mutex_try */
-    if (MYM_UNLIKELY(atomic_exchange_explicit(&mutex->state, 0, memory_order_release) ==
-                     2))
+    if (MYM_UNLIKELY(mym_mutex_has_sleepers(
+            atomic_exchange_explicit(&mutex->state, 0, memory_order_release))))
         mym_mutex_unlock_slow(mutex);
+    mym_mutex_count(-1);
 }
 
 /* For assertions: somebody holds it. */
 MYM_INLINE bool mym_mutex_is_held(const struct mym_mutex *mutex)
 {
     return atomic_load_explicit(&mutex->state, memory_order_relaxed) != 0;
-}
-
-/* Child of a fork: the lock was taken by the parent's fork handler, sleepers are gone. */
-MYM_INLINE void mym_mutex_reset(struct mym_mutex *mutex, enum mym_rank rank)
-{
-    if (mym_fork_was_alone)
-        return;
-    mym_rank_leave(rank);
-    atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
 }
 
 #endif

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Of <linux/rseq.h>. */
@@ -215,19 +216,23 @@ uintptr_t mym_os_find_window(size_t bytes)
 
 /* ---- waiting, time ---- */
 
-static void futex(_Atomic uint32_t *word, int op, uint32_t value)
+static void futex(_Atomic uint32_t *word, int op, uint32_t value,
+                  const struct timespec *time)
 {
-    mym_syscall(SYS_futex, (long)word, op | FUTEX_PRIVATE_FLAG, value, 0, 0, 0);
+    mym_syscall(SYS_futex, (long)word, op | FUTEX_PRIVATE_FLAG, value, (long)time, 0,
+                0);
 }
 
-void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected)
+void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigned ms)
 {
-    futex(word, FUTEX_WAIT, expected);
+    struct timespec time = {.tv_nsec = (long)ms * 1000000};
+
+    futex(word, FUTEX_WAIT, expected, ms > 0 ? &time : NULL);
 }
 
 void mym_os_futex_wake(_Atomic uint32_t *word)
 {
-    futex(word, FUTEX_WAKE, 1);
+    futex(word, FUTEX_WAKE, 1, NULL);
 }
 
 /* Nobody is woken and nobody is moved to another queue; what is left of the call compares. */

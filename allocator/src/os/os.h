@@ -134,7 +134,8 @@ void mym_os_draw_secret(void);
  */
 bool mym_os_fix(bool fixed);
 
-void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected);
+/* Milliseconds at most; 0: for ever. */
+void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigned ms);
 void mym_os_futex_wake(_Atomic uint32_t *word);
 
 /* ---- a thread of the allocator's own (pressure.c) ---- */

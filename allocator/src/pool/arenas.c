@@ -88,26 +88,12 @@ void mym_pools_each(void (*visit)(struct mym_pool *pool, void *context), void *c
         each_in(sampled, visit, context);
 }
 
-MYM_UNFOLLOWED static void lock_visit(struct mym_pool *pool, void *prepare)
+static void fork_visit(struct mym_pool *pool, void *step)
 {
-    if (*(bool *)prepare)
-        mym_pool_lock(pool);
-    else
-        mym_pool_unlock(pool);
+    mym_mutex_fork(&pool->lock, *(enum mym_fork_step *)step);
 }
 
-void mym_pools_fork(bool prepare)
+void mym_pools_fork(enum mym_fork_step step)
 {
-    mym_pools_each(lock_visit, &prepare);
-}
-
-static void reset_visit(struct mym_pool *pool, void *unused)
-{
-    (void)unused;
-    mym_mutex_reset(&pool->lock, MYM_RANK_POOL);
-}
-
-void mym_pools_fork_child(void)
-{
-    mym_pools_each(reset_visit, NULL);
+    mym_pools_each(fork_visit, &step);
 }

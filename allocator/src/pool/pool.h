@@ -161,8 +161,7 @@ bool mym_place_is_thin(const struct mym_place *place);
 
 size_t mym_pool_verify(struct mym_pool *pool);
 size_t mym_pools_verify_idle(void); /* the ledger has what they hold */
-void mym_pools_fork(bool prepare);
-void mym_pools_fork_child(void);
+void mym_pools_fork(enum mym_fork_step step);
 
 /* Run a function on every pool of every arena, that of sampled objects too. */
 void mym_pools_each(void (*visit)(struct mym_pool *pool, void *context), void *context);

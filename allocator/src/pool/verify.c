@@ -54,12 +54,24 @@ static void add_sums(struct mym_pool *pool, void *context)
     sums->depots += pool->grant;
 }
 
-MYM_UNFOLLOWED size_t mym_pools_verify_idle(void)
+MYM_UNFOLLOWED static void lock_visit(struct mym_pool *pool, void *unused)
+{
+    (void)unused;
+    mym_pool_lock(pool);
+}
+
+MYM_UNFOLLOWED static void unlock_visit(struct mym_pool *pool, void *unused)
+{
+    (void)unused;
+    mym_pool_unlock(pool);
+}
+
+size_t mym_pools_verify_idle(void)
 {
     struct sums sums = {0, 0, 0};
     size_t bad;
 
-    mym_pools_fork(true); /* all at once */
+    mym_pools_each(lock_visit, NULL); /* all at once */
     mym_pools_each(add_sums, &sums);
     bad = mym_expect("pool check",
                      sums.slabs == mym_idle_held(MYM_HOLDS_SLABS) &&
@@ -67,7 +79,7 @@ MYM_UNFOLLOWED size_t mym_pools_verify_idle(void)
                      "what slabs hold idle does not add up");
     bad += mym_expect("pool check", sums.depots == mym_idle_held(MYM_HOLDS_DEPOTS),
                       "what depots were granted does not add up");
-    mym_pools_fork(false);
+    mym_pools_each(unlock_visit, NULL);
     return bad;
 }
 

@@ -473,17 +473,13 @@ size_t mym_guarded_verify(void)
     return bad;
 }
 
-MYM_UNFOLLOWED void mym_guarded_fork(bool prepare)
+void mym_guarded_fork(enum mym_fork_step step)
 {
-    if (prepare)
-        LOCK();
-    else
-        UNLOCK();
+    mym_mutex_fork(&guard.lock, step);
 }
 
 void mym_guarded_fork_child(void)
 {
-    mym_mutex_reset(&guard.lock, MYM_RANK_GUARD);
     if (!guard.forked && MYM_RACY(mym_guarded.bytes) != 0)
         mym_fault_come_first();
     guard.forked = true;

@@ -63,7 +63,7 @@ size_t mym_guarded_bytes(const void *ptr);
 void mym_guarded_blame(const void *ptr);
 
 size_t mym_guarded_verify(void);
-void mym_guarded_fork(bool prepare);
+void mym_guarded_fork(enum mym_fork_step step);
 void mym_guarded_fork_child(void);
 
 /* ---- fault.c: SIGSEGV ---- */

@@ -19,7 +19,7 @@
 #ifndef MYM_PROFILE_PROFILE_H
 #define MYM_PROFILE_PROFILE_H
 
-#include "base/config.h"
+#include "os/mutex.h"
 
 #define MYM_PROFILE_EVERY \
     ((size_t)512 << 10)                    /* bytes between sample points, by default */
@@ -190,7 +190,7 @@ void mym_profile_forget(void);
 struct mym_stack *mym_profile_stacks(void);
 void mym_profile_sums(const struct mym_stack *stack, struct mym_sums sums[MYM_WHENS]);
 
-void mym_profile_fork(bool prepare);
+void mym_profile_fork(enum mym_fork_step step);
 void mym_profile_fork_child(void);
 
 /* ---- probes.c: the samples for a listener outside of the process ---- */

@@ -321,17 +321,13 @@ void mym_profile_sums(const struct mym_stack *stack, struct mym_sums sums[MYM_WH
     }
 }
 
-MYM_UNFOLLOWED void mym_profile_fork(bool prepare)
+void mym_profile_fork(enum mym_fork_step step)
 {
-    if (prepare)
-        LOCK();
-    else
-        UNLOCK();
+    mym_mutex_fork(&table.lock, step);
 }
 
 void mym_profile_fork_child(void)
 {
-    mym_mutex_reset(&table.lock, MYM_RANK_PROFILE);
     /* Drawn again: children that do the same would else sample the same. */
     mym_countdown.random = 0;
     mym_sample_forget();

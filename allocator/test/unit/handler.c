@@ -1,7 +1,7 @@
 /*
  * handler.c - a signal handler forks wherever malloc and free are just then, as those of a
- * program with one thread may, and calls vfork, as those of all may: it neither waits for
- * itself nor finds a heap that is broken.
+ * program with one thread may, and calls vfork and _Fork, as those of all may: it neither waits
+ * for itself nor finds a heap that is broken.
  *
  * The thread runs in single steps. What is wrong here hangs.
  */
@@ -18,6 +18,7 @@
 #define TRAP 0x100 /* the flag by which the processor traps after each instruction */
 
 extern char __libc_single_threaded __attribute__((weak));
+extern pid_t _Fork(void) __attribute__((weak)); /* glibc 2.34 */
 
 static volatile int stepping;
 static volatile unsigned steps, every;
@@ -122,6 +123,16 @@ static void forks(void)
     in_steps(use_the_heap, 67, go_on);
 }
 
+/* It runs no handlers. What this very thread holds then is held in the child, too. */
+static pid_t go_on_bare(void)
+{
+    pid_t child = _Fork();
+
+    if (child == 0)
+        alarm(60);
+    return child;
+}
+
 static void *wait_for_the_end(void *unused)
 {
     pause();
@@ -136,8 +147,21 @@ static void vforks(void)
     in_steps(open_and_count, 197, end_at_once);
 }
 
+static void bare_forks(void)
+{
+    pthread_t thread;
+
+    if (_Fork == NULL) {
+        printf("SKIP: the C library has no _Fork\n");
+        return;
+    }
+    CHECK(pthread_create(&thread, NULL, wait_for_the_end, NULL) == 0);
+    in_steps(use_the_heap, 67, go_on_bare);
+}
+
 const struct test tests[] = {
     {"forks", forks},
     {"vforks", vforks},
+    {"bare_forks", bare_forks},
     {NULL, NULL},
 };
