@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define THREADS  3
-#define CHILDREN 200
+#define CHILDREN 100
 #define OBJECTS  256
 #define OF_CHILD 3000
 
