@@ -6,7 +6,8 @@
  * would wait for ever where another thread had one of our locks. Libc's own fork does not come
  * here. A child that shares the memory (CLONE_VM) has no locks of its own, and what waits
  * until the child has executed another program (CLONE_VFORK) may not hold ours meanwhile: these
- * are passed on.
+ * are passed on; what does both is a vfork on a stack of its own, and what holds for one holds
+ * for it.
  *
  * Not in the archive: a static program's _Fork would be that which its fork calls.
  */
@@ -60,6 +61,11 @@ static bool is_bare(uint64_t flags)
     return (flags & (CLONE_VM | CLONE_VFORK)) == 0;
 }
 
+static bool is_vfork(uint64_t flags)
+{
+    return (~flags & (CLONE_VM | CLONE_VFORK)) == 0;
+}
+
 /* On the stack of who calls clone; the child has a copy. */
 struct beginning {
     int (*start)(void *);
@@ -93,6 +99,12 @@ EXPORT int clone(int (*start)(void *), void *stack, int flags, void *argument, .
         find_next();
     if (next_clone == NULL)
         return refused(ENOSYS);
+    if (start != NULL && is_vfork((unsigned)flags)) {
+        mym_vfork_begin();
+        child = next_clone(start, stack, flags, argument, in_parent, tls, in_child);
+        mym_vfork_end();
+        return child;
+    }
     if (start == NULL || !is_bare((unsigned)flags))
         return next_clone(start, stack, flags, argument, in_parent, tls, in_child);
     here.held = mym_fork_bare();

@@ -30,4 +30,8 @@
         own(__VA_ARGS__);                 \
     }
 
+/* Around a call whose child shares the memory while the calling thread waits for it (vfork.c). */
+MYM_HIDDEN void mym_vfork_begin(void);
+MYM_HIDDEN void mym_vfork_end(void);
+
 #endif

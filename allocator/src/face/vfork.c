@@ -17,8 +17,6 @@
 #include <errno.h>
 
 /* Called by what is below. */
-MYM_HIDDEN void mym_vfork_begin(void);
-MYM_HIDDEN void mym_vfork_end(void);
 MYM_HIDDEN int mym_vfork_refused(long result);
 
 __attribute__((used)) void mym_vfork_begin(void)

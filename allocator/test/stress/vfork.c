@@ -6,6 +6,7 @@
 #include "family.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -55,7 +56,32 @@ static void be_the_child(void)
     _exit(0);
 }
 
-static void children_share_the_heap(void)
+static int start_the_child(void *unused)
+{
+    (void)unused;
+    be_the_child();
+    return 1;
+}
+
+static pid_t by_vfork(void)
+{
+    pid_t child = vfork();
+
+    if (child == 0)
+        be_the_child();
+    return child;
+}
+
+/* As vfork, but on a stack of its own. */
+static pid_t by_clone(void)
+{
+    static _Alignas(16) char stack[64 * 1024];
+
+    return clone(start_the_child, stack + sizeof stack,
+                 CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
+}
+
+static void share_the_heap(pid_t (*begin)(void))
 {
     pthread_t threads[THREADS];
 
@@ -63,10 +89,8 @@ static void children_share_the_heap(void)
         CHECK(pthread_create(&threads[i], NULL, work, (void *)(i + 1)) == 0);
     for (int i = 0; i < CHILDREN; i++) {
         int status = 0;
-        pid_t child = vfork();
+        pid_t child = begin();
 
-        if (child == 0)
-            be_the_child();
         CHECK(child > 0 && waitpid(child, &status, 0) == child);
         CHECKF(status == 0, "child %d: status 0x%x", i, status);
     }
@@ -74,6 +98,16 @@ static void children_share_the_heap(void)
     for (int i = 0; i < THREADS; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
     CHECK(!family.verify || family.verify() == 0);
+}
+
+static void children_share_the_heap(void)
+{
+    share_the_heap(by_vfork);
+}
+
+static void children_of_clone_share_the_heap(void)
+{
+    share_the_heap(by_clone);
 }
 
 /* It was closed meanwhile: afterwards caches are used again, in a child of fork, too. */
@@ -137,6 +171,7 @@ static void a_child_may_fork(void)
 
 const struct test tests[] = {
     {"children_share_the_heap", children_share_the_heap},
+    {"children_of_clone_share_the_heap", children_of_clone_share_the_heap},
     {"fork_in_between", fork_in_between},
     {"a_child_may_fork", a_child_may_fork},
     {NULL, NULL},
