@@ -69,11 +69,9 @@ static bool begin_fork(enum mym_fork_step step)
 {
     bool alone = mym_os_is_alone();
 
-    if (!alone) {
-        mym_mutex_fork(&mym_start_lock, step);
-        if (!mym_mutex_is_forks(&mym_start_lock))
-            return false;
-    }
+    /* Its state tells of others that fork, too. */
+    if (!alone && !mym_mutex_fork(&mym_start_lock, step))
+        return false;
     mym_fork_was_alone = alone;
     mym_fork_in_midst = alone || step == MYM_FORK_TRY;
     mym_cache_vfork_fork();
@@ -133,10 +131,17 @@ void mym_fork_register(void)
         pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
+/* A handler that forks in the midst of it, too, does not wait for what this one has. */
 bool mym_fork_bare(void)
 {
+    bool begun;
+
     mym_mutex_fork_patience();
-    return begin_fork(MYM_FORK_TRY);
+    mym_mutex_count(1);
+    begun = begin_fork(MYM_FORK_TRY);
+    if (!begun)
+        mym_mutex_count(-1);
+    return begun;
 }
 
 void mym_fork_bare_done(bool child)
@@ -145,6 +150,7 @@ void mym_fork_bare_done(bool child)
         begin_child();
     else
         end_fork(MYM_FORK_GIVE);
+    mym_mutex_count(-1);
 }
 
 /*

@@ -58,7 +58,7 @@ MYM_SLOW void mym_mutex_unlock_slow(struct mym_mutex *mutex)
 
 #define PATIENCE 4096 /* ms, and times that another one was faster */
 
-static _Atomic unsigned patience; /* of all that fork at once */
+static __thread unsigned patience __attribute__((tls_model("initial-exec")));
 
 void mym_mutex_fork_patience(void)
 {
@@ -70,42 +70,41 @@ bool mym_mutex_is_forks(const struct mym_mutex *mutex)
     return atomic_load_explicit(&mutex->state, memory_order_relaxed) > 2;
 }
 
-static void try_for_fork(struct mym_mutex *mutex)
+static bool try_for_fork(struct mym_mutex *mutex)
 {
     uint32_t taken = 3;
-    unsigned left;
 
     while (!take_or_wait(mutex, taken, 1)) {
-        left = atomic_load_explicit(&patience, memory_order_relaxed);
-        if (left == 0)
-            return;
-        atomic_store_explicit(&patience, left - 1, memory_order_relaxed);
+        if (patience == 0)
+            return false;
+        patience--;
         taken = 4; /* others may sleep, too */
     }
+    return true;
 }
 
-MYM_UNFOLLOWED void mym_mutex_fork(struct mym_mutex *mutex, enum mym_fork_step step)
+MYM_UNFOLLOWED bool mym_mutex_fork(struct mym_mutex *mutex, enum mym_fork_step step)
 {
     switch (step) {
     case MYM_FORK_TAKE:
         if (!mym_mutex_try(mutex))
             mym_mutex_lock_slow(mutex);
         atomic_fetch_add_explicit(&mutex->state, 2, memory_order_relaxed);
-        break;
+        return true;
     case MYM_FORK_TRY:
-        try_for_fork(mutex);
-        break;
+        return try_for_fork(mutex);
     case MYM_FORK_GIVE:
         if (mym_mutex_is_forks(mutex) &&
             mym_mutex_has_sleepers(
                 atomic_exchange_explicit(&mutex->state, 0, memory_order_release)))
             mym_mutex_unlock_slow(mutex);
-        break;
+        return false;
     case MYM_FORK_RESET: /* sleepers are gone */
         if (mym_mutex_is_forks(mutex))
             atomic_store_explicit(&mutex->state, 0, memory_order_relaxed);
-        break;
+        return false;
     }
+    return false;
 }
 
 #ifdef MYM_DEBUG

@@ -63,8 +63,11 @@ extern MYM_HIDDEN bool mym_fork_in_midst;
 
 /* What fork does with each lock. Try: it may be this thread that holds it, and all share a patience. */
 enum mym_fork_step { MYM_FORK_TAKE, MYM_FORK_TRY, MYM_FORK_GIVE, MYM_FORK_RESET };
-/* Give and reset: what it took, and no other. Ranks do not count: who forks has them all. */
-void mym_mutex_fork(struct mym_mutex *mutex, enum mym_fork_step step);
+/*
+ * Take and try: whether it was taken, by this call. Give and reset: what a fork took, and no
+ * other, of which one goes on at a time (life.c). Ranks do not count: who forks has them all.
+ */
+bool mym_mutex_fork(struct mym_mutex *mutex, enum mym_fork_step step);
 bool mym_mutex_is_forks(const struct mym_mutex *mutex);
 /*
  * A fork that may not wait begins. Four seconds for all locks, for who has one may not be running;
