@@ -154,7 +154,7 @@ static bool is_bare_call(long number, long a, long b)
     }
 }
 
-/* Before the constructor. */
+/* Before the constructor, and before this library is relocated: resolvers of IFUNCs are called then. */
 static long call_itself(long number, ...)
 {
     long result;
@@ -165,7 +165,7 @@ static long call_itself(long number, ...)
 
 /* Called by what is below. */
 MYM_HIDDEN call_form mym_bare_call;
-MYM_HIDDEN __attribute__((used)) call_form *mym_next_call = call_itself;
+MYM_HIDDEN __attribute__((used)) call_form *mym_next_call;
 
 __attribute__((used)) long mym_bare_call(long number, ...)
 {
@@ -176,7 +176,8 @@ __attribute__((used)) long mym_bare_call(long number, ...)
         bare = is_bare_call(number, a, b);
         if (bare)
             held = mym_fork_bare();
-        result = mym_next_call(number, a, b, c, d, e, f);
+        result = (mym_next_call != NULL ? mym_next_call : call_itself)(number, a, b, c,
+                                                                       d, e, f);
     });
     if (held)
         mym_fork_bare_done(result == 0);
@@ -202,7 +203,10 @@ __asm__(
     "je mym_bare_call\n"
     "cmpq $435, %rdi\n" /* clone3 */
     "je mym_bare_call\n"
-    "jmp *mym_next_call(%rip)\n"
+    "movq mym_next_call(%rip), %r11\n"
+    "testq %r11, %r11\n"
+    "jz mym_bare_call\n"
+    "jmp *%r11\n"
     ".cfi_endproc\n"
     ".size syscall, . - syscall\n");
 #elif defined(__aarch64__)
@@ -219,6 +223,7 @@ __asm__(
     "b.eq mym_bare_call\n"
     "adrp x16, mym_next_call\n"
     "ldr x16, [x16, #:lo12:mym_next_call]\n"
+    "cbz x16, mym_bare_call\n"
     "br x16\n"
     ".cfi_endproc\n"
     ".size syscall, . - syscall\n");

@@ -124,6 +124,38 @@ static void make_by_call(void)
     }
 }
 
+/* Each gives back the locks that it took, and none of another's. */
+static void *fork_often(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < CHILDREN / 4; i++) {
+        pid_t child = _Fork();
+
+        if (child == 0)
+            _exit(0);
+        wait_for(child, i);
+    }
+    return NULL;
+}
+
+static void make_at_once(void)
+{
+    pthread_t threads[THREADS];
+
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, fork_often, NULL) == 0);
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+static void threads_fork_at_once(void)
+{
+    if (_Fork == NULL)
+        printf("SKIP: the C library has no _Fork\n");
+    else
+        run_beside_threads(make_at_once);
+}
+
 static void children_of_fork(void)
 {
     if (_Fork == NULL)
@@ -220,11 +252,24 @@ static void handlers_fork(void)
         run_beside_threads(be_interrupted);
 }
 
+#if defined(EARLY) && defined(__GLIBC__)
+extern long (*early_answer)(void); /* early.c */
+
+static void resolvers_call(void)
+{
+    CHECK(early_answer() == getpid());
+}
+#endif
+
 const struct test tests[] = {
     {"children_of_fork", children_of_fork},
     {"children_of_clone", children_of_clone},
     {"children_of_the_call", children_of_the_call},
+    {"threads_fork_at_once", threads_fork_at_once},
     {"others_are_passed_on", others_are_passed_on},
     {"handlers_fork", handlers_fork},
+#if defined(EARLY) && defined(__GLIBC__)
+    {"resolvers_call", resolvers_call},
+#endif
     {NULL, NULL},
 };
