@@ -42,9 +42,9 @@ def ask(target, known):
     """Of each object, and of a byte inside of it."""
     commands = []
     for name, address, size, _ in known:
-        commands += [f"echo @{name}@", f"mymalloc info {address}", f"echo @{name}+@", f"mymalloc info {address} + {int(size) // 2}"]
-    said = gdb(*target, f"source {SCRIPT}", *commands, "echo @heap@", "mymalloc heap")
-    parts = said.split("@")[1:]
+        commands += [f"echo @@{name}@@", f"mymalloc info {address}", f"echo @@{name}+@@", f"mymalloc info {address} + {int(size) // 2}"]
+    said = gdb(*target, f"source {SCRIPT}", *commands, "echo @@heap@@", "mymalloc heap")
+    parts = said.split("@@")[1:]  # one stands in what gdb says of a frame: a4@entry
     return dict(zip(parts[::2], parts[1::2]))
 
 
