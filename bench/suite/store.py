@@ -15,6 +15,7 @@ import fcntl
 import itertools
 import json
 import lzma
+import math
 import os
 import pathlib
 import re
@@ -24,10 +25,35 @@ import time
 from . import FORMAT, Problem, reason
 
 PACKED = "samples.jsonl.xz"
+
+
+def is_finite(value):
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def all_words(values):
+    return all(isinstance(value, str) for value in values)
+
+
+def is_column(column):
+    return isinstance(column, dict) and all_words(column.get(key) for key in ("name", "path", "sha256")) and \
+        column.keys() >= {"control_of"} and isinstance(column.get("environment"), dict) and \
+        all_words(column["environment"].values())
+
+
+def are_facts(section):
+    return isinstance(section, dict) and all(isinstance(fact, (str, int)) for fact in section.values())
+
+
 # What every reader counts on, and its kind; what came with later versions has a default where it is read.
-HAS = {"run.json": {"columns": list, "cells": list, "seed": int, "scale": (int, float), "started": str, "finished": bool},
-       "environment.json": {"machine": dict, "software": dict, "kernel": dict}}
-COLUMN_HAS = {"name", "path", "sha256", "environment", "control_of"}
+HAS = {"run.json": {"columns": lambda found: isinstance(found, list) and found and all(map(is_column, found)),
+                    "cells": lambda found: isinstance(found, list) and all_words(found),
+                    "seed": lambda found: isinstance(found, int) and found >= 0,
+                    "scale": is_finite, "usable_cpus": lambda found: isinstance(found, int),
+                    "started": lambda found: isinstance(found, str), "finished": lambda found: isinstance(found, bool)},
+       "environment.json": {"machine": lambda found: are_facts(found) and "CPUs allowed (affinity)" in found,
+                            "software": are_facts, "kernel": are_facts}}
+WORDS = {"name", "run_name", "run_type", "time_unit", "label", "aggregate_name", "error_message"}  # in a process's figures
 
 
 def slug(name):
@@ -48,13 +74,23 @@ def write_whole(path, content):
 
 def lacks(name, content):
     """What a file of ours does not have, or has as something else; None when it is whole."""
-    for key, kind in HAS.get(name, {}).items():
-        if not isinstance(content.get(key), kind):
-            return key
-    for column in (content["columns"] or [None]) if name == "run.json" else ():
-        if not isinstance(column, dict) or not column.keys() >= COLUMN_HAS:
-            return "columns"
-    return None
+    return next((key for key, is_good in HAS.get(name, {}).items() if not is_good(content.get(key))), None)
+
+
+def as_sample(line):
+    """((round, column), sample) of a line; ValueError where it is none, or has a word where a figure belongs."""
+    sample = json.loads(line)
+    try:
+        suite = sample["suite"]
+        if not suite.get("failure"):
+            entry = sample["benchmarks"][0]
+            bad = next((key for key, value in entry.items() if key not in WORDS and not is_finite(value)), None)
+            bad = bad or not is_finite(suite.get("cpu_seconds", 0)) and "cpu_seconds"
+            if bad or not {"ops_per_second", "peak_rss_bytes"} <= entry.keys():
+                raise ValueError(bad)
+        return (suite["round"], suite["column"]), sample
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(str(error)) from None
 
 
 def failure_of(samples, column):
@@ -190,9 +226,8 @@ class Folder:
             found = {}
             try:
                 for line in lzma.decompress((self.path / PACKED).read_bytes()).splitlines():
-                    sample = json.loads(line)
-                    suite = sample["suite"]
-                    found.setdefault(suite["cell"], {})[suite["round"], suite["column"]] = sample
+                    key, sample = as_sample(line)
+                    found.setdefault(sample["suite"]["cell"], {})[key] = sample
             except (OSError, lzma.LZMAError) as error:
                 raise Problem(f"{self.path / PACKED} cannot be read: {reason(error)}") from None
             except (ValueError, KeyError, TypeError):
@@ -228,8 +263,8 @@ def read_lines(data):
     found = {}
     for line in data.split(b"\n"):
         try:
-            sample = json.loads(line)
-            found[sample["suite"]["round"], sample["suite"]["column"]] = sample
-        except (ValueError, KeyError, TypeError):
+            key, sample = as_sample(line)
+            found[key] = sample
+        except (ValueError, TypeError):
             continue
     return found

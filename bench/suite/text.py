@@ -85,7 +85,7 @@ def facts(result):
         "; work not scaled" if whole else "")]
     load = result["environment"].get("machine", {}).get("load at start", "unknown")
     count = result["intervals"]
-    lines.append(f"load at start {load.split()[0]}; {count['wide']} of {count['given']} intervals of speed "
+    lines.append(f"load at start {str(load).split()[0]}; {count['wide']} of {count['given']} intervals of speed "
                  f"wider than ±{result['intervals']['wider_than']:.0%}")
     if result.get("memory"):
         lines.append(f"each process in a memory cgroup of {units.size(result['memory'])}: one that was killed did not survive")

@@ -174,17 +174,28 @@ class Words(SuiteCase):
 
     def test_damaged_folders(self):
         """Whatever reads a folder says which file is not what a run writes."""
-        whole = {"format": 1, "cells": [], "seed": 1, "scale": 1, "started": "", "finished": True, "columns": []}
+        column = {"name": "x", "path": "/x", "sha256": "0", "environment": {}, "control_of": None}
+        whole = {"format": 1, "cells": [], "seed": 1, "scale": 1, "started": "", "finished": True, "usable_cpus": 2,
+                 "columns": [column]}
         folder = store.Folder(self.folder)
-        for record, lacks in (({"format": 1}, "columns"), (whole | {"columns": 3}, "columns"), (whole, "columns"),
-                              (whole | {"columns": [{"name": "x"}]}, "columns"), (whole | {"seed": "x"}, "seed")):
+        for record, lacks in (({"format": 1}, "columns"), (whole | {"columns": 3}, "columns"), (whole | {"columns": []}, "columns"),
+                              (whole | {"columns": [{"name": "x"}]}, "columns"), (whole | {"seed": "x"}, "seed"),
+                              (whole | {"seed": -1}, "seed"), (whole | {"cells": [1]}, "cells"),
+                              (whole | {"scale": float("nan")}, "scale"), (whole | {"usable_cpus": "2"}, "usable_cpus"),
+                              (whole | {"columns": [column | {"environment": {"A": 1}}]}, "columns")):
             folder.write("run.json", record)
             with self.assertRaisesRegex(Problem, f"run.json is damaged: its '{lacks}'"):
                 folder.read("run.json")
         folder.write("environment.json", {"format": 1})
         with self.assertRaisesRegex(Problem, "environment.json is damaged: its 'machine'"):
             folder.read("environment.json")
-        for line in (b"[]", b"{}", b"{", b"\xff"):
+        folder.write("environment.json", {"format": 1, "machine": {"load at start": "1"}, "software": {}, "kernel": {}})
+        with self.assertRaisesRegex(Problem, "environment.json is damaged: its 'machine'"):
+            folder.read("environment.json")
+        suite, figures = {"cell": "x", "round": 0, "column": "x"}, {"ops_per_second": 1, "peak_rss_bytes": 1}
+        bad = [{"suite": suite}, {"suite": suite, "benchmarks": []}, {"suite": suite, "benchmarks": [{"ops_per_second": 1}]}]
+        bad += [{"suite": suite, "benchmarks": [figures | {"base_rss_bytes": value}]} for value in ("1", None, [], float("nan"))]
+        for line in (b"[]", b"{}", b"{", b"\xff", *(json.dumps(each).encode() for each in bad)):
             folder.write("samples.jsonl.xz", lzma.compress(line))
             with self.assertRaisesRegex(Problem, "samples.jsonl.xz is damaged"):
                 folder.samples("x")
