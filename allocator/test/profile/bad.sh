@@ -131,15 +131,15 @@ odd=$work/$'odd \n%\377\xe4\xb8\x80'
 mkdir "$odd"
 cp "$(realpath "$(command -v perl)")" "$odd/perl"
 expect "" "$work/odd.pb,every=1" "$odd/perl" -e 'print "done\n"'
-here=$(dirname "$0")
+home=$(dirname "$0")
 python3 -B - "$work/odd.pb" <<END || faults=1
 import pathlib, sys
-sys.path.insert(0, "$here")
+sys.path.insert(0, "$home")
 import proto
 own = [m for m in proto.read(pathlib.Path(sys.argv[1])).mappings.values() if m.file.endswith("/perl")]
 if not own or "/odd \\\\012%\\\\377\u4e00/" not in own[0].file or not own[0].build_id:
     sys.exit(f"of a program in an odd folder the profile has {own}")
 END
-PYTHONIOENCODING=utf-8 "$here/../../../ci/packaging/prof/mymalloc-prof" top "$work/odd.pb" > "$work/top" 2>&1
+PYTHONIOENCODING=utf-8 "$home/../../../ci/packaging/prof/mymalloc-prof" top "$work/odd.pb" > "$work/top" 2>&1
 grep -q Perl_ "$work/top" || { echo "names in a file of an odd folder are not found:"; head -5 "$work/top"; faults=1; }
 exit $faults
