@@ -27,6 +27,9 @@ static bool can_help(size_t size, size_t skipped)
     if ((size | skipped) >> ADDRESS_BITS != 0 || size > own_limit ||
         live > own_limit - size)
         return false;
+    if (skipped > 0 &&
+        !mym_pages_could_hold(bytes)) /* no mapping of its own: large.c */
+        return false;
     if (bytes <= idle)
         return idle > slack;
     probe = mym_os_map((bytes - idle + MYM_UNIT) & ~(MYM_UNIT - 1));

@@ -327,6 +327,11 @@ bool mym_pages_map_caches(uint32_t count)
 
 /* ---- looking ---- */
 
+bool mym_pages_could_hold(size_t bytes)
+{
+    return bytes >> MYM_UNIT_SHIFT < mym_pages.limit;
+}
+
 struct mym_pages_info mym_pages_info(void)
 {
     struct mym_pages_info info = {0};
