@@ -197,17 +197,19 @@ class Commit(SuiteCase):
         changed = self.git("status", "--porcelain").split()
         self.assertEqual([name for name in changed if name.startswith("results")], [])
 
-    def test_each_row_is_of_the_newest_run_that_has_it(self):
+    def test_each_row_is_of_the_newest_run_that_has_it_whole(self):
         loader = importlib.machinery.SourceFileLoader("readme_results", str(HERE.parents[1] / "ci/readme-results"))
         script = importlib.util.module_from_spec(importlib.util.spec_from_loader("readme_results", loader))
         loader.exec_module(script)
 
         def run(day, *workloads):
             made = unittest.mock.Mock(started=f"2026-11-{day} 10:00:00 +0000")
-            rows = [["workload", "cells", "glibc"], *([name, "1", str(day)] for name in workloads)]
+            parts = [name.partition(":") for name in workloads]
+            rows = [["workload", "cells", "glibc"], *([name, count or "1", str(day)] for name, _, count in parts)]
             made.table = lambda title: rows
             return made
-        runs = [run(25, "larson", "idle"), run(28, "larson", "swing"), run(24, "idle"), run(27, "server")]
+        runs = [run(25, "larson", "idle:17 of 20"), run(28, "larson", "swing"), run(24, "idle:20"), run(27, "server"),
+                run(29, "idle:4 of 4")]
         self.assertEqual([[row[0] for row in rows[1:]] for _, rows in script.newest(runs)],
                          [["larson", "swing"], ["server"], ["idle"]])
         self.assertEqual([found for found, _ in script.newest(runs)], [runs[1], runs[3], runs[0]])
