@@ -121,6 +121,9 @@ static unsigned *many(enum mym_rank rank)
                                    : NULL;
 }
 
+/* By who forks in a signal handler, and tries for what the code below is about to take. */
+static __thread unsigned twice __attribute__((tls_model("initial-exec")));
+
 bool mym_rank_is_held(enum mym_rank rank)
 {
     return held >> rank & 1;
@@ -142,6 +145,8 @@ void mym_rank_tried(enum mym_rank rank)
 
     if (count != NULL)
         ++*count;
+    else
+        twice |= held & 1u << rank;
     held |= 1u << rank;
 }
 
@@ -153,6 +158,9 @@ void mym_rank_leave(enum mym_rank rank)
               1u << rank); /* of a child too: its parent's handler took the lock */
     if (count != NULL && --*count > 0)
         return;
-    held &= ~(1u << rank);
+    if (twice >> rank & 1)
+        twice &= ~(1u << rank);
+    else
+        held &= ~(1u << rank);
 }
 #endif

@@ -156,7 +156,7 @@ static void bare_forks(void)
         return;
     }
     CHECK(pthread_create(&thread, NULL, wait_for_the_end, NULL) == 0);
-    in_steps(use_the_heap, 67, go_on_bare);
+    in_steps(use_the_heap, is_slow() ? 67 : 5, go_on_bare);
 }
 
 const struct test tests[] = {
