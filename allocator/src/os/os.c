@@ -322,11 +322,6 @@ bool mym_os_is_stream(const char *path)
 }
 
 /*
- * A pipe that nobody reads is an error: it would be waited for, within malloc. One that
- * somebody reads slowly is waited for as any program does. To /dev/stderr is added: what it
- * is may be a log.
- */
-/*
  * What a file had goes, if it had anything. Not by O_TRUNC: ext4 takes who cuts a file off, be it
  * empty, for one who replaces it, and sends what is written then to the disk as it is closed.
  */
@@ -338,6 +333,11 @@ static int cut_off(int file)
     return (int)mym_syscall(SYS_ftruncate, file, 0, 0, 0, 0, 0);
 }
 
+/*
+ * A pipe that nobody reads is an error: it would be waited for, within malloc. One that
+ * somebody reads slowly is waited for as any program does. To /dev/stderr is added: what it
+ * is may be a log.
+ */
 int mym_os_create(const char *path)
 {
     bool add = mym_os_is_stream(path);
