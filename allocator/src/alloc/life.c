@@ -65,13 +65,15 @@ static void each_lock(enum mym_fork_step step)
     mym_meta_fork(step);
 }
 
-static bool begin_fork(enum mym_fork_step step)
+/* A handler that forks in the midst of it, too, does not wait for what this one has. */
+static bool begin_fork(enum mym_fork_step step, bool alone)
 {
-    bool alone = mym_os_is_alone();
-
+    mym_mutex_count(1);
     /* Its state tells of others that fork, too. */
-    if (!alone && !mym_mutex_fork(&mym_start_lock, step))
+    if (!alone && !mym_mutex_fork(&mym_start_lock, step)) {
+        mym_mutex_count(-1);
         return false;
+    }
     mym_fork_was_alone = alone;
     mym_fork_in_midst = alone || step == MYM_FORK_TRY;
     mym_cache_vfork_fork();
@@ -82,10 +84,11 @@ static bool begin_fork(enum mym_fork_step step)
 
 static void end_fork(enum mym_fork_step step)
 {
-    if (mym_fork_was_alone)
-        return;
-    each_lock(step);
-    mym_mutex_fork(&mym_start_lock, step);
+    if (!mym_fork_was_alone) {
+        each_lock(step);
+        mym_mutex_fork(&mym_start_lock, step);
+    }
+    mym_mutex_count(-1);
 }
 
 static void begin_child(void)
@@ -101,9 +104,11 @@ static void begin_child(void)
 
 static void before_fork(void)
 {
-    if (!mym_os_is_alone() && &_IO_list_lock != NULL)
+    bool alone = mym_os_is_alone();
+
+    if (!alone && &_IO_list_lock != NULL)
         _IO_list_lock();
-    begin_fork(MYM_FORK_TAKE);
+    begin_fork(MYM_FORK_TAKE, alone);
 }
 
 static void after_fork_parent(void)
@@ -131,17 +136,10 @@ void mym_fork_register(void)
         pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
-/* A handler that forks in the midst of it, too, does not wait for what this one has. */
 bool mym_fork_bare(void)
 {
-    bool begun;
-
     mym_mutex_fork_patience();
-    mym_mutex_count(1);
-    begun = begin_fork(MYM_FORK_TRY);
-    if (!begun)
-        mym_mutex_count(-1);
-    return begun;
+    return begin_fork(MYM_FORK_TRY, mym_os_is_alone());
 }
 
 void mym_fork_bare_done(bool child)
@@ -150,7 +148,6 @@ void mym_fork_bare_done(bool child)
         begin_child();
     else
         end_fork(MYM_FORK_GIVE);
-    mym_mutex_count(-1);
 }
 
 /*

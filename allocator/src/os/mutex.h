@@ -75,7 +75,7 @@ bool mym_mutex_is_forks(const struct mym_mutex *mutex);
  */
 void mym_mutex_fork_patience(void);
 
-/* How many locks the calling thread has, or waits for, but for those of a fork. */
+/* How many locks the calling thread has, or waits for; those of a fork are one. */
 extern MYM_HIDDEN __thread uint32_t mym_locks_held
     __attribute__((tls_model("initial-exec")));
 

@@ -216,15 +216,29 @@ static void fork_and_end(int number)
     errno = saved;
 }
 
-static void be_interrupted(void)
+static void begin_alarms(void)
 {
     struct sigaction action = {.sa_handler = fork_and_end, .sa_flags = SA_RESTART};
-    struct itimerval often = {{0, 2000}, {0, 2000}}, never = {{0, 0}, {0, 0}};
+    struct itimerval often = {{0, 2000}, {0, 2000}};
+
+    made = 0;
+    CHECK(!sigaction(SIGALRM, &action, NULL) && !setitimer(ITIMER_REAL, &often, NULL));
+}
+
+static void end_alarms(void)
+{
+    struct itimerval never = {{0, 0}, {0, 0}};
+
+    CHECK(!setitimer(ITIMER_REAL, &never, NULL));
+    CHECK(signal(SIGALRM, SIG_IGN) != SIG_ERR);
+}
+
+static void be_interrupted(void)
+{
     void *objects[OBJECTS] = {0};
     uint64_t random = test_seed();
-    sigset_t alarms;
 
-    CHECK(!sigaction(SIGALRM, &action, NULL) && !setitimer(ITIMER_REAL, &often, NULL));
+    begin_alarms();
     while (made < CHILDREN) {
         size_t i = next_random(&random) % OBJECTS;
 
@@ -236,10 +250,7 @@ static void be_interrupted(void)
                 objects[i] = NULL;
             }
     }
-    CHECK(!setitimer(ITIMER_REAL, &never, NULL));
-    sigemptyset(&alarms);
-    sigaddset(&alarms, SIGALRM);
-    CHECK(!pthread_sigmask(SIG_BLOCK, &alarms, NULL));
+    end_alarms();
     for (int i = 0; i < OBJECTS; i++)
         free(objects[i]);
 }
@@ -250,6 +261,28 @@ static void handlers_fork(void)
         printf("SKIP: the C library has no _Fork\n");
     else
         run_beside_threads(be_interrupted);
+}
+
+/* Whose locks are the thread's own: nobody gives them back meanwhile. */
+static void fork_and_be_interrupted(void)
+{
+    begin_alarms();
+    while (made < CHILDREN) {
+        pid_t child = fork();
+
+        if (child == 0)
+            _exit(0);
+        wait_for(child, made);
+    }
+    end_alarms();
+}
+
+static void handlers_fork_in_fork(void)
+{
+    if (_Fork == NULL)
+        printf("SKIP: the C library has no _Fork\n");
+    else
+        run_beside_threads(fork_and_be_interrupted);
 }
 
 #if defined(EARLY) && defined(__GLIBC__)
@@ -268,6 +301,7 @@ const struct test tests[] = {
     {"threads_fork_at_once", threads_fork_at_once},
     {"others_are_passed_on", others_are_passed_on},
     {"handlers_fork", handlers_fork},
+    {"handlers_fork_in_fork", handlers_fork_in_fork},
 #if defined(EARLY) && defined(__GLIBC__)
     {"resolvers_call", resolvers_call},
 #endif
