@@ -281,6 +281,10 @@ MYM_INLINE uint32_t mym_span_units(unsigned cls)
  */
 extern MYM_HIDDEN uint8_t mym_span_word[MYM_SPAN_MAX / MYM_UNIT + 1];
 _Static_assert(MYM_SPAN_NO_WORD <= UINT8_MAX, "an entry of the table");
+_Static_assert(MYM_SPAN_ROOM == 0x100 && MYM_SPAN_HELD == 1 && MYM_UNIT == 0x10000 &&
+                   sizeof(struct mym_unit) == 1 << 5 &&
+                   offsetof(struct mym_unit, below) == 0,
+               "mym_rseq_take and mym_rseq_put have them as figures");
 
 /* For a size above MYM_CLASS_MAX and up to MYM_SPAN_MAX. */
 MYM_INLINE size_t mym_span_word_for(size_t size)
