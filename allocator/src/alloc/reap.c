@@ -36,11 +36,6 @@ static bool grow_last(struct mym_reap *reap, void *ptr, size_t size)
 static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
     MYM_REQUIRES(reap->lock);
 
-static uint32_t units_for(size_t size)
-{
-    return (uint32_t)((size + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
-}
-
 static void hold(struct mym_reap *reap, uint32_t units)
 {
     reap->held += units;
@@ -138,7 +133,7 @@ static void *take_large(struct mym_reap *reap, size_t alignment, size_t size,
     *lack = (size >> MYM_UNIT_SHIFT) + align >= UINT32_MAX / 2 ? MEMORY : NOTHING;
     if (*lack != NOTHING)
         return NULL;
-    units = units_for(size == 0 ? 1 : size);
+    units = mym_units_for(size == 0 ? 1 : size);
     *lack = units > reap->most - reap->held ? ROOM : MEMORY;
     if (*lack == ROOM)
         return NULL;
@@ -333,7 +328,7 @@ static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
     if (size <= MYM_PLACE_MAX || size > MYM_SIZE_MAX ||
         size >> MYM_UNIT_SHIFT >= UINT32_MAX / 2)
         return false;
-    units = units_for(size);
+    units = mym_units_for(size);
     if (units > had && units - had > reap->most - reap->held)
         return false;
     if (!mym_pages_resize(unit, units, mym_is_dense(size)))

@@ -47,7 +47,7 @@ struct mym_reap *mym_reap_create(size_t limit)
         *reap = (struct mym_reap){
             .most = limit > UINT32_MAX / 2 * MYM_UNIT || limit == 0
                         ? UINT32_MAX
-                        : (uint32_t)((limit + MYM_UNIT - 1) >> MYM_UNIT_SHIFT),
+                        : mym_units_for(limit),
             .length = 1,
             .alive = true,
             .next = mym_reaps,

@@ -165,6 +165,11 @@ MYM_INLINE uint32_t mym_unit_of(const void *ptr)
     return (uint32_t)(((uintptr_t)ptr - mym_heap.base) >> MYM_UNIT_SHIFT);
 }
 
+MYM_INLINE uint32_t mym_units_for(size_t bytes)
+{
+    return (uint32_t)((bytes + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
+}
+
 MYM_INLINE void *mym_unit_address(uint32_t unit)
 {
     return (void *)(mym_heap.base + ((uintptr_t)unit << MYM_UNIT_SHIFT)); /* NOLINT */

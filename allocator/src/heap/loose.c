@@ -63,11 +63,6 @@ bool mym_span_list_is_whole(uintptr_t list, uint32_t length)
     return list == low && mym_span_held(list) == 0;
 }
 
-static uint32_t units_for(uint32_t bytes)
-{
-    return (bytes + (uint32_t)MYM_UNIT - 1) / (uint32_t)MYM_UNIT;
-}
-
 /* So many spans more, or (2^32 less) less. */
 MYM_INLINE void count_in(uint32_t count, uint32_t length, unsigned kind)
 {
@@ -75,9 +70,9 @@ MYM_INLINE void count_in(uint32_t count, uint32_t length, unsigned kind)
     mym_pages.loose_units += count * length;
     mym_pages.loose_count += count;
     if (kind == MYM_THIN) {
-        mym_pages.spared += count * length + units_for(mym_pages.firsts);
+        mym_pages.spared += count * length + mym_units_for(mym_pages.firsts);
         mym_pages.firsts += count * (uint32_t)mym_os_page();
-        mym_pages.spared -= units_for(mym_pages.firsts);
+        mym_pages.spared -= mym_units_for(mym_pages.firsts);
     }
 }
 
@@ -272,7 +267,8 @@ bool mym_loose_adds_up(void)
         firsts += of[MYM_THIN] * (uint32_t)mym_os_page();
     }
     return count == mym_pages.loose_count && units == mym_pages.loose_units &&
-           firsts == mym_pages.firsts && thin - units_for(firsts) == mym_pages.spared &&
+           firsts == mym_pages.firsts &&
+           thin - mym_units_for(firsts) == mym_pages.spared &&
            units + (last != 0 ? mym_heap.units[last].length : 0) <=
                mym_runs(MYM_DIRTY)->units;
 }

@@ -16,11 +16,6 @@
 
 static const char name_of_object[] = "mymalloc: huge object";
 
-static uint32_t units_of(size_t bytes)
-{
-    return (uint32_t)((bytes + MYM_UNIT - 1) >> MYM_UNIT_SHIFT);
-}
-
 /* ---- what is in use, and what is idle ---- */
 
 /* So many units more are asked for; false: that is above the limit. */
@@ -103,7 +98,7 @@ static void *take_idle(size_t bytes)
 
 static void put_idle(struct mym_mapping mapping)
 {
-    uint32_t units = units_of(mapping.bytes);
+    uint32_t units = mym_units_for(mapping.bytes);
     struct mym_idle last = {NULL, 0, 0};
 
     mym_pages_lock();
@@ -135,7 +130,7 @@ void *mym_mapping_take(size_t size, bool *zeroed)
     bool huge = mym_chunk_would_be_huge(size);
     void *object = NULL;
 
-    if (!claim(units_of(bytes)))
+    if (!claim(mym_units_for(bytes)))
         return NULL;
     /* Zeroing what nobody will touch would make it resident. */
     if (mym_is_dense(size) != MYM_SPARSE || !*zeroed)
@@ -156,7 +151,7 @@ void *mym_mapping_take(size_t size, bool *zeroed)
         mym_os_unmap(object, bytes);
         object = NULL;
     }
-    settle(units_of(bytes), object != NULL);
+    settle(mym_units_for(bytes), object != NULL);
     return object;
 }
 
@@ -215,7 +210,7 @@ size_t mym_mapping_put(void *ptr)
         put_idle(mapping);
     } else {
         mym_os_unmap(ptr, mapping.bytes);
-        uncharge(units_of(mapping.bytes));
+        uncharge(mym_units_for(mapping.bytes));
     }
     return mapping.bytes;
 }
@@ -224,7 +219,7 @@ void *mym_mapping_resize(void *ptr, size_t size)
 {
     size_t bytes = mym_round_up(size, mym_os_page());
     struct mym_mapping mapping = mym_mapping_lift(ptr);
-    uint32_t had = units_of(mapping.bytes), wanted = units_of(bytes);
+    uint32_t had = mym_units_for(mapping.bytes), wanted = mym_units_for(bytes);
     void *moved = ptr;
 
     if (mapping.bytes == 0)
@@ -300,7 +295,7 @@ static void *move_out(uint32_t span, uint32_t had, size_t bytes)
 void *mym_mapping_adopt(uint32_t span, size_t size)
 {
     size_t bytes = mym_round_up(size, mym_os_page());
-    uint32_t had = mym_heap.units[span].length, more = units_of(bytes) - had;
+    uint32_t had = mym_heap.units[span].length, more = mym_units_for(bytes) - had;
     void *object = NULL;
     bool huge;
 

@@ -270,7 +270,7 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t make_thin(void)
         return 0;
     bytes = mym_span_record(list)->length * MYM_UNIT;
     units = mym_span_held(list) * mym_span_record(list)->length;
-    firsts = (uint32_t)((mym_span_held(list) * page + MYM_UNIT - 1) / MYM_UNIT);
+    firsts = mym_units_for(mym_span_held(list) * page);
     for (span = list; span >= MYM_UNIT; span = mym_span_record(span)->below)
         split_all(mym_span_record(span));
     mym_pages.purging += units;
