@@ -152,7 +152,7 @@ def control_sentence(control):
     word = "holds" if control["holds"] else "DOES NOT HOLD: distrust small differences"
     return (f"A/A control ({control['column']} against itself): no difference shown in "
             f"{control['equal']} of {len(control['cells'])} cells "
-            f"({control['share']:.0%}, at least 95 % wanted) – {word}.")
+            f"({control['share']:.1%}, at least 95 % wanted) – {word}.")
 
 
 def summary_tables(result):

@@ -34,6 +34,11 @@ class Reports(SuiteCase):
         self.assertEqual({best["first"], *best["ties"]}, {"suite_test_a", "suite_test_b"})
         self.assertIn("no difference shown to suite_test_", (self.out / "report.md").read_text())
 
+    def test_a_control_that_hardly_fails(self):
+        """75 of 79 is less than 95 %, and is not called that."""
+        said = text.control_sentence({"column": "x", "cells": [0] * 79, "equal": 75, "share": 75 / 79, "holds": False})
+        self.assertIn("75 of 79 cells (94.9%, at least 95 % wanted) – DOES NOT HOLD", said)
+
     def test_the_control(self):
         out = self.run_pair("suite_test_a=2", "--control", "suite_test_a", columns=("a",))
         control = self.results()["control"]
