@@ -55,11 +55,11 @@ static struct mym_pool *pool_for(struct mym_door door, unsigned cls,
                     : near_pool(door, cls);
 }
 
-/* A magazine that this thread has no use for: the previous slot's, or the pool's. */
-static void stash(struct mym_door door, unsigned cls, struct mym_magazine *magazine,
-                  unsigned used)
+/* A magazine that this thread has no use for: that of the slot at index, or the pool's. */
+static void stash(struct mym_door door, unsigned cls, size_t index,
+                  struct mym_magazine *magazine, unsigned used)
 {
-    if (!mym_door_swap(door, MYM_CLASSES + cls, MYM_NONE, magazine->entry + used))
+    if (!mym_door_swap(door, index, MYM_NONE, magazine->entry + used))
         mym_pool_unload(pool_for(door, cls, magazine, used), magazine, used);
 }
 
@@ -88,7 +88,7 @@ static struct mym_magazine *halve(struct mym_door door, unsigned cls, void ***se
     if (half > empty->capacity)
         half = empty->capacity;
     memcpy(empty->entry, full->entry + (*used - half), half * sizeof full->entry[0]);
-    stash(door, cls, full, *used - half);
+    stash(door, cls, MYM_CLASSES + cls, full, *used - half);
     *used = half;
     *seen = MYM_NONE;
     return empty;
@@ -183,7 +183,7 @@ MYM_INLINE void *pop(struct mym_door *door, unsigned cls)
     MYM_ASSERT(mym_in_heap(object) && mym_heap.cls[mym_unit_of(object)] == cls);
     if (is_empty(seen) && mym_door_swap(*door, cls, seen, magazine->entry + used)) {
         if (seen != MYM_NONE)
-            stash(*door, cls, mym_magazine_of(cls, seen), 0);
+            stash(*door, cls, MYM_CLASSES + cls, mym_magazine_of(cls, seen), 0);
     } else {
         mym_pool_unload(pool_for(*door, cls, magazine, used), magazine, used);
     }
@@ -224,14 +224,15 @@ static struct mym_magazine *lengthen(struct mym_door door, unsigned cls, void **
 MYM_INLINE struct mym_magazine *take_pushed(struct mym_door door, unsigned cls,
                                             void ***seen, unsigned *used)
 {
-    void **previous = mym_door_slot(door, MYM_CLASSES + cls);
+    void **other = mym_door_slot(door, mym_other_slot(cls));
     bool full = is_magazine(*seen) && **seen == MYM_CEILING;
 
-    if (mym_class_waits(cls) ||
-        (full && is_magazine(previous) && *previous == MYM_CEILING &&
-         is_shorter(cls, *seen, previous)))
-        return full ? take_seen(door, cls, mym_push_slot(cls), seen, used) : NULL;
-    return mym_door_take(door, cls, MYM_CLASSES + cls, used);
+    if (full && is_magazine(other) && *other == MYM_CEILING &&
+        is_shorter(cls, *seen, other))
+        return take_seen(door, cls, mym_push_slot(cls), seen, used);
+    if (mym_class_waits(cls) && !full) /* what was freed so far has not waited */
+        return NULL;
+    return mym_door_take(door, cls, mym_other_slot(cls), used);
 }
 
 /* With room: the previous one, or the pool's, for the previous one if both are full: what was
@@ -286,8 +287,11 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
         mym_door_swap(*door, index, seen, magazine->entry + used)) {
         if (seen != MYM_NONE) {
             struct mym_magazine *full = mym_magazine_of(cls, seen);
+            unsigned objects = (unsigned)(seen - full->entry);
 
-            stash(*door, cls, full, (unsigned)(seen - full->entry));
+            if (MYM_SECURE_RANDOM && mym_class_waits(cls)) /* popped from next */
+                mym_magazine_shuffle(full, objects);
+            stash(*door, cls, mym_other_slot(cls), full, objects);
         }
     } else {
         mym_pool_unload(pool_for(*door, cls, magazine, used), magazine, used);

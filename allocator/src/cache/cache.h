@@ -31,9 +31,10 @@
 
 /*
  * The hardened build's quarantine of short objects: free pushes to the previous one, malloc pops
- * from the current one. So what was freed waits until malloc has used up the others, and until
- * so many were freed, or as many as the magazine holds; then it is shuffled. There is no
- * instruction more for it in malloc and free.
+ * from the current one. The two change places when malloc has used up the others and so many
+ * were freed, or when as many were freed as the magazine holds; then it is shuffled. What is
+ * left of the others waits with what is freed next. There is no instruction more for it in
+ * malloc and free.
  */
 #define MYM_WAIT_LAST    32u /* the class of MYM_SMALL_MAX */
 #define MYM_WAIT_OBJECTS 16u
@@ -47,6 +48,12 @@ MYM_INLINE bool mym_class_waits(size_t cls)
 MYM_INLINE size_t mym_push_slot(size_t cls)
 {
     return mym_class_waits(cls) ? MYM_CLASSES + cls : cls;
+}
+
+/* That of the other magazine. */
+MYM_INLINE size_t mym_other_slot(size_t cls)
+{
+    return mym_class_waits(cls) ? cls : MYM_CLASSES + cls;
 }
 
 /* Behind the slots, a word for each size of span above MYM_CLASS_MAX (spans.c). */

@@ -151,6 +151,47 @@ static void the_first_ones_wait(void)
     }
 }
 
+/* Magazines that caches have had from pools for objects of up to `bytes`. */
+static unsigned long misses_of(const char *bytes)
+{
+    static char text[1 << 20];
+    FILE *file = tmpfile();
+    const char *found;
+    size_t length;
+
+    CHECK(file && MyStatsWrite(fileno(file), MY_STATS_JSON) == 0);
+    rewind(file);
+    length = fread(text, 1, sizeof text - 1, file);
+    text[length] = 0;
+    CHECK(fclose(file) == 0);
+    CHECK((found = strstr(text, "mymalloc_class_misses_total")));
+    CHECK((found = strstr(found, bytes)));
+    return strtoul(found + strlen(bytes), NULL, 10);
+}
+
+/* Up and down by less than a magazine: what was freed waits, and is taken again, where it is. */
+static void what_waits_stays_in_the_cache(void)
+{
+    static void *held[48];
+    unsigned long misses, random = 1;
+    unsigned live = 0;
+
+    while (live < 40)
+        held[live++] = take(500);
+    misses = misses_of("\"512\": ");
+    for (unsigned i = 0; i < 100000; i++) {
+        random = random * 6364136223846793005u + 1;
+        if (live < 48 && (live == 40 || random >> 63))
+            held[live++] = take(500);
+        else
+            free(held[--live]);
+    }
+    misses = misses_of("\"512\": ") - misses;
+    while (live > 0)
+        free(held[--live]);
+    CHECKF(misses < 100, "%lu magazines", misses);
+}
+
 /* Behind the back of free: the object is in two places, and malloc meets it again in use. */
 static void freed_again_with_its_seal(void)
 {
@@ -476,6 +517,7 @@ const struct test tests[] = {
     {"words_in_the_middle", words_in_the_middle},
     {"short_ones_are_overwritten", short_ones_are_overwritten},
     {"the_first_ones_wait", the_first_ones_wait},
+    {"what_waits_stays_in_the_cache", what_waits_stays_in_the_cache},
     {"nobody_gets_what_is_in_use", nobody_gets_what_is_in_use},
 #if defined(__x86_64__)
     {"a_free_within_a_free", a_free_within_a_free},
