@@ -104,7 +104,7 @@ MYM_INLINE void shuffle_group(void **last, unsigned count, uint64_t lots)
  */
 void mym_magazine_shuffle(struct mym_magazine *magazine, unsigned used)
 {
-    static uint64_t state;
+    static __thread uint64_t state __attribute__((tls_model("initial-exec")));
     void **last = magazine->entry + used - 1;
 
     for (; used >= NEIGHBOURS; used -= NEIGHBOURS, last -= NEIGHBOURS)
