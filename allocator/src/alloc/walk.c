@@ -49,8 +49,9 @@ static void note_cached(void *const *objects, size_t count, void *map)
 static void note_depot(struct mym_pool *pool, void *map)
 {
     mym_pool_lock(pool);
-    for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next)
-        note_cached(m->entry, m->used, map);
+    for (unsigned i = 0; i < MYM_DEPOT_STACKS; i++)
+        for (struct mym_magazine *m = pool->loaded[i]; m != NULL; m = m->next)
+            note_cached(m->entry, m->used, map);
     mym_pool_unlock(pool);
 }
 

@@ -60,7 +60,7 @@ static void stash(struct mym_door door, unsigned cls, size_t index,
                   struct mym_magazine *magazine, unsigned used)
 {
     if (!mym_door_swap(door, index, MYM_NONE, magazine->entry + used))
-        mym_pool_unload(pool_for(door, cls, magazine, used), magazine, used);
+        mym_pool_unload(pool_for(door, cls, magazine, used), door.id, magazine, used);
 }
 
 /* Empty: the entry below is the floor, which stays where it is whoever has the magazine by
@@ -185,7 +185,7 @@ MYM_INLINE void *pop(struct mym_door *door, unsigned cls)
         if (seen != MYM_NONE)
             stash(*door, cls, MYM_CLASSES + cls, mym_magazine_of(cls, seen), 0);
     } else {
-        mym_pool_unload(pool_for(*door, cls, magazine, used), magazine, used);
+        mym_pool_unload(pool_for(*door, cls, magazine, used), door->id, magazine, used);
     }
     return object;
 }
@@ -294,7 +294,7 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
             stash(*door, cls, mym_other_slot(cls), full, objects);
         }
     } else {
-        mym_pool_unload(pool_for(*door, cls, magazine, used), magazine, used);
+        mym_pool_unload(pool_for(*door, cls, magazine, used), door->id, magazine, used);
     }
 }
 

@@ -56,6 +56,12 @@ MYM_INLINE struct mym_magazine *mym_door_take(struct mym_door door, unsigned cls
     return magazine;
 }
 
+/* Of the cache, the thread's own or this CPU's. */
+MYM_INLINE unsigned mym_door_id(const struct mym_cache *own)
+{
+    return own != NULL ? (unsigned)((uintptr_t)own >> MYM_CACHE_SHIFT) : mym_rseq_id();
+}
+
 /*
  * The cache that this thread uses. No id is MYM_MAX_CPUS or more, in no kernel: the
  * sequences look at open[id] without asking.
@@ -73,7 +79,7 @@ MYM_INLINE struct mym_door mym_door_enter(void)
     } else if (mym_mode == MYM_MODE_TLS) {
         door.own = mym_thread_enter();
         door.open = door.own != NULL;
-        door.id = (unsigned)((uintptr_t)door.own >> 10);
+        door.id = mym_door_id(door.own);
     }
     return door;
 }

@@ -31,7 +31,7 @@ void mym_cache_make(struct mym_cache *cache)
 
 void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
 {
-    struct mym_door door = {.own = own};
+    struct mym_door door = {.own = own, .id = mym_door_id(own)};
 
     for (unsigned i = 0; i < MYM_SLOTS; i++) {
         unsigned cls = i % MYM_CLASSES;
@@ -42,7 +42,7 @@ void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
         if (magazine != NULL)
             mym_pool_unload(used == 0 ? mym_pool_of(0, cls)
                                       : mym_pool_owner(cls, magazine->entry[0]),
-                            magazine, used);
+                            door.id, magazine, used);
     }
 }
 

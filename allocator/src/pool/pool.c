@@ -32,9 +32,11 @@
 _Static_assert(MYM_CLASSES <= UINT8_MAX && MYM_MAX_ARENAS <= UINT8_MAX,
                "a pool's class and arena are bytes");
 
-static struct mym_magazine *pop_loaded(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static void push_loaded(struct mym_pool *pool, struct mym_magazine *magazine,
-                        unsigned used) MYM_REQUIRES(pool->lock);
+static struct mym_magazine *pop_loaded(struct mym_pool *pool, unsigned id)
+    MYM_REQUIRES(pool->lock);
+static void push_loaded(struct mym_pool *pool, unsigned id,
+                        struct mym_magazine *magazine, unsigned used)
+    MYM_REQUIRES(pool->lock);
 static struct mym_magazine *pop_empty(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
     MYM_REQUIRES(pool->lock);
@@ -47,22 +49,27 @@ static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
     MYM_REQUIRES(pool->lock);
 static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine,
                      unsigned want, bool fresh) MYM_REQUIRES(pool->lock);
-static struct mym_magazine *load_past_depot(struct mym_pool *pool,
+static struct mym_magazine *load_past_depot(struct mym_pool *pool, unsigned id,
                                             struct mym_magazine *empty, unsigned want)
     MYM_REQUIRES(pool->lock);
 static void reclaim_for_room(struct mym_pool *pool, struct mym_magazine *magazine,
                              unsigned used) MYM_RELEASES(pool->lock);
 
-static struct mym_magazine *pop_loaded(struct mym_pool *pool)
+/* What the cache brought itself, while there is any: that is in its CPU's lines still. */
+static struct mym_magazine *pop_loaded(struct mym_pool *pool, unsigned id)
 {
-    struct mym_magazine *magazine = pool->loaded;
+    struct mym_magazine **stack, *magazine = NULL;
 
     ASSERT_LOCKED(pool);
+    for (unsigned i = 0; i < MYM_DEPOT_STACKS && magazine == NULL; i++) {
+        stack = &pool->loaded[(id + i) % MYM_DEPOT_STACKS];
+        magazine = *stack;
+    }
     MYM_ASSERT((magazine == NULL) == (pool->loaded_count == 0));
     if (magazine != NULL) {
         MYM_ASSERT(mym_magazine_is_whole(magazine, magazine->used));
         MYM_ASSERT(magazine->used > 0 && magazine->used <= pool->loaded_objects);
-        pool->loaded = magazine->next;
+        *stack = magazine->next;
         pool->loaded_objects -= magazine->used;
         if (--pool->loaded_count < pool->loaded_low)
             pool->loaded_low = pool->loaded_count;
@@ -70,14 +77,16 @@ static struct mym_magazine *pop_loaded(struct mym_pool *pool)
     return magazine;
 }
 
-static void push_loaded(struct mym_pool *pool, struct mym_magazine *magazine,
-                        unsigned used)
+static void push_loaded(struct mym_pool *pool, unsigned id,
+                        struct mym_magazine *magazine, unsigned used)
 {
+    struct mym_magazine **stack = &pool->loaded[id % MYM_DEPOT_STACKS];
+
     ASSERT_LOCKED(pool);
     MYM_ASSERT(used > 0 && mym_magazine_is_whole(magazine, used));
     magazine->used = (uint16_t)used;
-    magazine->next = pool->loaded;
-    pool->loaded = magazine;
+    magazine->next = *stack;
+    *stack = magazine;
     pool->loaded_objects += used;
     pool->loaded_count++;
 }
@@ -254,7 +263,7 @@ static struct mym_pool *beside(const struct mym_pool *pool, unsigned distance)
 }
 
 /* A loaded magazine that another arena can spare. */
-static struct mym_magazine *borrow(struct mym_pool *pool)
+static struct mym_magazine *borrow(struct mym_pool *pool, unsigned id)
 {
     for (unsigned i = 1; i < mym_arena_count; i++) {
         struct mym_pool *other = beside(pool, i);
@@ -262,7 +271,7 @@ static struct mym_magazine *borrow(struct mym_pool *pool)
 
         if (!mym_mutex_trylock(&other->lock, MYM_RANK_POOL))
             continue;
-        magazine = pop_loaded(other);
+        magazine = pop_loaded(other, id);
         mym_pool_unlock(other);
         if (magazine != NULL)
             return magazine;
@@ -289,7 +298,7 @@ static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine,
 }
 
 /* A magazine of slabs' objects, where the depot has none; NULL: no memory. */
-static struct mym_magazine *load_past_depot(struct mym_pool *pool,
+static struct mym_magazine *load_past_depot(struct mym_pool *pool, unsigned id,
                                             struct mym_magazine *empty, unsigned want)
 {
     bool alone = mym_arena_count == 1;
@@ -303,7 +312,7 @@ static struct mym_magazine *load_past_depot(struct mym_pool *pool,
         return empty;
     if (!alone) { /* what another has too much is better used than a new slab */
         mym_pool_unlock(pool);
-        borrowed = borrow(pool);
+        borrowed = borrow(pool, id);
         mym_pool_lock(pool);
         if (borrowed == NULL && fill(pool, empty, want, true) > 0)
             return empty;
@@ -323,10 +332,10 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
     grow_batch(pool);
     want = ration(pool); /* once: a thread that starts makes it less at any time */
     if (want > 0)
-        loaded = pop_loaded(pool);
+        loaded = pop_loaded(pool, id);
     if (want > 0 && loaded == NULL) {
         pool->starved = id + 1;
-        loaded = load_past_depot(pool, empty, want);
+        loaded = load_past_depot(pool, id, empty, want);
     } else if (empty != NULL) {
         push_empty(pool, empty);
     }
@@ -342,7 +351,7 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
 static void reclaim_for_room(struct mym_pool *pool, struct mym_magazine *magazine,
                              unsigned used)
 {
-    struct mym_magazine *excess = has_room(pool, 0) ? NULL : pop_loaded(pool);
+    struct mym_magazine *excess = has_room(pool, 0) ? NULL : pop_loaded(pool, 0);
 
     mym_pool_unlock(pool);
     mym_slabs_reclaim(pool, magazine->entry, used);
@@ -354,12 +363,12 @@ static void reclaim_for_room(struct mym_pool *pool, struct mym_magazine *magazin
     mym_pool_unlock(pool);
 }
 
-void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
+void mym_pool_unload(struct mym_pool *pool, unsigned id, struct mym_magazine *magazine,
                      unsigned used)
 {
     mym_pool_lock(pool);
     if (used > 0 && find_room(pool, used)) {
-        push_loaded(pool, magazine, used);
+        push_loaded(pool, id, magazine, used);
     } else {
         if (used > 0) {
             reclaim_for_room(pool, magazine, used);
@@ -389,13 +398,13 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
     if (capacity == 0) {
         mym_pool_unlock(pool);
         if (full != NULL)
-            mym_pool_unload(pool, full, used);
+            mym_pool_unload(pool, id, full, used);
         return NULL;
     }
     if (full == NULL || find_room(pool, used) || widen(pool, id, used)) {
         empty = pop_empty(pool);
         if (full != NULL)
-            push_loaded(pool, full, used);
+            push_loaded(pool, id, full, used);
         mym_pool_unlock(pool);
     } else {
         reclaim_for_room(pool, full, used);
@@ -440,8 +449,8 @@ static void trim(struct mym_pool *pool, bool all, bool grew)
         narrow(pool);
     goal = all ? pool->loaded_count : pool->loaded_low;
     /* Also what has no room any more, for the grant is less, or the slabs have less in use. */
-    while (pool->loaded != NULL && (goal > 0 || !find_room(pool, 0))) {
-        struct mym_magazine *magazine = pop_loaded(pool);
+    while (pool->loaded_count > 0 && (goal > 0 || !find_room(pool, 0))) {
+        struct mym_magazine *magazine = pop_loaded(pool, 0);
 
         goal -= goal > 0;
         mym_pool_unlock(pool);

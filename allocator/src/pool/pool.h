@@ -25,6 +25,12 @@ enum mym_bin {
 };
 
 /*
+ * A depot has its loaded magazines in so many stacks, by the id of the cache that brought each:
+ * that gets its own back first, for they are in its CPU's lines, and so are their objects.
+ */
+#define MYM_DEPOT_STACKS 4u
+
+/*
  * places == sum of the objects of the pool's slabs
  * free  == sum of the free places of its slabs; a slab with any is in one of the bins
  * loaded_objects == sum of `used` over the loaded magazines
@@ -41,7 +47,8 @@ struct mym_pool {
     uint32_t
         grant; /* units that the depot may hold whatever its share: part of what is kept */
     uint32_t starved; /* one more than the id of the cache that found the depot empty */
-    struct mym_magazine *loaded, *empty; /* the depot: stacks, most recent first */
+    /* the depot: stacks, most recent first */
+    struct mym_magazine *loaded[MYM_DEPOT_STACKS], *empty;
     uint32_t loaded_count, loaded_objects, loaded_low;
     uint32_t empty_count;
     uint32_t bins[MYM_SLAB_BINS]; /* slabs with free places, by enum mym_bin */
@@ -103,8 +110,8 @@ struct mym_pool *mym_pool_owner(unsigned cls, const void *object);
 struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
                                    struct mym_magazine *empty);
 
-/* Take a magazine with `used` objects (0 is allowed). */
-void mym_pool_unload(struct mym_pool *pool, struct mym_magazine *magazine,
+/* Take a magazine with `used` objects (0 is allowed) from the cache with this id. */
+void mym_pool_unload(struct mym_pool *pool, unsigned id, struct mym_magazine *magazine,
                      unsigned used);
 
 /*

@@ -83,6 +83,21 @@ size_t mym_pools_verify_idle(void)
     return bad;
 }
 
+static size_t verify_loaded(const struct mym_pool *pool, struct mym_magazine *magazine)
+{
+    size_t bad = mym_expect("pool check",
+                            magazine->used > 0 &&
+                                mym_magazine_is_whole(magazine, magazine->used),
+                            "magazine in the depot is damaged");
+
+    for (unsigned i = 0; i < magazine->used; i++)
+        bad += mym_expect("pool check",
+                          mym_heap.cls[mym_unit_of(magazine->entry[i])] ==
+                              mym_pool_class(pool),
+                          "object of another class in the depot");
+    return bad;
+}
+
 size_t mym_pool_verify(struct mym_pool *pool)
 {
     size_t bad = 0;
@@ -115,19 +130,12 @@ size_t mym_pool_verify(struct mym_pool *pool)
                       pool->places == (uint64_t)pool->slabs *
                                           mym_classes[mym_pool_class(pool)].objects,
                       "places of a pool do not add up");
-    for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next, loaded++) {
-        bad += mym_expect("pool check",
-                          m->used > 0 && m->used <= m->capacity &&
-                              m->floor == MYM_FLOOR(&m->floor) &&
-                              m->entry[m->capacity] == MYM_CEILING,
-                          "magazine in the depot is damaged");
-        objects += m->used;
-        for (unsigned i = 0; i < m->used; i++)
-            bad += mym_expect("pool check",
-                              mym_heap.cls[mym_unit_of(m->entry[i])] ==
-                                  mym_pool_class(pool),
-                              "object of another class in the depot");
-    }
+    for (unsigned i = 0; i < MYM_DEPOT_STACKS; i++)
+        for (struct mym_magazine *m = pool->loaded[i]; m != NULL;
+             m = m->next, loaded++) {
+            bad += verify_loaded(pool, m);
+            objects += m->used;
+        }
     for (struct mym_magazine *m = pool->empty; m != NULL; m = m->next)
         empty++;
     bad += mym_expect("pool check",

@@ -164,12 +164,12 @@ static void load(struct hand *hand, struct mym_pool *pool, unsigned id)
     receive_all(hand);
 }
 
-static void unload(struct hand *hand)
+static void unload(struct hand *hand, unsigned id)
 {
     if (hand->pool == NULL)
         return;
     release_all(hand);
-    mym_pool_unload(hand->pool, hand->magazine, hand->used);
+    mym_pool_unload(hand->pool, id, hand->magazine, hand->used);
     hand->pool = NULL;
 }
 
@@ -257,7 +257,7 @@ static void play(struct bytes *bytes)
         exchange(hand, pool, which % 3);
         break;
     case 3:
-        unload(hand);
+        unload(hand, which % 3);
         break;
     default:
         load(hand, pool, which % 3);
@@ -279,7 +279,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
         if (objects[i].pool != NULL)
             pass(&objects[i], NULL);
     for (unsigned i = 0; i < HANDS; i++)
-        unload(&hands[i]);
+        unload(&hands[i], i);
     check_all();
     for (unsigned i = 0; i < POOLS; i++)
         for (unsigned arena = 0; arena < mym_arena_count; arena++)

@@ -274,8 +274,9 @@ static void magazines_go_to_their_owner(void)
         struct mym_pool *pool = &mym_arenas[i]->pool[cls];
 
         loaded += pool->loaded_objects;
-        for (struct mym_magazine *m = pool->loaded; m != NULL; m = m->next)
-            CHECK(mym_pool_owner(cls, m->entry[m->used - 1]) == pool);
+        for (unsigned j = 0; j < MYM_DEPOT_STACKS; j++)
+            for (struct mym_magazine *m = pool->loaded[j]; m != NULL; m = m->next)
+                CHECK(mym_pool_owner(cls, m->entry[m->used - 1]) == pool);
     }
     CHECK(loaded > 0);
 }

@@ -66,27 +66,35 @@ static size_t piece_of(const struct mym_class *cls)
     return cls->units * mym_os_page();
 }
 
-/* A byte for each piece of the heap that an object in the depot reaches into. */
+/* A byte for each piece of the heap that the object reaches into; how many had none. */
+static size_t mark_object(const struct mym_class *cls, const char *object,
+                          unsigned char *marks)
+{
+    size_t piece = piece_of(cls), marked = 0;
+    uint32_t slab = mym_heap.units[mym_unit_of(object)].first;
+    uintptr_t start = (uintptr_t)mym_unit_address(slab) - mym_heap.base;
+    size_t at = (size_t)(object - (char *)mym_unit_address(slab));
+
+    for (size_t p = at / piece; p <= (at + cls->size - 1) / piece; p++) {
+        size_t page = (start + p * piece) / mym_os_page();
+
+        marked += marks[page] == 0;
+        marks[page] = 1;
+    }
+    return marked;
+}
+
+/* The same of all objects in the depot; in bytes. */
 static size_t mark_pieces(const struct mym_pool *pool, unsigned char *marks)
 {
     const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
-    size_t piece = piece_of(cls), marked = 0;
+    size_t marked = 0;
 
-    for (const struct mym_magazine *m = pool->loaded; m != NULL; m = m->next)
-        for (unsigned i = 0; i < m->used; i++) {
-            char *object = m->entry[i];
-            uint32_t slab = mym_heap.units[mym_unit_of(object)].first;
-            uintptr_t start = (uintptr_t)mym_unit_address(slab) - mym_heap.base;
-            size_t at = (size_t)(object - (char *)mym_unit_address(slab));
-
-            for (size_t p = at / piece; p <= (at + cls->size - 1) / piece; p++) {
-                size_t page = (start + p * piece) / mym_os_page();
-
-                marked += marks[page] == 0;
-                marks[page] = 1;
-            }
-        }
-    return marked * piece;
+    for (unsigned s = 0; s < MYM_DEPOT_STACKS; s++)
+        for (const struct mym_magazine *m = pool->loaded[s]; m != NULL; m = m->next)
+            for (unsigned i = 0; i < m->used; i++)
+                marked += mark_object(cls, m->entry[i], marks);
+    return marked * piece_of(cls);
 }
 
 /*
@@ -265,7 +273,52 @@ static void a_full_magazine_is_not_made_shorter(void)
     mym_magazines_share(1);
     mym_magazine_lengthen(cls, magazine);
     CHECK(magazine->capacity == 32 && mym_magazine_is_whole(magazine, 32));
-    mym_pool_unload(mym_pool_of(0, cls), magazine, 0);
+    mym_pool_unload(mym_pool_of(0, cls), 0, magazine, 0);
+}
+
+/* ---- who brought a magazine gets it back ---- */
+
+/* They are in the depot with an object each, in the order of the ids that brought them. */
+static void bring(struct mym_pool *pool, struct mym_magazine *magazines[],
+                  unsigned count)
+{
+    for (unsigned id = 0; id < count; id++) {
+        CHECK((magazines[id] = mym_magazine_make(mym_pool_class(pool))));
+        CHECK((magazines[id]->entry[0] = mym_pool_take(pool)));
+        mym_pool_unload(pool, id, magazines[id], 1);
+    }
+}
+
+static void a_cache_gets_its_own_back(void)
+{
+    struct mym_pool *pool = mym_pool_of(0, mym_class_of(64));
+    struct mym_magazine *magazines[MYM_DEPOT_STACKS];
+    void *kept[64]; /* so that the depot may hold as many */
+
+    for (unsigned i = 0; i < 64; i++)
+        CHECK((kept[i] = malloc(64)));
+    mym_trim(0);
+    for (unsigned first = 0; first < MYM_DEPOT_STACKS; first++) {
+        bring(pool, magazines, MYM_DEPOT_STACKS);
+        for (unsigned i = 0; i < MYM_DEPOT_STACKS; i++) {
+            unsigned id = (first + i) % MYM_DEPOT_STACKS;
+
+            CHECK(mym_pool_load(pool, id, NULL) == magazines[id]);
+        }
+        for (unsigned id = 0; id < MYM_DEPOT_STACKS; id++)
+            mym_pool_unload(pool, 0, magazines[id], 1);
+        /* Where it has brought none, another's will do. */
+        for (unsigned id = 0; id < MYM_DEPOT_STACKS; id++) {
+            struct mym_magazine *magazine = mym_pool_load(pool, first, NULL);
+
+            CHECK(magazine != NULL && magazine->used == 1);
+            mym_pool_put(pool, magazine->entry[0]);
+            mym_pool_unload(pool, 0, magazine, 0);
+        }
+    }
+    for (unsigned i = 0; i < 64; i++)
+        free(kept[i]);
+    CHECK(mym_verify() == 0);
 }
 
 static _Atomic bool is_over;
@@ -294,7 +347,7 @@ static void loads_bear_every_ration(void)
         loaded++;
         CHECK(magazine->used > 0 && mym_magazine_is_whole(magazine, magazine->used));
         mym_slabs_reclaim(pool, magazine->entry, magazine->used);
-        mym_pool_unload(pool, magazine, 0);
+        mym_pool_unload(pool, 0, magazine, 0);
     }
     is_over = true;
     CHECK(pthread_join(other, NULL) == 0);
@@ -347,6 +400,7 @@ static void sparse_slabs_stay_in_a_swing(void)
 
 const struct test tests[] = {
     {"a_full_magazine_is_not_made_shorter", a_full_magazine_is_not_made_shorter},
+    {"a_cache_gets_its_own_back", a_cache_gets_its_own_back},
     {"loads_bear_every_ration", loads_bear_every_ration},
     {"depots_follow_swings", depots_follow_swings},
     {"depots_are_granted_what_they_pin", depots_are_granted_what_they_pin},
