@@ -5,9 +5,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifdef __GLIBC__ /* musl knows no IFUNC */
-extern long syscall(long number, ...)
-    __attribute__((noplt)); /* no lazy binding here yet */
+#ifdef __GLIBC__           /* musl knows no IFUNC */
+#if __has_attribute(noplt) /* gcc: no lazy binding here yet; clang has -fno-plt alone */
+extern long syscall(long number, ...) __attribute__((noplt));
+#endif
 
 long early_process;
 extern long (*early_answer)(void);
