@@ -41,9 +41,11 @@ class Heap:
                 text = b""
                 while b"\0" not in text and len(text) < 256:
                     text += self.read(address + len(text), size)
-                return text.split(b"\0")[0].decode()
             except Unreadable:
                 continue
+            found = text.split(b"\0")[0].decode("latin-1")
+            if found.isascii() and found.isprintable():  # a program can be made to have what terminals obey
+                return found
         raise Unreadable(f"text at {address:#x}")
 
     def _read_facts(self, at):

@@ -147,6 +147,44 @@ def check_own_words(stats, work, library, **environment):
     return inside
 
 
+# The tool, one of whose reads finds nothing: what it followed was changed meanwhile.
+ASTRAY = """
+import os, runpy, sys
+fails, read = int(sys.argv[1]), os.pread
+def astray(*words):
+    global fails
+    fails -= 1
+    return b"" if fails == 0 else read(*words)
+os.pread = astray
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def check_astray(stats, known):
+    """A busy process, by chance; here on purpose, in each part of what is read."""
+    with Running(known, "--wait") as process:
+        for form in "--json", "--prometheus", None:
+            for fails in 400, 500, 600:
+                done = subprocess.run([sys.executable, "-c", ASTRAY, str(fails), stats, str(process.pid), *filter(None, [form])],
+                                      text=True, capture_output=True)
+                expect(f"{form}, read {fails} finds nothing: {done.stderr} status", done.returncode, 0)
+
+
+def check_texts(stats):
+    """What a process calls itself is printed: no sign that a terminal would obey."""
+    sys.path.insert(0, str(stats.parent))
+    from mymalloc_heap import Heap, Unreadable
+    heap = Heap.__new__(Heap)
+    for text, good in (b"mymalloc 1", True), (b"a\x1b]0;title\x07", False), (b"\xc3\x28", False), (b"a\nb", False):
+        heap.read = lambda address, size, text=text: text.ljust(size, b"\0")
+        try:
+            said = heap.text(0) == text.decode()
+        except Unreadable:
+            said = False
+        expect(f"{text} is text", said, good)
+
+
 def check_guarded(stats, library, work):
     said = check_own_words(stats, work, library, MYMALLOC_GUARD="every=20K")
     live, ever = said["mymalloc_guarded_live_objects"], said["mymalloc_guarded_objects_total"]
@@ -196,6 +234,8 @@ def main():
         check_numbers(stats, known, pathlib.Path(folder))
         check_preloaded(stats, str(library))
         check_watch(stats, known)
+        check_astray(stats, known)
+        check_texts(stats)
         for secure in hardened:
             check_guarded(stats, library, pathlib.Path(folder))
             check_quarantine(stats, secure, pathlib.Path(folder))
