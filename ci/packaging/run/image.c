@@ -39,22 +39,27 @@ static const void *at(const struct image *image, ElfW(Off) offset, size_t size)
 bool image_open(const char *path, struct image *image)
 {
     struct stat status;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe nobody writes */
     void *map = MAP_FAILED;
+    bool found = file >= 0 && fstat(file, &status) == 0 && S_ISREG(status.st_mode);
 
-    if (file >= 0 && fstat(file, &status) == 0 && status.st_size > 0)
+    if (found && status.st_size > 0)
         map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, file, 0);
     if (file >= 0)
         close(file);
-    if (map == MAP_FAILED)
+    if (found && status.st_size == 0)
+        *image = (struct image){.bytes = NULL, .size = 0};
+    else if (map != MAP_FAILED)
+        *image = (struct image){.bytes = map, .size = (size_t)status.st_size};
+    else
         return false;
-    *image = (struct image){.bytes = map, .size = (size_t)status.st_size};
     return true;
 }
 
 void image_close(struct image *image)
 {
-    munmap((void *)(uintptr_t)image->bytes, image->size);
+    if (image->size > 0)
+        munmap((void *)(uintptr_t)image->bytes, image->size);
 }
 
 bool image_is_elf(const struct image *image)

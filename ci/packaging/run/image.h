@@ -14,7 +14,7 @@ struct image {
     size_t size;
 };
 
-/* False when the file cannot be read or is empty. */
+/* False when it cannot be read or is no file of bytes. One that is empty has size 0. */
 bool image_open(const char *path, struct image *image);
 void image_close(struct image *image);
 

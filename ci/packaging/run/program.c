@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -47,7 +48,8 @@ static bool follow_script(const struct image *image, struct program *program)
     char line[256];
     size_t length = image->size < sizeof line - 1 ? image->size : sizeof line - 1;
 
-    memcpy(line, image->bytes, length);
+    if (length > 0)
+        memcpy(line, image->bytes, length);
     line[length] = '\0';
     line[strcspn(line, "\n")] = '\0';
     if (strncmp(line, "#!", 2) != 0)
@@ -61,7 +63,7 @@ static bool follow_script(const struct image *image, struct program *program)
     const char *base = strrchr(name, '/');
     if (base && strcmp(base, "/env") == 0) {
         char *word = strtok_r(NULL, " \t", &rest);
-        if (word && strcmp(word, "-S") == 0)
+        while (word && (*word == '-' || strchr(word, '=')))
             word = strtok_r(NULL, " \t", &rest);
         char found[PATH_MAX];
         if (word && find_in_path(word, found, sizeof found) == 0)
@@ -108,6 +110,8 @@ static const char *gains_rights(const char *binary)
 {
     struct stat status;
 
+    if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1) /* as in many containers */
+        return NULL;
     if (stat(binary, &status) != 0)
         return NULL;
     if ((status.st_mode & S_ISUID) && status.st_uid != geteuid())
@@ -213,6 +217,8 @@ const char *program_refuses(const struct program *program, const char *library)
 {
     static char clause[128];
 
+    if (!program->readable && access(program->binary, F_OK) != 0)
+        return "is not there, though the program's first line names it";
     if (!program->readable)
         return "cannot be read, so whether a preload takes is not known";
     if (!program->elf)

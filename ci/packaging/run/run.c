@@ -101,6 +101,13 @@ static bool set_profile(const char *value)
         fprintf(stderr, "mymalloc-run: --profile %s: %s\n", value, strerror(errno));
         return false;
     }
+    if (strchr(folder, ',')) {
+        fprintf(stderr,
+                "mymalloc-run: --profile %s: it would lie in %s, and a comma ends the "
+                "name of a file; name another folder\n",
+                value, folder);
+        return false;
+    }
     done = setenv("MYMALLOC_PROFILE", absolute, 1) == 0;
     free(absolute);
     return done;
