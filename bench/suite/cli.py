@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import time
 
 from . import Problem, allocators, cells, ending, options as opt, prepare, programs, rivals, session, timeline, traces, units
@@ -46,11 +47,13 @@ examples:
   ci/bench --allocators +more,+advised  also tbbmalloc, scudo, and settings that authors advise
   ci/bench --allocator snmalloc=/opt/libsnmallocshim.so
   ci/bench --allocator thp=/opt/libmimalloc.so,MIMALLOC_ALLOW_LARGE_OS_PAGES=1
-  ci/bench --programs redis,python3     ready programs: {programs}
+  ci/bench --programs redis,python3     ready programs, of those named below
   ci/bench --trace bench/corpus          recorded programs, replayed; or files of mymalloc-trace record
   ci/bench --program -- ./tool --selftest
-  ci/bench --server 'redis-server --port 7777' --ready 'redis-cli -p 7777 ping' \
+  ci/bench --server 'redis-server --port 7777' --ready 'redis-cli -p 7777 ping' \\
            --load 'redis-benchmark -p 7777 -n 100000 -t set,get,lpush'
+
+{programs}
 
 exit status: 0 done; 1 a cell failed (crash, refused identity, timeout), was not reached,
 or regressed; 2 bad input; 130 interrupted. What was finished is kept in each case.
@@ -61,7 +64,8 @@ RESUMABLE = {"resume", "out", "budget", "no_build"}
 
 def parser():
     parse = opt.Parser(
-        prog="ci/bench", description=TEXT, epilog=EXAMPLES.format(programs=programs.describe()),
+        prog="ci/bench", description=TEXT, epilog=EXAMPLES.format(programs=textwrap.fill(
+            "ready programs: " + programs.describe(), 88, subsequent_indent="  ", break_on_hyphens=False)),
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     scope = parse.add_mutually_exclusive_group()
     scope.add_argument("--quick", action="store_true",

@@ -26,7 +26,7 @@ def parser():
     again.add_argument("--no-build", action="store_true", help=argparse.SUPPRESS)
     gate = forms.add_parser("judge", help="one allocator of a run, by a tolerance", description="Status 1 when an allocator of "
                             "a results folder is slower, or takes more memory, than the reference by more than the tolerance "
-                            "with 95 %% confidence, or failed. Writes judgement.md and badge.svg into the folder.")
+                            "with 95 % confidence, or failed. Writes judgement.md and badge.svg into the folder.")
     gate.add_argument("dir", metavar="DIR")
     gate.add_argument("name", metavar="NAME")
     gate.add_argument("--reference", metavar="NAME", default=REFERENCE, help="default %(default)s")
@@ -43,7 +43,7 @@ def builds_form(forms):
     builds = forms.add_parser(
         "compare-builds", help="two builds of the preload library, paired",
         description="Run two libraries in one job, interleaved, and fail (status 1) when head is "
-        "slower, or takes more memory, by more than the tolerance with 95 %% confidence.")
+        "slower, or takes more memory, by more than the tolerance with 95 % confidence.")
     builds.add_argument("base", metavar="BASE.so")
     builds.add_argument("head", metavar="HEAD.so")
     builds.add_argument("--tolerance", type=float, default=0.05, metavar="SHARE",

@@ -129,6 +129,14 @@ class Options(SuiteCase):
                        "--programs", "--no-build", "compare A B"):
             self.assertIn(option, done.stdout)
 
+    def test_help_is_as_it_is_to_be_read(self):
+        """No sign of a format string, and no line of it lost its end."""
+        for form in ("", "compare", "compare-builds", "report", "keep", "judge", "doctor"):
+            done = subprocess.run([*SUITE, *form.split(), "--help"], capture_output=True, text=True, env=self.environment())
+            self.assertEqual(done.returncode, 0, form)
+            self.assertNotIn("%%", done.stdout, form)
+            self.assertLessEqual(max(map(len, done.stdout.splitlines())), 105, form)
+
 
 class Words(SuiteCase):
     """As Options, in this process: what the options' check says, before anything else is done."""
