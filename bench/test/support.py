@@ -69,8 +69,9 @@ class SuiteCase(unittest.TestCase):
         return MEASURED[key][0]
 
     def start(self, *words, under=()):
+        """One that may be killed: what it leaves in TMPDIR goes with the test's folder."""
         return subprocess.Popen([*under, *SUITE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                env=self.environment())
+                                env=self.environment(TMPDIR=str(self.folder)))
 
     def wait_for_samples(self, number):
         """Of slow/second, the cell that takes its time."""
