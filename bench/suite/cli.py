@@ -323,5 +323,5 @@ def main(argv=None):
     argv = list(sys.argv[1:] if argv is None else argv)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # not where nohup, or a shell for its background, has it ignored
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, ending.interrupt)
     return ending.of("ci/bench", lambda: run(argv))

@@ -1,13 +1,26 @@
 """How each command ends: what went wrong is one line that names it, never a traceback."""
 import os
+import signal
 import sys
 
 from . import Problem, reason
 
 
+interrupted = False  # a signal asked for the end
+
+
+def interrupt(number, frame):
+    """The handler of signals that end a command: modules that load may turn the exception into another."""
+    global interrupted
+    interrupted = True
+    signal.default_int_handler(number, frame)
+
+
 def of(name, main):
     """main()'s status (None: 0); 2 where the user can mend it, 130 interrupted, 1 where nobody reads on."""
     attach()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         status = main()
         sys.stdout.flush()  # a full disk is told here, not by the interpreter after the last line
@@ -20,6 +33,10 @@ def of(name, main):
         line, status = None, 1
     except ModuleNotFoundError as error:
         line, status = f"no Python module '{error.name}'; ci/setup bench installs it", 2
+    except ImportError:  # numpy calls it a fault of its installation
+        if not interrupted:
+            raise
+        line, status = "interrupted", 130
     except OSError as error:
         line, status = f"{error.filename or 'cannot write'}: {reason(error)}", 2
     silence(sys.stdout)

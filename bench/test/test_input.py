@@ -238,6 +238,17 @@ class Ends(SuiteCase):
         done = subprocess.run([*SUITE, "--help"], capture_output=True, text=True, env=self.environment(PYTHONPATH=path))
         self.assertEqual((done.returncode, done.stderr), (-signal.SIGINT, ""))
 
+    def test_interrupted_while_modules_load(self):
+        """As numpy does when it comes to its C parts: then it is no fault of the installation."""
+        self.measured("--workloads", "good", "--rounds", "1")
+        (self.folder / "numpy.py").write_text("import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n"
+                                              "    time.sleep(9)\nexcept KeyboardInterrupt:\n    pass\n"
+                                              "raise ImportError('IMPORTANT: PLEASE READ THIS')\n")
+        path = f"{self.folder}:{os.environ['PYTHONPATH']}"
+        done = subprocess.run([*SUITE, "judge", str(self.out), "suite_test_a", "--no-build"], capture_output=True, text=True,
+                              env=self.environment(PYTHONPATH=path))
+        self.assertEqual((done.returncode, done.stderr), (130, "ci/bench: interrupted\n"))
+
     def test_lines(self):
         def end(error):
             def main():
