@@ -77,9 +77,17 @@ def lacks(name, content):
     return next((key for key, is_good in HAS.get(name, {}).items() if not is_good(content.get(key))), None)
 
 
+def parsed(text):
+    """The JSON in it; ValueError where it is none, or has half of a character, which no report could be written with."""
+    content = json.loads(text)
+    if (b"\\ud" if isinstance(text, bytes) else "\\ud") in text.lower():
+        json.dumps(content, ensure_ascii=False).encode()
+    return content
+
+
 def as_sample(line):
     """((round, column), sample) of a line; ValueError where it is none, or has a word where a figure belongs."""
-    sample = json.loads(line)
+    sample = parsed(line)
     try:
         suite = sample["suite"]
         if not suite.get("failure"):
@@ -179,7 +187,7 @@ class Folder:
 
     def read(self, name):
         try:
-            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+            content = parsed((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise Problem(f"{self.path} is not a results folder: it has no {name}") from None
         except (OSError, ValueError) as error:

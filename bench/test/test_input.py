@@ -200,9 +200,15 @@ class Words(SuiteCase):
         folder.write("environment.json", {"format": 1, "machine": {"load at start": "1"}, "software": {}, "kernel": {}})
         with self.assertRaisesRegex(Problem, "environment.json is damaged: its 'machine'"):
             folder.read("environment.json")
+        folder.write("run.json", whole | {"started": "half of a sign: \ud800"})
+        with self.assertRaisesRegex(Problem, "run.json cannot be read: .*surrogates not allowed"):
+            folder.read("run.json")
+        folder.write("run.json", whole | {"started": "a whole one: \U0001f600"})
+        self.assertEqual(folder.read("run.json")["started"][-1], "\U0001f600")
         suite, figures = {"cell": "x", "round": 0, "column": "x"}, {"ops_per_second": 1, "peak_rss_bytes": 1}
         bad = [{"suite": suite}, {"suite": suite, "benchmarks": []}, {"suite": suite, "benchmarks": [{"ops_per_second": 1}]}]
         bad += [{"suite": suite, "benchmarks": [figures | {"base_rss_bytes": value}]} for value in ("1", None, [], float("nan"))]
+        bad += [{"suite": suite | {"failure": "\uDC80"}}]
         for line in (b"[]", b"{}", b"{", b"\xff", *(json.dumps(each).encode() for each in bad)):
             folder.write("samples.jsonl.xz", lzma.compress(line))
             with self.assertRaisesRegex(Problem, "samples.jsonl.xz is damaged"):
