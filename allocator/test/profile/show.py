@@ -195,6 +195,9 @@ def check_bad(file, folder):
     whole = file.read_bytes()
     for name, data in (("empty", b""), ("cut", whole[:len(whole) // 2]), ("text", b"heap profile: 0: 0 [0: 0] @ x\n"),
                        ("noise", bytes(range(256))), ("squeezed", gzip.compress(whole)[:-30]),
+                       # of another kind: a string, the period, a location's address
+                       ("word", whole + b"\x30\x01"), ("period", whole + b"\x62\x05often"),
+                       ("address", whole + b"\x22\x09\x08\xe1\x3c\x1a\x04here"),
                        ("short", whole + b"\x12\x02\x10\x01")):  # one more sample, with one value
         (folder / name).write_bytes(data)
         said = show("top", folder / name, status=1)

@@ -52,6 +52,14 @@ def numbers(value):
     return out
 
 
+def scalars(data, most):
+    """{number: value} of a message's fields up to that number, all of which are numbers."""
+    found = {number: value for number, value in fields(data) if number <= most}
+    if not all(isinstance(value, int) for value in found.values()):
+        raise IndexError
+    return found
+
+
 class Profile:
     """types, period, samples [(addresses innermost first, values)], mappings {id: dict}."""
 
@@ -61,7 +69,7 @@ class Profile:
         self.period = drop = 0
         for number, value in fields(data):
             if number == 1:
-                raw.append(dict(fields(value)))
+                raw.append(scalars(value, 2))
             elif number == 2:
                 ids, values = [], []
                 for part, inner in fields(value):
@@ -69,18 +77,18 @@ class Profile:
                         (ids if part == 1 else values).extend(numbers(inner))
                 self.samples.append((ids, [v - (1 << 64) if v >> 63 else v for v in values]))
             elif number == 3:
-                mapping = dict(fields(value))
+                mapping = scalars(value, 6)
                 self.mappings[mapping[1]] = mapping
             elif number == 4:
-                location = dict(fields(value))
+                location = scalars(value, 3)
                 self.locations[location[1]] = location
             elif number == 6:
-                strings.append(value.decode(errors="replace"))
+                strings.append(str(value, "utf-8", "replace"))  # a number is a TypeError
             elif number == 7:
                 drop = value
             elif number == 12:
                 self.period = value
-        if any(len(values) != len(raw) for _, values in self.samples):
+        if any(len(values) != len(raw) for _, values in self.samples) or not isinstance(self.period, int):
             raise IndexError
         self.strings = len(strings)
         self.types = [strings[t.get(1, 0)] for t in raw]
