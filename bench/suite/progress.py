@@ -15,9 +15,9 @@ NARROWEST = 20  # columns: no line is made for less
 
 
 class Progress:
-    def __init__(self, stream=sys.stderr):
-        self.stream = stream
-        self.live = stream.isatty()
+    def __init__(self, stream=None):
+        self.stream = stream or sys.stderr  # not as a default: it may be closed while this is loaded
+        self.live = self.stream.isatty()
         self.width = max(NARROWEST, shutil.get_terminal_size().columns if self.live else 80) - 1
         self.blocks = self.done = 0
 

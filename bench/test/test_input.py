@@ -4,6 +4,7 @@ import io
 import json
 import lzma
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,6 +238,16 @@ class Ends(SuiteCase):
         os.close(reader)
         with os.fdopen(writer, "wb") as unread:
             self.assertEqual(self.ended("print(1)", stdout=unread), (1, ""))
+
+    def test_a_run_without_streams(self):
+        """As a job that a daemon starts may be: a run needs nobody who looks at it."""
+        words = self.arguments("--workloads", "good/other", "--rounds", "1")
+        for closed in ">&-", "2>&-", ">&- 2>&-":
+            done = subprocess.run(["sh", "-c", f'"$@" {closed}', "-", *SUITE, *words], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL, env=self.environment())
+            self.assertEqual(done.returncode, 0, closed)
+            self.assertTrue((self.out / "report.html").exists(), closed)
+            shutil.rmtree(self.out)
 
     def test_interrupted_while_it_starts(self):
         (self.folder / "argparse.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
