@@ -1,12 +1,17 @@
 /*
- * deepbind.c - libraries that are opened with RTLD_DEEPBIND have the process's malloc, too.
+ * deepbind.c - who asks for malloc where ours does not stand in front gets the process's, too.
  *
- * Such a library looks into its own dependencies first, libc among them, and would call libc's
- * malloc in a process whose malloc is ours: what one gives the other would end the program, as
- * it does PHP, which opens its extensions so. The flag stays, for the library may need it for
- * its other names. Instead libc's own table of symbols says, before such a library is opened,
- * that its malloc is where everybody else's is; and so does that of any other allocator that
- * is loaded, for the library may be linked with that.
+ * A library that is opened with RTLD_DEEPBIND looks into its own dependencies first, libc among
+ * them, and would call libc's malloc in a process whose malloc is ours: what one gives the other
+ * would end the program, as it does PHP, which opens its extensions so. The same has who asks a
+ * library's handle (dlsym; Python's ctypes, Java's libraries by name): of libc, or of what is
+ * linked with it, that is libc's free, and libc's malloc_trim gives back nothing of this heap.
+ * Nor is ours behind RTLD_NEXT for a library that comes later (a profiler's agent).
+ *
+ * The flag and the order stay, for they may be needed for all other names. Instead libc's own
+ * table of symbols says, before a library is opened, that its malloc is where ours is; for
+ * RTLD_DEEPBIND where everybody else's is, and so does that of any other allocator that is loaded,
+ * for the library may be linked with that.
  *
  * Locking: the dynamic linker's, which dl_iterate_phdr takes.
  */
@@ -18,6 +23,7 @@
 
 #include <dlfcn.h>
 #include <malloc.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +49,15 @@ static const struct {
 };
 enum { FAMILY = sizeof family / sizeof *family };
 
+/* What else of ours libc has: looking for all of ours there is ten times as long. */
+static const char *const others[] = {
+    "malloc_trim",     "mallopt",        "mallinfo",         "mallinfo2",
+    "malloc_stats",    "malloc_info",    "__libc_malloc",    "__libc_calloc",
+    "__libc_free",     "__libc_realloc", "__libc_valloc",    "__libc_pvalloc",
+    "__libc_memalign", "__libc_cfree",   "__posix_memalign",
+};
+enum { OTHERS = sizeof others / sizeof *others };
+
 /* Of ours that call what comes after them: no other's name may lead here. */
 static bool is_passed_on(const char *name)
 {
@@ -62,7 +77,9 @@ static bool is_passed_on(const char *name)
 struct own {
     struct mym_object object;
     uintptr_t base;
-    bool first; /* its malloc is everybody's */
+    uintptr_t malloc; /* 0: this library has not been met */
+    bool deep;        /* for RTLD_DEEPBIND */
+    bool first;       /* its malloc is everybody's */
     bool refused;
 };
 
@@ -97,11 +114,29 @@ static void point_own(const char *name, const ElfW(Sym) * symbol, void *context)
         point_one(table, name, table->own->base + symbol->st_value);
 }
 
-/* libc's family, to everybody's; of another allocator all that is here, too. */
+/* Where this library has it. */
+static void point_to_own(struct table *table, const char *name)
+{
+    const ElfW(Sym) *symbol = mym_object_symbol(&table->own->object, name);
+
+    if (symbol != NULL)
+        point_one(table, name, table->own->base + symbol->st_value);
+}
+
+/*
+ * libc's, for RTLD_DEEPBIND the family that everybody has. Else ours even where another's stands in
+ * front: who does, and asks libc's handle for what he passes on to, would get himself. Of another
+ * allocator all that is here.
+ */
 static void point_all(struct table *table, bool libc)
 {
     for (int i = 0; i < FAMILY; i++)
-        point_one(table, family[i].name, (uintptr_t)family[i].function);
+        if (table->own->deep)
+            point_one(table, family[i].name, (uintptr_t)family[i].function);
+        else
+            point_to_own(table, family[i].name);
+    for (int i = 0; i < OTHERS && libc; i++)
+        point_to_own(table, others[i]);
     if (!libc)
         mym_object_each(&table->own->object, point_own, table);
 }
@@ -127,7 +162,16 @@ static bool point(struct table *table, bool libc, bool run)
     return true;
 }
 
-/* Called with the loader's lock held. */
+static void note_own(struct own *own, const struct dl_phdr_info *info,
+                     const struct mym_object *object)
+{
+    own->object = *object;
+    own->base = info->dlpi_addr;
+    own->first = mym_object_has(info, (const void *)family[0].function);
+    own->malloc = (uintptr_t)mym_object_function(info, object, family[0].name);
+}
+
+/* Called with the loader's lock held; for this library before those that it stands in front of. */
 static int redirect(struct dl_phdr_info *info, size_t size, void *context)
 {
     struct own *own = context;
@@ -139,28 +183,33 @@ static int redirect(struct dl_phdr_info *info, size_t size, void *context)
     if (!mym_object_read(info, &table.object))
         return 0;
     if (mym_object_has(info, (const void *)redirect)) {
-        own->object = table.object;
-        own->base = info->dlpi_addr;
-        own->first = mym_object_has(info, (const void *)family[0].function);
+        note_own(own, info, &table.object);
         return 0;
     }
-    symbol = mym_object_symbol(&table.object, "malloc");
+    symbol = mym_object_symbol(&table.object, family[0].name);
     libc = mym_object_symbol(&table.object, "__libc_start_main") != NULL;
-    if (symbol == NULL || (!libc && !own->first) ||
-        table.base + symbol->st_value == (uintptr_t)family[0].function)
+    if (own->malloc == 0 || symbol == NULL || (!libc && !(own->deep && own->first)) ||
+        table.base + symbol->st_value ==
+            (own->deep ? (uintptr_t)family[0].function : own->malloc))
         return 0;
     if (!point(&table, libc, mym_object_runs(info, symbol)))
         own->refused = true;
     return 0;
 }
 
-static MYM_COLD void point_libraries(void)
+/* Once is enough for libc; a library that is opened deeply may find another allocator. */
+static MYM_COLD void point_libraries(bool deep)
 {
-    struct own own = {.refused = false};
+    static _Atomic bool done;
+    struct own own = {.deep = deep};
 
-    mym_mimalloc_find();
+    if (deep)
+        mym_mimalloc_find();
+    else if (done)
+        return;
     dl_iterate_phdr(redirect, &own);
-    if (own.refused)
+    done = true;
+    if (own.refused && deep)
         mym_warn(
             "RTLD_DEEPBIND gives a library another malloc, as mprotect was refused",
             "see docs/embedding.md");
@@ -175,14 +224,14 @@ static void *no_dlopen(const char *path, int mode)
 }
 
 /* Called by what is below: what comes after it. */
-MYM_HIDDEN void *mym_dlopen(int mode);
+MYM_HIDDEN void *mym_dlopen(const char *path, int mode);
 
-__attribute__((used)) void *mym_dlopen(int mode)
+__attribute__((used)) void *mym_dlopen(const char *path, int mode)
 {
     void *next;
 
-    if (mode & RTLD_DEEPBIND)
-        point_libraries();
+    if (path != NULL) /* of all that is loaded already we are in front */
+        point_libraries((mode & RTLD_DEEPBIND) != 0);
     next = dlsym(RTLD_NEXT, "dlopen");
     return next != NULL ? next : (void *)no_dlopen;
 }
@@ -203,7 +252,6 @@ __asm__(
     ".cfi_adjust_cfa_offset 8\n"
     "subq $8, %rsp\n"
     ".cfi_adjust_cfa_offset 8\n"
-    "movl %esi, %edi\n"
     "call mym_dlopen\n"
     "addq $8, %rsp\n"
     ".cfi_adjust_cfa_offset -8\n"
@@ -226,7 +274,6 @@ __asm__(
     ".cfi_adjust_cfa_offset 32\n"
     ".cfi_rel_offset x30, 8\n"
     "stp x0, x1, [sp, #16]\n"
-    "mov w0, w1\n"
     "bl mym_dlopen\n"
     "mov x16, x0\n"
     "ldp x0, x1, [sp, #16]\n"
