@@ -282,11 +282,11 @@ MYM_INLINE uintptr_t mym_span_onto(uintptr_t list, const void *span)
 /* Held and room add up all the way down, and all are marked, and as long as the class. */
 bool mym_span_list_is_whole(uintptr_t list, uint32_t length);
 
-/* An empty list of spans of a length up to MYM_LOOSE_MOST: with room for MYM_SPAN_MAX bytes. */
+/* An empty list of spans of a length: with room for MYM_SPAN_MAX bytes, for one at least. */
 #define MYM_LOOSE_MOST ((uint32_t)(MYM_SPAN_MAX / MYM_UNIT))
 MYM_INLINE uintptr_t mym_loose_empty(uint32_t length)
 {
-    return MYM_LOOSE_MOST / length * MYM_SPAN_ROOM;
+    return (length < MYM_LOOSE_MOST ? MYM_LOOSE_MOST / length : 1) * MYM_SPAN_ROOM;
 }
 
 /*

@@ -164,6 +164,17 @@ static uint32_t take_free(uint32_t length, uint32_t align, enum mym_kind kind,
     return first;
 }
 
+/* One that no cache keeps, as it was given back; 0: none. */
+static uint32_t take_long(uint32_t length)
+{
+    uintptr_t list = length > MYM_LOOSE_MOST ? mym_loose_take(length) : 0;
+
+    if (list == 0)
+        return 0;
+    mym_span_mark(mym_span_record(list), false);
+    return mym_unit_of((const void *)list); /* NOLINT */
+}
+
 uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
                         enum mym_dense dense, bool *zeroed)
 {
@@ -174,7 +185,7 @@ uint32_t mym_pages_take(uint32_t length, uint32_t align, enum mym_kind kind,
     if (!mym_pages_may_use(length))
         goto out;
     if (kind == MYM_LARGE && align == 1)
-        first = mym_loose_take_long(length);
+        first = take_long(length);
     if (first != 0) {
         *zeroed = false;
     } else {
@@ -244,10 +255,12 @@ void mym_pages_put(uint32_t first)
         memset(&mym_heap.cls[first], 0, length);
     }
     if (mym_heap.units[first].kind == MYM_LARGE && length > MYM_LOOSE_MOST &&
-        mym_heap.units[first].reap == NULL)
-        mym_loose_put_long(first);
-    else
+        mym_heap.units[first].reap == NULL) {
+        mym_span_mark(&mym_heap.units[first], true);
+        mym_loose_put((uintptr_t)mym_unit_address(first) + MYM_SPAN_HELD);
+    } else {
         mym_runs_put(first, length, MYM_DIRTY);
+    }
     leave_dirty();
 }
 

@@ -64,11 +64,11 @@ struct mym_pages {
     uint32_t huge;           /* chunks that are huge (chunk.c) */
     _Atomic uint64_t purged; /* bytes given back since start */
     struct mym_index runs[3]; /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
-    uint64_t loose_lengths;   /* lengths of which there are any: loose.c */
-    uintptr_t loose[MYM_LOOSE_KINDS][MYM_LOOSE_MOST + 1]; /* the list on top, by length;
+    uint64_t loose_places;    /* where there are any: loose.c */
+    uintptr_t loose[MYM_LOOSE_KINDS][MYM_LOOSE_MOST + 1]; /* the list on top, by place;
                                             their units are in those of MYM_DIRTY */
     uint32_t loose_count, loose_units, firsts, spared;
-    uint32_t loose_long;                 /* one that is longer than these, or 0 */
+    uint32_t loose_long; /* the length of those that are longer than MYM_LOOSE_MOST */
     struct mym_idle idles[MYM_IDLE_MAX]; /* freed own mappings, the oldest first */
     uint32_t idle_count, idle;
 };
@@ -163,9 +163,6 @@ uint32_t mym_runs_room(uint32_t at, uint32_t need);
 /* mym_pages_put_loose and mym_pages_take_loose, to and from the lists alone. */
 void mym_loose_put(uintptr_t list);
 uintptr_t mym_loose_take(uint32_t length);
-/* The same of one that is longer than MYM_LOOSE_MOST; 0: none. */
-void mym_loose_put_long(uint32_t first);
-uint32_t mym_loose_take_long(uint32_t length);
 bool mym_loose_has(uint32_t length); /* no lock is needed: a hint */
 /* A thick list of spans that are seldom written all over, 0: none; it comes back as either kind. */
 uintptr_t mym_loose_take_thick(void);

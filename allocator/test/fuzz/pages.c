@@ -175,7 +175,7 @@ static void put(struct span *span)
     mym_pages_put(span->first);
     CHECK(mym_heap.units[span->first].kind <
               MYM_SLAB || /* or it could be freed twice */
-          (mym_pages.loose_long == span->first &&
+          (mym_pages.loose_long == span->units &&
            mym_heap.units[span->first].state == MYM_CACHED));
     in_use -= span->units;
     span->units = 0;

@@ -101,10 +101,10 @@ static size_t faults_of_batch(size_t size, size_t written)
     return faults() - before;
 }
 
-/* 244 MiB of them, of which 4 are resident: no more than may stay, so all of that does. */
+/* 244 MiB of them and more, of which 4 are resident: no more than may stay, so all of that does. */
 static void first_pages_of_sparse_ones_stay(void)
 {
-    static const size_t sizes[] = {250000, 500000, 256 << 10};
+    static const size_t sizes[] = {250000, 500000, 256 << 10, 6 << 20};
 
     mym_idle_set_keep(KEEP);
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {

@@ -518,13 +518,13 @@ static void words_are_for_sizes_in_turn(void)
     mym_trim(0);
     take_and_free(8, mib); /* many at once: a word keeps one of them */
     CHECKF(in_words() == mib, "%zu bytes", in_words());
-    CHECK(mym_pages.loose_lengths == (uint64_t)1 << 15);
+    CHECK(mym_pages.loose_places == (uint64_t)1 << 15);
     for (int i = 0; i < 10; i++) /* again: as many as may be, the others stay whole */
         take_and_free(8, mib);
     CHECKF(in_words() == MYM_SPAN_MAX, "%zu bytes", in_words());
-    CHECK(mym_pages.loose_lengths == (uint64_t)1 << 15);
+    CHECK(mym_pages.loose_places == (uint64_t)1 << 15);
     mym_free(mym_malloc(opaque(7 * mib))); /* what another length needs is joined */
-    CHECK(mym_pages.loose_lengths == 0);
+    CHECK(mym_pages.loose_places == 1);    /* its own */
     take_and_free(1, mib);
     CHECKF(in_words() == MYM_SPAN_MAX, "%zu bytes", in_words());
     CHECK(mym_verify() == 0);
@@ -557,29 +557,31 @@ static void busy_magazines_are_long(void)
     mym_trim(0);
 }
 
-/* Of what no cache keeps, the last one stays whole until anything else is asked for. */
-static void the_last_long_one_is_loose(void)
+/* Of what no cache keeps, those of one length stay whole until anything else is asked for. */
+static void long_ones_of_a_length_are_loose(void)
 {
     size_t mib = (size_t)1 << 20;
-    void *first, *second;
+    void *first, *second, *other;
 
     mym_trim(0);
     mym_idle_set_keep(1024 * MYM_UNIT);
     CHECK((first = mym_malloc(opaque(8 * mib))));
     CHECK((second = mym_malloc(opaque(8 * mib))));
+    CHECK((other = mym_malloc(opaque(9 * mib))));
     mym_free(first);
-    CHECK(mym_pages.loose_long == mym_unit_of(first));
     mym_free(second);
-    CHECK(mym_pages.loose_long == mym_unit_of(second));
-    CHECK(mym_malloc(opaque(8 * mib)) == second && mym_pages.loose_long == 0);
+    CHECK(mym_pages.loose_count == 2 && mym_pages.loose_units == 16 * mib / MYM_UNIT);
+    CHECK(mym_malloc(opaque(8 * mib)) == second);
+    CHECK(mym_malloc(opaque(8 * mib)) == first && mym_pages.loose_count == 0);
+    mym_free(first);
     mym_free(second);
-    mym_free(mym_malloc(opaque(9 * mib)));
-    CHECK(mym_pages.loose_long != 0 && mym_pages.loose_long != mym_unit_of(second));
+    mym_free(other); /* another length has their place */
+    CHECK(mym_pages.loose_count == 1 && mym_pages.loose_units == 9 * mib / MYM_UNIT);
     mym_free(mym_malloc(opaque(5 * MYM_UNIT)));
-    CHECK(mym_pages.loose_long == 0);
+    CHECK(mym_pages.loose_count <= 1 && mym_pages.loose_units <= 5);
     CHECK((first = mym_malloc(opaque(8 * mib))));
     mym_free(first);
-    CHECK(mym_verify() == 0 && mym_pages.loose_long == 0);
+    CHECK(mym_verify() == 0 && mym_pages.loose_count == 0);
     mym_idle_set_keep(0);
     mym_trim(0);
 }
@@ -765,7 +767,7 @@ const struct test tests[] = {
     {"sums_are_verified", sums_are_verified},
     {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},
     {"busy_magazines_are_long", busy_magazines_are_long},
-    {"the_last_long_one_is_loose", the_last_long_one_is_loose},
+    {"long_ones_of_a_length_are_loose", long_ones_of_a_length_are_loose},
     {"few_are_loose", few_are_loose},
     {"sparse_slabs_are_part_of_keep", sparse_slabs_are_part_of_keep},
     {"walk_beside_the_helper", walk_beside_the_helper},
