@@ -49,7 +49,7 @@ def are_facts(section):
 HAS = {"run.json": {"columns": lambda found: isinstance(found, list) and found and all(map(is_column, found)),
                     "cells": lambda found: isinstance(found, list) and all_words(found),
                     "seed": lambda found: isinstance(found, int) and found >= 0,
-                    "scale": is_finite, "usable_cpus": lambda found: isinstance(found, int),
+                    "scale": is_finite, "usable_cpus": is_finite,  # a container's quota may be 1.5
                     "started": lambda found: isinstance(found, str), "finished": lambda found: isinstance(found, bool)},
        "environment.json": {"machine": lambda found: are_facts(found) and "CPUs allowed (affinity)" in found,
                             "software": are_facts, "kernel": are_facts}}

@@ -195,6 +195,8 @@ class Words(SuiteCase):
             folder.write("run.json", record)
             with self.assertRaisesRegex(Problem, f"run.json is damaged: its '{lacks}'"):
                 folder.read("run.json")
+        folder.write("run.json", whole | {"usable_cpus": 1.5})  # a container's quota
+        self.assertEqual(folder.read("run.json")["usable_cpus"], 1.5)
         folder.write("environment.json", {"format": 1})
         with self.assertRaisesRegex(Problem, "environment.json is damaged: its 'machine'"):
             folder.read("environment.json")
