@@ -1,6 +1,7 @@
 # What `cmake --install` puts where, in three components that become three packages:
 # runtime (shared libraries), dev (headers, static library, CMake and pkg-config files,
-# Rust crate, mymalloc(3)) and tools (mymalloc-run, -trace, -prof, -stats and their manual pages).
+# Rust crate, mymalloc(3)) and tools (mymalloc-run, -prof, -stats, -trace where it is built, and
+# their manual pages).
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/allocator/include/mymalloc
@@ -74,5 +75,7 @@ mym_manual(mymalloc 3 dev)
 mym_manual(mymalloc_arena 3 dev)
 mym_manual(mymalloc-run 1 tools)
 mym_manual(mymalloc-prof 1 tools)
-mym_manual(mymalloc-trace 1 tools)
+if(TARGET mymalloc-trace) # not in the preset library
+  mym_manual(mymalloc-trace 1 tools)
+endif()
 mym_manual(mymalloc-stats 1 tools)
