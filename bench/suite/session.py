@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from . import FORMAT, ROOT, Problem, allocators, cells, doctor, environment, limit, options, programs, timeline, traces, units
 from .progress import Progress
-from .store import Folder, fresh
+from .store import HAS, Folder, fresh
 
 
 @dataclass
@@ -85,6 +85,8 @@ def start(plan, record, out, link="latest"):
     plan.folder.write("environment.json",
                       {"format": FORMAT} | environment.describe(ROOT) | {"warnings": doctor.warnings()})
     plan.folder.write("run.json", record)
+    for name in HAS:  # what no reader would take is told now, not after an hour
+        plan.folder.read(name)
 
 
 def checkout_path(path):

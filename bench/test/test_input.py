@@ -11,7 +11,7 @@ import sys
 
 from support import SUITE, SuiteCase, library
 
-from suite import Problem, cli, ending, forms, options as opt, store, traces
+from suite import Problem, cli, ending, forms, options as opt, session, store, traces
 
 
 class Options(SuiteCase):
@@ -180,6 +180,13 @@ class Words(SuiteCase):
             store.Folder(loop).read("run.json")
         with self.assertRaisesRegex(Problem, "loop.*no benchmark binary|no benchmark binary.*loop"):
             cli.new_run(cli.parser().parse_args(["--workloads", "x"]), [], str(loop))
+
+    def test_a_record_that_no_reader_takes(self):
+        """Is told before the first process, not by the report after the last."""
+        plan = session.Plan([], [], None, "x", seed=1)
+        record = session.record_of(plan, "cells") | {"columns": [{"name": "x"}]}
+        with self.assertRaisesRegex(Problem, "run.json is damaged: its 'columns'"):
+            session.start(plan, record, str(self.out))
 
     def test_damaged_folders(self):
         """Whatever reads a folder says which file is not what a run writes."""
