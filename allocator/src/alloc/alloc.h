@@ -6,7 +6,7 @@
  * same test sends these calls, large sizes, NULL and foreign pointers to the cold half.
  *
  * price on x86-64: malloc and operator new 22 instructions, free 26,
- * sized delete 33, aligned new 26, aligned and sized delete 39, malloc's half while
+ * sized delete 30, aligned new 26, aligned and sized delete 37, malloc's half while
  * samples are taken 26 (ctest -L disasm counts them)
  */
 #ifndef MYM_ALLOC_ALLOC_H
@@ -27,32 +27,57 @@ void mym_free_slow(void *ptr);
 void mym_free_missed(void *ptr, size_t cls); /* there is no room, or it has none */
 void mym_free_sized_slow(void *ptr, size_t size, size_t alignment);
 
-/* The class of a size; false: the limits are closed, or there is none. */
-MYM_INLINE bool mym_quick_class(size_t size, unsigned *cls)
+/*
+ * Limits of C++'s operators, closed until these have found out that nobody else's malloc, free or
+ * operators are to be called (face/operators.c): so their fast paths need not ask. As malloc's
+ * they are closed while samples are taken.
+ */
+struct mym_operators {
+    size_t heap_size; /* no more than that of mym_hot */
+    size_t small_end, class_end;
+} __attribute__((aligned(MYM_CACHELINE)));
+extern MYM_HIDDEN struct mym_operators mym_operators;
+bool mym_operators_open(void); /* false: no memory to start with */
+
+/* A size that is out of date by then costs who frees there another turn. */
+MYM_INLINE void mym_operators_grow(void)
 {
-    if (MYM_LIKELY(size < MYM_RACY(mym_hot.small_end)))
-        *cls = mym_front.class_of[size + MYM_SEAL_BYTES];
-    else if (size < MYM_RACY(mym_hot.class_end))
-        *cls = mym_class_of_16[(size + MYM_SEAL_BYTES + 15) / 16];
-    else
-        return false;
-    return true;
+    size_t size = MYM_RACY(mym_hot.heap_size);
+
+    if (MYM_RACY(mym_operators.heap_size) != size)
+        __atomic_store_n(&mym_operators.heap_size, size, __ATOMIC_RELEASE);
 }
 
 /*
- * What an aligned size is tested with. Of what is freed no limit is closed: sampled objects
- * are told by where they lie, and before the start nothing lies in the heap.
+ * What a size is tested with. Of what is freed no limit is closed: sampled objects are told by
+ * where they lie, and before the start nothing lies in the heap.
  */
-enum mym_use { MYM_TO_TAKE, MYM_TO_FREE };
+enum mym_use { MYM_TO_TAKE, MYM_TO_NEW, MYM_TO_FREE };
 
 MYM_INLINE size_t mym_small_end(enum mym_use use)
 {
-    return use == MYM_TO_TAKE ? MYM_RACY(mym_hot.small_end) : MYM_SMALL_MAX + 1;
+    return use == MYM_TO_TAKE  ? MYM_RACY(mym_hot.small_end)
+           : use == MYM_TO_NEW ? MYM_RACY(mym_operators.small_end)
+                               : MYM_SMALL_MAX + 1;
 }
 
 MYM_INLINE size_t mym_class_end(enum mym_use use)
 {
-    return use == MYM_TO_TAKE ? MYM_RACY(mym_hot.class_end) : MYM_CLASS_MAX + 1;
+    return use == MYM_TO_TAKE  ? MYM_RACY(mym_hot.class_end)
+           : use == MYM_TO_NEW ? MYM_RACY(mym_operators.class_end)
+                               : MYM_CLASS_MAX + 1;
+}
+
+/* The class of a size; false: the limits are closed, or there is none. */
+MYM_INLINE bool mym_quick_class(enum mym_use use, size_t size, unsigned *cls)
+{
+    if (MYM_LIKELY(size < mym_small_end(use)))
+        *cls = mym_front.class_of[size + MYM_SEAL_BYTES];
+    else if (size < mym_class_end(use))
+        *cls = mym_class_of_16[(size + MYM_SEAL_BYTES + 15) / 16];
+    else
+        return false;
+    return true;
 }
 
 /*
@@ -77,18 +102,19 @@ MYM_INLINE bool mym_quick_class_aligned(enum mym_use use, size_t alignment, size
  * An object without the cold half, or NULL: for who has a cold half of his own. In the
  * hardened build nothing is quick.
  */
-MYM_INLINE void *mym_malloc_quick(size_t size)
+MYM_INLINE void *mym_new_quick(size_t size)
 {
     unsigned cls;
 
-    return !MYM_SECURE && mym_quick_class(size, &cls) ? mym_rseq_pop(cls) : NULL;
+    return !MYM_SECURE && mym_quick_class(MYM_TO_NEW, size, &cls) ? mym_rseq_pop(cls)
+                                                                  : NULL;
 }
 
-MYM_INLINE void *mym_aligned_quick(size_t alignment, size_t size)
+MYM_INLINE void *mym_aligned_quick(enum mym_use use, size_t alignment, size_t size)
 {
     unsigned cls;
 
-    return !MYM_SECURE && mym_quick_class_aligned(MYM_TO_TAKE, alignment, size, &cls)
+    return !MYM_SECURE && mym_quick_class_aligned(use, alignment, size, &cls)
                ? mym_rseq_pop(cls)
                : NULL;
 }
@@ -100,7 +126,7 @@ MYM_INLINE void *mym_malloc(size_t size)
 
     if (MYM_SECURE)
         return mym_malloc_slow(size);
-    if (MYM_UNLIKELY(!mym_quick_class(size, &cls)))
+    if (MYM_UNLIKELY(!mym_quick_class(MYM_TO_TAKE, size, &cls)))
         return mym_malloc_closed(size);
     object = mym_rseq_pop(cls);
     return MYM_LIKELY(object != NULL) ? object : mym_malloc_slow(size);
@@ -109,32 +135,43 @@ MYM_INLINE void *mym_malloc(size_t size)
 /* alignment is a power of two. */
 MYM_INLINE void *mym_aligned(size_t alignment, size_t size)
 {
-    void *object = mym_aligned_quick(alignment, size);
+    void *object = mym_aligned_quick(MYM_TO_TAKE, alignment, size);
 
     return MYM_LIKELY(object != NULL) ? object : mym_aligned_slow(alignment, size);
 }
 
-MYM_INLINE void mym_free(void *ptr)
+/* False: it is not below the end, and nothing was done. */
+MYM_INLINE bool mym_free_quick(size_t end, void *ptr)
 {
     uintptr_t offset = (uintptr_t)ptr - mym_hot.heap_base;
     size_t cls;
 
-    if (MYM_SECURE || MYM_UNLIKELY(offset >= MYM_RACY(mym_hot.heap_size))) {
-        mym_free_slow(ptr);
-        return;
-    }
+    if (MYM_SECURE || MYM_UNLIKELY(offset >= end))
+        return false;
     cls = mym_hot.heap_class[offset >> MYM_UNIT_SHIFT];
     if (MYM_UNLIKELY(!mym_rseq_push(cls, ptr)))
         mym_free_missed(ptr, cls);
+    return true;
 }
 
-/* Whether the object is of this class. */
-MYM_INLINE bool mym_is_of_class(const void *ptr, unsigned cls)
+MYM_INLINE void mym_free(void *ptr)
+{
+    if (!mym_free_quick(MYM_RACY(mym_hot.heap_size), ptr))
+        mym_free_slow(ptr);
+}
+
+/* Whether the object lies below the end and is of this class. */
+MYM_INLINE bool mym_is_below(size_t end, const void *ptr, unsigned cls)
 {
     uintptr_t offset = (uintptr_t)ptr - mym_hot.heap_base;
 
-    return MYM_LIKELY(offset < MYM_RACY(mym_hot.heap_size)) &&
+    return MYM_LIKELY(offset < end) &&
            MYM_LIKELY(mym_hot.heap_class[offset >> MYM_UNIT_SHIFT] == cls);
+}
+
+MYM_INLINE bool mym_is_of_class(const void *ptr, unsigned cls)
+{
+    return mym_is_below(MYM_RACY(mym_hot.heap_size), ptr, cls);
 }
 
 /*
@@ -142,32 +179,46 @@ MYM_INLINE bool mym_is_of_class(const void *ptr, unsigned cls)
  * class, where to find the class of the size is longer above MYM_SMALL_MAX. What realloc left
  * in place, a large object, misuse: the cold half looks closer.
  */
-MYM_INLINE void mym_free_sized(void *ptr, size_t size)
+MYM_INLINE bool mym_free_sized_quick(size_t end, void *ptr, size_t size)
 {
     uintptr_t offset = (uintptr_t)ptr - mym_hot.heap_base;
     size_t cls;
 
-    if (MYM_SECURE || MYM_UNLIKELY(offset >= MYM_RACY(mym_hot.heap_size))) {
-        mym_free_sized_slow(ptr, size, MYM_ALIGNMENT);
-        return;
-    }
+    if (MYM_SECURE || MYM_UNLIKELY(offset >= end))
+        return false;
     cls = mym_hot.heap_class[offset >> MYM_UNIT_SHIFT];
     if (MYM_UNLIKELY(size > mym_front.ends[cls + 1] || size <= mym_front.ends[cls]))
         mym_free_sized_slow(ptr, size, MYM_ALIGNMENT);
     else if (MYM_UNLIKELY(!mym_rseq_push(cls, ptr)))
         mym_free_missed(ptr, cls);
+    return true;
 }
 
-MYM_INLINE void mym_free_aligned_sized(void *ptr, size_t alignment, size_t size)
+MYM_INLINE void mym_free_sized(void *ptr, size_t size)
+{
+    if (!mym_free_sized_quick(MYM_RACY(mym_hot.heap_size), ptr, size))
+        mym_free_sized_slow(ptr, size, MYM_ALIGNMENT);
+}
+
+MYM_INLINE bool mym_free_aligned_sized_quick(size_t end, void *ptr, size_t alignment,
+                                             size_t size)
 {
     unsigned cls;
 
     if (MYM_SECURE ||
         !MYM_LIKELY(mym_quick_class_aligned(MYM_TO_FREE, alignment, size, &cls)) ||
-        !mym_is_of_class(ptr, cls))
-        mym_free_sized_slow(ptr, size, alignment);
-    else if (!MYM_LIKELY(mym_rseq_push(cls, ptr)))
+        !mym_is_below(end, ptr, cls))
+        return false;
+    if (!MYM_LIKELY(mym_rseq_push(cls, ptr)))
         mym_free_slow(ptr);
+    return true;
+}
+
+MYM_INLINE void mym_free_aligned_sized(void *ptr, size_t alignment, size_t size)
+{
+    if (!mym_free_aligned_sized_quick(MYM_RACY(mym_hot.heap_size), ptr, alignment,
+                                      size))
+        mym_free_sized_slow(ptr, size, alignment);
 }
 
 /* An object may stay where it is while it fills at least half of its place. */

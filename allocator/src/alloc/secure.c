@@ -265,8 +265,8 @@ MYM_APART void *mym_malloc_slow(size_t size)
 {
     unsigned cls;
 
-    return MYM_LIKELY(mym_quick_class(size, &cls)) ? take_quick(size, cls)
-                                                   : malloc_closed(size);
+    return MYM_LIKELY(mym_quick_class(MYM_TO_TAKE, size, &cls)) ? take_quick(size, cls)
+                                                                : malloc_closed(size);
 }
 
 MYM_APART void *mym_aligned_slow(size_t alignment, size_t size)

@@ -17,15 +17,33 @@
 #include <errno.h> /* numbers only */
 
 struct mym_mutex mym_start_lock;
+struct mym_operators mym_operators;
 
-/* What malloc tests: 0 sends every request to the cold half. */
+/* What malloc tests: 0 sends every request to the cold half. So for the operators, if theirs may
+   be open. */
 static void set_limits_of_malloc(bool open)
 {
-    __atomic_store_n(&mym_hot.class_end, open ? MYM_CLASS_MAX + 1 - MYM_SEAL_BYTES : 0,
-                     __ATOMIC_RELEASE);
+    size_t class_end = open ? MYM_CLASS_MAX + 1 - MYM_SEAL_BYTES : 0;
+    size_t small_end = open ? MYM_SMALL_MAX + 1 - MYM_SEAL_BYTES : 0;
+
+    __atomic_store_n(&mym_hot.class_end, class_end, __ATOMIC_RELEASE);
     __atomic_store_n(&mym_hot.span_end, open ? MYM_SPAN_MAX + 1 : 0, __ATOMIC_RELEASE);
-    __atomic_store_n(&mym_hot.small_end, open ? MYM_SMALL_MAX + 1 - MYM_SEAL_BYTES : 0,
-                     __ATOMIC_RELEASE);
+    __atomic_store_n(&mym_hot.small_end, small_end, __ATOMIC_RELEASE);
+    if (mym_operators.heap_size == 0)
+        return;
+    __atomic_store_n(&mym_operators.class_end, class_end, __ATOMIC_RELEASE);
+    __atomic_store_n(&mym_operators.small_end, small_end, __ATOMIC_RELEASE);
+}
+
+MYM_COLD bool mym_operators_open(void)
+{
+    if (!mym_start())
+        return false;
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    mym_operators_grow();
+    set_limits_of_malloc(mym_hot.small_end != 0);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    return true;
 }
 
 MYM_COLD bool mym_start(void)

@@ -16,8 +16,9 @@ void *mym_face_aligned_slow(size_t alignment, size_t size);
 
 MYM_INLINE void *mym_face_aligned_alloc(size_t alignment, size_t size)
 {
-    void *object =
-        (alignment & (alignment - 1)) == 0 ? mym_aligned_quick(alignment, size) : NULL;
+    void *object = (alignment & (alignment - 1)) == 0
+                       ? mym_aligned_quick(MYM_TO_TAKE, alignment, size)
+                       : NULL;
 
     return MYM_LIKELY(object != NULL) ? object : mym_face_aligned_slow(alignment, size);
 }

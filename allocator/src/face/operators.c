@@ -15,10 +15,10 @@
 #include "face/override.h"
 
 #include "base/check.h"
-#include "face/object.h"
+#include "face/cxx.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Of the archive they are weak: the program's own are no second ones. */
 #ifdef MYM_ARCHIVE
@@ -27,16 +27,7 @@
 #define OPERATOR EXPORT MYM_FAST
 #endif
 
-#define NEW(name, ...)                      \
-    void *name(size_t size, ##__VA_ARGS__); \
-    MAY_BE_REPLACED(name);                  \
-    OPERATOR void *name(size_t size, ##__VA_ARGS__)
-#define DELETE(name, ...)                \
-    void name(void *ptr, ##__VA_ARGS__); \
-    MAY_BE_REPLACED(name);               \
-    OPERATOR void name(void *ptr, ##__VA_ARGS__)
-
-typedef void (*new_handler)(void);
+#define NEW(name, ...) OPERATOR void *name(size_t size, ##__VA_ARGS__)
 
 /*
  * A program may replace a part of them, the plain new and delete say. The other forms then
@@ -46,6 +37,12 @@ typedef void (*new_handler)(void);
  *
  * Who has replaced the form that is called, and calls ours nevertheless, wraps it (a
  * recorder): he has seen the call, so it goes no further.
+ *
+ * Who replaces none of them, but malloc and free (a recorder that knows that the C++ library's
+ * operators call these; a program with an allocator of its own), is called as by that.
+ *
+ * All this is asked once, by the first call's cold half. If nobody has replaced anything it opens
+ * the limits of the fast paths; else all calls go through the cold halves, which ask again.
  */
 /* Read-only once the program runs. */
 #define RELOCATED __attribute__((section(".data.rel.ro.operators")))
@@ -59,14 +56,124 @@ typedef void (*new_handler)(void);
         __asm__("" : "+m"(first##name)); \
         first##name;                     \
     })
-#define IS_REPLACED(name, form) \
-    (!MYM_LIKELY(FIRST(name) == own##name) && FIRST(form) == own##form)
+#define IS_ANOTHERS(name)       (FIRST(name) != own##name)
+#define IS_REPLACED(name, form) (IS_ANOTHERS(name) && !IS_ANOTHERS(form))
+
+#define FORMS(X)                                                                  \
+    X(void *, _Znwm, (size_t))                                                    \
+    X(void *, _Znam, (size_t))                                                    \
+    X(void *, _ZnwmSt11align_val_t, (size_t, size_t))                             \
+    X(void *, _ZnamSt11align_val_t, (size_t, size_t))                             \
+    X(void *, _ZnwmRKSt9nothrow_t, (size_t, const void *))                        \
+    X(void *, _ZnwmSt11align_val_tRKSt9nothrow_t, (size_t, size_t, const void *)) \
+    X(void, _ZdlPv, (void *))                                                     \
+    X(void, _ZdaPv, (void *))                                                     \
+    X(void, _ZdlPvm, (void *, size_t))                                            \
+    X(void, _ZdaPvm, (void *, size_t))                                            \
+    X(void, _ZdlPvSt11align_val_t, (void *, size_t))                              \
+    X(void, _ZdaPvSt11align_val_t, (void *, size_t))                              \
+    X(void, _ZdlPvmSt11align_val_t, (void *, size_t, size_t))                     \
+    X(void, _ZdaPvmSt11align_val_t, (void *, size_t, size_t))                     \
+    X(void, _ZdlPvRKSt9nothrow_t, (void *, const void *))                         \
+    X(void, _ZdaPvRKSt9nothrow_t, (void *, const void *))                         \
+    X(void, _ZdlPvSt11align_val_tRKSt9nothrow_t, (void *, size_t, const void *))  \
+    X(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, (void *, size_t, const void *))
+/* The archive leaves these to the C++ library. */
+#ifdef MYM_ARCHIVE
+#define MORE_FORMS(X)
+#else
+#define MORE_FORMS(X)                                      \
+    X(void *, _ZnamRKSt9nothrow_t, (size_t, const void *)) \
+    X(void *, _ZnamSt11align_val_tRKSt9nothrow_t, (size_t, size_t, const void *))
+#endif
+#define DECLARE(type, name, parameters) \
+    type name parameters;               \
+    MAY_BE_REPLACED(name);
+FORMS(DECLARE)
+MORE_FORMS(DECLARE)
+
+#ifdef MYM_ARCHIVE
+#define MALLOC_IS_ANOTHERS        false /* who has one of his own links none of this */
+#define ALIGNED_ALLOC_IS_ANOTHERS false
+#else
+/* override.c */
+extern MYM_HIDDEN __typeof__(malloc) own_malloc;
+extern MYM_HIDDEN __typeof__(free) own_free;
+extern MYM_HIDDEN __typeof__(aligned_alloc) own_aligned_alloc;
+RELOCATED static __typeof__(malloc) *first_malloc = malloc;
+RELOCATED static __typeof__(free) *first_free = free;
+RELOCATED static __typeof__(aligned_alloc) *first_aligned_alloc = aligned_alloc;
+#define MALLOC_IS_ANOTHERS        (IS_ANOTHERS(_malloc) || IS_ANOTHERS(_free))
+#define ALIGNED_ALLOC_IS_ANOTHERS IS_ANOTHERS(_aligned_alloc)
+#endif
+
+enum whose {
+    UNKNOWN,
+    OURS,   /* all of it */
+    PASSED, /* malloc or free are another's, none of these is */
+    MIXED,  /* some of these are */
+};
+static _Atomic enum whose known;
+
+static MYM_COLD enum whose find_whose(void)
+{
+    enum whose found = MALLOC_IS_ANOTHERS ? PASSED : OURS;
+
+#define ASK(type, name, parameters) \
+    if (IS_ANOTHERS(name))          \
+        found = MIXED;
+    FORMS(ASK)
+    MORE_FORMS(ASK)
+    if (found != OURS || mym_operators_open())
+        known = found;
+    return found;
+}
+
+MYM_INLINE enum whose whose(void)
+{
+    enum whose now = atomic_load_explicit(&known, memory_order_relaxed);
+
+    return MYM_LIKELY(now != UNKNOWN) ? now : find_whose();
+}
+
+/* The cold half of all forms of new that nobody has replaced, as far as malloc goes. */
+MYM_INLINE void *take(size_t size)
+{
+    enum whose now = whose();
+
+    if (MYM_LIKELY(now == OURS))
+        return mym_malloc_slow(size);
+#ifndef MYM_ARCHIVE
+    if (now == PASSED)
+        return FIRST(_malloc)(size + (size == 0));
+#endif
+    return mym_malloc(size);
+}
+
+/* As the C++ library rounds it. */
+MYM_INLINE void *take_aligned(size_t size, size_t alignment)
+{
+#ifndef MYM_ARCHIVE
+    if (whose() == PASSED && ALIGNED_ALLOC_IS_ANOTHERS) {
+        size_t rounded = (size + (size == 0) + alignment - 1) & ~(alignment - 1);
+
+        return rounded < size
+                   ? NULL
+                   : FIRST(_aligned_alloc)(alignment < MYM_ALIGNMENT ? MYM_ALIGNMENT
+                                                                     : alignment,
+                                           rounded);
+    }
+#endif
+    return whose() == OURS ? mym_aligned_slow(alignment, size)
+                           : mym_aligned(alignment, size);
+}
 
 /*
  * The cold halves are functions of their own, entered by a jump: so the fast ones keep
  * nothing across a call and are as short as malloc. A nothrow form has no exception made
  * where no handler is set: NULL is all that could come of it.
  */
+typedef void (*new_handler)(void);
 
 #ifdef MYM_ARCHIVE
 
@@ -86,7 +193,7 @@ __attribute__((used)) static void *(*const with_malloc)(size_t) = malloc;
 static MYM_APART void *new_aligned_slow(size_t size, size_t alignment)
 {
     for (;;) {
-        void *object = mym_aligned_slow(alignment, size);
+        void *object = take_aligned(size, alignment);
         new_handler handler;
 
         if (MYM_LIKELY(object != NULL))
@@ -100,12 +207,14 @@ static MYM_APART void *new_aligned_slow(size_t size, size_t alignment)
 
 static MYM_APART void *new_slow(size_t size)
 {
-    return new_aligned_slow(size, MYM_ALIGNMENT);
+    void *object = take(size);
+
+    return MYM_LIKELY(object != NULL) ? object : new_aligned_slow(size, MYM_ALIGNMENT);
 }
 
 static MYM_APART void *nothrow_slow(size_t size, const void *nothrow)
 {
-    void *object = mym_malloc_slow(size);
+    void *object = take(size);
 
     return MYM_LIKELY(object != NULL) || _ZSt15get_new_handlerv() == NULL
                ? object
@@ -115,7 +224,7 @@ static MYM_APART void *nothrow_slow(size_t size, const void *nothrow)
 static MYM_APART void *nothrow_aligned_slow(size_t size, size_t alignment,
                                             const void *nothrow)
 {
-    void *object = mym_aligned_slow(alignment, size);
+    void *object = take_aligned(size, alignment);
 
     return MYM_LIKELY(object != NULL) || _ZSt15get_new_handlerv() == NULL
                ? object
@@ -123,6 +232,8 @@ static MYM_APART void *nothrow_aligned_slow(size_t size, size_t alignment,
 }
 
 #define COLD(function, ...) function(__VA_ARGS__)
+#define CALLER              /* nobody asks who it is */
+#define TO(function, ...)   function(__VA_ARGS__)
 
 /*
  * What the program's operator new throws, the array form catches, for that comes down to it;
@@ -137,361 +248,276 @@ static MYM_APART void *nothrow_aligned_slow(size_t size, size_t alignment,
 
 #else
 
-/* How well an object's function serves the caller: the best of all is taken. */
-enum { NOT, SOME_LIBRARY, OWN_LIBRARY, OWN_OBJECT };
-
-struct search {
-    const void *caller;
-    const char *function;
-    const void *ours; /* not to be found */
-    bool met;         /* an object that has it: who stands in front of all */
-    int rank;
-    void *found;
-    struct mym_object own; /* the caller's */
-};
-
-/* Both are called for each loaded object. */
-static int note_caller(struct dl_phdr_info *info, size_t size, void *context)
-{
-    struct search *search = context;
-
-    (void)size;
-    return mym_object_has(info, search->caller) && mym_object_read(info, &search->own);
-}
-
-/* What the file name of a C++ library begins with; NULL: it is none. */
-static const char *library_of(const struct dl_phdr_info *info)
-{
-    static const char *const names[] = {"libstdc++.so", "libc++"}; /* and libc++abi */
-    const char *slash = strrchr(info->dlpi_name, '/');
-    const char *base = slash == NULL ? info->dlpi_name : slash + 1;
-
-    for (int i = 0; i < 2; i++)
-        if (strncmp(base, names[i], strlen(names[i])) == 0)
-            return names[i];
-    return NULL;
-}
-
-static int look(struct dl_phdr_info *info, size_t size, void *context)
-{
-    struct search *search = context;
-    const char *library = library_of(info);
-    struct mym_object object;
-    void *function;
-    int rank = NOT;
-
-    (void)size;
-    if (!mym_object_read(info, &object) ||
-        (function = mym_object_function(info, &object, search->function)) == NULL)
-        return 0;
-    /* Who stands in front of us and calls us wraps us (a recorder): that would not end. */
-    if (object.dynamic == search->own.dynamic && (search->met || library != NULL))
-        rank = OWN_OBJECT;
-    else if (library != NULL)
-        rank = mym_object_needs(&search->own, library) ? OWN_LIBRARY : SOME_LIBRARY;
-    search->met = true;
-    if (function != search->ours && rank > search->rank) {
-        search->found = function;
-        search->rank = rank;
-    }
-    return 0;
-}
-
-/*
- * The operator of the caller's own object, where a C++ library is linked into it; else of
- * that which it is linked with; where that does not tell (it is C that was left by a jump),
- * of any. By the objects' own tables: a dlopen may wait for this thread.
- */
-static MYM_COLD void *find_other(const void *caller, const char *operator,
-                                 const void * own)
-{
-    struct search search = {.caller = caller, .function = operator, .ours = own };
-
-    dl_iterate_phdr(note_caller, &search);
-    dl_iterate_phdr(look, &search);
-    return search.found;
-}
-
-/* False: the C++ library of the caller has no new-handler for certain. */
-static bool may_handle(const void *caller)
-{
-    new_handler (*get)(void) =
-        (new_handler(*)(void))find_other(caller, "_ZSt15get_new_handlerv", NULL);
-
-    return get == NULL || get() != NULL;
-}
-
 /* In a cold half that has no object: the result of the C++ library's own operator. */
-#define PASS_ON(name, otherwise, ...)                                         \
-    do {                                                                      \
-        __typeof__(&name) form =                                              \
-            (__typeof__(&name))find_other(caller, #name, (const void *)name); \
-        if (form != NULL)                                                     \
-            return form(__VA_ARGS__);                                         \
-        otherwise;                                                            \
+#define PASS_ON(name, otherwise, ...)                                           \
+    do {                                                                        \
+        __typeof__(&name) form =                                                \
+            (__typeof__(&name))mym_cxx_find(caller, #name, (const void *)name); \
+        if (form != NULL)                                                       \
+            return form(__VA_ARGS__);                                           \
+        otherwise;                                                              \
     } while (0)
 #define DIE mym_fatal("operator new is out of memory", NULL)
 
-void *_Znwm(size_t);
 static MYM_APART void *new_slow(size_t size, const void *caller)
 {
-    void *object = mym_malloc_slow(size);
+    void *object = take(size);
 
     if (MYM_LIKELY(object != NULL))
         return object;
     PASS_ON(_Znwm, DIE, size);
 }
 
-void *_ZnwmSt11align_val_t(size_t, size_t);
 static MYM_APART void *new_aligned_slow(size_t size, size_t alignment,
                                         const void *caller)
 {
-    void *object = mym_aligned_slow(alignment, size);
+    void *object = take_aligned(size, alignment);
 
     if (MYM_LIKELY(object != NULL))
         return object;
     PASS_ON(_ZnwmSt11align_val_t, DIE, size, alignment);
 }
 
-void *_ZnwmRKSt9nothrow_t(size_t, const void *);
 static MYM_APART void *nothrow_slow(size_t size, const void *nothrow,
                                     const void *caller)
 {
-    void *object = mym_malloc_slow(size);
+    void *object = take(size);
 
-    if (MYM_LIKELY(object != NULL) || !may_handle(caller))
+    if (MYM_LIKELY(object != NULL) || !mym_cxx_may_handle(caller))
         return object;
     PASS_ON(_ZnwmRKSt9nothrow_t, return NULL, size, nothrow);
 }
 
-void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t, size_t, const void *);
 static MYM_APART void *nothrow_aligned_slow(size_t size, size_t alignment,
                                             const void *nothrow, const void *caller)
 {
-    void *object = mym_aligned_slow(alignment, size);
+    void *object = take_aligned(size, alignment);
 
-    if (MYM_LIKELY(object != NULL) || !may_handle(caller))
+    if (MYM_LIKELY(object != NULL) || !mym_cxx_may_handle(caller))
         return object;
     PASS_ON(_ZnwmSt11align_val_tRKSt9nothrow_t, return NULL, size, alignment, nothrow);
 }
 
 #define COLD(function, ...) function(__VA_ARGS__, __builtin_return_address(0))
-
-/* The program's operator new may throw: the C++ library's nothrow form catches that. */
-typedef void *new_form(size_t size);
-typedef void *new_aligned_form(size_t size, size_t alignment);
-
-static MYM_COLD void *catch_form(const char *form, new_form *otherwise,
-                                 const void *caller, size_t size, const void *nothrow)
-{
-    void *(*library)(size_t, const void *) =
-        (__typeof__(library))find_other(caller, form, NULL);
-
-    return library != NULL ? library(size, nothrow) : otherwise(size);
-}
-
-static MYM_COLD void *catch_aligned_form(const char *form, new_aligned_form *otherwise,
-                                         const void *caller, size_t size,
-                                         size_t alignment, const void *nothrow)
-{
-    void *(*library)(size_t, size_t, const void *) =
-        (__typeof__(library))find_other(caller, form, NULL);
-
-    return library != NULL ? library(size, alignment, nothrow)
-                           : otherwise(size, alignment);
-}
+#define CALLER              , const void *caller
+#define TO(function, ...)   function(__VA_ARGS__, caller)
 
 #define CATCH(array, base, form, ...) \
-    catch_form(#form, FIRST(base), __builtin_return_address(0), __VA_ARGS__)
+    mym_cxx_catch(#form, FIRST(base), caller, __VA_ARGS__)
 #define CATCH_ALIGNED(array, base, form, ...) \
-    catch_aligned_form(#form, FIRST(base), __builtin_return_address(0), __VA_ARGS__)
+    mym_cxx_catch_aligned(#form, FIRST(base), caller, __VA_ARGS__)
 
 #endif
 
 /* ---- new ---- */
 
+#define OR_COLD(object, ...) \
+    (MYM_LIKELY((object) != NULL) ? (object) : COLD(__VA_ARGS__))
+
 NEW(_Znwm) /* operator new(size_t) */
 {
-    void *object = mym_malloc_quick(size);
+    void *object = mym_new_quick(size);
 
-    return MYM_LIKELY(object != NULL) ? object : COLD(new_slow, size);
+    return OR_COLD(object, new_slow, size);
 }
 
 NEW(_ZnwmSt11align_val_t, size_t alignment)
 {
-    void *object = mym_aligned_quick(alignment, size);
+    void *object = mym_aligned_quick(MYM_TO_NEW, alignment, size);
 
-    return MYM_LIKELY(object != NULL) ? object
-                                      : COLD(new_aligned_slow, size, alignment);
+    return OR_COLD(object, new_aligned_slow, size, alignment);
+}
+
+static MYM_APART void *array_slow(size_t size CALLER)
+{
+    return whose() == MIXED && IS_REPLACED(_Znwm, _Znam) ? FIRST(_Znwm)(size)
+                                                         : TO(new_slow, size);
 }
 
 NEW(_Znam) /* operator new[](size_t) */
 {
-    void *object;
+    void *object = mym_new_quick(size);
 
-    if (IS_REPLACED(_Znwm, _Znam))
-        return FIRST(_Znwm)(size);
-    object = mym_malloc_quick(size);
-    return MYM_LIKELY(object != NULL) ? object : COLD(new_slow, size);
+    return OR_COLD(object, array_slow, size);
+}
+
+static MYM_APART void *array_aligned_slow(size_t size, size_t alignment CALLER)
+{
+    return whose() == MIXED && IS_REPLACED(_ZnwmSt11align_val_t, _ZnamSt11align_val_t)
+               ? FIRST(_ZnwmSt11align_val_t)(size, alignment)
+               : TO(new_aligned_slow, size, alignment);
 }
 
 NEW(_ZnamSt11align_val_t, size_t alignment)
 {
-    void *object;
+    void *object = mym_aligned_quick(MYM_TO_NEW, alignment, size);
 
-    if (IS_REPLACED(_ZnwmSt11align_val_t, _ZnamSt11align_val_t))
-        return FIRST(_ZnwmSt11align_val_t)(size, alignment);
-    object = mym_aligned_quick(alignment, size);
-    return MYM_LIKELY(object != NULL) ? object
-                                      : COLD(new_aligned_slow, size, alignment);
+    return OR_COLD(object, array_aligned_slow, size, alignment);
+}
+
+static MYM_APART void *nothrow_asked(size_t size, const void *nothrow CALLER)
+{
+    return whose() == MIXED && IS_REPLACED(_Znwm, _ZnwmRKSt9nothrow_t)
+               ? CATCH(_Znam, _Znwm, _ZnwmRKSt9nothrow_t, size, nothrow)
+               : TO(nothrow_slow, size, nothrow);
 }
 
 NEW(_ZnwmRKSt9nothrow_t, const void *nothrow)
 {
-    void *object;
+    void *object = mym_new_quick(size);
 
-    if (IS_REPLACED(_Znwm, _ZnwmRKSt9nothrow_t))
-        return CATCH(_Znam, _Znwm, _ZnwmRKSt9nothrow_t, size, nothrow);
-    object = mym_malloc_quick(size);
-    return MYM_LIKELY(object != NULL) ? object : COLD(nothrow_slow, size, nothrow);
+    return OR_COLD(object, nothrow_asked, size, nothrow);
+}
+
+static MYM_APART void *nothrow_aligned_asked(size_t size, size_t alignment,
+                                             const void *nothrow CALLER)
+{
+    return whose() == MIXED &&
+                   IS_REPLACED(_ZnwmSt11align_val_t, _ZnwmSt11align_val_tRKSt9nothrow_t)
+               ? CATCH_ALIGNED(_ZnamSt11align_val_t, _ZnwmSt11align_val_t,
+                               _ZnwmSt11align_val_tRKSt9nothrow_t, size, alignment,
+                               nothrow)
+               : TO(nothrow_aligned_slow, size, alignment, nothrow);
 }
 
 NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
 {
-    void *object;
+    void *object = mym_aligned_quick(MYM_TO_NEW, alignment, size);
 
-    if (IS_REPLACED(_ZnwmSt11align_val_t, _ZnwmSt11align_val_tRKSt9nothrow_t))
-        return CATCH_ALIGNED(_ZnamSt11align_val_t, _ZnwmSt11align_val_t,
-                             _ZnwmSt11align_val_tRKSt9nothrow_t, size, alignment,
-                             nothrow);
-    object = mym_aligned_quick(alignment, size);
-    return MYM_LIKELY(object != NULL)
-               ? object
-               : COLD(nothrow_aligned_slow, size, alignment, nothrow);
-}
-
-/* ---- delete ---- */
-
-DELETE(_ZdlPv) /* operator delete(void *) */
-{
-    mym_free(ptr);
-}
-
-DELETE(_ZdlPvSt11align_val_t, size_t alignment)
-{
-    (void)alignment;
-    mym_free(ptr);
-}
-
-DELETE(_ZdlPvm, size_t size)
-{
-    if (IS_REPLACED(_ZdlPv, _ZdlPvm))
-        FIRST(_ZdlPv)(ptr);
-    else
-        mym_free_sized(ptr, size);
-}
-
-DELETE(_ZdlPvmSt11align_val_t, size_t size, size_t alignment)
-{
-    if (IS_REPLACED(_ZdlPvSt11align_val_t, _ZdlPvmSt11align_val_t))
-        FIRST(_ZdlPvSt11align_val_t)(ptr, alignment);
-    else
-        mym_free_aligned_sized(ptr, alignment, size);
-}
-
-DELETE(_ZdlPvRKSt9nothrow_t, const void *nothrow)
-{
-    (void)nothrow;
-    if (IS_REPLACED(_ZdlPv, _ZdlPvRKSt9nothrow_t))
-        FIRST(_ZdlPv)(ptr);
-    else
-        mym_free(ptr);
-}
-
-DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
-{
-    (void)nothrow;
-    if (IS_REPLACED(_ZdlPvSt11align_val_t, _ZdlPvSt11align_val_tRKSt9nothrow_t))
-        FIRST(_ZdlPvSt11align_val_t)(ptr, alignment);
-    else
-        mym_free(ptr);
-}
-
-/* ---- delete[], which comes down to delete[](void *), and that to delete ---- */
-
-DELETE(_ZdaPv)
-{
-    if (IS_REPLACED(_ZdlPv, _ZdaPv))
-        FIRST(_ZdlPv)(ptr);
-    else
-        mym_free(ptr);
-}
-
-DELETE(_ZdaPvSt11align_val_t, size_t alignment)
-{
-    if (IS_REPLACED(_ZdlPvSt11align_val_t, _ZdaPvSt11align_val_t))
-        FIRST(_ZdlPvSt11align_val_t)(ptr, alignment);
-    else
-        mym_free(ptr);
-}
-
-#define ARRAY_IS_REPLACED(form) (IS_REPLACED(_ZdlPv, form) || IS_REPLACED(_ZdaPv, form))
-#define ALIGNED_ARRAY_IS_REPLACED(form)          \
-    (IS_REPLACED(_ZdlPvSt11align_val_t, form) || \
-     IS_REPLACED(_ZdaPvSt11align_val_t, form))
-
-DELETE(_ZdaPvm, size_t size)
-{
-    if (ARRAY_IS_REPLACED(_ZdaPvm))
-        FIRST(_ZdaPv)(ptr);
-    else
-        mym_free_sized(ptr, size);
-}
-
-DELETE(_ZdaPvmSt11align_val_t, size_t size, size_t alignment)
-{
-    if (ALIGNED_ARRAY_IS_REPLACED(_ZdaPvmSt11align_val_t))
-        FIRST(_ZdaPvSt11align_val_t)(ptr, alignment);
-    else
-        mym_free_aligned_sized(ptr, alignment, size);
-}
-
-DELETE(_ZdaPvRKSt9nothrow_t, const void *nothrow)
-{
-    (void)nothrow;
-    if (ARRAY_IS_REPLACED(_ZdaPvRKSt9nothrow_t))
-        FIRST(_ZdaPv)(ptr);
-    else
-        mym_free(ptr);
-}
-
-DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
-{
-    (void)nothrow;
-    if (ALIGNED_ARRAY_IS_REPLACED(_ZdaPvSt11align_val_tRKSt9nothrow_t))
-        FIRST(_ZdaPvSt11align_val_t)(ptr, alignment);
-    else
-        mym_free(ptr);
+    return OR_COLD(object, nothrow_aligned_asked, size, alignment, nothrow);
 }
 
 #ifndef MYM_ARCHIVE /* which leaves them to the C++ library */
 
+static MYM_APART void *array_nothrow_asked(size_t size, const void *nothrow CALLER)
+{
+    return whose() == MIXED && (IS_REPLACED(_Znwm, _ZnamRKSt9nothrow_t) ||
+                                IS_REPLACED(_Znam, _ZnamRKSt9nothrow_t))
+               ? CATCH(_Znam, _Znam, _ZnamRKSt9nothrow_t, size, nothrow)
+               : TO(nothrow_asked, size, nothrow);
+}
+
 NEW(_ZnamRKSt9nothrow_t, const void *nothrow)
 {
-    if (IS_REPLACED(_Znwm, _ZnamRKSt9nothrow_t) ||
-        IS_REPLACED(_Znam, _ZnamRKSt9nothrow_t))
-        return CATCH(_Znam, _Znam, _ZnamRKSt9nothrow_t, size, nothrow);
-    return own_ZnwmRKSt9nothrow_t(size, nothrow);
+    void *object = mym_new_quick(size);
+
+    return OR_COLD(object, array_nothrow_asked, size, nothrow);
+}
+
+static MYM_APART void *array_nothrow_aligned_asked(size_t size, size_t alignment,
+                                                   const void *nothrow CALLER)
+{
+    return whose() == MIXED && (IS_REPLACED(_ZnwmSt11align_val_t,
+                                            _ZnamSt11align_val_tRKSt9nothrow_t) ||
+                                IS_REPLACED(_ZnamSt11align_val_t,
+                                            _ZnamSt11align_val_tRKSt9nothrow_t))
+               ? CATCH_ALIGNED(_ZnamSt11align_val_t, _ZnamSt11align_val_t,
+                               _ZnamSt11align_val_tRKSt9nothrow_t, size, alignment,
+                               nothrow)
+               : TO(nothrow_aligned_asked, size, alignment, nothrow);
 }
 
 NEW(_ZnamSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
 {
-    if (IS_REPLACED(_ZnwmSt11align_val_t, _ZnamSt11align_val_tRKSt9nothrow_t) ||
-        IS_REPLACED(_ZnamSt11align_val_t, _ZnamSt11align_val_tRKSt9nothrow_t))
-        return CATCH_ALIGNED(_ZnamSt11align_val_t, _ZnamSt11align_val_t,
-                             _ZnamSt11align_val_tRKSt9nothrow_t, size, alignment,
-                             nothrow);
-    return own_ZnwmSt11align_val_tRKSt9nothrow_t(size, alignment, nothrow);
+    void *object = mym_aligned_quick(MYM_TO_NEW, alignment, size);
+
+    return OR_COLD(object, array_nothrow_aligned_asked, size, alignment, nothrow);
 }
 
 #endif
+
+/* ---- delete ---- */
+
+/* Those of no size; an aligned object is another's if aligned_alloc is. */
+MYM_INLINE void put(void *ptr, bool aligned)
+{
+    enum whose now = whose();
+
+#ifndef MYM_ARCHIVE
+    if (now == PASSED && (!aligned || ALIGNED_ALLOC_IS_ANOTHERS)) {
+        FIRST(_free)(ptr);
+        return;
+    }
+#endif
+    (void)aligned;
+    if (now == OURS)
+        mym_operators_grow();
+    mym_free(ptr);
+}
+
+MYM_INLINE void put_sized(void *ptr, size_t size)
+{
+    enum whose now = whose();
+
+    if (now == OURS)
+        mym_operators_grow();
+    if (now == PASSED)
+        put(ptr, false);
+    else
+        mym_free_sized(ptr, size);
+}
+
+MYM_INLINE void put_aligned_sized(void *ptr, size_t size, size_t alignment)
+{
+    enum whose now = whose();
+
+    if (now == OURS)
+        mym_operators_grow();
+    if (now == PASSED)
+        put(ptr, true);
+    else
+        mym_free_aligned_sized(ptr, alignment, size);
+}
+
+/* What the forms come down to where that is the program's; arrays to delete[], and that to delete. */
+#define UNSIZED(form)         IS_REPLACED(_ZdlPv, form)
+#define UNSIZED_ALIGNED(form) IS_REPLACED(_ZdlPvSt11align_val_t, form)
+#define ARRAY(form)           (UNSIZED(form) || IS_REPLACED(_ZdaPv, form))
+#define ARRAY_ALIGNED(form) \
+    (UNSIZED_ALIGNED(form) || IS_REPLACED(_ZdaPvSt11align_val_t, form))
+
+/* A form: its fast half, or its cold one. */
+#define DELETE_FORM(form, quick, parameters, arguments, is_replaced, theirs, own) \
+    static MYM_APART void form##_slow parameters                                  \
+    {                                                                             \
+        if (whose() == MIXED && is_replaced(form))                                \
+            theirs;                                                               \
+        else                                                                      \
+            own;                                                                  \
+    }                                                                             \
+    OPERATOR void form parameters                                                 \
+    {                                                                             \
+        if (!quick)                                                               \
+            form##_slow arguments;                                                \
+    }
+
+/* clang-format off */
+#define END   MYM_RACY(mym_operators.heap_size)
+#define QUICK mym_free_quick(END, ptr)
+#define QUICK_SIZED mym_free_sized_quick(END, ptr, size)
+#define QUICK_ALIGNED_SIZED mym_free_aligned_sized_quick(END, ptr, alignment, size)
+#define NOTHROW   const void *nothrow __attribute__((unused))
+#define ALIGNMENT size_t alignment __attribute__((unused))
+#define NEVER(form) false
+#define TO_DELETE         FIRST(_ZdlPv)(ptr)
+#define TO_DELETE_ALIGNED FIRST(_ZdlPvSt11align_val_t)(ptr, alignment)
+#define TO_ARRAY          FIRST(_ZdaPv)(ptr)
+#define TO_ARRAY_ALIGNED  FIRST(_ZdaPvSt11align_val_t)(ptr, alignment)
+
+DELETE_FORM(_ZdlPv, QUICK, (void *ptr), (ptr), NEVER, (void)0, put(ptr, false))
+DELETE_FORM(_ZdlPvSt11align_val_t, QUICK, (void *ptr, ALIGNMENT), (ptr, alignment), NEVER, (void)0, put(ptr, true))
+DELETE_FORM(_ZdlPvm, QUICK_SIZED, (void *ptr, size_t size), (ptr, size), UNSIZED, TO_DELETE, put_sized(ptr, size))
+DELETE_FORM(_ZdlPvmSt11align_val_t, QUICK_ALIGNED_SIZED, (void *ptr, size_t size, ALIGNMENT), (ptr, size, alignment),
+            UNSIZED_ALIGNED, TO_DELETE_ALIGNED, put_aligned_sized(ptr, size, alignment))
+DELETE_FORM(_ZdlPvRKSt9nothrow_t, QUICK, (void *ptr, NOTHROW), (ptr, nothrow), UNSIZED, TO_DELETE, put(ptr, false))
+DELETE_FORM(_ZdlPvSt11align_val_tRKSt9nothrow_t, QUICK, (void *ptr, ALIGNMENT, NOTHROW), (ptr, alignment, nothrow),
+            UNSIZED_ALIGNED, TO_DELETE_ALIGNED, put(ptr, true))
+DELETE_FORM(_ZdaPv, QUICK, (void *ptr), (ptr), UNSIZED, TO_DELETE, put(ptr, false))
+DELETE_FORM(_ZdaPvSt11align_val_t, QUICK, (void *ptr, ALIGNMENT), (ptr, alignment), UNSIZED_ALIGNED, TO_DELETE_ALIGNED, put(ptr, true))
+DELETE_FORM(_ZdaPvm, QUICK_SIZED, (void *ptr, size_t size), (ptr, size), ARRAY, TO_ARRAY, put_sized(ptr, size))
+DELETE_FORM(_ZdaPvmSt11align_val_t, QUICK_ALIGNED_SIZED, (void *ptr, size_t size, ALIGNMENT), (ptr, size, alignment),
+            ARRAY_ALIGNED, TO_ARRAY_ALIGNED, put_aligned_sized(ptr, size, alignment))
+DELETE_FORM(_ZdaPvRKSt9nothrow_t, QUICK, (void *ptr, NOTHROW), (ptr, nothrow), ARRAY, TO_ARRAY, put(ptr, false))
+DELETE_FORM(_ZdaPvSt11align_val_tRKSt9nothrow_t, QUICK, (void *ptr, ALIGNMENT, NOTHROW), (ptr, alignment, nothrow),
+            ARRAY_ALIGNED, TO_ARRAY_ALIGNED, put(ptr, true))
+/* clang-format on */

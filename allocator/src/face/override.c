@@ -97,6 +97,11 @@ EXPORT size_t malloc_good_size(size_t size)
     return mym_good_size(size);
 }
 
+/* For operators.c, which asks whether they stand in front. */
+extern OWN(malloc) __typeof__(malloc) own_malloc;
+extern OWN(free) __typeof__(free) own_free;
+extern OWN(aligned_alloc) __typeof__(aligned_alloc) own_aligned_alloc;
+
 /* ---- what glibc alone has ---- */
 
 #ifdef __GLIBC__

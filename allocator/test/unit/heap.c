@@ -106,14 +106,16 @@ static void check_quick_classes(enum mym_use use)
     for (size_t size = 0; size <= MYM_CLASS_MAX; size++) {
         unsigned right = mym_class_of(size);
 
-        CHECKF(use == MYM_TO_FREE || (mym_quick_class(size, &c) && c == right),
+        CHECKF(use == MYM_TO_FREE ||
+                   (mym_quick_class(MYM_TO_TAKE, size, &c) && c == right),
                "size %zu", size);
         for (c = 0; c <= mym_class_count; c++)
             CHECKF((size > mym_front.ends[c] && size <= mym_front.ends[c + 1]) ==
                        (c == right && size != 0),
                    "size %zu, class %u", size, c);
     }
-    CHECK(!mym_quick_class(MYM_CLASS_MAX + 1, &c) && !mym_quick_class(SIZE_MAX, &c));
+    CHECK(!mym_quick_class(MYM_TO_TAKE, MYM_CLASS_MAX + 1, &c) &&
+          !mym_quick_class(MYM_TO_TAKE, SIZE_MAX, &c));
     for (size_t alignment = 1; alignment != 0; alignment *= 2) {
         CHECK(!mym_quick_class_aligned(use, alignment, 0, &c));
         CHECK(!mym_quick_class_aligned(use, alignment, SIZE_MAX, &c));
@@ -143,7 +145,7 @@ static void sizes_to_free_are_quick_while_samples_are_taken(void)
     unsigned c;
 
     CHECK(mym_profile_start((size_t)1 << 40) == 0);
-    CHECK(!mym_quick_class(64, &c));
+    CHECK(!mym_quick_class(MYM_TO_TAKE, 64, &c));
     CHECK(!mym_quick_class_aligned(MYM_TO_TAKE, 64, 64, &c));
     check_quick_classes(MYM_TO_FREE);
     CHECK(mym_profile_stop() == 0);
