@@ -160,9 +160,10 @@ class Heap:
     def cached_spans(self):
         """(the span on top, how many there are) of each span word."""
         for words in self.caches():
-            for word in words[2 * self.fact["MYM_CLASSES"]:]:
-                if word > self.fact["MYM_SPAN_SHUT"]:
-                    yield word - word % self.fact["MYM_UNIT"], word % self.fact["MYM_SPAN_ROOM"]
+            for i, word in enumerate(words[2 * self.fact["MYM_CLASSES"]:]):
+                if word > self.fact["MYM_SPAN_SHUT"]:  # of the last word it is one, whatever the length
+                    many = word % self.fact["MYM_SPAN_ROOM"] if i < self.fact["MYM_SPAN_CLASSES"] else 1
+                    yield word - word % self.fact["MYM_UNIT"], many
 
     def unit_record(self, unit):
         return self.record("unit", self.member("mym_heap", "heap", "units") + unit * self.size("unit"))

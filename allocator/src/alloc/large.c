@@ -12,6 +12,12 @@ static bool has_class(size_t size)
     return size > MYM_CLASS_MAX && size <= MYM_SPAN_MAX;
 }
 
+/* A span as others are, but for that it has no class. */
+static bool is_long(size_t size)
+{
+    return size > MYM_SPAN_MAX && size < MYM_HUGE_MIN;
+}
+
 /* What can be cached has the size of its class; an object of no bytes has a unit, too. */
 static uint32_t units_for(size_t size)
 {
@@ -28,6 +34,14 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
 
     if (has_class(size) && align == 1) {
         void *span = mym_span_take(mym_span_class(size));
+
+        if (span != NULL) {
+            *zeroed = false;
+            return span;
+        }
+    }
+    if (is_long(size) && align == 1) {
+        void *span = mym_span_take_long(units_for(size));
 
         if (span != NULL) {
             *zeroed = false;
@@ -68,15 +82,22 @@ static bool has_word(uint32_t units)
     return units <= MYM_SPAN_MAX / MYM_UNIT && mym_span_word[units] != MYM_SPAN_NO_WORD;
 }
 
-/* In the cache, which is opened if need be. */
-static inline bool keep_span(unsigned cls, void *span)
+static inline enum mym_push push_span(void *span, uint32_t units)
 {
-    enum mym_push done = mym_span_push(cls, span);
+    return units <= MYM_SPAN_MAX / MYM_UNIT
+               ? mym_span_push(mym_span_word[units] - MYM_SLOTS, span)
+               : mym_span_push_long(span);
+}
+
+/* In the cache, which is opened if need be. */
+static inline bool keep_span(void *span, uint32_t units)
+{
+    enum mym_push done = push_span(span, units);
 
     if (MYM_LIKELY(done == MYM_PUSH_KEPT))
         return true;
     return done == MYM_PUSH_SHUT && mym_cache_open_here() &&
-           mym_span_push(cls, span) == MYM_PUSH_KEPT;
+           push_span(span, units) == MYM_PUSH_KEPT;
 }
 
 static void put_loose(void *span)
@@ -93,7 +114,7 @@ MYM_APART void mym_large_put(void *ptr, const struct mym_unit *span)
         mym_profile_drop(ptr);
         mym_large_mark(ptr, false);
     }
-    if (has_word(units) && keep_span(mym_span_word[units] - MYM_SLOTS, ptr))
+    if ((has_word(units) || is_long((size_t)units * MYM_UNIT)) && keep_span(ptr, units))
         return;
     mym_dense_ended(ptr, (size_t)units * MYM_UNIT);
     if (has_word(units))

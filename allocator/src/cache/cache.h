@@ -64,6 +64,8 @@ MYM_INLINE size_t mym_other_slot(size_t cls)
 #define MYM_SPAN_SHUT    ((uintptr_t)0xffff) /* the closed cache's; so is all of idle */
 /* Behind the words, one that is always closed: of lengths that have no class. */
 #define MYM_SPAN_NO_WORD (MYM_SLOTS + MYM_SPAN_CLASSES)
+/* And one, of another form (spans.c), for the longer ones of any one length. */
+#define MYM_SPAN_LONG (MYM_SPAN_CLASSES + 1)
 
 /* Size classes, of which a drain may want some only. */
 struct mym_class_set {
@@ -87,9 +89,9 @@ MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned cls)
 }
 
 struct mym_cache {
-    void **slot[MYM_SPAN_NO_WORD + 1]; /* mym_slot_of and mym_slot_set, where
+    void **slot[MYM_SLOTS + MYM_SPAN_LONG + 1]; /* mym_slot_of and mym_slot_set, where
                                                   there is no sequence */
-    uint32_t missed;    /* the span class asked for in vain last, see spans.c; a hint */
+    uint32_t missed;    /* the span asked for in vain last, see spans.c; a hint */
     uint32_t open;      /* span classes; a hint, see mym_span_take */
     uint32_t exchanges; /* with pools; a hint: written by whoever runs here */
     struct mym_class_set asked; /* what is to be emptied; under mym_front_lock, like */
@@ -355,6 +357,9 @@ void mym_spans_init(void); /* with mym_cache_init */
 
 /* The same as pop of whatever cache, by who takes one from the page heap if there is none: that is remembered. */
 void *mym_span_take(unsigned cls);
+/* The same two for one without a class, from this CPU's cache alone. */
+void *mym_span_take_long(uint32_t units);
+enum mym_push mym_span_push_long(void *span);
 /* The spans of this CPU's, or thread's, cache go to the page heap. */
 void mym_spans_close_here(void);
 /* The same for a cache that the caller has for himself. */

@@ -24,6 +24,13 @@
  * between two requests in vain: those want other sizes. So what all caches hold is bounded
  * in bytes, and a hit counts nothing.
  *
+ * One word more is for lengths that have no class, a single span of one of them:
+ *
+ *   CLOSED | length, open | a span + its length | SHUT       with IDLE as above
+ *
+ * It says all there is to know of its span, so nobody who swaps it can be deceived. It stands for
+ * its length, and is open when no other word is: what is longer than all of them may stand for.
+ *
  * Locking: none. A word is changed by a sequence on its own CPU, or by whoever has the cache
  * for himself.
  */
@@ -100,6 +107,7 @@ void mym_spans_init(void)
         while (units <= mym_span_units(i - MYM_SLOTS))
             mym_span_word[units++] = (uint8_t)i;
     }
+    set_word(&mym_front.closed, MYM_SPAN_LONG, MYM_SPAN_SHUT);
 }
 
 _Static_assert(MYM_SPAN_CLASSES <= 32, "a set of them is 32 bits");
@@ -173,24 +181,60 @@ static bool close_word(struct mym_cache *own, unsigned cls)
     return true;
 }
 
+/* Of the word for lengths without a class: what it stands for, and what it held. */
+static uint32_t long_units(uintptr_t word)
+{
+    return is_open(word) ? word & (MYM_SPAN_IDLE - 1) : 0;
+}
+
+static void give_back_long(uintptr_t word)
+{
+    mym_idle_return(MYM_HOLDS_SPANS, long_units(word));
+    if (is_span(word))
+        mym_pages_put_loose((word & ~(MYM_UNIT - 1)) + MYM_SPAN_HELD);
+}
+
+static bool close_long(struct mym_cache *own)
+{
+    uintptr_t word = read_word(own, MYM_SPAN_LONG);
+
+    if (!is_open(word) || !swap_out(own, MYM_SPAN_LONG, word))
+        return false;
+    give_back_long(word);
+    return true;
+}
+
 /* Close the next word after `class` that is open; false: there is none. */
 static bool close_one(struct mym_cache *own, unsigned cls)
 {
+    if (close_long(own))
+        return true;
     for (unsigned i = 1; i <= MYM_SPAN_CLASSES; i++)
         if (close_word(own, (cls + i) % MYM_SPAN_CLASSES))
             return true;
     return false;
 }
 
-/* In cache->missed: the class that was asked for in vain last; 0: none was. */
-#define MISSED(cls) ((cls) + 1u)
+static void age_long(struct mym_cache *own)
+{
+    uintptr_t word = read_word(own, MYM_SPAN_LONG);
 
-static void note_miss(struct mym_cache *own, unsigned cls)
+    if (!is_open(word) || !is_span(word))
+        return;
+    if (word & MYM_SPAN_IDLE)
+        close_long(own);
+    else
+        swap(own, MYM_SPAN_LONG, word, word | MYM_SPAN_IDLE);
+}
+
+/* So many units were asked for in vain last: cache->missed. */
+static void note_miss(struct mym_cache *own, uint32_t units)
 {
     struct mym_cache *cache = cache_here(own);
     uint32_t open = __atomic_load_n(&cache->open, __ATOMIC_RELAXED);
 
-    __atomic_store_n(&cache->missed, MISSED(cls), __ATOMIC_RELAXED);
+    __atomic_store_n(&cache->missed, units, __ATOMIC_RELAXED);
+    age_long(own);
     for (; open != 0; open &= open - 1) {
         unsigned other = (unsigned)__builtin_ctz(open);
         uintptr_t word = read_word(own, other);
@@ -210,14 +254,12 @@ uint32_t mym_spans_open_in(const struct mym_cache *cache)
 
     for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
         units += room(mym_span_word_of(cache, MYM_SLOTS + cls)) * mym_span_units(cls);
-    return units;
+    return units + long_units(mym_span_word_of(cache, MYM_SLOTS + MYM_SPAN_LONG));
 }
 
-/* A word is to stand for so many spans more: others are closed for it. */
-static bool grant(struct mym_cache *own, unsigned cls, uint32_t spans)
+/* A word is to stand for so many units more: others are closed for it. */
+static bool grant(struct mym_cache *own, unsigned cls, uint32_t units)
 {
-    uint32_t units = spans * mym_span_units(cls);
-
     while (mym_spans_open_in(cache_here(own)) + units > CACHE_MOST &&
            close_one(own, cls))
         ;
@@ -231,7 +273,7 @@ static void keep_rest(struct mym_cache *own, unsigned cls, uintptr_t rest)
     uint32_t more = room(rest) - room(word);
 
     if (word == MYM_SPAN_SHUT || is_span(word) ||
-        (more > 0 && !grant(own, cls, more))) {
+        (more > 0 && !grant(own, cls, more * mym_span_units(cls)))) {
         mym_pages_put_loose(rest);
         return;
     }
@@ -262,7 +304,7 @@ void *mym_span_take(unsigned cls)
     void *span = pop(own, cls);
 
     if (span == NULL) {
-        note_miss(own, cls);
+        note_miss(own, mym_span_units(cls));
         span = take_loose(own, cls);
     }
     mym_thread_leave(own);
@@ -270,9 +312,9 @@ void *mym_span_take(unsigned cls)
 }
 
 /* Not for a size that is only one of many. */
-static bool may_open(struct mym_cache *own, unsigned cls)
+static bool may_open(struct mym_cache *own, uint32_t units)
 {
-    return __atomic_load_n(&cache_here(own)->missed, __ATOMIC_RELAXED) == MISSED(cls);
+    return __atomic_load_n(&cache_here(own)->missed, __ATOMIC_RELAXED) == units;
 }
 
 static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
@@ -280,7 +322,7 @@ static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
     uint32_t units = mym_span_units(cls);
 
     mym_dense_ended(span, units * MYM_UNIT); /* the page heap will not see it soon */
-    if (!grant(own, cls, 1))
+    if (!grant(own, cls, units))
         return false;
     mym_span_record((uintptr_t)span)->below = MYM_SPAN_ROOM;
     set_hint(&cache_here(own)->open, bit(cls), true);
@@ -316,7 +358,7 @@ enum mym_push mym_span_push(unsigned cls, void *span)
         return MYM_PUSH_SHUT;
     }
     /* One that holds a single span keeps it. */
-    if (word == MYM_SPAN_CLOSED ? !may_open(own, cls)
+    if (word == MYM_SPAN_CLOSED ? !may_open(own, mym_span_units(cls))
                                 : is_span(word) && room(word) == 1) {
         mym_thread_leave(own);
         return MYM_PUSH_REFUSED;
@@ -329,6 +371,66 @@ enum mym_push mym_span_push(unsigned cls, void *span)
         mym_span_mark(mym_span_record((uintptr_t)span), false);
     mym_thread_leave(own);
     return kept ? MYM_PUSH_KEPT : MYM_PUSH_REFUSED;
+}
+
+/* ---- of lengths that have no class ---- */
+
+void *mym_span_take_long(uint32_t units)
+{
+    struct mym_cache *own = mym_thread_hold();
+    uintptr_t word = read_word(own, MYM_SPAN_LONG);
+    void *span = NULL;
+
+    if (is_span(word) && long_units(word) == units &&
+        swap(own, MYM_SPAN_LONG, word, units)) {
+        mym_span_mark(mym_span_record(word), false);
+        span = (void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
+    } else {
+        note_miss(own, units);
+    }
+    mym_thread_leave(own);
+    return span;
+}
+
+/*
+ * Not before it is known whether such are written all over: each that the page heap gives tells
+ * more of it, and gets huge pages then.
+ */
+static MYM_SLOW bool open_long(struct mym_cache *own, void *span, uint32_t units)
+{
+    size_t bytes = (size_t)units * MYM_UNIT;
+
+    if (!may_open(own, units) ||
+        !(mym_is_always_dense(bytes) || mym_is_seldom_dense(bytes)) ||
+        !grant(own, 0, units))
+        return false;
+    mym_dense_ended(span, bytes); /* the page heap will not see it soon */
+    if (swap(own, MYM_SPAN_LONG, MYM_SPAN_CLOSED, (uintptr_t)span + units))
+        return true;
+    mym_idle_return(MYM_HOLDS_SPANS, units);
+    return false;
+}
+
+enum mym_push mym_span_push_long(void *span)
+{
+    struct mym_cache *own = mym_thread_hold();
+    uintptr_t word = read_word(own, MYM_SPAN_LONG);
+    struct mym_unit *record = mym_span_record((uintptr_t)span);
+    uint32_t units = record->length;
+    enum mym_push done = MYM_PUSH_REFUSED;
+
+    if (word == MYM_SPAN_SHUT) {
+        done = MYM_PUSH_SHUT;
+    } else if (!is_span(word)) {
+        mym_span_mark(record, true); /* as in mym_span_quick_push */
+        if (word == units ? swap(own, MYM_SPAN_LONG, word, (uintptr_t)span + units)
+                          : open_long(own, span, units))
+            done = MYM_PUSH_KEPT;
+        else
+            mym_span_mark(record, false);
+    }
+    mym_thread_leave(own);
+    return done;
 }
 
 void mym_spans_close_here(void)
@@ -350,11 +452,18 @@ void mym_spans_close(struct mym_cache *cache)
         set_word(cache, cls, MYM_SPAN_CLOSED);
         give_back(cls, word);
     }
+    if (is_open(mym_span_word_of(cache, MYM_SLOTS + MYM_SPAN_LONG))) {
+        uintptr_t word = mym_span_word_of(cache, MYM_SLOTS + MYM_SPAN_LONG);
+
+        set_word(cache, MYM_SPAN_LONG, MYM_SPAN_CLOSED);
+        give_back_long(word);
+    }
 }
 
 size_t mym_spans_in(const struct mym_cache *cache)
 {
-    size_t units = 0;
+    uintptr_t word = mym_span_word_of(cache, MYM_SLOTS + MYM_SPAN_LONG);
+    size_t units = is_span(word) ? long_units(word) : 0;
 
     for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
         units += (size_t)held(mym_span_word_of(cache, MYM_SLOTS + cls)) *

@@ -114,6 +114,8 @@ size_t mym_cache_verify(void)
 
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         bad += mym_front.closed.slot[i] != MYM_CLOSED;
+    bad +=
+        mym_span_word_of(&mym_front.closed, MYM_SLOTS + MYM_SPAN_LONG) != MYM_SPAN_SHUT;
     for (unsigned i = MYM_SLOTS; i < MYM_SPAN_NO_WORD; i++)
         bad += mym_span_word_of(&mym_front.closed, i) != MYM_SPAN_SHUT;
     bad += mym_span_word_of(&mym_front.closed, MYM_SPAN_NO_WORD) != MYM_SPAN_CLOSED;

@@ -20,9 +20,17 @@
 #define SLOTS 64  /* that bytes can name: what is ours is in one of them */
 #define SPANS 256 /* and behind them what was given back, when its slot is used again */
 
+/* Two lengths have no class, and one word for both. */
+#define LENGTHS (MYM_SPAN_CLASSES + 2)
+
+static bool is_long(unsigned cls)
+{
+    return cls >= MYM_SPAN_CLASSES;
+}
+
 static struct span {
     uint32_t first;
-    unsigned cls;
+    unsigned cls; /* or what would be the next ones */
     enum { NOWHERE, OURS, BACK, IN_WORD, LOOSE } where;
 } spans[SPANS];
 
@@ -72,21 +80,44 @@ static void walk_word(uintptr_t word, unsigned cls, struct sums *sums)
            (size_t)word, (size_t)low);
 }
 
+static void walk_long(uintptr_t word, struct sums *sums)
+{
+    uint32_t units = word & (MYM_SPAN_IDLE - 1);
+
+    sums->words += units;
+    if (word < MYM_UNIT)
+        return;
+    CHECKF(mym_span_record(word)->length == units, "the word of %u units", units);
+    for (unsigned cls = MYM_SPAN_CLASSES; cls < LENGTHS; cls++)
+        if (mym_span_units(cls) == units)
+            find(word & ~(MYM_UNIT - 1), cls, true);
+    sums->bytes += units * MYM_UNIT;
+}
+
 static void walk_cache(const struct mym_cache *cache, struct sums *sums)
 {
     struct sums own = {0, 0};
 
     for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
         walk_word(mym_span_word_of(cache, MYM_SLOTS + cls), cls, &own);
-    CHECKF(own.words <= MYM_SPAN_MAX / MYM_UNIT,
+    if (own.words == 0)
+        walk_long(mym_span_word_of(cache, MYM_SLOTS + MYM_SPAN_LONG), &own);
+    else
+        CHECK(mym_span_word_of(cache, MYM_SLOTS + MYM_SPAN_LONG) == MYM_SPAN_CLOSED);
+    CHECKF(own.words <= mym_span_units(LENGTHS - 1),
            "the words of a cache stand for %u units", own.words);
     CHECK(own.words == mym_spans_open_in(cache) && own.bytes == mym_spans_in(cache));
     sums->words += own.words;
     sums->bytes += own.bytes;
 }
 
-static void walk_loose(uintptr_t list, unsigned cls)
+static void walk_loose(unsigned kind, unsigned cls)
 {
+    uint32_t length = mym_span_units(cls);
+    uintptr_t list = mym_pages.loose[kind][is_long(cls) ? 1 : length];
+
+    if (is_long(cls) && mym_pages.loose_long != length)
+        return;
     for (; list != 0; list = mym_span_record(list)[1].below) {
         CHECKF(mym_span_list_is_whole(list, mym_span_units(cls)),
                "a loose list of class %u", cls);
@@ -109,9 +140,9 @@ static struct sums walk_all(void)
     for (struct mym_cache *cache = mym_thread_caches; cache != NULL;
          cache = cache->next)
         walk_cache(cache, &sums);
-    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++) {
-        walk_loose(mym_pages.loose[MYM_THICK][mym_span_units(cls)], cls);
-        walk_loose(mym_pages.loose[MYM_THIN][mym_span_units(cls)], cls);
+    for (unsigned cls = 0; cls < LENGTHS; cls++) {
+        walk_loose(MYM_THICK, cls);
+        walk_loose(MYM_THIN, cls);
     }
     for (int i = 0; i < SPANS; i++)
         if (spans[i].where == BACK)
@@ -154,8 +185,8 @@ static void check_alone(uint32_t first, bool cached)
 
 static void take(struct span *span, unsigned cls)
 {
-    void *object = mym_span_take(cls);
     uint32_t units = mym_span_units(cls), first;
+    void *object = is_long(cls) ? mym_span_take_long(units) : mym_span_take(cls);
     bool zeroed = false;
 
     first = object != NULL ? mym_unit_of(object)
@@ -169,6 +200,12 @@ static void take(struct span *span, unsigned cls)
     *word_of(span) = span->first;
 }
 
+static enum mym_push push(const struct span *span, void *object)
+{
+    return is_long(span->cls) ? mym_span_push_long(object)
+                              : mym_span_push(span->cls, object);
+}
+
 static void put(struct span *span)
 {
     void *object = mym_unit_address(span->first);
@@ -176,10 +213,11 @@ static void put(struct span *span)
 
     *word_of(span) = ~(uint64_t)0;
     span->where = BACK;
-    if (mym_span_push(span->cls, object) == MYM_PUSH_SHUT && mym_cache_open_here())
-        mym_span_push(span->cls, object);
+    if (push(span, object) == MYM_PUSH_SHUT && mym_cache_open_here())
+        push(span, object);
     if (record->cached)
         return;
+    mym_dense_ended(object, mym_span_units(span->cls) * MYM_UNIT);
     mym_span_mark(record, true);
     mym_pages_put_loose((uintptr_t)object + MYM_SPAN_HELD);
 }
@@ -244,7 +282,7 @@ static void play(struct bytes *bytes)
         if (span->where == OURS)
             put(span);
         else if (vacate(span))
-            take(span, cls % (what % 2 ? 4 : MYM_SPAN_CLASSES));
+            take(span, cls % (what % 2 ? 4 : LENGTHS));
     }
     check_sums();
 }

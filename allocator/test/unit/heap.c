@@ -563,29 +563,58 @@ static void busy_magazines_are_long(void)
 static void long_ones_of_a_length_are_loose(void)
 {
     size_t mib = (size_t)1 << 20;
-    void *first, *second, *other;
+    void *first, *second, *other, *asked[2]; /* what is asked for last a cache keeps */
 
     mym_trim(0);
     mym_idle_set_keep(1024 * MYM_UNIT);
     CHECK((first = mym_malloc(opaque(8 * mib))));
     CHECK((second = mym_malloc(opaque(8 * mib))));
     CHECK((other = mym_malloc(opaque(9 * mib))));
+    CHECK((asked[0] = mym_malloc(opaque(10 * mib))));
     mym_free(first);
     mym_free(second);
     CHECK(mym_pages.loose_count == 2 && mym_pages.loose_units == 16 * mib / MYM_UNIT);
     CHECK(mym_malloc(opaque(8 * mib)) == second);
     CHECK(mym_malloc(opaque(8 * mib)) == first && mym_pages.loose_count == 0);
+    CHECK((asked[1] = mym_malloc(opaque(10 * mib))));
     mym_free(first);
     mym_free(second);
     mym_free(other); /* another length has their place */
     CHECK(mym_pages.loose_count == 1 && mym_pages.loose_units == 9 * mib / MYM_UNIT);
-    mym_free(mym_malloc(opaque(5 * MYM_UNIT)));
-    CHECK(mym_pages.loose_count <= 1 && mym_pages.loose_units <= 5);
-    CHECK((first = mym_malloc(opaque(8 * mib))));
+    CHECK((first = mym_malloc(opaque(8 * mib))) && mym_pages.loose_count == 0);
     mym_free(first);
+    mym_free(asked[0]);
+    mym_free(asked[1]);
     CHECK(mym_verify() == 0 && mym_pages.loose_count == 0);
     mym_idle_set_keep(0);
     mym_trim(0);
+}
+
+/* One of them is kept, once it is known whether such are written all over; in no word's stead. */
+static void a_long_one_is_kept(void)
+{
+    size_t mib = (size_t)1 << 20;
+
+    mym_trim(0);
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    take_and_free(1, mib);
+    for (int i = 0; i < 10; i++)
+        take_and_free(1, 8 * mib);
+    CHECKF(in_words() == 8 * mib, "%zu bytes", in_words());
+    CHECK(mym_verify() == 0);
+    take_and_free(1, 9 * mib); /* in vain, twice */
+    take_and_free(1, 9 * mib);
+    CHECKF(in_words() != 8 * mib, "%zu bytes", in_words());
+    for (int i = 0; i < 3; i++)
+        take_and_free(1, 9 * mib);
+    CHECKF(in_words() == 9 * mib, "%zu bytes", in_words());
+    for (int i = 0; i < 3; i++)
+        take_and_free(1, mib); /* all may stand for 4 MiB, or for one that is longer */
+    CHECKF(in_words() == mib, "%zu bytes", in_words());
+    CHECK(mym_verify() == 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+    CHECK(in_words() == 0);
 }
 
 /* What was given back last stays whole, but no more than can be joined at once. */
@@ -770,6 +799,7 @@ const struct test tests[] = {
     {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},
     {"busy_magazines_are_long", busy_magazines_are_long},
     {"long_ones_of_a_length_are_loose", long_ones_of_a_length_are_loose},
+    {"a_long_one_is_kept", a_long_one_is_kept},
     {"few_are_loose", few_are_loose},
     {"sparse_slabs_are_part_of_keep", sparse_slabs_are_part_of_keep},
     {"walk_beside_the_helper", walk_beside_the_helper},
