@@ -338,6 +338,12 @@ void mym_limit_set(size_t bytes);
 /* Read the container's limit, now and whenever it may have changed. */
 void mym_limit_read(void);
 /*
+ * At start: where address space is counted, by RLIMIT_AS, RLIMIT_DATA or with overcommit off (of
+ * which a file tells, if it may be read), what is freed is the program's again, to map something
+ * else. How much of `keep` may stay then.
+ */
+size_t mym_limit_space(size_t keep, bool may_read);
+/*
  * Called where a request of so many bytes failed: empty caches, purge, unmap, if what
  * they hold can make the difference. True when it is worth another try.
  */

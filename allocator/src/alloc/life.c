@@ -274,7 +274,7 @@ __attribute__((constructor(101))) static void start_front_end(void)
     if (config.names)
         name_mappings();
     mym_arenas_start(config.together);
-    mym_idle_set_keep(config.keep);
+    mym_idle_set_keep(mym_limit_space(config.keep, config.cgroup != MYM_CGROUP_OFF));
     mym_limit_set(config.limit);
     if (config.cgroup != MYM_CGROUP_OFF)
         mym_limit_read();

@@ -57,6 +57,19 @@ void mym_limit_read(void)
     mym_pages_set_limit(own_limit, (group < own_limit ? group : own_limit) / 8 * 7);
 }
 
+/* Of a limit of address space so much stays idle at most, four times that while the program swings. */
+#define SPACE_PART 16
+
+size_t mym_limit_space(size_t keep, bool may_read)
+{
+    size_t limit = mym_os_space_limit();
+
+    if (limit != SIZE_MAX ||
+        (may_read && mym_os_counts_mapped("/proc/sys/vm/overcommit_memory")))
+        mym_pages_set_scarce();
+    return keep < limit / SPACE_PART ? keep : limit / SPACE_PART;
+}
+
 void mym_limit_set(size_t bytes)
 {
     own_limit = bytes;

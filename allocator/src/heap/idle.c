@@ -82,7 +82,7 @@ bool mym_idle_is_much(void)
 void mym_idle_set_helped(bool helped)
 {
     mym_pages_lock();
-    mym_pages.ledger.helped = helped;
+    mym_pages.ledger.helped = helped && !mym_pages.scarce; /* nothing waits there */
     mym_pages_unlock();
     if (!helped)
         mym_purge_excess();

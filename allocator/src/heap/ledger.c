@@ -204,6 +204,13 @@ void mym_idle_settle(void)
 
 /* ---- limits ---- */
 
+void mym_pages_set_scarce(void)
+{
+    mym_pages_lock();
+    mym_pages.scarce = true;
+    mym_pages_unlock();
+}
+
 void mym_pages_set_limit(size_t most, size_t near)
 {
     mym_pages_lock();

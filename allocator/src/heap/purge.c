@@ -170,6 +170,48 @@ static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
     return given;
 }
 
+/*
+ * The whole chunks of a clean run are unmapped, or all of the one at the heap's end, which is
+ * no mapping more; units.
+ */
+static uint32_t unmap_run(uint32_t run)
+{
+    uint32_t end = run + mym_heap.units[run].length;
+    uint32_t low = (run + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+    uint32_t high = end / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+
+    if (low >= high)
+        return 0;
+    if (end == mym_pages.end) {
+        low = run;
+        high = end;
+    }
+    mym_runs_cut(run, low, high - low);
+    if (!mym_os_unmap(mym_unit_address(low), (size_t)(high - low) * MYM_UNIT)) {
+        mym_runs_put(low, high - low, MYM_CLEAN);
+        return 0;
+    }
+    mym_chunk_forget((low + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS,
+                     high);
+    mym_runs_put(low, high - low, MYM_GONE);
+    mym_pages.mapped -= high - low;
+    return high - low;
+}
+
+/* Each stretch that is unmapped may be a mapping more: where it goes by itself there are few. */
+#define HOLES_MOST 256u
+
+/* What was given back is clean; where address space is scarce that goes, too. */
+static void put_clean(uint32_t first, uint32_t length)
+{
+    const struct mym_unit *before = &mym_heap.units[first - 1];
+    uint32_t run = before->kind == MYM_CLEAN ? before->first : first;
+
+    mym_runs_put(first, length, MYM_CLEAN);
+    if (mym_pages.scarce && mym_heap.units[run].length >= mym_pages.mapped / HOLES_MOST)
+        unmap_run(run);
+}
+
 /* Purge at most `excess` units of a run, a little more for a whole step; units given. */
 MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t excess)
 {
@@ -191,7 +233,7 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t ex
     mym_pages.purging -= high - low;
     if (done) {
         given = end - from;
-        mym_runs_put(low, high - low, MYM_CLEAN);
+        put_clean(low, high - low);
     } else {
         mark_purging(from, end);
         if (low < from)
@@ -232,7 +274,8 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_idle(uint32_t excess)
     mym_pages.idle_count--;
     mym_pages.idle -= idle.dirty;
     mym_pages_unlock();
-    in_part = stays > 0 && mym_os_purge((char *)idle.addr + stays, idle.bytes - stays);
+    in_part = stays > 0 && !mym_pages.scarce &&
+              mym_os_purge((char *)idle.addr + stays, idle.bytes - stays);
     mym_pages_lock();
     if (!in_part || !put_first(idle, idle.dirty - given)) {
         given = idle.dirty;
@@ -308,7 +351,8 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_locked(uint32_t keep)
         uint32_t excess, run, given = 0;
 
         /* Where there is more of others a next request joins it all, and it was in vain. */
-        if (keep > 0 && mym_pages.loose_units > mym_runs(MYM_DIRTY)->units / 2)
+        if (keep > 0 && !mym_pages.scarce &&
+            mym_pages.loose_units > mym_runs(MYM_DIRTY)->units / 2)
             given = make_thin();
         if (given > 0) {
             total += given;
@@ -407,34 +451,6 @@ size_t mym_pages_purge(size_t keep)
 }
 
 /* ---- address space ---- */
-
-/*
- * The whole chunks of a clean run are unmapped, or all of the one at the heap's end, which is
- * no mapping more; units.
- */
-static uint32_t unmap_run(uint32_t run)
-{
-    uint32_t end = run + mym_heap.units[run].length;
-    uint32_t low = (run + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
-    uint32_t high = end / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
-
-    if (low >= high)
-        return 0;
-    if (end == mym_pages.end) {
-        low = run;
-        high = end;
-    }
-    mym_runs_cut(run, low, high - low);
-    if (!mym_os_unmap(mym_unit_address(low), (size_t)(high - low) * MYM_UNIT)) {
-        mym_runs_put(low, high - low, MYM_CLEAN);
-        return 0;
-    }
-    mym_chunk_forget((low + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS,
-                     high);
-    mym_runs_put(low, high - low, MYM_GONE);
-    mym_pages.mapped -= high - low;
-    return high - low;
-}
 
 /* Under the purge lock: chunks that it was in a part of are not made huge meanwhile. */
 void mym_pages_give_up(uint32_t span)

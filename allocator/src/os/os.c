@@ -11,6 +11,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -203,6 +204,28 @@ bool mym_os_close_pages(void *addr, size_t bytes)
 {
     return mym_syscall_done(
         map((uintptr_t)addr, bytes, PROT_NONE, MAP_NORESERVE | MAP_FIXED));
+}
+
+static size_t limit_of(int resource)
+{
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+
+    mym_syscall(SYS_prlimit64, 0, resource, 0, (long)&limit, 0, 0);
+    return limit.rlim_cur; /* infinity is SIZE_MAX */
+}
+
+size_t mym_os_space_limit(void)
+{
+    size_t space = limit_of(RLIMIT_AS), data = limit_of(RLIMIT_DATA);
+
+    return space < data ? space : data;
+}
+
+bool mym_os_counts_mapped(const char *overcommit)
+{
+    char mode[4];
+
+    return mym_os_read_file(overcommit, mode, sizeof mode) > 0 && mode[0] == '2';
 }
 
 uintptr_t mym_os_find_window(size_t bytes)

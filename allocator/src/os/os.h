@@ -98,6 +98,14 @@ void *mym_os_reserve(size_t bytes);
 /* Pages of it cannot be touched again, what they held is lost. False: as it was. */
 bool mym_os_close_pages(void *addr, size_t bytes);
 
+/*
+ * What RLIMIT_AS and RLIMIT_DATA leave of address space in bytes, the smaller one; SIZE_MAX: none
+ * is set.
+ */
+size_t mym_os_space_limit(void);
+/* All memory that is mapped counts, touched or not, by /proc/sys/vm/overcommit_memory. */
+bool mym_os_counts_mapped(const char *overcommit);
+
 /* A free stretch of address space at a distance from everything else, or 0. */
 uintptr_t mym_os_find_window(size_t bytes);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
 #define KIB ((size_t)1 << 10)
@@ -414,7 +415,73 @@ static void filled_again_nothing_is_lost(void)
     run_in_child(fill_again_and_again, 3000000);
 }
 
+/* ---- what the program maps itself ---- */
+
+/* Of a program that was started with a limit of so much. */
+#define ROOM (700 * MIB)
+
+static void map_beside(size_t room, size_t size)
+{
+    void *list, *own;
+    size_t count;
+
+    for (int round = 0; round < 2; round++) {
+        list = NULL;
+        for (count = 0; count < room / size; count++) {
+            void **p = malloc(size);
+
+            CHECKF(p, "%zu objects of %zu, round %d", count, size, round);
+            if (size > 32 * MIB) /* else it would not be kept for the next */
+                memset(p, 1, size);
+            *p = list;
+            list = p;
+        }
+        free_list(list);
+    }
+    own = mmap(NULL, ROOM / 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+               0);
+    CHECKF(own != MAP_FAILED,
+           "%zu MiB are mapped, %zu of data, after objects of %zu were freed",
+           status_kib("VmSize") >> 10, status_kib("VmData") >> 10, size);
+    CHECK(munmap(own, ROOM / 2) == 0);
+    CHECKF(mapping_count() < 400, "%zu mappings", mapping_count());
+    CHECK(!family.verify || family.verify() == 0);
+}
+
+/* Nothing without that limit. */
+static void started_with_a_limit(void)
+{
+    static const size_t sizes[] = {100, 40 * KIB, 200 * KIB, 3 * MIB, 33 * MIB};
+    struct rlimit space, data;
+
+    CHECK(getrlimit(RLIMIT_AS, &space) == 0 && getrlimit(RLIMIT_DATA, &data) == 0);
+    if (space.rlim_cur != ROOM && data.rlim_cur != ROOM)
+        return;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+        map_beside(ROOM / 10 * 6, sizes[i]);
+}
+
+static void start_again(size_t resource)
+{
+    struct rlimit limit = {ROOM, ROOM};
+
+    CHECK(setrlimit((int)resource, &limit) == 0);
+    execl("/proc/self/exe", "space", "started_with_a_limit", NULL);
+    _exit(9);
+}
+
+/* Threads' stacks, say: address space that nothing is in is not kept from them. */
+static void what_is_freed_can_be_mapped(void)
+{
+    if (is_slow()) /* a sanitizer or an emulator maps more than that itself */
+        return;
+    run_in_child(start_again, RLIMIT_AS);
+    run_in_child(start_again, RLIMIT_DATA);
+}
+
 const struct test tests[] = {
+    {"what_is_freed_can_be_mapped", what_is_freed_can_be_mapped},
+    {"started_with_a_limit", started_with_a_limit},
     {"one_array_after_all_was_freed", one_array_after_all_was_freed},
     {"nothing_is_left_of_small_limits", nothing_is_left_of_small_limits},
     {"a_trim_takes_nothing_away", a_trim_takes_nothing_away},
