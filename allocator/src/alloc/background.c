@@ -141,7 +141,7 @@ static MYM_COLD void start(void)
 
     if (bars > 0 || mym_background_is_running() || atomic_exchange(&running, true))
         return;
-    if (not_before == 0 || mym_os_coarse_ms() >= not_before) {
+    if (mym_os_is_due(mym_os_coarse_ms(), not_before, TICK_MS)) {
         signals = mym_os_block_signals(); /* the thread inherits what is blocked */
         if (!create()) {
             not_before = mym_os_coarse_ms() + TICK_MS;

@@ -90,7 +90,7 @@ void mym_stats_each_second(void)
     if (every == 0 || report.process == 0)
         return;
     now = mym_os_coarse_ms();
-    if (now < atomic_load(&next) || !begin())
+    if (!mym_os_is_due(now, atomic_load(&next), every) || !begin())
         return;
     atomic_store(&next, now + every);
     write_report();

@@ -118,8 +118,8 @@ static bool is_second(uint64_t now, bool by_helper)
 
     if (by_helper)
         atomic_store_explicit(&next, now + 2 * UPKEEP_MS, memory_order_relaxed);
-    return by_helper ||
-           (now >= was && atomic_compare_exchange_strong(&next, &was, now + UPKEEP_MS));
+    return by_helper || (mym_os_is_due(now, was, 2 * UPKEEP_MS) &&
+                         atomic_compare_exchange_strong(&next, &was, now + UPKEEP_MS));
 }
 
 /*

@@ -176,6 +176,14 @@ bool mym_os_wait_pressure(struct mym_os_pressure *pressure, unsigned ms);
 void mym_os_find_clock(void);
 /* Clocks of a few milliseconds' grain; no system call where there is a vDSO. */
 uint64_t mym_os_coarse_ms(void);
+/*
+ * `next`, which was at most so many ms away when it was set, has come; or the clock went back: for
+ * a child in a time namespace, or a process that was restored from a checkpoint.
+ */
+MYM_INLINE bool mym_os_is_due(uint64_t now, uint64_t next, uint64_t most)
+{
+    return now >= next || next - now > most;
+}
 uint64_t mym_os_wall_ns(void); /* since 1970 */
 
 int mym_os_process(void); /* its id */
