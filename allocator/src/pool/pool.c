@@ -159,7 +159,7 @@ static void shorten(struct mym_pool *pool)
     pool->busy = 0;
 }
 
-/* Objects that the first miss of a pool moves; doubles with each. */
+/* Objects that the first miss of a pool moves that is not cold; doubles with each. */
 #define BATCH_FIRST 16u
 
 static void grow_batch(struct mym_pool *pool)
@@ -167,6 +167,8 @@ static void grow_batch(struct mym_pool *pool)
     const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
     unsigned batch = pool->batch > 0 ? pool->batch * 2u : BATCH_FIRST;
 
+    if (mym_pool_is_cold(pool))
+        return;
     if (pool->batch < cls->capacity)
         pool->batch = (uint16_t)(batch < cls->capacity ? batch : cls->capacity);
     else if (pool->busy < BUSY && ++pool->busy == BUSY && pool->batch < cls->room)
@@ -459,8 +461,10 @@ static void trim(struct mym_pool *pool, bool all, bool grew)
         push_empty(pool, magazine);
     }
     pool->loaded_low = pool->loaded_count;
+    /* A slab of a cold pool has one object because no more were asked for yet. */
+    all = all || (grew && !mym_pool_is_cold(pool));
     mym_pool_unlock(pool);
-    mym_slabs_trim(pool, all || grew);
+    mym_slabs_trim(pool, all);
 }
 
 void mym_pool_trim(struct mym_pool *pool, bool all)

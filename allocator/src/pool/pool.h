@@ -41,7 +41,7 @@ struct mym_pool {
     struct mym_mutex lock; /* guards all below and the slabs' records and bitmaps */
     uint8_t arena;         /* the pool's class is its place there */
     uint16_t batch; /* objects to move at a miss, the capacity of magazines given out;
-                       0: there was no miss yet */
+                       0: there was no miss yet, or the pool is cold */
     uint16_t busy;  /* exchanges since the last upkeep, up to BUSY */
     uint32_t extra; /* bytes of batch beyond the class's capacity, from the budget */
     uint32_t
@@ -88,6 +88,20 @@ extern MYM_HIDDEN struct mym_arena *mym_arenas[MYM_MAX_ARENAS + 1];
 MYM_INLINE unsigned mym_pool_class(const struct mym_pool *pool)
 {
     return (unsigned)(pool - mym_arenas[pool->arena]->pool);
+}
+
+/*
+ * A pool of objects that are longer than COLD_SIZE gives out no magazine and keeps no slab
+ * without an object until it was asked COLD_TURNS times: a small program takes a few objects of
+ * each of many such classes, and each would keep more than that.
+ */
+#define MYM_COLD_SIZE  MYM_PLACE_MAX
+#define MYM_COLD_TURNS 64u
+
+MYM_INLINE bool mym_pool_is_cold(const struct mym_pool *pool)
+{
+    return pool->batch == 0 && pool->misses + pool->overflows < MYM_COLD_TURNS &&
+           mym_classes[mym_pool_class(pool)].size > MYM_COLD_SIZE;
 }
 
 /* Make that one. No process forks meanwhile. False: no memory. */

@@ -154,15 +154,16 @@ static uint32_t pick_slab(struct mym_pool *pool)
 
 /*
  * From a slab of one's own, which others see afterwards: the kernel populates it while they go
- * on, and one more of them may need another meanwhile. The first one may never hold more than
- * a few objects, and all its pages would stay resident if it were of dirty memory. Those of
- * several units, whose objects are longer than pages, gain nothing from that (z3 +0.4 MiB).
+ * on, and one more of them may need another meanwhile. The very first one may never hold more
+ * than a few objects, and all its pages would stay resident if it were of dirty memory. Those of
+ * several units, whose objects are longer than pages, gain nothing from that (z3 +0.4 MiB), nor
+ * do those that come when the first one is gone: what it left is dirty.
  */
 static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
 {
     const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
     bool small = cls->size <= MYM_PAGE;
-    bool fresh = pool->slabs == 0 && cls->units == 1;
+    bool fresh = pool->slabs == 0 && pool->misses <= 1 && cls->units == 1;
     uint32_t slab = mym_slab_make(mym_pool_class(pool), pool->arena, &fresh);
 
     if (slab == 0)
@@ -251,11 +252,12 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
 
 /*
  * A slab without an object waits for the next of its class. Not for the next sampled one,
- * which is seldom: small programs would keep a slab for each class that had a sample.
+ * which is seldom: small programs would keep a slab for each class that had a sample. Nor
+ * where the class is cold.
  */
 static bool may_stay(const struct mym_pool *pool, const struct mym_unit *slab)
 {
-    return pool->arena != MYM_SAMPLED &&
+    return pool->arena != MYM_SAMPLED && !mym_pool_is_cold(pool) &&
            mym_idle_grant(MYM_HOLDS_SLABS, slab->length, 2);
 }
 

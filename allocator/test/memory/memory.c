@@ -233,6 +233,26 @@ static void instead(void)
     printf("instead %zu\n", status_kib("VmHWM") - before);
 }
 
+/* Two objects of each of many sizes, each pair freed before the next: all lie in the same pages. */
+static void seldom(void)
+{
+    enum { LEAST = 36 << 10, MOST = 128 << 10, STEP = 4 << 10, MAY = 1024 };
+    size_t before = status_kib("VmHWM");
+
+    for (size_t size = LEAST; size <= MOST; size += STEP) {
+        void *one = malloc(size), *other = malloc(size);
+
+        CHECK(one && other);
+        memset(one, 1, size);
+        memset(other, 1, size);
+        free(one);
+        free(other);
+    }
+    CHECKF(status_kib("VmHWM") <= before + MAY, "%zu KiB more than before",
+           status_kib("VmHWM") - before);
+    printf("seldom %zu\n", status_kib("VmHWM") - before);
+}
+
 /*
  * An object of each of many sizes, taken after a large one was freed: they leave its memory to
  * the next of its kind.
@@ -418,6 +438,7 @@ const struct test tests[] = {
     {"outgrown", outgrown},
     {"beside", beside},
     {"few", few},
+    {"seldom", seldom},
     {"instead", instead},
     {"ends", ends},
     {NULL, NULL},

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Compare what a case of memory.c needs on mymalloc with a bound, or with libc's figure.
-#   memory.sh PROGRAM LIBRARY trivial | mappings | idle... | bounded | crowd | crowd-tls | outgrown | beside | few | instead | ends
+#   memory.sh PROGRAM LIBRARY trivial | mappings | idle... | bounded | crowd | crowd-tls | outgrown | beside | few | seldom | instead | ends
 set -euo pipefail
 program=$1 library=$2 case=$3
 figure() { sed -n "s/^$case \(-\{0,1\}[0-9]*\).*/\1/p"; }
@@ -26,7 +26,7 @@ crowd-tls) bound=$((libc * 3)) ;; # 1.8 to 2.0; 15 when each thread had full mag
 crowd) bound=$((libc * 110 / 100)) ;;
 outgrown) bound=$((libc * 113 / 100)) ;; # 1.12 at most in 64 runs, 1.25 without looking at growth
 ends) bound=5000 ;; # pages, of 1000 objects; 4000 in 10 runs, 9900 with two classes there
-bounded | beside | few | instead) bound=$ours ;; # the program has checked it
+bounded | beside | few | seldom | instead) bound=$ours ;; # the program has checked it
 esac
 echo "$case: $ours on mymalloc, $libc on libc, at most $bound"
 ((ours <= bound))
