@@ -17,10 +17,14 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef SECCOMP_RET_KILL_PROCESS
 #define SECCOMP_RET_KILL_PROCESS 0x80000000U
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
 #endif
 #if defined(__x86_64__)
 #define THIS_ARCH AUDIT_ARCH_X86_64
@@ -33,6 +37,28 @@ static const int after_start[] = {SYS_mmap,    SYS_munmap, SYS_mremap,
                                   SYS_madvise, SYS_futex,  -1};
 /* In a child of fork, as all here are. */
 static const int with_guard[] = {SYS_mprotect, -1};
+/* What a helper is made by and runs (mymalloc.3); the last one is of this program. */
+static const int of_helper[] = {SYS_clone,
+                                SYS_clone3,
+                                SYS_rt_sigaction,
+                                SYS_mprotect,
+                                SYS_set_robust_list,
+                                SYS_rseq,
+                                SYS_prctl,
+                                SYS_fstat,
+                                SYS_fstatfs,
+                                SYS_close_range,
+                                SYS_openat,
+                                SYS_read,
+                                SYS_write,
+                                SYS_close,
+                                SYS_pread64,
+                                SYS_ppoll,
+                                SYS_mincore,
+                                SYS_sched_getaffinity,
+                                SYS_sched_setaffinity,
+                                SYS_clock_nanosleep,
+                                -1};
 static const int reads[] = {SYS_openat, SYS_read,       SYS_close,
                             SYS_fstat,  SYS_newfstatat, -1};
 static const int without_extras[] = {SYS_mmap, SYS_munmap, SYS_futex, -1};
@@ -43,6 +69,7 @@ static const int ends[] = {SYS_exit,         SYS_exit_group,     SYS_write,
 static const int starts[] = {
     SYS_execve,
     SYS_brk,
+    SYS_rt_sigaction,
     SYS_mprotect,
     SYS_openat,
     SYS_read,
@@ -208,6 +235,25 @@ static void refuse_extras(void)
     work_in_filter(SECCOMP_RET_ERRNO | ENOSYS, without_extras);
 }
 
+/* A dense heap that is kept and then freed: the helper makes huge pages, and gives memory back. */
+static void be_helped(void)
+{
+    static void *objects[100 << 10];
+    size_t count = sizeof(objects) / sizeof(*objects);
+
+    put_on(SECCOMP_RET_KILL_PROCESS, after_start, of_helper);
+    for (size_t i = 0; i < count; i++) {
+        objects[i] = malloc(1000);
+        use(objects[i], 1000);
+    }
+    work(2);
+    nanosleep(&(struct timespec){4, 0}, NULL);
+    for (size_t i = 0; i < count; i++)
+        free(objects[i]);
+    nanosleep(&(struct timespec){4, 0}, NULL);
+    _exit(0);
+}
+
 static void exec_in_filter(unsigned otherwise, const int *calls)
 {
     put_on(otherwise, calls, starts);
@@ -270,6 +316,12 @@ static void extras_are_refused(void)
     in_child_of(refuse_extras);
 }
 
+static void helper_calls_what_is_told(void)
+{
+    if (getenv("MYMALLOC_BACKGROUND"))
+        in_child_of(be_helped);
+}
+
 /* Address space comes back where no page can be protected. */
 static void protection_is_refused(void)
 {
@@ -293,6 +345,7 @@ const struct test tests[] = {
     {"killed_for_others", killed_for_others},
     {"others_are_refused", others_are_refused},
     {"extras_are_refused", extras_are_refused},
+    {"helper_calls_what_is_told", helper_calls_what_is_told},
     {"protection_is_refused", protection_is_refused},
     {"filtered_before_start", filtered_before_start},
     {NULL, NULL},
