@@ -1,5 +1,5 @@
 /*
- * pool.c - the depot of one size class: loaded and empty magazines, one mutex.
+ * pool.c - the magazines of one size class: loaded and empty ones, one mutex.
  *
  * Reached only when a CPU's cache misses, about once per magazine.
  *
@@ -10,22 +10,8 @@
 #include "pool/pool.h"
 
 #include "base/check.h"
-#include "base/secure.h"
-#include "os/os.h"
+#include "pool/depot.h"
 #include "pool/slabs.h"
-
-/*
- * A depot may hold this share of its pool's objects, up to so many bytes: magazines that
- * were emptied stay. Or as much as its pool was granted, of what the heap keeps free.
- */
-#define DEPOT_SHARE 4u
-#define DEPOT_HIGH  (2u << 20)
-
-/* Cached objects pin pages: no more than so many where the pool's slabs have more pages. */
-#define DEPOT_OBJECTS 2048u
-
-/* Units that every depot is granted. */
-#define GRANT_LEAST 2u
 
 #define ASSERT_LOCKED(pool) MYM_ASSERT(mym_mutex_is_held(&(pool)->lock))
 
@@ -41,12 +27,8 @@ static struct mym_magazine *pop_empty(struct mym_pool *pool) MYM_REQUIRES(pool->
 static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
     MYM_REQUIRES(pool->lock);
 static void lengthen(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static void narrow(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static void shorten(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static void grow_batch(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static bool find_room(struct mym_pool *pool, unsigned used) MYM_REQUIRES(pool->lock);
-static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
-    MYM_REQUIRES(pool->lock);
 static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine,
                      unsigned want, bool fresh) MYM_REQUIRES(pool->lock);
 static struct mym_magazine *load_past_depot(struct mym_pool *pool, unsigned id,
@@ -141,12 +123,6 @@ static void lengthen(struct mym_pool *pool)
     MYM_ASSERT(pool->batch <= cls->room);
 }
 
-static void narrow(struct mym_pool *pool)
-{
-    mym_idle_return(MYM_HOLDS_DEPOTS, pool->grant);
-    pool->grant = 0;
-}
-
 static void shorten(struct mym_pool *pool)
 {
     if (pool->busy < BUSY / 4 && pool->extra > 0) {
@@ -155,7 +131,7 @@ static void shorten(struct mym_pool *pool)
         pool->batch = mym_classes[mym_pool_class(pool)].capacity;
     }
     if (pool->busy < BUSY / 4)
-        narrow(pool);
+        mym_depot_narrow(pool);
     pool->busy = 0;
 }
 
@@ -179,81 +155,6 @@ static void grow_batch(struct mym_pool *pool)
 static unsigned ration(const struct mym_pool *pool)
 {
     return mym_magazine_ration(pool->batch);
-}
-
-/* How many cached objects the depot may hold, whatever it was granted. */
-static uint32_t most_objects(const struct mym_pool *pool)
-{
-    const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
-    uint32_t units = (pool->slabs - pool->whole) * cls->units;
-
-    return units > DEPOT_OBJECTS * MYM_PAGE / MYM_UNIT ? DEPOT_OBJECTS : UINT32_MAX;
-}
-
-/*
- * Bytes that so many objects in the depot keep resident. Where most places of the slabs are
- * free, each pins what would go back without it: a piece of its slab (slab.c), and what reaches
- * into the next. All of them pin no more than the slabs, but for objects of other arenas.
- */
-static uint64_t pinned(const struct mym_pool *pool, uint32_t objects)
-{
-    const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
-    uint64_t slabs = pool->slabs - pool->whole, slab = (uint64_t)cls->units * MYM_UNIT;
-    uint64_t bytes = (uint64_t)objects * cls->size, pins;
-    uint64_t each = cls->size + cls->units * mym_os_page();
-
-    if (pool->places - pool->free >= objects + slabs * cls->objects / 4)
-        return bytes;
-    pins = objects * (each < slab ? each : slab);
-    pins = pins < slabs * slab ? pins : slabs * slab;
-    return pins > bytes ? pins : bytes;
-}
-
-static bool has_room(const struct mym_pool *pool, unsigned used)
-{
-    unsigned size = mym_classes[mym_pool_class(pool)].size;
-    uint32_t objects = pool->loaded_objects + used;
-    uint64_t bytes = (uint64_t)objects * size;
-    uint64_t share = (pool->places - pool->free) * size / DEPOT_SHARE;
-
-    return (pinned(pool, objects) <= (uint64_t)pool->grant * MYM_UNIT &&
-            objects <= most_objects(pool)) ||
-           (bytes <= share && bytes <= DEPOT_HIGH);
-}
-
-/* has_room, after the depot was granted what every depot is, if it was not yet. */
-static bool find_room(struct mym_pool *pool, unsigned used)
-{
-    if (has_room(pool, used))
-        return true;
-    if (pool->grant >= GRANT_LEAST)
-        return false;
-    mym_idle_grant(MYM_HOLDS_DEPOTS, GRANT_LEAST - pool->grant, 0);
-    pool->grant = GRANT_LEAST;
-    return has_room(pool, used);
-}
-
-/*
- * A depot that one cache finds empty and then brings more than it has room for is too small
- * for the program's swing: some of the free memory that may be kept is kept here instead,
- * half as much again each time.
- * Not so when one cache takes and another brings: what the latter freed is in its lines.
- */
-static bool widen(struct mym_pool *pool, unsigned id, unsigned used)
-{
-    const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
-    uint32_t units = (used * cls->size + MYM_UNIT - 1) / MYM_UNIT;
-    uint32_t half = pool->grant / 2;
-
-    if (pool->starved != id + 1 || pool->loaded_objects + used > most_objects(pool))
-        return false;
-    if (half > units && mym_idle_grant(MYM_HOLDS_DEPOTS, half, 1))
-        units = half;
-    else if (!mym_idle_grant(MYM_HOLDS_DEPOTS, units, 1))
-        return false;
-    pool->starved = 0;
-    pool->grant += units;
-    return has_room(pool, used);
 }
 
 /* The pool of the same class so many arenas further. */
@@ -353,7 +254,8 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
 static void reclaim_for_room(struct mym_pool *pool, struct mym_magazine *magazine,
                              unsigned used)
 {
-    struct mym_magazine *excess = has_room(pool, 0) ? NULL : pop_loaded(pool, 0);
+    struct mym_magazine *excess =
+        mym_depot_has_room(pool, 0) ? NULL : pop_loaded(pool, 0);
 
     mym_pool_unlock(pool);
     mym_slabs_reclaim(pool, magazine->entry, used);
@@ -369,7 +271,7 @@ void mym_pool_unload(struct mym_pool *pool, unsigned id, struct mym_magazine *ma
                      unsigned used)
 {
     mym_pool_lock(pool);
-    if (used > 0 && find_room(pool, used)) {
+    if (used > 0 && mym_depot_find_room(pool, used)) {
         push_loaded(pool, id, magazine, used);
     } else {
         if (used > 0) {
@@ -403,7 +305,8 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
             mym_pool_unload(pool, id, full, used);
         return NULL;
     }
-    if (full == NULL || find_room(pool, used) || widen(pool, id, used)) {
+    if (full == NULL || mym_depot_find_room(pool, used) ||
+        mym_depot_widen(pool, id, used)) {
         empty = pop_empty(pool);
         if (full != NULL)
             push_loaded(pool, id, full, used);
@@ -448,10 +351,10 @@ static void trim(struct mym_pool *pool, bool all, bool grew)
 
     mym_pool_lock(pool);
     if (all)
-        narrow(pool);
+        mym_depot_narrow(pool);
     goal = all ? pool->loaded_count : pool->loaded_low;
     /* Also what has no room any more, for the grant is less, or the slabs have less in use. */
-    while (pool->loaded_count > 0 && (goal > 0 || !find_room(pool, 0))) {
+    while (pool->loaded_count > 0 && (goal > 0 || !mym_depot_find_room(pool, 0))) {
         struct mym_magazine *magazine = pop_loaded(pool, 0);
 
         goal -= goal > 0;
