@@ -136,36 +136,46 @@ MYM_INLINE enum whose whose(void)
     return MYM_LIKELY(now != UNKNOWN) ? now : find_whose();
 }
 
-/* The cold half of all forms of new that nobody has replaced, as far as malloc goes. */
-MYM_INLINE void *take(size_t size)
+/* Asked first, for it is what most programs find. */
+MYM_INLINE bool is_ours(void)
 {
-    enum whose now = whose();
+    return MYM_LIKELY(atomic_load_explicit(&known, memory_order_relaxed) == OURS);
+}
 
-    if (MYM_LIKELY(now == OURS))
-        return mym_malloc_slow(size);
+static MYM_COLD void *take_asked(size_t size)
+{
 #ifndef MYM_ARCHIVE
-    if (now == PASSED)
+    if (whose() == PASSED)
         return FIRST(_malloc)(size + (size == 0));
 #endif
-    return mym_malloc(size);
+    return whose() == OURS ? mym_malloc_slow(size) : mym_malloc(size);
 }
 
 /* As the C++ library rounds it. */
-MYM_INLINE void *take_aligned(size_t size, size_t alignment)
+static MYM_COLD void *take_aligned_asked(size_t size, size_t alignment)
 {
 #ifndef MYM_ARCHIVE
     if (whose() == PASSED && ALIGNED_ALLOC_IS_ANOTHERS) {
         size_t rounded = (size + (size == 0) + alignment - 1) & ~(alignment - 1);
+        size_t least = alignment < MYM_ALIGNMENT ? MYM_ALIGNMENT : alignment;
 
-        return rounded < size
-                   ? NULL
-                   : FIRST(_aligned_alloc)(alignment < MYM_ALIGNMENT ? MYM_ALIGNMENT
-                                                                     : alignment,
-                                           rounded);
+        return rounded < size ? NULL : FIRST(_aligned_alloc)(least, rounded);
     }
 #endif
     return whose() == OURS ? mym_aligned_slow(alignment, size)
                            : mym_aligned(alignment, size);
+}
+
+/* The cold half of all forms of new that nobody has replaced, as far as malloc goes. */
+MYM_INLINE void *take(size_t size)
+{
+    return is_ours() ? mym_malloc_slow(size) : take_asked(size);
+}
+
+MYM_INLINE void *take_aligned(size_t size, size_t alignment)
+{
+    return is_ours() ? mym_aligned_slow(alignment, size)
+                     : take_aligned_asked(size, alignment);
 }
 
 /*
