@@ -47,6 +47,20 @@ MYM_COLD bool mym_relieve(size_t size, size_t alignment)
 }
 
 /*
+ * What is left to the program's own code, data, stacks and page tables, of which the heap knows
+ * nothing, and to what it has in huge pages beyond that: an eighth of the limit, but not less
+ * than this, nor than a quarter where that is less.
+ */
+#define LEFT_LEAST ((size_t)12 << 20)
+
+static size_t near_limit(size_t limit)
+{
+    size_t left = LEFT_LEAST < limit / 4 ? LEFT_LEAST : limit / 4;
+
+    return limit - (left > limit / 8 ? left : limit / 8);
+}
+
+/*
  * A container's limit does not make requests fail, for what is asked for may never be
  * touched; near it, nothing free stays resident.
  */
@@ -54,7 +68,7 @@ void mym_limit_read(void)
 {
     size_t group = mym_os_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup");
 
-    mym_pages_set_limit(own_limit, (group < own_limit ? group : own_limit) / 8 * 7);
+    mym_pages_set_limit(own_limit, near_limit(group < own_limit ? group : own_limit));
 }
 
 /* Of a limit of address space so much stays idle at most, four times that while the program swings. */
