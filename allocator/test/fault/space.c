@@ -473,7 +473,7 @@ static void start_again(size_t resource)
 /* Threads' stacks, say: address space that nothing is in is not kept from them. */
 static void what_is_freed_can_be_mapped(void)
 {
-    if (is_slow()) /* a sanitizer or an emulator maps more than that itself */
+    if (address_space() > ROOM) /* a sanitizer or an emulator maps that much itself */
         return;
     run_in_child(start_again, RLIMIT_AS);
     run_in_child(start_again, RLIMIT_DATA);
