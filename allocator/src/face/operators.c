@@ -12,6 +12,7 @@
  * In the archive this is a file of its own: a program that is linked with it calls
  * operator new, so it has a C++ library, whose functions are simply called.
  */
+#include "face/forms.h"
 #include "face/override.h"
 
 #include "base/check.h"
@@ -59,33 +60,6 @@
 #define IS_ANOTHERS(name)       (FIRST(name) != own##name)
 #define IS_REPLACED(name, form) (IS_ANOTHERS(name) && !IS_ANOTHERS(form))
 
-#define FORMS(X)                                                                  \
-    X(void *, _Znwm, (size_t))                                                    \
-    X(void *, _Znam, (size_t))                                                    \
-    X(void *, _ZnwmSt11align_val_t, (size_t, size_t))                             \
-    X(void *, _ZnamSt11align_val_t, (size_t, size_t))                             \
-    X(void *, _ZnwmRKSt9nothrow_t, (size_t, const void *))                        \
-    X(void *, _ZnwmSt11align_val_tRKSt9nothrow_t, (size_t, size_t, const void *)) \
-    X(void, _ZdlPv, (void *))                                                     \
-    X(void, _ZdaPv, (void *))                                                     \
-    X(void, _ZdlPvm, (void *, size_t))                                            \
-    X(void, _ZdaPvm, (void *, size_t))                                            \
-    X(void, _ZdlPvSt11align_val_t, (void *, size_t))                              \
-    X(void, _ZdaPvSt11align_val_t, (void *, size_t))                              \
-    X(void, _ZdlPvmSt11align_val_t, (void *, size_t, size_t))                     \
-    X(void, _ZdaPvmSt11align_val_t, (void *, size_t, size_t))                     \
-    X(void, _ZdlPvRKSt9nothrow_t, (void *, const void *))                         \
-    X(void, _ZdaPvRKSt9nothrow_t, (void *, const void *))                         \
-    X(void, _ZdlPvSt11align_val_tRKSt9nothrow_t, (void *, size_t, const void *))  \
-    X(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, (void *, size_t, const void *))
-/* The archive leaves these to the C++ library. */
-#ifdef MYM_ARCHIVE
-#define MORE_FORMS(X)
-#else
-#define MORE_FORMS(X)                                      \
-    X(void *, _ZnamRKSt9nothrow_t, (size_t, const void *)) \
-    X(void *, _ZnamSt11align_val_tRKSt9nothrow_t, (size_t, size_t, const void *))
-#endif
 #define DECLARE(type, name, parameters) \
     type name parameters;               \
     MAY_BE_REPLACED(name);
