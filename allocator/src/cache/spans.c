@@ -421,6 +421,8 @@ enum mym_push mym_span_push_long(void *span)
 
     if (word == MYM_SPAN_SHUT) {
         done = MYM_PUSH_SHUT;
+    } else if (word == units && mym_idle_is_overdrawn()) {
+        close_long(own); /* it is too long to stay until the next upkeep */
     } else if (!is_span(word)) {
         mym_span_mark(record, true); /* as in mym_span_quick_push */
         if (word == units ? swap(own, MYM_SPAN_LONG, word, (uintptr_t)span + units)
