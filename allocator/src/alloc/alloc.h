@@ -6,7 +6,7 @@
  * same test sends these calls, large sizes, NULL and foreign pointers to the cold half.
  *
  * price on x86-64: malloc and operator new 22 instructions, free 26,
- * sized delete 30, aligned new 26, aligned and sized delete 37, malloc's half while
+ * sized delete 31, aligned new 26, aligned and sized delete 37, malloc's half while
  * samples are taken 26 (ctest -L disasm counts them)
  */
 #ifndef MYM_ALLOC_ALLOC_H
@@ -175,9 +175,12 @@ MYM_INLINE bool mym_is_of_class(const void *ptr, unsigned cls)
 }
 
 /*
- * free, and the size is one that the object's class serves: two comparisons for sizes of every
- * class, where to find the class of the size is longer above MYM_SMALL_MAX. What realloc left
- * in place, a large object, misuse: the cold half looks closer.
+ * free, and the size is one that the object's class serves. Up to MYM_SMALL_MAX the class is
+ * that of the size, which nothing is waited for: the table's is loaded from where the object
+ * lies, which malloc has from the slot that the free before wrote to, at the place that the
+ * class says. That chain is as long as a pair of new and delete. Above it, where to find the
+ * class of the size is longer, the table's, and two comparisons. What realloc left in place, a
+ * large object, misuse: the cold half looks closer.
  */
 MYM_INLINE bool mym_free_sized_quick(size_t end, void *ptr, size_t size)
 {
@@ -187,10 +190,21 @@ MYM_INLINE bool mym_free_sized_quick(size_t end, void *ptr, size_t size)
     if (MYM_SECURE || MYM_UNLIKELY(offset >= end))
         return false;
     cls = mym_hot.heap_class[offset >> MYM_UNIT_SHIFT];
-    if (MYM_UNLIKELY(size > mym_front.ends[cls + 1] || size <= mym_front.ends[cls]))
-        mym_free_sized_slow(ptr, size, MYM_ALIGNMENT);
-    else if (MYM_UNLIKELY(!mym_rseq_push(cls, ptr)))
+    if (MYM_LIKELY(size <= MYM_SMALL_MAX)) {
+        size_t of_size = mym_front.class_of[size];
+
+        if (MYM_UNLIKELY(cls != of_size))
+            goto other;
+        cls = of_size;
+    } else if (MYM_UNLIKELY(size > mym_front.ends[cls + 1] ||
+                            size <= mym_front.ends[cls])) {
+        goto other;
+    }
+    if (MYM_UNLIKELY(!mym_rseq_push(cls, ptr)))
         mym_free_missed(ptr, cls);
+    return true;
+other:
+    mym_free_sized_slow(ptr, size, MYM_ALIGNMENT);
     return true;
 }
 
