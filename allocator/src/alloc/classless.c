@@ -10,6 +10,7 @@
 #include "alloc/reap.h"
 #include "alloc/seal.h"
 #include "base/check.h"
+#include "heap/mapping.h"
 #include "pool/pool.h"
 #include "profile/guarded.h"
 #include "profile/profile.h"

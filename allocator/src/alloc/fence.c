@@ -18,6 +18,7 @@
 
 #include "alloc/seal.h"
 #include "alloc/secure.h"
+#include "heap/mapping.h"
 #include "os/os.h"
 
 #if MYM_SECURE

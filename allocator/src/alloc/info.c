@@ -6,6 +6,7 @@
 #include "alloc/alloc.h"
 #include "alloc/reap.h"
 #include "alloc/secure.h"
+#include "heap/mapping.h"
 #include "heap/meta.h"
 #include "profile/guarded.h"
 

@@ -4,6 +4,7 @@
  */
 #include "alloc/alloc.h"
 
+#include "heap/mapping.h"
 #include "os/os.h"
 #include "profile/profile.h"
 

@@ -13,6 +13,7 @@
 #include "alloc/reap.h"
 
 #include "base/check.h"
+#include "heap/mapping.h"
 #include "heap/meta.h"
 #include "os/os.h"
 #include "os/out.h"

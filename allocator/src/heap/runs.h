@@ -6,6 +6,7 @@
 
 #include "heap/heap.h"
 #include "heap/ledger.h"
+#include "heap/mapping.h"
 
 #define MYM_RUN_BINS    192u
 #define MYM_IDLE_MAX    8u
