@@ -10,6 +10,11 @@
 
 static size_t own_limit = SIZE_MAX; /* MYMALLOC_LIMIT */
 
+static size_t near_own(void)
+{
+    return own_limit / 8 * 7;
+}
+
 /* No address space that a program can have is larger. */
 #define ADDRESS_BITS 48
 
@@ -47,13 +52,13 @@ MYM_COLD bool mym_relieve(size_t size, size_t alignment)
 }
 
 /*
- * What is left to the program's own code, data, stacks and page tables, of which the heap knows
- * nothing, and to what it has in huge pages beyond that: an eighth of the limit, but not less
- * than this, nor than a quarter where that is less.
+ * A container's limit counts the program's own code, data, stacks and page tables, too, of which
+ * the heap knows nothing, and what it has in huge pages beyond its objects: an eighth is left to
+ * these, but not less than this, or a quarter where that is less.
  */
 #define LEFT_LEAST ((size_t)12 << 20)
 
-static size_t near_limit(size_t limit)
+static size_t near_group(size_t limit)
 {
     size_t left = LEFT_LEAST < limit / 4 ? LEFT_LEAST : limit / 4;
 
@@ -68,7 +73,9 @@ void mym_limit_read(void)
 {
     size_t group = mym_os_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup");
 
-    mym_pages_set_limit(own_limit, near_limit(group < own_limit ? group : own_limit));
+    size_t near = near_group(group);
+
+    mym_pages_set_limit(own_limit, near < near_own() ? near : near_own());
 }
 
 /* Of a limit of address space so much stays idle at most, four times that while the program swings. */
@@ -87,5 +94,5 @@ size_t mym_limit_space(size_t keep, bool may_read)
 void mym_limit_set(size_t bytes)
 {
     own_limit = bytes;
-    mym_pages_set_limit(own_limit, own_limit / 8 * 7);
+    mym_pages_set_limit(own_limit, near_own());
 }

@@ -24,8 +24,8 @@
 /*
  * In the hardened build's quarantine one of a cache's two magazines waits while the other is
  * emptied, so up and down by more than a magazine, not two, ends at the depot. How often that
- * is goes with the square of what they hold: with 8 KiB each of larson's objects, two threads'
- * on two CPUs, 3 % came from the other CPU, and the program took a quarter longer.
+ * is goes with the square of what they hold: with 8 KiB larson's two threads on two CPUs took
+ * a quarter longer.
  */
 #define MAGAZINE_WAITING (32u << 10)
 
