@@ -28,8 +28,6 @@
 #define OPERATOR EXPORT MYM_FAST
 #endif
 
-#define NEW(name, ...) OPERATOR void *name(size_t size, ##__VA_ARGS__)
-
 /*
  * A program may replace a part of them, the plain new and delete say. The other forms then
  * come down to its own, as the C++ library's do ([new.delete]): what its operator new
@@ -295,127 +293,70 @@ static MYM_APART void *nothrow_aligned_slow(size_t size, size_t alignment,
 
 /* ---- new ---- */
 
-#define OR_COLD(object, ...) \
-    (MYM_LIKELY((object) != NULL) ? (object) : COLD(__VA_ARGS__))
+#define UNWRAP(...) __VA_ARGS__
 
-NEW(_Znwm) /* operator new(size_t) */
-{
-    void *object = mym_new_quick(size);
+/* A form's fast half, and which cold one it has. */
+#define NEW_QUICK(form, quick, parameters, arguments, cold)                        \
+    OPERATOR void *form parameters                                                 \
+    {                                                                              \
+        void *object = quick;                                                      \
+                                                                                   \
+        return MYM_LIKELY(object != NULL) ? object : COLD(cold, UNWRAP arguments); \
+    }
+/* One that comes down to another where that is the program's: both halves. */
+#define NEW_FORM(form, quick, parameters, arguments, is_replaced, theirs, own)         \
+    static MYM_APART void *form##_slow(UNWRAP parameters CALLER)                       \
+    {                                                                                  \
+        return whose() == MIXED && (is_replaced) ? theirs : TO(own, UNWRAP arguments); \
+    }                                                                                  \
+    NEW_QUICK(form, quick, parameters, arguments, form##_slow)
 
-    return OR_COLD(object, new_slow, size);
-}
+/* clang-format off */
+#define TAKE         mym_new_quick(size)
+#define TAKE_ALIGNED mym_aligned_quick(MYM_TO_NEW, alignment, size)
 
-NEW(_ZnwmSt11align_val_t, size_t alignment)
-{
-    void *object = mym_aligned_quick(MYM_TO_NEW, alignment, size);
-
-    return OR_COLD(object, new_aligned_slow, size, alignment);
-}
-
-static MYM_APART void *array_slow(size_t size CALLER)
-{
-    return whose() == MIXED && IS_REPLACED(_Znwm, _Znam) ? FIRST(_Znwm)(size)
-                                                         : TO(new_slow, size);
-}
-
-NEW(_Znam) /* operator new[](size_t) */
-{
-    void *object = mym_new_quick(size);
-
-    return OR_COLD(object, array_slow, size);
-}
-
-static MYM_APART void *array_aligned_slow(size_t size, size_t alignment CALLER)
-{
-    return whose() == MIXED && IS_REPLACED(_ZnwmSt11align_val_t, _ZnamSt11align_val_t)
-               ? FIRST(_ZnwmSt11align_val_t)(size, alignment)
-               : TO(new_aligned_slow, size, alignment);
-}
-
-NEW(_ZnamSt11align_val_t, size_t alignment)
-{
-    void *object = mym_aligned_quick(MYM_TO_NEW, alignment, size);
-
-    return OR_COLD(object, array_aligned_slow, size, alignment);
-}
-
-static MYM_APART void *nothrow_asked(size_t size, const void *nothrow CALLER)
-{
-    return whose() == MIXED && IS_REPLACED(_Znwm, _ZnwmRKSt9nothrow_t)
-               ? CATCH(_Znam, _Znwm, _ZnwmRKSt9nothrow_t, size, nothrow)
-               : TO(nothrow_slow, size, nothrow);
-}
-
-NEW(_ZnwmRKSt9nothrow_t, const void *nothrow)
-{
-    void *object = mym_new_quick(size);
-
-    return OR_COLD(object, nothrow_asked, size, nothrow);
-}
-
-static MYM_APART void *nothrow_aligned_asked(size_t size, size_t alignment,
-                                             const void *nothrow CALLER)
-{
-    return whose() == MIXED &&
-                   IS_REPLACED(_ZnwmSt11align_val_t, _ZnwmSt11align_val_tRKSt9nothrow_t)
-               ? CATCH_ALIGNED(_ZnamSt11align_val_t, _ZnwmSt11align_val_t,
-                               _ZnwmSt11align_val_tRKSt9nothrow_t, size, alignment,
-                               nothrow)
-               : TO(nothrow_aligned_slow, size, alignment, nothrow);
-}
-
-NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
-{
-    void *object = mym_aligned_quick(MYM_TO_NEW, alignment, size);
-
-    return OR_COLD(object, nothrow_aligned_asked, size, alignment, nothrow);
-}
-
+NEW_QUICK(_Znwm, TAKE, (size_t size), (size), new_slow)
+NEW_QUICK(_ZnwmSt11align_val_t, TAKE_ALIGNED, (size_t size, size_t alignment), (size, alignment), new_aligned_slow)
+NEW_FORM(_Znam, TAKE, (size_t size), (size), IS_REPLACED(_Znwm, _Znam), FIRST(_Znwm)(size), new_slow)
+NEW_FORM(_ZnamSt11align_val_t, TAKE_ALIGNED, (size_t size, size_t alignment), (size, alignment),
+         IS_REPLACED(_ZnwmSt11align_val_t, _ZnamSt11align_val_t), FIRST(_ZnwmSt11align_val_t)(size, alignment), new_aligned_slow)
+NEW_FORM(_ZnwmRKSt9nothrow_t, TAKE, (size_t size, const void *nothrow), (size, nothrow),
+         IS_REPLACED(_Znwm, _ZnwmRKSt9nothrow_t),
+         CATCH(_Znam, _Znwm, _ZnwmRKSt9nothrow_t, size, nothrow), nothrow_slow)
+NEW_FORM(_ZnwmSt11align_val_tRKSt9nothrow_t, TAKE_ALIGNED,
+         (size_t size, size_t alignment, const void *nothrow), (size, alignment, nothrow),
+         IS_REPLACED(_ZnwmSt11align_val_t, _ZnwmSt11align_val_tRKSt9nothrow_t),
+         CATCH_ALIGNED(_ZnamSt11align_val_t, _ZnwmSt11align_val_t, _ZnwmSt11align_val_tRKSt9nothrow_t, size, alignment, nothrow),
+         nothrow_aligned_slow)
 #ifndef MYM_ARCHIVE /* which leaves them to the C++ library */
-
-static MYM_APART void *array_nothrow_asked(size_t size, const void *nothrow CALLER)
-{
-    return whose() == MIXED && (IS_REPLACED(_Znwm, _ZnamRKSt9nothrow_t) ||
-                                IS_REPLACED(_Znam, _ZnamRKSt9nothrow_t))
-               ? CATCH(_Znam, _Znam, _ZnamRKSt9nothrow_t, size, nothrow)
-               : TO(nothrow_asked, size, nothrow);
-}
-
-NEW(_ZnamRKSt9nothrow_t, const void *nothrow)
-{
-    void *object = mym_new_quick(size);
-
-    return OR_COLD(object, array_nothrow_asked, size, nothrow);
-}
-
-static MYM_APART void *array_nothrow_aligned_asked(size_t size, size_t alignment,
-                                                   const void *nothrow CALLER)
-{
-    return whose() == MIXED && (IS_REPLACED(_ZnwmSt11align_val_t,
-                                            _ZnamSt11align_val_tRKSt9nothrow_t) ||
-                                IS_REPLACED(_ZnamSt11align_val_t,
-                                            _ZnamSt11align_val_tRKSt9nothrow_t))
-               ? CATCH_ALIGNED(_ZnamSt11align_val_t, _ZnamSt11align_val_t,
-                               _ZnamSt11align_val_tRKSt9nothrow_t, size, alignment,
-                               nothrow)
-               : TO(nothrow_aligned_asked, size, alignment, nothrow);
-}
-
-NEW(_ZnamSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
-{
-    void *object = mym_aligned_quick(MYM_TO_NEW, alignment, size);
-
-    return OR_COLD(object, array_nothrow_aligned_asked, size, alignment, nothrow);
-}
-
+NEW_FORM(_ZnamRKSt9nothrow_t, TAKE, (size_t size, const void *nothrow), (size, nothrow),
+         IS_REPLACED(_Znwm, _ZnamRKSt9nothrow_t) || IS_REPLACED(_Znam, _ZnamRKSt9nothrow_t),
+         CATCH(_Znam, _Znam, _ZnamRKSt9nothrow_t, size, nothrow), _ZnwmRKSt9nothrow_t_slow)
+NEW_FORM(_ZnamSt11align_val_tRKSt9nothrow_t, TAKE_ALIGNED,
+         (size_t size, size_t alignment, const void *nothrow), (size, alignment, nothrow),
+         IS_REPLACED(_ZnwmSt11align_val_t, _ZnamSt11align_val_tRKSt9nothrow_t) ||
+             IS_REPLACED(_ZnamSt11align_val_t, _ZnamSt11align_val_tRKSt9nothrow_t),
+         CATCH_ALIGNED(_ZnamSt11align_val_t, _ZnamSt11align_val_t, _ZnamSt11align_val_tRKSt9nothrow_t, size, alignment, nothrow),
+         _ZnwmSt11align_val_tRKSt9nothrow_t_slow)
 #endif
+/* clang-format on */
 
 /* ---- delete ---- */
+
+/* Whose the object is, in a form's cold half; the fast ones end where the heap does by now. */
+MYM_INLINE enum whose whose_freed(void)
+{
+    enum whose now = whose();
+
+    if (now == OURS)
+        mym_operators_grow();
+    return now;
+}
 
 /* Those of no size; an aligned object is another's if aligned_alloc is. */
 MYM_INLINE void put(void *ptr, bool aligned)
 {
-    enum whose now = whose();
+    enum whose now = whose_freed();
 
 #ifndef MYM_ARCHIVE
     if (now == PASSED && (!aligned || ALIGNED_ALLOC_IS_ANOTHERS)) {
@@ -423,19 +364,13 @@ MYM_INLINE void put(void *ptr, bool aligned)
         return;
     }
 #endif
-    (void)aligned;
-    if (now == OURS)
-        mym_operators_grow();
+    (void)aligned, (void)now;
     mym_free(ptr);
 }
 
 MYM_INLINE void put_sized(void *ptr, size_t size)
 {
-    enum whose now = whose();
-
-    if (now == OURS)
-        mym_operators_grow();
-    if (now == PASSED)
+    if (whose_freed() == PASSED)
         put(ptr, false);
     else
         mym_free_sized(ptr, size);
@@ -443,11 +378,7 @@ MYM_INLINE void put_sized(void *ptr, size_t size)
 
 MYM_INLINE void put_aligned_sized(void *ptr, size_t size, size_t alignment)
 {
-    enum whose now = whose();
-
-    if (now == OURS)
-        mym_operators_grow();
-    if (now == PASSED)
+    if (whose_freed() == PASSED)
         put(ptr, true);
     else
         mym_free_aligned_sized(ptr, alignment, size);
