@@ -70,17 +70,25 @@ bool mym_mutex_is_forks(const struct mym_mutex *mutex)
     return atomic_load_explicit(&mutex->state, memory_order_relaxed) > 2;
 }
 
+/*
+ * Who waited may have been woken by the last release that others sleep for. Who gives up has to wake
+ * one of them, that takes the lock or waits for who has it.
+ */
 static bool try_for_fork(struct mym_mutex *mutex)
 {
-    uint32_t taken = 3;
+    uint32_t taken = 3, state = 0;
 
-    while (!take_or_wait(mutex, taken, 1)) {
-        if (patience == 0)
-            return false;
-        patience--;
+    for (; patience > 0; patience--) {
+        if (take_or_wait(mutex, taken, 1))
+            return true;
         taken = 4; /* others may sleep, too */
     }
-    return true;
+    if (atomic_compare_exchange_strong_explicit(
+            &mutex->state, &state, taken, memory_order_acquire, memory_order_relaxed))
+        return true;
+    if (taken == 4)
+        mym_os_futex_wake(&mutex->state);
+    return false;
 }
 
 MYM_UNFOLLOWED bool mym_mutex_fork(struct mym_mutex *mutex, enum mym_fork_step step)

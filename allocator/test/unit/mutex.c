@@ -1,0 +1,100 @@
+/*
+ * mutex.c - who forks without handlers waits for a lock with a patience, and may have been woken in
+ * the place of another when that ends.
+ */
+#include "check.h"
+
+#include "os/mutex.h"
+#include "os/os.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+static struct mym_mutex lock;
+static _Atomic unsigned asleep;
+static _Atomic uint32_t waits; /* of the thread that tries */
+static uint32_t last_wait;     /* in which it sleeps; not at all in those before */
+static __thread bool tries;
+
+void __real_mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigned ms);
+void __wrap_mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigned ms);
+
+/* Not for a millisecond, but until it is woken: so the test decides which of both is first. */
+void __wrap_mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigned ms)
+{
+    if (word != &lock.state) {
+        __real_mym_os_futex_wait(word, expected, ms);
+        return;
+    }
+    if (tries && ++waits < last_wait)
+        return;
+    asleep++;
+    __real_mym_os_futex_wait(word, expected, 0);
+    asleep--;
+}
+
+static void *try_as_fork(void *has_locks)
+{
+    tries = true;
+    mym_mutex_count(has_locks != NULL);
+    mym_mutex_fork_patience();
+    if (mym_mutex_fork(&lock, MYM_FORK_TRY))
+        mym_mutex_fork(&lock, MYM_FORK_GIVE);
+    mym_mutex_count(has_locks != NULL ? -1 : 0);
+    return NULL;
+}
+
+static void *take(void *unused)
+{
+    (void)unused;
+    mym_mutex_lock(&lock, MYM_RANK_META);
+    mym_mutex_unlock(&lock, MYM_RANK_META);
+    return NULL;
+}
+
+/* The kernel wakes who came first. The count is ahead of it by a moment. */
+static void wait_until_asleep(unsigned count)
+{
+    while (asleep < count)
+        usleep(1000);
+    usleep(20000);
+}
+
+/* Who is woken takes the lock or passes it on: the other one is not left asleep. */
+static void who_gives_up_wakes_another(void)
+{
+    pthread_t fork, other;
+
+    last_wait = 4096;
+    mym_mutex_lock(&lock, MYM_RANK_META);
+    CHECK(!pthread_create(&fork, NULL, try_as_fork, NULL));
+    wait_until_asleep(1);
+    CHECK(!pthread_create(&other, NULL, take, NULL));
+    wait_until_asleep(2);
+    /* Another one is faster than who is woken. */
+    atomic_store(&lock.state, 1);
+    mym_os_futex_wake(&lock.state);
+    CHECK(!pthread_join(fork, NULL));
+    mym_mutex_unlock(&lock, MYM_RANK_META);
+    CHECK(!pthread_join(other, NULL));
+    CHECK(waits == 4096 && !mym_mutex_is_held(&lock));
+}
+
+static void who_has_a_lock_does_not_wait(void)
+{
+    pthread_t fork;
+
+    waits = 0;
+    last_wait = 0;
+    mym_mutex_lock(&lock, MYM_RANK_META);
+    CHECK(!pthread_create(&fork, NULL, try_as_fork, &lock));
+    CHECK(!pthread_join(fork, NULL));
+    mym_mutex_unlock(&lock, MYM_RANK_META);
+    CHECK(waits == 0);
+}
+
+const struct test tests[] = {
+    {"who_gives_up_wakes_another", who_gives_up_wakes_another},
+    {"who_has_a_lock_does_not_wait", who_has_a_lock_does_not_wait},
+    {NULL, NULL},
+};
