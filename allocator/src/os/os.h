@@ -4,7 +4,7 @@
  *
  * No function here calls libc or changes errno: the faces alone set it. After start
  * only mmap, munmap, mremap, madvise and futex are made, and clock_gettime where there is no
- * vDSO, but for what a helper thread (pressure.c, and mincore) or guarded samples need.
+ * vDSO, but for what a helper thread (pressure.c, mym_os_resident) or guarded samples need.
  */
 #ifndef MYM_OS_OS_H
 #define MYM_OS_OS_H
@@ -79,6 +79,10 @@ void mym_os_huge_pages(void *addr, size_t bytes, bool allow);
  */
 extern MYM_HIDDEN bool mym_os_names;
 void mym_os_name(const void *addr, size_t bytes, const char *name);
+
+/* The calling thread, a helper, opens files that the program does not see (pressure.c). */
+extern MYM_HIDDEN __thread bool mym_os_has_own_files
+    __attribute__((tls_model("initial-exec")));
 
 /*
  * Bytes of at most 2 MiB that are resident; 0: not known, or nothing is in one of the stretches of

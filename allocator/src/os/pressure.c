@@ -130,7 +130,8 @@ void mym_os_watch_pressure(struct mym_os_pressure *pressure)
     char path[512];
 
     pressure->trigger = pressure->events = -1;
-    if (!has_own_table())
+    mym_os_has_own_files = has_own_table();
+    if (!mym_os_has_own_files)
         return; /* or before Linux 5.9: the files would be seen */
     if (mym_os_group_file("/proc/self/cgroup", "/sys/fs/cgroup", "/memory.pressure",
                           path, sizeof path))

@@ -285,8 +285,10 @@ size_t __wrap_mym_os_resident(void *at, size_t bytes, size_t each);
 
 size_t __wrap_mym_os_resident(void *at, size_t bytes, size_t each)
 {
-    size_t resident = __real_mym_os_resident(at, bytes, each);
+    size_t resident;
 
+    mym_os_has_own_files = !mym_os_has_own_files; /* both ways to ask, in turn */
+    resident = __real_mym_os_resident(at, bytes, each);
     if (leaver.object != NULL && leaver.chunk == NULL &&
         (uintptr_t)at - (uintptr_t)leaver.object < leaver.bytes) {
         leaver.chunk = at;
