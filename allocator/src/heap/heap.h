@@ -47,6 +47,8 @@ struct mym_reap; /* alloc/reap.h */
 enum { MYM_IN_BITS = 1, MYM_IN_FREED = 2 };
 
 #define MYM_NEVER_PURGED UINT8_MAX
+/* In a huge page, and nothing was freed there yet: what is free is to be taken yet. */
+#define MYM_FRESH (UINT8_MAX - 1)
 
 /*
  * Span record. next/prev link free runs in their bin, slabs in their pool and large spans
@@ -77,7 +79,7 @@ struct mym_unit {
             uint8_t bin;    /* list of its pool, MYM_NO_BIN when full */
             uint8_t scan;   /* first word of bits that may have a bit set */
             uint8_t purged; /* objects in use when its free pages were given back last,
-                               or MYM_NEVER_PURGED */
+                               or MYM_NEVER_PURGED, or MYM_FRESH */
         };
         struct mym_reap *reap; /* window, large: whose objects; NULL: malloc's */
     };

@@ -70,7 +70,7 @@ MYM_SLOW uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh)
     unit->arena = (uint16_t)arena;
     unit->free = c->objects;
     unit->scan = 0;
-    unit->purged = MYM_NEVER_PURGED;
+    unit->purged = mym_chunk_is_huge(slab) ? MYM_FRESH : MYM_NEVER_PURGED;
     unit->has_bits |= MYM_IN_BITS;
     for (unsigned i = 0; i < words; i++)
         bits[i] = ~(uint64_t)0;
@@ -121,7 +121,8 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
         want = unit->free - skip;
     bits[word] ^= skipped;
     unit->free = (uint16_t)(unit->free - want);
-    unit->purged = MYM_NEVER_PURGED;
+    if (unit->purged != MYM_FRESH)
+        unit->purged = MYM_NEVER_PURGED;
     while (got < want) {
         uint64_t set = bits[word];
         uintptr_t at = start + (uintptr_t)word * 64 * size;
@@ -278,5 +279,7 @@ unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count,
     MYM_ASSERT(unit->free + done <= c.objects);
     unit->free = (uint16_t)(unit->free + done);
     unit->scan = (uint8_t)scan;
+    if (unit->purged == MYM_FRESH)
+        unit->purged = MYM_NEVER_PURGED;
     return done;
 }

@@ -365,9 +365,9 @@ static void trim(struct mym_pool *pool, bool all, bool grew)
     }
     pool->loaded_low = pool->loaded_count;
     /* A slab of a cold pool has one object because no more were asked for yet. */
-    all = all || (grew && !mym_pool_is_cold(pool));
+    grew = grew && !mym_pool_is_cold(pool);
     mym_pool_unlock(pool);
-    mym_slabs_trim(pool, all);
+    mym_slabs_trim(pool, all, grew);
 }
 
 void mym_pool_trim(struct mym_pool *pool, bool all)

@@ -13,7 +13,8 @@
 /*
  * Slabs with free places, in the order in which they are carved from: fullest first, so
  * that emptier ones get the time to become wholly free. Sparse: an eighth or less is in
- * use, or one object, so most pages can be given back although objects pin the slab.
+ * use, or one object, so most pages can be given back although objects pin the slab; not a
+ * fresh one in a huge page (MYM_FRESH).
  */
 enum mym_bin {
     MYM_BIN_THIRDS, /* three bins: less than a third free, two thirds, more */

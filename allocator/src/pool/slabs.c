@@ -40,6 +40,7 @@ static void drop_whole(struct mym_pool *pool, uint32_t count) MYM_REQUIRES(pool-
 static void purge_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static void purge_sparse(struct mym_pool *pool, uint32_t count)
     MYM_REQUIRES(pool->lock);
+static void end_fresh(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 
 /* For assertions: the record is a slab's of this pool, whose lock is held. */
 __attribute__((unused)) MYM_INLINE bool is_own(const struct mym_pool *pool,
@@ -76,7 +77,8 @@ unsigned mym_slabs_bin_of(const struct mym_unit *unit)
         return MYM_NO_BIN;
     if (used == 0)
         return MYM_BIN_WHOLE;
-    if (!is_sparse(used, objects)) /* without a division: once per object at worst */
+    /* Without a division: once per object at worst. */
+    if (unit->purged == MYM_FRESH || !is_sparse(used, objects))
         return MYM_BIN_THIRDS + (unit->free * 3u > objects) +
                (unit->free * 3u > 2 * objects);
     /* Worth a second time only when far fewer objects are left than the first time. */
@@ -391,9 +393,26 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
     }
 }
 
-void mym_slabs_trim(struct mym_pool *pool, bool all)
+/* Nobody takes what fresh slabs have: they may be sparse as others are. */
+static void end_fresh(struct mym_pool *pool)
+{
+    uint32_t next;
+
+    for (uint32_t slab = pool->bins[MYM_BIN_SPARSE - 1]; slab != 0; slab = next) {
+        next = mym_heap.units[slab].next;
+        if (mym_heap.units[slab].purged == MYM_FRESH) {
+            mym_heap.units[slab].purged = MYM_NEVER_PURGED;
+            rebin_slab(pool, slab);
+        }
+    }
+}
+
+void mym_slabs_trim(struct mym_pool *pool, bool all, bool grew)
 {
     mym_pool_lock(pool);
+    if (all)
+        end_fresh(pool);
+    all = all || grew;
     purge_sparse(pool, all ? pool->sparse : pool->sparse_low);
     drop_whole(pool, all ? pool->whole : pool->whole_low);
     pool->whole_low = pool->whole;

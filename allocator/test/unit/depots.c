@@ -8,7 +8,7 @@
 
 #include "alloc/alloc.h"
 #include "alloc/info.h"
-#include "heap/heap.h"
+#include "heap/runs.h"
 #include "heap/sizes.h"
 #include "os/os.h"
 #include "pool/pool.h"
@@ -398,7 +398,39 @@ static void sparse_slabs_stay_in_a_swing(void)
     mym_trim(0);
 }
 
+/*
+ * In a huge page what a slab has not given out yet is there anyway: to give it back would split
+ * the page, a moment before it is taken. It goes when nobody takes it any more.
+ */
+static void fresh_slabs_keep_their_huge_pages(void)
+{
+    static void *objects[1010];
+    struct mym_pool *pool = mym_pool_of(0, mym_class_of(20000));
+    unsigned most = mym_classes[mym_pool_class(pool)].objects, count;
+
+    mym_chunk_set_huge(MYM_HUGE_ALWAYS, false);
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    for (count = 0; count < 1000; count++) {
+        size_t purged = mym_pages.purged;
+
+        CHECK((objects[count] = mym_pool_take(pool)));
+        mym_pool_upkeep(pool, false, true);
+        CHECKF(mym_pages.purged == purged, "%zu bytes given back at object %u",
+               mym_pages.purged - purged, count);
+    }
+    while (pool->bins[MYM_BIN_SPARSE - 1] == 0 ||
+           mym_heap.units[pool->bins[MYM_BIN_SPARSE - 1]].free != most - 1)
+        CHECK((objects[count++] = mym_pool_take(pool)));
+    mym_trim(0);
+    CHECK(pool->bins[MYM_BIN_PURGED] == mym_unit_of(objects[count - 1]));
+    CHECK(mym_verify() == 0);
+    while (count > 0)
+        mym_free(objects[--count]);
+    mym_trim(0);
+}
+
 const struct test tests[] = {
+    {"fresh_slabs_keep_their_huge_pages", fresh_slabs_keep_their_huge_pages},
     {"a_full_magazine_is_not_made_shorter", a_full_magazine_is_not_made_shorter},
     {"a_cache_gets_its_own_back", a_cache_gets_its_own_back},
     {"loads_bear_every_ration", loads_bear_every_ration},
