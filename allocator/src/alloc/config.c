@@ -443,14 +443,32 @@ static bool is_claim(const struct mym_config *config, const char *entry)
            (config->stats.path == value && config->stats.owner == 0);
 }
 
+/*
+ * A program that has more rights than who started it obeys no variable. Nor may what it starts in
+ * turn, once it has taken those rights for good and they do not show: so all go, as what the
+ * loader obeys does.
+ */
+static void forget(void)
+{
+    char **kept = environ;
+
+    for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
+        if (strncmp(*entry, PREFIX, PREFIX_LENGTH) != 0)
+            *kept++ = *entry;
+    if (kept != NULL)
+        *kept = NULL;
+}
+
 void mym_config_read(struct mym_config *config)
 {
     *config = (struct mym_config){.together = MYM_TOGETHER_ALL,
                                   .keep = KEEP_DEFAULT,
                                   .huge = MYM_HUGE_AUTO,
                                   .limit = SIZE_MAX};
-    if (getauxval(AT_SECURE) != 0)
+    if (getauxval(AT_SECURE) != 0) {
+        forget();
         return;
+    }
     /* Not by getenv: the program can replace it, and some shells do. */
     for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
         if (strncmp(*entry, PREFIX, PREFIX_LENGTH) == 0) {
