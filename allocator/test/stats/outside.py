@@ -199,6 +199,17 @@ def check_quarantine(stats, library, work):
     expect("guarded", said["mymalloc_guarded_objects_total"], 0)
 
 
+def check_hidden(stats, pid):
+    """Where /proc does not show the process, or is none: that is said, not that there is no such process."""
+    for mount, says in (["-o", "hidepid=2", "-t", "proc", "proc"], "hidepid"), (["-t", "tmpfs", "none"], "not mounted"):
+        command = 'mount "$@" /proc && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$PYTHON" "$STATS" "$PID"'
+        done = subprocess.run(["unshare", "-m", "sh", "-c", command, "sh", *mount], text=True, capture_output=True,
+                              env={**os.environ, "PYTHON": "/usr/bin/python3", "STATS": str(stats), "PID": str(pid)})
+        if "unshare" in done.stderr or "mount:" in done.stderr:
+            continue  # a container may not
+        expect(f"{mount}: {done.stderr}", (done.returncode, says in done.stderr), (1, True))
+
+
 def check_refusals(stats, known, work):
     for wrong in "abc", "0", "-5", "1.5":
         expect(wrong, "PID: " in tool(stats, "--", wrong, status=2), True)
@@ -209,6 +220,11 @@ def check_refusals(stats, known, work):
     ended = subprocess.Popen(["true"])
     ended.wait()
     expect("ended", tool(stats, ended.pid, status=1), f"mymalloc-stats: process {ended.pid}: there is none\n")
+    expect("no such number", tool(stats, 9999999999, status=1), "mymalloc-stats: process 9999999999: there is none\n")
+    ended = subprocess.Popen(["true"], stdout=subprocess.PIPE)
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    expect("not waited for", "it has no memory: it has ended" in tool(stats, ended.pid, status=1), True)
+    ended.communicate()
     with Running("sh", "-c", "echo ready; read line") as process:
         expect("no mymalloc", tool(stats, process.pid, status=1),
                f"mymalloc-stats: process {process.pid}: no mymalloc in it that has a heap\n")
@@ -222,6 +238,7 @@ def check_refusals(stats, known, work):
         work.chmod(0o755)
         with Running(known, "--wait") as process:
             said, user = tool(other, process.pid, status=1, user=65534), process.pid
+            check_hidden(other, process.pid)
     else:
         said, user = tool(stats, 1, status=1), 1
     expect("permission", said.startswith(f"mymalloc-stats: process {user}: permission denied"), True)
