@@ -41,6 +41,7 @@ enum mym_bin {
 struct mym_pool {
     struct mym_mutex lock; /* guards all below and the slabs' records and bitmaps */
     uint8_t arena;         /* the pool's class is its place there */
+    bool fresh;            /* the bin before sparse ones may have MYM_FRESH slabs */
     uint16_t batch; /* objects to move at a miss, the capacity of magazines given out;
                        0: there was no miss yet, or the pool is cold */
     uint16_t busy;  /* exchanges since the last upkeep, up to BUSY */

@@ -183,6 +183,7 @@ static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
     pool->places += cls->objects;
     pool->free += cls->objects;
     want = mym_slab_take(slab, out, want);
+    pool->fresh |= mym_heap.units[slab].purged == MYM_FRESH;
     link_slab(pool, slab, mym_slabs_bin_of(&mym_heap.units[slab]));
     return want;
 }
@@ -393,11 +394,17 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
     }
 }
 
-/* Nobody takes what fresh slabs have: they may be sparse as others are. */
+/*
+ * Nobody takes what fresh slabs have: they may be sparse as others are. Into that bin they come only
+ * as they are made, so of a class that stays quiet the bin is walked once.
+ */
 static void end_fresh(struct mym_pool *pool)
 {
     uint32_t next;
 
+    if (!pool->fresh)
+        return;
+    pool->fresh = false;
     for (uint32_t slab = pool->bins[MYM_BIN_SPARSE - 1]; slab != 0; slab = next) {
         next = mym_heap.units[slab].next;
         if (mym_heap.units[slab].purged == MYM_FRESH) {

@@ -27,6 +27,10 @@ static size_t verify_slab(const struct mym_pool *pool, uint32_t slab, unsigned b
                       "slab of another pool in a bin");
     bad += mym_expect("pool check", unit->bin == bin && mym_slabs_bin_of(unit) == bin,
                       "slab in a wrong bin");
+    bad += mym_expect("pool check",
+                      bin != MYM_BIN_SPARSE - 1 || unit->purged != MYM_FRESH ||
+                          pool->fresh,
+                      "fresh slab of a pool that knows of none");
     return bad;
 }
 
