@@ -8,12 +8,16 @@
 #include "os/os.h"
 
 #include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct mym_mutex lock;
-static _Atomic unsigned asleep;
-static _Atomic uint32_t waits; /* of the thread that tries */
-static uint32_t last_wait;     /* in which it sleeps; not at all in those before */
+static _Atomic unsigned asleep; /* or about to be, */
+static pid_t sleepers[2];       /* and who, first come first */
+static _Atomic uint32_t waits;  /* of the thread that tries */
+static uint32_t last_wait;      /* in which it sleeps; not at all in those before */
 static __thread bool tries;
 
 void __real_mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigned ms);
@@ -28,6 +32,7 @@ void __wrap_mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigne
     }
     if (tries && ++waits < last_wait)
         return;
+    sleepers[asleep] = (pid_t)syscall(SYS_gettid);
     asleep++;
     __real_mym_os_futex_wait(word, expected, 0);
     asleep--;
@@ -52,12 +57,24 @@ static void *take(void *unused)
     return NULL;
 }
 
-/* The kernel wakes who came first. The count is ahead of it by a moment. */
+static bool is_asleep(pid_t thread)
+{
+    char path[64], line[256];
+    FILE *file;
+    bool is;
+
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)thread);
+    CHECK((file = fopen(path, "r")) && fgets(line, sizeof line, file));
+    is = strstr(line, ") S ") != NULL;
+    fclose(file);
+    return is;
+}
+
+/* The kernel wakes who came first. */
 static void wait_until_asleep(unsigned count)
 {
-    while (asleep < count)
+    while (asleep < count || !is_asleep(sleepers[count - 1]))
         usleep(1000);
-    usleep(20000);
 }
 
 /* Who is woken takes the lock or passes it on: the other one is not left asleep. */
