@@ -34,9 +34,6 @@
 #define PR_SET_VMA           0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
-/* Of /proc/PID/pagemap, a word for each page. */
-#define PRESENT 63
-
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
@@ -171,8 +168,8 @@ void mym_os_name(const void *addr, size_t bytes, const char *name)
 
 __thread bool mym_os_has_own_files;
 
-/* 512 of 4 KiB: 2 MiB */
-#define ASKED 512
+#define ASKED   512 /* of 4 KiB: 2 MiB */
+#define PRESENT 63  /* of a page's word in pagemap: proc_pid_pagemap(5) */
 
 static bool ask_file(uintptr_t addr, size_t count, bool *there)
 {
