@@ -111,9 +111,16 @@ struct mym_front {
     /* Sizes of class c are above ends[c], and up to ends[c + 1], what its objects have. */
     size_t ends[MYM_CLASSES + 1];
     uint8_t class_of[MYM_SMALL_MAX + 1]; /* by size: next to what is read after it */
-    char *caches __attribute__((aligned(MYM_CACHELINE))); /* mym_heap.caches */
+    /*
+     * A load waits for an older store whose address has the same low 12 bits (4K aliasing).
+     * Programs store to an object's first word, at a multiple of 16; so caches lies at none.
+     */
+    uint64_t apart[5] __attribute__((aligned(MYM_CACHELINE)));
+    char *caches;                   /* mym_heap.caches */
     uint8_t open[MYM_MAX_CPUS + 1]; /* enum mym_open; with MYM_NO_ID */
 };
+
+_Static_assert(offsetof(struct mym_front, caches) % 16 == 8, "see apart");
 
 _Static_assert(sizeof(struct mym_cache) <= (size_t)1 << MYM_CACHE_SHIFT,
                "a cache has its place");

@@ -19,7 +19,7 @@
 #define BUSY_LEAST       8u
 #define MAGAZINE_OBJECTS 124u /* with the header and two walls: 1 KiB */
 #define MAGAZINE_TINY    252u /* of those up to TINY bytes: 2 KiB */
-#define TINY             128u
+#define TINY             256u
 
 /*
  * In the hardened build's quarantine one of a cache's two magazines waits while the other is
