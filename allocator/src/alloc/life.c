@@ -139,8 +139,11 @@ void mym_fork_register(void)
 
 bool mym_fork_bare(void)
 {
-    mym_mutex_fork_patience();
-    return begin_fork(MYM_FORK_TRY, mym_os_is_alone());
+    unsigned left = mym_mutex_fork_patience();
+    bool began = begin_fork(MYM_FORK_TRY, mym_os_is_alone());
+
+    mym_mutex_fork_patience_again(left);
+    return began;
 }
 
 void mym_fork_bare_done(bool child)

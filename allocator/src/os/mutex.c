@@ -60,9 +60,17 @@ MYM_SLOW void mym_mutex_unlock_slow(struct mym_mutex *mutex)
 
 static __thread unsigned patience __attribute__((tls_model("initial-exec")));
 
-void mym_mutex_fork_patience(void)
+unsigned mym_mutex_fork_patience(void)
 {
+    unsigned left = patience;
+
     patience = mym_locks_held > 0 ? 0 : PATIENCE;
+    return left;
+}
+
+void mym_mutex_fork_patience_again(unsigned left)
+{
+    patience = left;
 }
 
 bool mym_mutex_is_forks(const struct mym_mutex *mutex)

@@ -72,8 +72,10 @@ bool mym_mutex_is_forks(const struct mym_mutex *mutex);
 /*
  * A fork that may not wait begins. Four seconds for all locks, for who has one may not be running;
  * none at all where the thread that has one was interrupted, for which others wait with theirs.
+ * What a fork has left that this one interrupts, which is to be set again.
  */
-void mym_mutex_fork_patience(void);
+unsigned mym_mutex_fork_patience(void);
+void mym_mutex_fork_patience_again(unsigned left);
 
 /* How many locks the calling thread has, or waits for; those of a fork are one. */
 extern MYM_HIDDEN __thread uint32_t mym_locks_held

@@ -1,9 +1,10 @@
 /*
  * mutex.c - who forks without handlers waits for a lock with a patience, and may have been woken in
- * the place of another when that ends.
+ * the place of another when that ends, or be interrupted by one more.
  */
 #include "check.h"
 
+#include "alloc/alloc.h"
 #include "os/mutex.h"
 #include "os/os.h"
 
@@ -19,6 +20,7 @@ static pid_t sleepers[2];       /* and who, first come first */
 static _Atomic uint32_t waits;  /* of the thread that tries */
 static uint32_t last_wait;      /* in which it sleeps; not at all in those before */
 static __thread bool tries;
+static uint32_t starts; /* waits for the lock that a fork takes first */
 
 void __real_mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigned ms);
 void __wrap_mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigned ms);
@@ -26,6 +28,13 @@ void __wrap_mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigne
 /* Not for a millisecond, but until it is woken: so the test decides which of both is first. */
 void __wrap_mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigned ms)
 {
+    if (word == &mym_start_lock.state) {
+        starts++;
+        CHECK(starts <= 8192);
+        if (starts == 10) /* a signal's handler */
+            CHECK(!mym_fork_bare());
+        return;
+    }
     if (word != &lock.state) {
         __real_mym_os_futex_wait(word, expected, ms);
         return;
@@ -110,8 +119,21 @@ static void who_has_a_lock_does_not_wait(void)
     CHECK(waits == 0);
 }
 
+/* A handler's fork, which does not wait, leaves the other one what it had. */
+static void who_is_interrupted_has_the_same_patience(void)
+{
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_count(-1); /* as if it were another thread's */
+    CHECK(!mym_fork_bare());
+    mym_mutex_count(1);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    CHECKF(starts == 4096, "%u times", starts);
+}
+
 const struct test tests[] = {
     {"who_gives_up_wakes_another", who_gives_up_wakes_another},
     {"who_has_a_lock_does_not_wait", who_has_a_lock_does_not_wait},
+    {"who_is_interrupted_has_the_same_patience",
+     who_is_interrupted_has_the_same_patience},
     {NULL, NULL},
 };
