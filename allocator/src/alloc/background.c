@@ -133,13 +133,14 @@ static bool create(void)
     return done;
 }
 
-/* Much is idle; no lock is held. */
+/* Much is idle; no lock is held, but where it is a signal's handler that frees. */
 static MYM_COLD void start(void)
 {
     int saved = errno;
     uint64_t signals;
 
-    if (bars > 0 || mym_background_is_running() || atomic_exchange(&running, true))
+    if (bars > 0 || mym_locks_held > 0 || mym_background_is_running() ||
+        atomic_exchange(&running, true))
         return;
     if (mym_os_is_due(mym_os_coarse_ms(), not_before, TICK_MS)) {
         signals = mym_os_block_signals(); /* the thread inherits what is blocked */

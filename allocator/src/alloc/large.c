@@ -146,6 +146,16 @@ size_t mym_large_good_size(size_t size)
                                 : (size_t)units_for(size) * MYM_UNIT;
 }
 
+static bool resize_span(uint32_t unit, size_t size)
+{
+    uint32_t had = mym_heap.units[unit].length, units = units_for(size);
+    bool done = mym_pages_resize(unit, units, mym_is_dense(size));
+
+    if (units < had)
+        mym_idle_left(had - units);
+    return done;
+}
+
 void *mym_large_resize(void *ptr, size_t size)
 {
     uint32_t unit;
@@ -155,5 +165,5 @@ void *mym_large_resize(void *ptr, size_t size)
     unit = mym_unit_of(ptr);
     if (size >= MYM_HUGE_MIN && (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
         return mym_mapping_adopt(unit, size);
-    return mym_pages_resize(unit, units_for(size), mym_is_dense(size)) ? ptr : NULL;
+    return resize_span(unit, size) ? ptr : NULL;
 }

@@ -340,7 +340,8 @@ static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
 
 static bool resize(struct mym_reap *reap, void *ptr, size_t size)
 {
-    uint32_t span = mym_reap_record(ptr)->first, had = mym_heap.units[span].length;
+    uint32_t span = mym_reap_record(ptr)->first, had = mym_heap.units[span].length,
+             units;
     bool done;
 
     mym_reap_lock(reap);
@@ -348,7 +349,10 @@ static bool resize(struct mym_reap *reap, void *ptr, size_t size)
                ? resize_large(reap, mym_unit_of(ptr), size)
                : grow_last(reap, ptr, size);
     mym_reap_unlock(reap);
-    if (mym_heap.units[span].length != had) { /* another one, to the profile */
+    units = mym_heap.units[span].length;
+    if (units < had)
+        mym_idle_left(had - units);
+    if (units != had) { /* another one, to the profile */
         mym_sampled_end(span);
         if (MYM_RACY(mym_watch.on))
             mym_sampled_span(span);

@@ -302,7 +302,7 @@ uintptr_t mym_pages_take_loose(uint32_t length);
 
 /*
  * Resize a large span where it stands; false when the next units are not free, or that is
- * above the limit.
+ * above the limit. Of one that is shorter then: mym_idle_left.
  */
 bool mym_pages_resize(uint32_t first, uint32_t units, enum mym_dense dense);
 
@@ -389,6 +389,8 @@ void mym_idle_age(void); /* once a second, when there is a call at all */
 #define MYM_IDLE_LITTLE 64u /* units: 4 MiB */
 extern MYM_HIDDEN void (*mym_idle_when_much)(void);
 void mym_idle_tell(uint32_t dirty);
+/* Both for so many units that became idle. */
+void mym_idle_left(uint32_t units);
 bool mym_idle_is_much(void);
 
 /* There is a helper, or will be: what a fall leaves waits for it, however much. */

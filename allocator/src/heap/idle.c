@@ -69,6 +69,12 @@ void mym_idle_tell(uint32_t dirty)
         tell();
 }
 
+void mym_idle_left(uint32_t units)
+{
+    mym_purge_excess();
+    mym_idle_tell(units);
+}
+
 bool mym_idle_is_much(void)
 {
     uint32_t dirty;

@@ -118,8 +118,7 @@ static void put_idle(struct mym_mapping mapping)
     mym_pages_unlock();
     if (last.addr != NULL)
         mym_os_unmap(last.addr, last.bytes);
-    mym_purge_excess();
-    mym_idle_tell(units);
+    mym_idle_left(units);
 }
 
 /* ---- objects ---- */

@@ -311,10 +311,6 @@ bool mym_pages_resize(uint32_t first, uint32_t length, enum mym_dense dense)
         mym_idle_watch();
     }
     mym_pages_unlock();
-    if (length < old) {
-        mym_purge_excess();
-        mym_idle_tell(old - length);
-    }
     return done;
 }
 

@@ -195,6 +195,7 @@ static void resize(struct span *span, unsigned size, enum mym_dense dense)
     check_mark(span, units);
     in_use += units - span->units;
     if (units < span->units) {
+        mym_idle_left(span->units - units);
         span->units = units;
         check_excess();
     }

@@ -228,8 +228,10 @@ static void resize_span(struct span *span, uint64_t *random)
     check_mark(span);
     if (!mym_pages_resize(span->first, units, next_random(random) % 2))
         return;
-    if (units < span->units)
+    if (units < span->units) {
+        mym_idle_left(span->units - units);
         span->units = units;
+    }
     check_mark(span);
     span->units = units;
     mark(span);

@@ -1,8 +1,11 @@
 /*
- * helper.c - the helper thread is no longer wanted while it starts: held at its first step until
- * that was said.
+ * helper.c - the helper thread: who starts it has no lock; and it is no longer wanted while it
+ * starts, held at its first step until that was said.
  */
 #include "check.h"
+
+#include "mymalloc/arena.h"
+
 #include "family.h"
 
 #include "alloc/background.h"
@@ -41,6 +44,49 @@ static void make_idle(void)
     free(object);
 }
 
+static unsigned tells;
+
+static void note_tell(void)
+{
+    tells++;
+    CHECKF(mym_locks_held == 0, "%u locks", mym_locks_held);
+}
+
+/* What becomes idle may start it at once, by a function that allocates. */
+static void who_tells_has_no_lock(void)
+{
+    size_t bytes = (size_t)16 << 20, less = (size_t)1 << 20;
+    MyArena *arena = MyArenaCreate(0);
+    void *object;
+
+    mym_idle_when_much = note_tell;
+    make_idle();
+    CHECK((object = malloc(bytes)));
+    CHECK((object = realloc(object, less)));
+    free(object);
+    CHECK(arena && (object = MyArenaAlloc(arena, bytes)));
+    tells = 0;
+    CHECK((object = realloc(object, less)));
+    CHECK(tells > 0);
+    free(object);
+    CHECK((object = malloc((size_t)64 << 20))); /* a mapping of its own */
+    memset(object, 1, (size_t)64 << 20);
+    free(object);
+    MyArenaDestroy(arena);
+    mym_idle_when_much = NULL;
+}
+
+/* A signal's handler frees, whose thread has a lock that pthread_create's requests may ask for. */
+static void none_is_started_under_a_lock(void)
+{
+    CHECK(mym_background_enable());
+    mym_mutex_count(1);
+    make_idle();
+    CHECK(!mym_background_is_running());
+    mym_mutex_count(-1);
+    mym_background_disable();
+}
+
 /* Nothing waits for a helper that will not come. */
 static void switched_off_while_it_starts(void)
 {
@@ -61,6 +107,8 @@ static void switched_off_while_it_starts(void)
 }
 
 const struct test tests[] = {
+    {"who_tells_has_no_lock", who_tells_has_no_lock},
+    {"none_is_started_under_a_lock", none_is_started_under_a_lock},
     {"switched_off_while_it_starts", switched_off_while_it_starts},
     {NULL, NULL},
 };
