@@ -119,6 +119,8 @@ static void after_fork_parent(void)
     end_fork(MYM_FORK_GIVE);
     if (!alone && &_IO_list_unlock != NULL)
         _IO_list_unlock();
+    if (!alone)
+        mym_purge_excess(); /* others found that lock taken */
 }
 
 static void after_fork_child(void)

@@ -377,27 +377,27 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_locked(uint32_t keep)
 
 /*
  * One thread at a time: who finds another at it leaves, and that one looks again after it
- * let go, so nothing is left over.
+ * let go, whatever it had the lock for, so nothing is left over. But for forks without handlers,
+ * whose thread may be in the midst of anything.
  */
 void mym_purge_excess(void)
 {
-    bool more;
-
-    do {
+    for (;;) {
         uint32_t keep;
+        bool excess;
 
         mym_pages_lock();
-        more = mym_idle_watch_excess();
+        excess = mym_idle_watch_excess();
         mym_pages_unlock();
-        if (!more || !mym_mutex_trylock(&purging, MYM_RANK_PURGE))
+        if (!excess || !mym_mutex_trylock(&purging, MYM_RANK_PURGE))
             return;
         mym_pages_lock();
         keep = mym_idle_share_out();
         /* A little more than needed: each call to the kernel costs as much as a page. */
-        more = purge_locked(keep - keep / 64) > 0;
+        purge_locked(keep - keep / 64);
         mym_pages_unlock();
         mym_purge_end();
-    } while (more);
+    }
 }
 
 /* Units of freed mappings that go. What is left is the size of the heap from now on. */

@@ -38,7 +38,7 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
                         struct misuse *misuse) MYM_REQUIRES(pool->lock);
 static void drop_whole(struct mym_pool *pool, uint32_t count) MYM_REQUIRES(pool->lock);
 static void purge_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static void purge_sparse(struct mym_pool *pool, uint32_t count)
+static bool purge_sparse(struct mym_pool *pool, uint32_t count)
     MYM_REQUIRES(pool->lock);
 static void end_fresh(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 
@@ -355,18 +355,19 @@ static void purge_slab(struct mym_pool *pool)
 /*
  * The free pages of sparse slabs are worth keeping while the program is likely to come back
  * for them, and there is room for them in what may be kept. Slabs that were wholly free in
- * the end leave the pool.
+ * the end leave the pool. True: mym_purge_excess, for others may have left theirs meanwhile.
  */
-static void purge_sparse(struct mym_pool *pool, uint32_t count)
+static bool purge_sparse(struct mym_pool *pool, uint32_t count)
 {
     if (pool->sparse == 0 || (count == 0 && !mym_idle_is_overdrawn()))
-        return;
+        return false;
     mym_pool_unlock(pool);
     mym_purge_begin();
     mym_pool_lock(pool);
     while (pool->sparse > 0 && (mym_idle_is_overdrawn() || count-- > 0))
         purge_slab(pool);
     mym_purge_end();
+    return true;
 }
 
 /* Objects of whatever arena, back to their slabs. No pool lock is held. */
@@ -374,15 +375,17 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
 {
     while (count > 0) {
         struct misuse misuse = {NULL, NULL};
-        bool leaving;
+        bool leaving, purged;
 
         mym_pool_lock(pool);
         count = reclaim(pool, objects, count, &misuse);
-        purge_sparse(pool, 0);
+        purged = purge_sparse(pool, 0);
         leaving = pool->leaving != 0;
         mym_pool_unlock(pool);
         if (leaving)
             release_slabs(pool);
+        if (purged)
+            mym_purge_excess();
         mym_idle_tell(0);
         if (MYM_UNLIKELY(misuse.what != NULL))
             mym_fatal(misuse.what, misuse.object);
@@ -416,16 +419,20 @@ static void end_fresh(struct mym_pool *pool)
 
 void mym_slabs_trim(struct mym_pool *pool, bool all, bool grew)
 {
+    bool purged;
+
     mym_pool_lock(pool);
     if (all)
         end_fresh(pool);
     all = all || grew;
-    purge_sparse(pool, all ? pool->sparse : pool->sparse_low);
+    purged = purge_sparse(pool, all ? pool->sparse : pool->sparse_low);
     drop_whole(pool, all ? pool->whole : pool->whole_low);
     pool->whole_low = pool->whole;
     pool->sparse_low = pool->sparse;
     mym_pool_unlock(pool);
     release_slabs(pool);
+    if (purged)
+        mym_purge_excess();
 }
 
 /* ---- defragmentation: where an object is, and whether it had better be elsewhere ---- */
