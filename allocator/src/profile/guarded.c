@@ -167,13 +167,18 @@ static bool is_whole(const struct rest *rest)
                                 memcmp(rest->at, rest->at + 1, rest->bytes - 1) == 0);
 }
 
-/* The first byte that somebody wrote there, the nearest to the object if before it; or 0. */
+/*
+ * The first byte that somebody wrote there, the nearest to the object if before it; or 0. What the
+ * program has forbidden itself is allowed again first: a fault here would wait for the lock.
+ */
 static uintptr_t find_damage(const struct cell *object)
 {
+    void *first = (void *)(object->start & ~(guard.page - 1)); /* NOLINT */
     struct rest rest[2];
 
     find_rests(object, rest);
-    if (is_whole(&rest[0]) && is_whole(&rest[1]))
+    if (!mym_os_protect(first, pages_of(object), true) ||
+        (is_whole(&rest[0]) && is_whole(&rest[1])))
         return 0;
     for (size_t i = 0; i < rest[1].bytes; i++)
         if (rest[1].at[i] != PATTERN)

@@ -506,6 +506,18 @@ static void protected_by_program(void)
     went_on();
 }
 
+/* So it is where it is freed: what lies behind the object is looked at there. */
+static void protected_and_freed(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *p = aligned_alloc(page, page + 64);
+
+    CHECK(p && mprotect(p, 2 * page, PROT_NONE) == 0);
+    free(p);
+    write_it(take_it(64));
+    went_on();
+}
+
 /* The end is abort(): a program's handler for it may use the heap, in threads too. */
 static void *allocate(void *unused)
 {
@@ -621,6 +633,7 @@ const struct test tests[] = {
     CASE(ignored),
     CASE(many_handlers),
     CASE(protected_by_program),
+    CASE(protected_and_freed),
     CASE(allocates_at_the_end),
     CASE(goes_on),
     CASE(goes_on_for_long),

@@ -73,6 +73,7 @@ CASES = {
     "ignored": (SEGV, "", "", {}),
     "many_handlers": (FINE, "", "", {}),
     "protected_by_program": (FINE, "", "", {}),
+    "protected_and_freed": (FINE, "", "", {}),
     "allocates_at_the_end": (FINE, "use after free, a read", "at byte 0 of an object of 500 bytes",
                              FREED | {"accessed by": "read_it"}),
     "child_has_it": (FINE, "use after free, a read", "at byte 0 of an object of 500 bytes",
