@@ -1,5 +1,6 @@
 /*
- * beside.c - mimalloc itself, where it is loaded beside this heap: its functions found.
+ * beside.c - mimalloc itself, where it is loaded beside this heap: its functions found. It may have
+ * come by dlopen, and be gone again.
  *
  * Locking: none but the loader's, which dl_iterate_phdr takes.
  */
@@ -11,6 +12,9 @@
 
 static struct mym_mimalloc functions;
 static _Atomic bool found; /* set last */
+/* Whose they are; and how many objects had been unloaded when that was seen last. */
+static struct mym_object owner;
+static unsigned long long unloaded;
 
 /* In the order of the structure; the second name is that of 3.6. */
 static const char *const names[][2] = {
@@ -48,12 +52,31 @@ static int look(struct dl_phdr_info *info, size_t size, void *unused)
             return 0;
     }
     memcpy(&functions, function, sizeof functions);
+    owner = object;
+    unloaded = info->dlpi_subs;
     found = true;
+    return 1;
+}
+
+/* Not found anew while it stays: by then its table may say that its functions are ours (deepbind.c). */
+static int stays(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    struct mym_object object;
+
+    (void)size;
+    (void)unused;
+    if (info->dlpi_subs == unloaded)
+        return 1;
+    if (!mym_object_read(info, &object) || memcmp(&object, &owner, sizeof owner) != 0)
+        return 0;
+    unloaded = info->dlpi_subs;
     return 1;
 }
 
 MYM_COLD const struct mym_mimalloc *mym_mimalloc_find(void)
 {
+    if (found && !dl_iterate_phdr(stays, NULL))
+        found = false;
     if (!found)
         dl_iterate_phdr(look, NULL);
     return found ? &functions : NULL;

@@ -5,7 +5,9 @@
 #include "named.hpp"
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <dlfcn.h>
 #include <initializer_list>
 #include <malloc.h>
 
@@ -372,6 +374,24 @@ void heaps_visited()
 
 } // namespace
 
+/* Loaded as a part of a plugin, say: what was found of it ends with it. */
+void it_is_unloaded()
+{
+    const char *path = getenv("TEST_MIMALLOC");
+    auto collect = [] { find<void(bool)>("mi_collect")(true); };
+    auto by_default = [] { return find<make_form>("mi_heap_get_default")(); };
+    void *ours = by_default(), *library;
+
+    for (int i = 0; path != nullptr && i < 2; i++) {
+        CHECKF((library = dlopen(path, RTLD_NOW | RTLD_LOCAL)) != nullptr, "%s", path);
+        collect();
+        CHECK(by_default() != ours);
+        CHECK(dlclose(library) == 0 && dlopen(path, RTLD_NOW | RTLD_NOLOAD) == nullptr);
+        collect();
+        CHECK(by_default() == ours);
+    }
+}
+
 extern "C" const struct test tests[] = {
     {"one_heap", one_heap},
     {"alignments_are_kept", alignments_are_kept},
@@ -386,4 +406,5 @@ extern "C" const struct test tests[] = {
     {"heaps_deleted", heaps_deleted},
     {"heaps_by_default", heaps_by_default},
     {"heaps_visited", heaps_visited},
+    {"it_is_unloaded", it_is_unloaded},
     {nullptr, nullptr}};
