@@ -139,7 +139,9 @@ static uint32_t find(uint32_t length, uint32_t align, bool clean, uint32_t *run)
     if (first == 0)
         first = mym_runs_find(clean ? MYM_DIRTY : MYM_CLEAN, length, align, run);
     if (first == 0)
-        first = mym_runs_find_joined(length, align, run);
+        first = mym_runs_find_joined(MYM_DIRTY, length, align, run);
+    if (first == 0)
+        first = mym_region_regain(length, align, run);
     if (first == 0 && mym_region_grow(length + align - 1))
         first = mym_runs_find(MYM_CLEAN, length, align, run);
     return first;

@@ -128,17 +128,17 @@ static uint32_t to_chunk_end(uint32_t start, uint32_t length)
 }
 
 /*
- * The first units of a gone run are mapped again. Somebody else may be there now: then none of
- * it is ours any more.
+ * A part of a gone run is mapped again. Somebody else may be there now: then none of the run is
+ * ours any more.
  */
-static enum mym_os_result map_again(uint32_t run, uint32_t length)
+static enum mym_os_result map_again(uint32_t run, uint32_t first, uint32_t length)
 {
-    enum mym_os_result result = map_units(run, length);
+    enum mym_os_result result = map_units(first, length);
     uint32_t has = mym_heap.units[run].length;
 
     if (result == MYM_OS_OK) {
-        mym_runs_cut(run, run, length);
-        mym_runs_put(run, length, MYM_CLEAN);
+        mym_runs_cut(run, first, length);
+        mym_runs_put(first, length, MYM_CLEAN);
     } else if (result == MYM_OS_TAKEN) {
         mym_runs_cut(run, run, has);
         for (uint32_t i = 0; i < has; i++)
@@ -147,18 +147,58 @@ static enum mym_os_result map_again(uint32_t run, uint32_t length)
     return result;
 }
 
-/* To the end of a chunk: of the next one all can be a huge page then. */
-static bool map_gone(uint32_t length)
+/* From `unit` on, where runs touch up to `end`, the first one that is gone. */
+static uint32_t next_gone(uint32_t unit, uint32_t end)
+{
+    while (unit < end && mym_heap.units[unit].kind != MYM_GONE)
+        unit += mym_heap.units[unit].length;
+    return unit;
+}
+
+/*
+ * What of [first, end) is gone, from the run `run` on. Whole chunks, as far as the runs have them:
+ * all of such can be a huge page then.
+ */
+static enum mym_os_result map_gone(uint32_t run, uint32_t first, uint32_t end)
+{
+    enum mym_os_result result = MYM_OS_OK;
+    uint32_t next, low = first / GROW_MIN * GROW_MIN, high = end + to_chunk_end(end, 0);
+
+    for (run = next_gone(run, end); result == MYM_OS_OK && run < end; run = next) {
+        uint32_t after = run + mym_heap.units[run].length;
+        uint32_t from = run > low ? run : low, to = after < high ? after : high;
+
+        next = next_gone(after, end);
+        result = map_again(run, from, to - from);
+    }
+    return result;
+}
+
+uint32_t mym_region_regain(uint32_t length, uint32_t align, uint32_t *run)
 {
     enum mym_os_result result = MYM_OS_TAKEN;
-    uint32_t run;
+    uint32_t first = 0, at = 0;
 
-    while (result == MYM_OS_TAKEN && mym_runs_find(MYM_GONE, length, 1, &run) != 0) {
-        uint32_t has = mym_heap.units[run].length, whole = to_chunk_end(run, length);
-
-        result = map_again(run, whole < has ? whole : has);
+    while (result == MYM_OS_TAKEN) {
+        first = mym_runs_find(MYM_GONE, length, align, run);
+        if (first == 0 && align > 1) /* others take what such leave between them */
+            first = mym_runs_find_joined(MYM_GONE, length, align, run);
+        if (first == 0)
+            return 0;
+        at = *run;
+        if (mym_heap.units[at].kind == MYM_GONE &&
+            mym_heap.units[at - 1].kind == MYM_CLEAN)
+            at = mym_heap.units[at - 1].first; /* they are one then */
+        result = map_gone(*run, first, first + length);
     }
-    return result == MYM_OS_OK;
+    if (result != MYM_OS_OK)
+        return 0;
+    while (at + mym_heap.units[at].length <= first)
+        at += mym_heap.units[at].length;
+    *run = at;
+    /* Not behind a piece that was there before: that would be left over. */
+    at = mym_runs_fit(at, length, align);
+    return at != 0 ? at : first;
 }
 
 /* Units of the clean run that `unit` is an end of; 0: it is in none. */
@@ -181,7 +221,7 @@ static bool map_beside_clean(uint32_t length)
 
             next = mym_heap.units[run].next;
             if (need <= has + clean_at(run + has) &&
-                map_again(run, need < has ? need : has) == MYM_OS_OK)
+                map_again(run, run, need < has ? need : has) == MYM_OS_OK)
                 return true;
         }
     return false;
@@ -210,8 +250,6 @@ bool mym_region_grow(uint32_t length)
     uint32_t step = to_chunk_end(start, mym_pages.mapped / GROW_PART);
     uint32_t least = (length + GROW_END - 1) / GROW_END * GROW_END;
 
-    if (map_gone(length))
-        return true;
     step = step > GROW_MAX ? GROW_MAX : step;
     step = step < chunks ? chunks : step;
     for (int tries = 0;

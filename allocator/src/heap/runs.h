@@ -147,6 +147,9 @@ void mym_runs_put(uint32_t first, uint32_t length, enum mym_kind kind);
 /* A stretch is taken out of a free run; what is left on both sides stays free. */
 void mym_runs_cut(uint32_t run, uint32_t first, uint32_t length);
 
+/* Where in the run `length` units at a multiple of `align` fit; 0: nowhere. */
+uint32_t mym_runs_fit(uint32_t run, uint32_t length, uint32_t align);
+
 /*
  * The first unit of a free stretch of `length` units at a multiple of `align`, in *run,
  * a short one if there is one. 0: none.
@@ -154,8 +157,12 @@ void mym_runs_cut(uint32_t run, uint32_t first, uint32_t length);
 uint32_t mym_runs_find(enum mym_kind kind, uint32_t length, uint32_t align,
                        uint32_t *run);
 
-/* The same for a stretch of dirty and clean runs that touch; *run: the one it starts in. */
-uint32_t mym_runs_find_joined(uint32_t length, uint32_t align, uint32_t *run);
+/*
+ * The same for a stretch of free runs that touch, one of them of `kind`, which is dirty or gone; none
+ * is gone if that is not. *run: the one it starts in.
+ */
+uint32_t mym_runs_find_joined(enum mym_kind kind, uint32_t length, uint32_t align,
+                              uint32_t *run);
 
 /* Units of the dirty and clean runs from `at` on, once `need` have been seen. */
 uint32_t mym_runs_room(uint32_t at, uint32_t need);
@@ -217,6 +224,12 @@ void mym_mapping_put_back(struct mym_mapping mapping);
 bool mym_region_map_freed(uint32_t end);
 /* That of caches has so many. */
 bool mym_region_map_caches(uint32_t count);
+
+/*
+ * Gone runs are mapped again for such a stretch, where one has it or, if it is to be aligned, they
+ * have it with what they touch. Its first unit, in *run; 0: none.
+ */
+uint32_t mym_region_regain(uint32_t length, uint32_t align, uint32_t *run);
 
 /* Map a further region of at least `length` units; it becomes a clean run. */
 bool mym_region_grow(uint32_t length);
