@@ -4,12 +4,11 @@
  * /proc/self/cgroup has a line "number:controllers:/path" for each hierarchy. Version 2 is
  * "0::/path"; where a line names the memory controller, version 1 (or a hybrid of the two)
  * keeps the limits. A container may see the path of its host, whose files are not there:
- * then the root it sees is its own group, which is looked at last.
+ * then the root it sees is its own group, which is looked at in any case.
  */
 #include "os/os.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <string.h>
 
 /* A file read byte by byte, through a buffer that fits any stack. */
@@ -31,9 +30,9 @@ static int next(struct reader *reader)
 }
 
 /* The number at the start of a file such as memory.max; SIZE_MAX for "max" or no file. */
-static size_t read_number(const char *path)
+static size_t read_number(int folder, const char *name)
 {
-    struct reader reader = {.file = mym_os_open(path)};
+    struct reader reader = {.file = mym_os_open_in(folder, name)};
     size_t value = 0;
     int c;
 
@@ -73,59 +72,68 @@ static bool names_memory(const char *controllers)
            (found[6] == '\0' || found[6] == ',');
 }
 
-enum version { NO_GROUP, VERSION_1, VERSION_2 };
+/*
+ * The next group that may have the limit, whose path is read next: that of version 2, or with
+ * *memory the one that has. False: there is no more.
+ */
+static bool next_group(struct reader *reader, bool *memory)
+{
+    for (;;) {
+        char number[8], controllers[256];
 
-/* The path of the group that has the limit. */
-static enum version find_group(const char *groups, char *path, size_t room)
+        if (read_field(reader, ':', number, sizeof number) != ':' ||
+            read_field(reader, ':', controllers, sizeof controllers) != ':')
+            return false;
+        *memory = names_memory(controllers);
+        if (*memory || (strcmp(number, "0") == 0 && controllers[0] == '\0'))
+            return true;
+        if (read_field(reader, '\n', controllers, sizeof controllers) != '\n')
+            return false;
+    }
+}
+
+/*
+ * The least of the group and those above it, which is met on the way down: a path may be longer
+ * than the stack of who looks has room for (MYMALLOC_CGROUP=watch).
+ */
+static size_t least_below(int folder, struct reader *path, const char *leaf)
+{
+    size_t least = read_number(folder, leaf);
+    char name[256];
+    int end = '/';
+
+    while (end == '/') {
+        int above = folder;
+        size_t here;
+
+        end = read_field(path, '/', name, sizeof name);
+        if (name[0] == '\0')
+            continue;
+        folder = mym_os_open_folder(above, name);
+        mym_os_close(above);
+        here = read_number(folder, leaf);
+        least = here < least ? here : least;
+    }
+    mym_os_close(folder);
+    return least;
+}
+
+/* The path of the group of version 2; false: there is none, or version 1 has the memory. */
+static bool find_group(const char *groups, char *path, size_t room)
 {
     struct reader reader = {.file = mym_os_open(groups)};
-    enum version found = NO_GROUP;
+    bool memory, found = false;
 
     path[0] = '\0';
     if (reader.file < 0)
         return found;
-    for (;;) {
-        char number[8], controllers[256];
-        bool memory;
-
-        if (read_field(&reader, ':', number, sizeof number) != ':' ||
-            read_field(&reader, ':', controllers, sizeof controllers) != ':')
+    while (next_group(&reader, &memory)) {
+        found = !memory;
+        if (memory || read_field(&reader, '\n', path, room) != '\n')
             break;
-        memory = names_memory(controllers);
-        if (memory || (strcmp(number, "0") == 0 && controllers[0] == '\0')) {
-            found = memory ? VERSION_1 : VERSION_2;
-            if (read_field(&reader, '\n', path, room) != '\n' || memory)
-                break;
-        } else if (read_field(&reader, '\n', controllers, sizeof controllers) != '\n') {
-            break;
-        }
     }
     mym_os_close(reader.file);
     return found;
-}
-
-/*
- * The least of the group and those above it. path is "/mount/a/b", the part before `root`
- * being the mount.
- */
-static size_t least_upwards(char *path, size_t root, size_t room, const char *leaf)
-{
-    size_t length = strlen(path);
-    size_t limit = SIZE_MAX;
-
-    for (;;) {
-        if (length + strlen(leaf) < room) {
-            size_t here;
-
-            strcpy(path + length, leaf);
-            here = read_number(path);
-            limit = here < limit ? here : limit;
-        }
-        if (length <= root)
-            return limit;
-        while (--length > root && path[length] != '/')
-            ;
-    }
 }
 
 bool mym_os_group_file(const char *groups, const char *mount, const char *leaf,
@@ -135,7 +143,7 @@ bool mym_os_group_file(const char *groups, const char *mount, const char *leaf,
     int file;
 
     if (root + strlen(leaf) >= room ||
-        find_group(groups, path + root, room - root - strlen(leaf)) != VERSION_2)
+        !find_group(groups, path + root, room - root - strlen(leaf)))
         return false;
     memcpy(path, mount, root);
     length = strlen(path);
@@ -150,25 +158,22 @@ bool mym_os_group_file(const char *groups, const char *mount, const char *leaf,
 
 size_t mym_os_memory_limit(const char *groups, const char *mount)
 {
-    static const char memory[] = "/memory"; /* where version 1 is mounted */
-    char path[PATH_MAX];
-    char *group = path + strlen(mount) + sizeof memory - 1;
-    enum version version =
-        find_group(groups, group, sizeof path - (size_t)(group - path));
-    size_t root = strlen(mount);
+    struct reader reader = {.file = mym_os_open(groups)};
+    size_t limit = SIZE_MAX;
+    bool memory = false;
 
-    memcpy(path, mount, root);
-    if (version == VERSION_1) {
-        memcpy(path + root, memory, sizeof memory - 1);
-        root += sizeof memory - 1;
-    } else {
-        memmove(path + root, group, strlen(group) + 1);
+    if (reader.file < 0)
+        return limit;
+    while (!memory && next_group(&reader, &memory)) {
+        int folder = mym_os_open_folder(AT_FDCWD, mount), root = folder;
+
+        if (memory) { /* where version 1 is mounted */
+            folder = mym_os_open_folder(root, "memory");
+            mym_os_close(root);
+        }
+        limit = least_below(folder, &reader,
+                            memory ? "memory.limit_in_bytes" : "memory.max");
     }
-    if (path[root] == '/' && path[root + 1] == '\0') /* the root's own path */
-        path[root] = '\0';
-    return version == NO_GROUP
-               ? SIZE_MAX
-               : least_upwards(path, root, sizeof path,
-                               version == VERSION_1 ? "/memory.limit_in_bytes"
-                                                    : "/memory.max");
+    mym_os_close(reader.file);
+    return limit;
 }

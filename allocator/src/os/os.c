@@ -332,10 +332,25 @@ bool mym_os_rseq(void *area, bool leave, uint32_t signature)
 
 /* ---- files: at start, or where the user asked for it ---- */
 
+static int open_in(int folder, const char *name, int flags)
+{
+    return (int)mym_syscall(SYS_openat, folder, (long)name, flags | O_CLOEXEC, 0, 0, 0);
+}
+
+int mym_os_open_in(int folder, const char *name)
+{
+    return open_in(folder, name, O_RDONLY);
+}
+
+/* O_PATH: to pass through, no right to read it is needed. */
+int mym_os_open_folder(int above, const char *name)
+{
+    return open_in(above, name, O_PATH | O_DIRECTORY);
+}
+
 int mym_os_open(const char *path)
 {
-    return (int)mym_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0,
-                            0, 0);
+    return mym_os_open_in(AT_FDCWD, path);
 }
 
 size_t mym_os_read(int file, char *out, size_t room)

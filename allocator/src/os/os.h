@@ -213,6 +213,8 @@ void mym_os_raise(int signal); /* in the calling thread */
 
 /* A file for reading: negative when there is none; bytes read, 0 at the end. */
 int mym_os_open(const char *path);
+int mym_os_open_in(int folder, const char *name);
+int mym_os_open_folder(int above, const char *name); /* above: AT_FDCWD with a path */
 size_t mym_os_read(int file, char *out, size_t room);
 size_t mym_os_read_at(int file, char *out, size_t room, uint64_t offset);
 /* A part of it, private, to be read; NULL when refused. */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <ucontext.h>
 
 #include "check.h"
@@ -106,6 +107,40 @@ static void trim(void)
     malloc_trim(0);
 }
 
+static void take_and_pause(void)
+{
+    struct timespec pause = {0, 20000000};
+
+    take_small();
+    take_spans();
+    nanosleep(&pause, NULL);
+}
+
+/* Longer than upkeep waits between two looks at what is due. */
+static void take_for_seconds(void)
+{
+    for (int i = 0; i < 120; i++)
+        take_and_pause();
+}
+
+static void map_stack(void)
+{
+    stack =
+        mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(stack != MAP_FAILED);
+}
+
+/* A limit that is looked for, statistics that are written. */
+static void what_is_due_each_second_fits(void)
+{
+    size_t depth;
+
+    map_stack();
+    take_and_pause();
+    depth = depth_of(take_for_seconds);
+    CHECKF(depth <= MOST, "%zu bytes", depth);
+}
+
 static void every_call_fits(void)
 {
     static const struct {
@@ -119,9 +154,7 @@ static void every_call_fits(void)
                  {"realloc", resize},
                  {"trim", trim}};
 
-    stack =
-        mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(stack != MAP_FAILED);
+    map_stack();
     /* A first time elsewhere: the loader looks up libc's functions on the caller's stack. */
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         calls[i].run();
@@ -132,4 +165,8 @@ static void every_call_fits(void)
     }
 }
 
-const struct test tests[] = {{"every_call_fits", every_call_fits}, {NULL, NULL}};
+const struct test tests[] = {
+    {"every_call_fits", every_call_fits},
+    {"what_is_due_each_second_fits", what_is_due_each_second_fits},
+    {NULL, NULL},
+};
