@@ -254,6 +254,18 @@ MYM_INLINE struct mym_magazine *find_room(struct mym_door *door, unsigned cls,
     return magazine;
 }
 
+/*
+ * As the sequence tells that was interrupted. But the slot that was seen may be another CPU's by now:
+ * of what is pushed there this one may see the word first, and below it what was there before, this
+ * very object, for the commit is an ordinary store (arm64). What a sequence finds in its place was
+ * pushed on its own CPU.
+ */
+static MYM_COLD bool is_freed(struct mym_door door, size_t index, void **seen,
+                              const void *object)
+{
+    return mym_door_swap(door, index, seen, seen) && seen[-1] == object;
+}
+
 MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
 {
     size_t index = mym_push_slot(cls);
@@ -266,8 +278,7 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
         return;
     }
     seen = mym_door_slot(*door, index);
-    /* As the sequence, if that was interrupted; nobody else can put it there meanwhile. */
-    if (MYM_UNLIKELY(seen[-1] == object))
+    if (MYM_UNLIKELY(seen[-1] == object) && is_freed(*door, index, seen, object))
         mym_cache_twice(object);
     if (door->own == NULL && *seen != MYM_CEILING && mym_rseq_push(index, object))
         return;

@@ -3,7 +3,7 @@
  * same again, and what lies below the object that it names is another.
  *
  * The thread runs in single steps; after the Nth a signal handler does what another thread of
- * the CPU could do there.
+ * the CPU could do there. Or it has memory look for one step as another processor may show it.
  */
 #include "check.h"
 #include "family.h"
@@ -125,7 +125,63 @@ static void lists_are_followed_at_once(void)
     CHECK(!family.verify || family.verify() == 0);
 }
 
+/* ---- what another CPU pushes is seen late ---- */
+
+static void **place, *there; /* what lies in the place, which shows another object */
+
+static void show_late(int number, siginfo_t *info, void *context)
+{
+    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
+
+    (void)number;
+    (void)info;
+    if (place != NULL) {
+        *place = there;
+        place = NULL;
+        stepping = 0;
+    } else if (stepping && steps++ == when) {
+        locked = mym_locks_held > 0; /* what follows is the pool's */
+        place = mym_slot_of(mym_cache_of(mym_rseq_id()), mym_class_of(64)) - 1;
+        there = *place;
+        CHECK(!mym_is_wall(there));
+        *place = other;
+    }
+    *flags = stepping ? *flags | TRAP : *flags & ~(greg_t)TRAP;
+}
+
+/*
+ * A thread that was moved on after it had found its CPU's cache reads a slot of another CPU, of
+ * which a processor may show the word of now, and of the object below what was there before: the
+ * one that the thread has taken there, and frees.
+ */
+static void no_free_is_taken_for_a_second_one(void)
+{
+    struct sigaction action = {.sa_sigaction = show_late, .sa_flags = SA_SIGINFO};
+    void *objects[OBJECTS];
+
+    if (mym_mode < MYM_MODE_CPU_ID)
+        return;
+    stay_on_one_cpu();
+    CHECK(!sigaction(SIGTRAP, &action, NULL));
+    locked = 0;
+    for (when = 0; !locked; when++) {
+        for (unsigned i = 0; i < OBJECTS; i++)
+            CHECK((objects[i] = mym_malloc(opaque(64))));
+        other = objects[0];
+        for (unsigned i = 1; i < OBJECTS; i++)
+            mym_free(objects[i]);
+        steps = 0;
+        stepping = 1;
+        raise(SIGTRAP);
+        mym_free(other);
+        CHECK(steps > when && stepping == 0);
+    }
+    CHECKF(when > ENOUGH, "the pool after %u steps", when);
+    CHECK(!family.verify || family.verify() == 0);
+}
+
 const struct test tests[] = {
     {"lists_are_followed_at_once", lists_are_followed_at_once},
+    {"no_free_is_taken_for_a_second_one", no_free_is_taken_for_a_second_one},
     {NULL, NULL},
 };
