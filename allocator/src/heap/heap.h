@@ -445,7 +445,7 @@ void mym_slab_unhide(uint32_t slab, uint64_t pieces);
 
 /*
  * The number of the object that starts `offset` bytes into a slab; c->objects or more when
- * none does. ceil(2^40 / size) divides any offset in a slab exactly (unit/heap.c).
+ * none does. ceil(2^40 / size) divides any offset in a slab exactly (unit/classes.c).
  */
 MYM_INLINE uint64_t mym_slab_index(const struct mym_class *c, uint64_t offset)
 {

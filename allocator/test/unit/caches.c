@@ -1,0 +1,354 @@
+/*
+ * caches.c - magazines and span words by themselves, and what caches, pools and sparse slabs
+ * hold of the memory that may stay idle.
+ */
+#include "check.h"
+#include "family.h"
+
+#include "alloc/alloc.h"
+#include "alloc/info.h"
+#include "cache/cache.h"
+#include "heap/heap.h"
+#include "heap/runs.h"
+#include "heap/sizes.h"
+#include "os/os.h"
+
+/* ---- magazines ---- */
+
+/* Magazines that the pool of this size gave and got. */
+static uint64_t exchanges(size_t size)
+{
+    static struct mym_info info;
+
+    mym_info_read(&info);
+    return info.cls[mym_class_of(size)].misses + info.cls[mym_class_of(size)].overflows;
+}
+
+/* The first magazines of a class are short. They don't stay so: what two long ones hold needs
+   no pool. */
+static void short_magazines_grow(void)
+{
+    for (unsigned part = 1; part <= 4; part++) {
+        /* Classes that were not used before; the last has the longest there are at once. */
+        const size_t size = part == 4 ? 32 : 96 + part * 32;
+        unsigned count = mym_classes[mym_class_of(size)].capacity * part / 4;
+        void *objects[256];
+        uint64_t before = 0, more;
+
+        CHECK(count <= 256);
+        for (unsigned turn = 0; turn < 1000; turn++) {
+            for (unsigned i = 0; i < count; i++)
+                CHECK((objects[i] = mym_malloc(opaque(size))));
+            for (unsigned i = 0; i < count; i++)
+                mym_free(objects[i]);
+            if (turn == 10)
+                before = exchanges(size);
+        }
+        more =
+            exchanges(size) - before; /* each CPU that the thread is on begins anew */
+        CHECKF(more <= 100, "%u of %zu bytes: %llu magazines", count, size,
+               (unsigned long long)more);
+    }
+}
+
+static const struct mym_magazine *current(unsigned cls)
+{
+    const struct mym_cache *cache =
+        mym_mode == MYM_MODE_TLS ? mym_thread_own : mym_cache_of(mym_rseq_id());
+
+    return mym_magazine_of(cls, mym_slot_of(cache, cls));
+}
+
+/* A batch that would fit into a magazine of the longest that all may have meets no wall. */
+static void batches_fit(void)
+{
+    const size_t size = 96;
+    unsigned cls = mym_class_of(size), walls = 0;
+    void *objects[48];
+
+    stay_on_one_cpu();
+    mym_trim(0);
+    for (unsigned turn = 0; turn < 300; turn++) {
+        const void *before = current(cls);
+
+        for (unsigned i = 0; i < 48; i++)
+            CHECK((objects[i] = mym_malloc(opaque(size))));
+        walls += turn >= 200 && current(cls) != before;
+        for (unsigned i = 0; i < 48; i++)
+            mym_free(objects[i]);
+    }
+    CHECKF(walls <= 5, "%u of 100 batches", walls);
+}
+
+/* ---- span words ---- */
+
+static size_t in_words(void)
+{
+    size_t objects[MYM_CLASSES] = {0};
+
+    return mym_cache_count(objects);
+}
+
+/* So many of a size taken, then freed in the same order. */
+static void take_and_free(unsigned count, size_t size)
+{
+    void *object[64];
+
+    for (unsigned i = 0; i < count; i++)
+        CHECK((object[i] = mym_malloc(opaque(size))));
+    for (unsigned i = 0; i < count; i++)
+        mym_free(object[i]);
+}
+
+/* More than the case below has: a step of growth empties the words. */
+static void grow_before(void)
+{
+    bool zeroed = false;
+    uint32_t first = mym_pages_take(1024, 1, MYM_LARGE, false, &zeroed);
+
+    CHECK(first);
+    if (mym_pages_hear_growth())
+        mym_purge_growth();
+    mym_pages_put(first);
+}
+
+/* A span is kept for a size that comes and goes, alone or with others, and for no other. */
+static void words_are_for_sizes_in_turn(void)
+{
+    size_t mib = (size_t)1 << 20, unit = MYM_UNIT;
+    void *others[2];
+
+    stay_on_one_cpu();
+    grow_before();
+    mym_trim(0);
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    for (int i = 0; i < 10; i++) {
+        take_and_free(1, mib);
+        take_and_free(1, 5 * unit);
+    }
+    CHECKF(in_words() == mib + 5 * unit, "%zu bytes", in_words());
+    for (int i = 0; i < 2; i++) /* in vain */
+        CHECK((others[i] = mym_malloc(opaque((6 + (unsigned)i) * unit))));
+    CHECKF(in_words() == 0, "%zu bytes", in_words());
+    for (int i = 0; i < 2; i++)
+        mym_free(others[i]);
+    mym_trim(0);
+    take_and_free(8, mib); /* many at once: a word keeps one of them */
+    CHECKF(in_words() == mib, "%zu bytes", in_words());
+    CHECK(mym_pages.loose_places == (uint64_t)1 << 15);
+    for (int i = 0; i < 10; i++) /* again: as many as may be, the others stay whole */
+        take_and_free(8, mib);
+    CHECKF(in_words() == MYM_SPAN_MAX, "%zu bytes", in_words());
+    CHECK(mym_pages.loose_places == (uint64_t)1 << 15);
+    mym_free(mym_malloc(opaque(7 * mib))); /* what another length needs is joined */
+    CHECK(mym_pages.loose_places == 1);    /* its own */
+    take_and_free(1, mib);
+    CHECKF(in_words() == MYM_SPAN_MAX, "%zu bytes", in_words());
+    CHECK(mym_verify() == 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+
+static void age(struct mym_pool *pool, void *context)
+{
+    (void)context;
+    mym_pool_upkeep(pool, true, false);
+    mym_pool_upkeep(pool, true, false);
+}
+
+/* What comes and goes in batches meets its pool for every eighth object, large as it is. */
+static void busy_magazines_are_long(void)
+{
+    const struct mym_pool *pool = &mym_arenas[0]->pool[mym_class_of(MYM_UNIT)];
+    uint64_t before = 0;
+
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    mym_pools_each(age, NULL); /* no other has any of the budget */
+    for (int i = 0; i < 100; i++) {
+        before = pool->misses;
+        take_and_free(64, MYM_UNIT);
+    }
+    CHECKF(pool->misses - before <= 64 / 8, "%zu misses",
+           (size_t)(pool->misses - before));
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+
+/* Of what no cache keeps, those of one length stay whole until anything else is asked for. */
+static void long_ones_of_a_length_are_loose(void)
+{
+    size_t mib = (size_t)1 << 20;
+    void *first, *second, *other, *asked[2]; /* what is asked for last a cache keeps */
+
+    mym_trim(0);
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    CHECK((first = mym_malloc(opaque(8 * mib))));
+    CHECK((second = mym_malloc(opaque(8 * mib))));
+    CHECK((other = mym_malloc(opaque(9 * mib))));
+    CHECK((asked[0] = mym_malloc(opaque(10 * mib))));
+    mym_free(first);
+    mym_free(second);
+    CHECK(mym_pages.loose_count == 2 && mym_pages.loose_units == 16 * mib / MYM_UNIT);
+    CHECK(mym_malloc(opaque(8 * mib)) == second);
+    CHECK(mym_malloc(opaque(8 * mib)) == first && mym_pages.loose_count == 0);
+    CHECK((asked[1] = mym_malloc(opaque(10 * mib))));
+    mym_free(first);
+    mym_free(second);
+    mym_free(other); /* another length has their place */
+    CHECK(mym_pages.loose_count == 1 && mym_pages.loose_units == 9 * mib / MYM_UNIT);
+    CHECK((first = mym_malloc(opaque(8 * mib))) && mym_pages.loose_count == 0);
+    mym_free(first);
+    mym_free(asked[0]);
+    mym_free(asked[1]);
+    CHECK(mym_verify() == 0 && mym_pages.loose_count == 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+
+/* One of them is kept, once it is known whether such are written all over; in no word's stead. */
+static void a_long_one_is_kept(void)
+{
+    size_t mib = (size_t)1 << 20;
+
+    mym_trim(0);
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    take_and_free(1, mib);
+    for (int i = 0; i < 10; i++)
+        take_and_free(1, 8 * mib);
+    CHECKF(in_words() == 8 * mib, "%zu bytes", in_words());
+    CHECK(mym_verify() == 0);
+    take_and_free(1, 9 * mib); /* in vain, twice */
+    take_and_free(1, 9 * mib);
+    CHECKF(in_words() != 8 * mib, "%zu bytes", in_words());
+    for (int i = 0; i < 3; i++)
+        take_and_free(1, 9 * mib);
+    CHECKF(in_words() == 9 * mib, "%zu bytes", in_words());
+    for (int i = 0; i < 3; i++)
+        take_and_free(1, mib); /* all may stand for 4 MiB, or for one that is longer */
+    CHECKF(in_words() == mib, "%zu bytes", in_words());
+    CHECK(mym_verify() == 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+    CHECK(in_words() == 0);
+}
+
+/* What was given back last stays whole, but no more than can be joined at once. */
+static void few_are_loose(void)
+{
+    static void *objects[3000];
+    uint32_t most = 0;
+
+    mym_idle_set_keep((size_t)4 << 30);
+    for (unsigned i = 0; i < 3000; i++)
+        CHECK((objects[i] = mym_malloc(opaque(3 * MYM_UNIT))));
+    for (unsigned i = 0; i < 3000; i++) {
+        mym_free(objects[i]);
+        most = mym_pages.loose_count > most ? mym_pages.loose_count : most;
+    }
+    CHECKF(most > 900 && most <= 1024, "%u are loose", most);
+    CHECK(mym_verify() == 0 && mym_pages.loose_count == 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+
+#define SPARSE_SLABS 64u
+
+/* Many slabs, of which all but the first object is freed; those stay in kept[]. */
+static void make_sparse(void **kept)
+{
+    static void *objects[SPARSE_SLABS * MYM_UNIT / 1024];
+    unsigned count = sizeof objects / sizeof *objects;
+    unsigned keep = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        CHECK((objects[i] = mym_malloc(opaque(1024))));
+    for (unsigned i = 0; i < count; i++)
+        if ((uintptr_t)objects[i] % MYM_UNIT < 1024 && keep < SPARSE_SLABS)
+            kept[keep++] = objects[i];
+        else
+            mym_free(objects[i]);
+    CHECK(keep >= SPARSE_SLABS / 2 && mym_verify() == 0);
+    while (keep < SPARSE_SLABS)
+        kept[keep++] = NULL;
+}
+
+static void free_all(void **kept)
+{
+    for (unsigned i = 0; i < SPARSE_SLABS; i++)
+        mym_free(kept[i]);
+    mym_trim(0);
+    CHECK(mym_idle_held(MYM_HOLDS_DEPOTS) == 0 && mym_idle_held(MYM_HOLDS_SLABS) == 0);
+}
+
+/* The sums are held against what pools and caches have. */
+static void sums_are_verified(void)
+{
+    uint32_t open;
+
+    for (unsigned holder = 0; holder < MYM_HOLDS_SPANS; holder++) {
+        mym_idle_grant(holder, 1, 0);
+        CHECK(mym_verify() == 1);
+        mym_idle_return(holder, 1);
+    }
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    for (int i = 0; i < 3; i++)
+        mym_free(mym_malloc(opaque(1 << 20)));
+    open = mym_idle_held(MYM_HOLDS_SPANS);
+    CHECK(open > 0 && mym_verify() == 0);
+    mym_idle_return(MYM_HOLDS_SPANS, open);
+    CHECK(mym_verify() == 1);
+    mym_idle_grant(MYM_HOLDS_SPANS, open, 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+    mym_idle_add_hollow(1);
+    CHECK(mym_verify() == 1);
+    mym_idle_add_hollow(-1);
+    CHECK(mym_verify() == 0);
+}
+
+/* Slabs that a few objects pin keep their pages as part of what is kept, and no more. */
+static void sparse_slabs_are_part_of_keep(void)
+{
+    static void *again[SPARSE_SLABS * 32];
+    void *kept[SPARSE_SLABS];
+    uint64_t purged;
+
+    if (mym_os_page() >= MYM_UNIT) /* no page of such a slab is free */
+        return;
+    mym_idle_set_keep(4 * SPARSE_SLABS * MYM_UNIT);
+    purged = mym_pages_info().purged;
+    make_sparse(kept);
+    CHECK(mym_pages_info().purged == purged);
+    CHECKF(mym_idle_held(MYM_HOLDS_SLABS) >= SPARSE_SLABS / 2, "%u units",
+           mym_idle_held(MYM_HOLDS_SLABS));
+    free_all(kept);
+
+    mym_idle_set_keep(16 * MYM_UNIT);
+    purged = mym_pages_info().purged;
+    make_sparse(kept);
+    CHECK(mym_pages_info().purged >= purged + SPARSE_SLABS / 2 * MYM_UNIT);
+    CHECKF(mym_idle_held(MYM_HOLDS_SLABS) <= 16, "%u units",
+           mym_idle_held(MYM_HOLDS_SLABS));
+    CHECK(!mym_idle_is_swinging());
+    for (unsigned i = 0; i < SPARSE_SLABS * 32; i++) /* their pages are wanted again */
+        CHECK((again[i] = mym_malloc(opaque(1024))));
+    CHECK(mym_idle_is_swinging());
+    for (unsigned i = 0; i < SPARSE_SLABS * 32; i++)
+        mym_free(again[i]);
+    for (unsigned i = 0; i < SPARSE_SLABS; i++)
+        mym_free(kept[i]);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+const struct test tests[] = {
+    {"short_magazines_grow", short_magazines_grow},
+    {"batches_fit", batches_fit},
+    {"sums_are_verified", sums_are_verified},
+    {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},
+    {"busy_magazines_are_long", busy_magazines_are_long},
+    {"long_ones_of_a_length_are_loose", long_ones_of_a_length_are_loose},
+    {"a_long_one_is_kept", a_long_one_is_kept},
+    {"few_are_loose", few_are_loose},
+    {"sparse_slabs_are_part_of_keep", sparse_slabs_are_part_of_keep},
+    {NULL, NULL},
+};

@@ -1,0 +1,154 @@
+/* classes.c - size classes: the tables, and what the fast paths find in them. */
+#include "check.h"
+#include "family.h"
+
+#include "alloc/alloc.h"
+#include "cache/cache.h"
+#include "heap/heap.h"
+#include "heap/sizes.h"
+
+static void classes_fit(void)
+{
+    free(malloc(1)); /* the tables are made at the first request */
+    CHECK(mym_class_count > 1 && mym_class_count <= MYM_CLASSES);
+    for (unsigned c = 1; c < mym_class_count; c++) {
+        const struct mym_class *cls = &mym_classes[c];
+
+        CHECK(cls->size % MYM_ALIGNMENT == 0);
+        CHECK(c == 1 || cls->size > mym_classes[c - 1].size);
+        CHECK((size_t)cls->objects * cls->size <= cls->units * MYM_UNIT);
+        CHECK((size_t)(cls->objects + 1) * cls->size > cls->units * MYM_UNIT);
+        CHECK(cls->capacity > 0 && cls->room >= cls->capacity);
+    }
+    for (size_t size = 0; size <= MYM_CLASS_MAX; size++) {
+        unsigned c = mym_class_of(size);
+
+        CHECKF(c > 0 && c < mym_class_count && mym_classes[c].size >= size, "size %zu",
+               size);
+        CHECKF(c == 1 || mym_classes[c - 1].size < size,
+               "size %zu fits a smaller class", size);
+    }
+}
+
+/* The file promises what is lost inside an object. */
+static void classes_waste_little(void)
+{
+    for (size_t size = 129; size <= MYM_CLASS_MAX; size++) {
+        size_t given = mym_classes[mym_class_of(size)].size;
+        size_t percent = size <= MYM_SMALL_MAX ? 11 : size <= MYM_FINE_MAX ? 12 : 20;
+
+        CHECKF((given - size) * 100 <= given * percent, "%zu for %zu", given, size);
+    }
+}
+
+static size_t given_for(size_t size)
+{
+    return mym_classes[mym_class_of(size)].size;
+}
+
+/* A power of two and what programs put in front of it: a link, a header, the header of pages. */
+static void headers_cost_little(void)
+{
+    for (size_t page = 1024; page <= 2048; page *= 2)
+        for (size_t header = 1; header <= 64; header++)
+            CHECKF(given_for(page + header) == page + 64 ||
+                       (page + header <= 1040 && given_for(page + header) == 1040),
+                   "%zu + %zu: %zu", page, header, given_for(page + header));
+    for (size_t page = 4096; page <= 32768; page *= 2) {
+        const struct mym_class *cls = &mym_classes[mym_class_of(page + 1)];
+
+        for (size_t header = 1; header <= 272; header++)
+            CHECKF(given_for(page + header) == page + 272, "%zu + %zu: %zu", page,
+                   header, given_for(page + header));
+        /* Of a slab that is full as many pages are touched as by the shortest header. */
+        CHECK(cls->objects % 15 == 0 && 15 * cls->size <= 15 * page + MYM_PAGE);
+    }
+    CHECK(given_for(1025) == 1040 && given_for(1040) == 1040);
+}
+
+static void division_is_exact(void)
+{
+    for (unsigned c = 1; c < mym_class_count; c++)
+        for (uint64_t offset = 0; offset < mym_classes[c].units * MYM_UNIT; offset++)
+            CHECKF(offset * mym_classes[c].inverse >> 40 ==
+                       offset / mym_classes[c].size,
+                   "class %u, offset %llu", c, (unsigned long long)offset);
+}
+
+static void aligned_classes_are_aligned(void)
+{
+    for (size_t alignment = 16; alignment <= MYM_CLASS_MAX; alignment *= 2)
+        for (size_t size = 0; size <= MYM_CLASS_MAX; size += 1 + size / 50) {
+            unsigned c = mym_class_of_aligned(alignment, size);
+
+            CHECKF(c == 0 || (mym_classes[c].size >= size &&
+                              mym_classes[c].size % alignment == 0),
+                   "alignment %zu, size %zu: class %u", alignment, size, c);
+            CHECKF(c != 0 || size > alignment || alignment > 4096,
+                   "alignment %zu, size %zu", alignment, size);
+        }
+}
+
+/* What the fast paths find is what the tables say, up to the last size that has a class. */
+static void check_quick_classes(enum mym_use use)
+{
+    unsigned c;
+
+    for (size_t size = 0; size <= MYM_CLASS_MAX; size++) {
+        unsigned right = mym_class_of(size);
+
+        CHECKF(use == MYM_TO_FREE ||
+                   (mym_quick_class(MYM_TO_TAKE, size, &c) && c == right),
+               "size %zu", size);
+        for (c = 0; c <= mym_class_count; c++)
+            CHECKF((size > mym_front.ends[c] && size <= mym_front.ends[c + 1]) ==
+                       (c == right && size != 0),
+                   "size %zu, class %u", size, c);
+    }
+    CHECK(!mym_quick_class(MYM_TO_TAKE, MYM_CLASS_MAX + 1, &c) &&
+          !mym_quick_class(MYM_TO_TAKE, SIZE_MAX, &c));
+    for (size_t alignment = 1; alignment != 0; alignment *= 2) {
+        CHECK(!mym_quick_class_aligned(use, alignment, 0, &c));
+        CHECK(!mym_quick_class_aligned(use, alignment, SIZE_MAX, &c));
+        for (size_t size = 1; size <= MYM_CLASS_MAX + 200;
+             size += size < 1100 || size + 300 > MYM_CLASS_MAX ? 1 : 7) {
+            unsigned right = mym_class_of_aligned(
+                alignment < MYM_ALIGNMENT ? MYM_ALIGNMENT : alignment, size);
+
+            c = 0;
+            CHECKF(mym_quick_class_aligned(use, alignment, size, &c) == (right != 0) &&
+                       c == right,
+                   "alignment %zu, size %zu: class %u, not %u", alignment, size, c,
+                   right);
+        }
+    }
+}
+
+static void quick_classes_are_classes(void)
+{
+    check_quick_classes(MYM_TO_TAKE);
+    check_quick_classes(MYM_TO_FREE);
+}
+
+/* While samples are taken malloc counts; a sized delete has nothing to do with it. */
+static void sizes_to_free_are_quick_while_samples_are_taken(void)
+{
+    unsigned c;
+
+    CHECK(mym_profile_start((size_t)1 << 40) == 0);
+    CHECK(!mym_quick_class(MYM_TO_TAKE, 64, &c));
+    CHECK(!mym_quick_class_aligned(MYM_TO_TAKE, 64, 64, &c));
+    check_quick_classes(MYM_TO_FREE);
+    CHECK(mym_profile_stop() == 0);
+}
+const struct test tests[] = {
+    {"classes_fit", classes_fit},
+    {"classes_waste_little", classes_waste_little},
+    {"headers_cost_little", headers_cost_little},
+    {"division_is_exact", division_is_exact},
+    {"aligned_classes_are_aligned", aligned_classes_are_aligned},
+    {"quick_classes_are_classes", quick_classes_are_classes},
+    {"sizes_to_free_are_quick_while_samples_are_taken",
+     sizes_to_free_are_quick_while_samples_are_taken},
+    {NULL, NULL},
+};
