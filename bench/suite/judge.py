@@ -44,25 +44,33 @@ def row_of(group, tolerance):
     """[workload, cells, speed, memory, verdict]"""
     row = group["rows"][1]
     cells = str(len(group["cells"]))
-    if group["rows"][0]["failed"] or group["rows"][0]["missing"]:
-        return [group["workload"], cells, "–", "–", "not judged"]  # the reference has no figures
-    if row["failed"] or row["missing"]:
-        return [group["workload"], cells, "–", "–", "FAILED" if row["failed"] else "not judged"]
+    if any(each["failed"] or each["missing"] for each in group["rows"]):  # one of the two has no figures
+        return [group["workload"], cells, "–", "–", "not judged"]
     memory = "above" if row["ratios"]["above"] else "peak"
     return [group["workload"], cells, text.full(row["ratios"]["speed"]), text.full(row["ratios"][memory]),
             verdict(row["ratios"], memory, tolerance)]
 
 
+def rows_of(cells, found, tolerance):
+    """A row a workload. A failure counts in every cell, also in those of latency, which are in no group."""
+    failed = dict.fromkeys(cell["workload"] for cell in cells if cell["rows"][1]["failure"])
+    rows = {group["workload"]: row_of(group, tolerance) for group in found}
+    for workload in failed:
+        count = sum(cell["workload"] == workload for cell in cells)
+        rows[workload] = [workload, str(count), "–", "–", "FAILED"]
+    return list(rows.values())
+
+
 def badge(name, reference, whole, bad):
-    """bad: the rows that are worse, or failed."""
-    label, ratios = f"{name} / {reference}", whole["rows"][1]["ratios"]
-    memory = ratios["above"] or ratios["peak"]
-    failed = any(row[-1] == "FAILED" for row in bad) or not ratios["speed"] or not memory
+    """whole: the group of all cells in which both ran, None without any. bad: the rows that are worse, or failed."""
+    label, ratios = f"{name} / {reference}", whole and whole["rows"][1]["ratios"]
+    memory = ratios and (ratios["above"] or ratios["peak"])
+    failed = any(row[-1] == "FAILED" for row in bad) or not memory or not ratios["speed"]
     words = "failed" if failed else \
         f"speed {units.times(ratios['speed']['median'])}, memory {units.times(memory['median'])}"
     split, rest = 12 + 6.6 * len(label), 9 + 6.6 * len(words)
     return BADGE.format(label=html.escape(label), words=words, width=round(split + rest + 3), split=round(split), rest=round(rest),
-                        middle=round(split / 2), other=round(split + rest / 2), colour="#b42318" if bad else "#1c5fb0")
+                        middle=round(split / 2), other=round(split + rest / 2), colour="#b42318" if bad or failed else "#1c5fb0")
 
 
 def judge(folder, name, reference, tolerance):
@@ -71,7 +79,7 @@ def judge(folder, name, reference, tolerance):
     rng = numpy.random.default_rng(run["seed"])
     loaded = {cell: samples for cell in run["cells"] if (samples := folder.samples(cell))}
     cells = [analysis.analyse_cell(cell, samples, columns, run) for cell, samples in loaded.items()]
-    rows = [row_of(group, tolerance) for group in groups.groups(cells, loaded, columns, rng)]
+    rows = rows_of(cells, groups.groups(cells, loaded, columns, rng), tolerance)
     bad = [row for row in rows if row[-1] in ("SLOWER", "MORE MEMORY", "FAILED")]
     unsure = [row[0] for row in rows if row[-1] == "not judged"]
     none = len(unsure) == len(rows)
@@ -82,10 +90,11 @@ def judge(folder, name, reference, tolerance):
              "Geometric means over a workload's cells with 95 % intervals; speed above 1.00× is faster, memory above 1.00× is more."]
     if unsure and not none:
         lines += ["", f"Not judged, too few rounds or about the harness: {', '.join(unsure)}."]
+    if unrun := [cell for cell in run["cells"] if cell not in loaded]:
+        lines += ["", f"Not run: {', '.join(unrun)}."]
     folder.write("judgement.md", "\n".join(lines) + "\n")
     ran = [cell for cell in cells if all(row["runs"] for row in cell["rows"])]
-    if ran:
-        whole = groups.analyse_group("all", ran, loaded, columns, rng)
-        folder.write("badge.svg", badge(name, reference, whole, bad))
+    whole = ran and groups.analyse_group("all", ran, loaded, columns, rng)
+    folder.write("badge.svg", badge(name, reference, whole, bad))
     print("\n".join(lines))
     return int(bool(bad) or none)

@@ -5,7 +5,7 @@ It keeps to the same contract, so that the runner can be shown every way in whic
 process may go wrong. Speeds: FAKE_SPEEDS, "glibc=1,suite_test_a=2" (harness: the
 baseline, 20); times noise of 1 %, which the number of runs so far decides: a test that
 passes passes again. FAKE_MEMORY: MiB above the process's start in the same way, no noise;
-FAKE_LIVE: MiB kept live.
+FAKE_LIVE: MiB kept live. FAKE_CRASHES: "good/other:glibc,…" crash besides those of bad.
 """
 import math
 import os
@@ -16,7 +16,7 @@ from _signal import SIGSEGV
 
 CELLS = ("good/plain/threads:1", "good/plain/threads:2", "good/plain/threads:64", "good/other",
          "bad/crash", "bad/sometimes", "bad/truncated", "bad/silent", "bad/hang", "bad/liar",
-         "bad/damaged", "bad/memory", "bad/version", "slow/second", "idle/1GiB")
+         "bad/damaged", "bad/memory", "bad/version", "slow/second", "tails/latency", "idle/1GiB")
 
 
 def option(name):
@@ -95,6 +95,8 @@ def main():
             file.write(f"{cell} {name}\n")
     if kind == "second":
         time.sleep(0.2)
+    if f"{cell}:{name}" in os.environ.get("FAKE_CRASHES", "").split(","):
+        os.kill(os.getpid(), SIGSEGV)
     if preload and cell.startswith("bad/"):
         if kind == "crash" or kind == "sometimes" and rng.random() < 0.5:
             os.kill(os.getpid(), SIGSEGV)
