@@ -64,17 +64,20 @@ def tell(plan, tolerance):
              units.times(memory and memory.median), verdict] for name, speed, memory, verdict in judged]
     bad = [name for name, _, _, verdict in judged if verdict.split(":")[0] in REGRESSIONS]
     unsure = [name for name, _, _, verdict in judged if verdict == "too few rounds"]
+    baseless = [name for name, _, _, verdict in judged if verdict.startswith("base failed")]
     # A gate that measured nothing has not passed.
     unjudged = len(plan.cells) - len(judged) + len(unsure)
     if bad:
         words = f"Regression in {len(bad)} of {len(judged)} cells: {', '.join(bad)}."
     else:
         # A wide interval shows nothing either way, so no more than this is said.
-        words = (f"No regression beyond {tolerance:.0%} is shown in {len(judged) - len(unsure)} cells; "
+        words = (f"No regression beyond {tolerance:.0%} is shown in {len(judged) - len(unsure) - len(baseless)} cells; "
                  "one inside an interval can't be excluded.")
     if unjudged:
         words += f" {unjudged} cells had too few rounds to be judged: raise --budget."
+    if baseless:
+        words += f" Base failed in {', '.join(baseless)}."
     lines = ["## head against base, paired", "", *text.markdown_table(head, rows), "", words, ""]
     plan.folder.write("comparison.md", "\n".join(lines))
     print("\n".join(["", *text.table(head, rows), "", words]))
-    return int(bool(bad) or unjudged == len(plan.cells))
+    return int(bool(bad) or unjudged + len(baseless) == len(plan.cells))

@@ -73,6 +73,15 @@ class Builds(SuiteCase):
         self.assertIn("FAILED: crashed: SIGSEGV", out)
         self.assertEqual(status, 1, err)
 
+    def test_a_base_that_crashes_everywhere_is_no_pass(self):
+        status, out, err = self.suite(
+            "compare-builds", str(library("a")), str(library("b")), "--build", str(self.folder / "build"),
+            "--workloads", "good/other", "--rounds", "6", "--out", str(self.out),
+            FAKE_CRASHES="good/other:suite_test_a")
+        self.assertIn("base failed: crashed: SIGSEGV", out)
+        self.assertEqual(status, 1, err)
+        self.assertIn("shown in 0 cells", out)
+
     def test_bad_input(self):
         self.refused(["compare-builds", "/nowhere/a.so", str(library("b")), "--build",
                       str(self.folder / "build")], "/nowhere/a.so")
