@@ -269,16 +269,19 @@ void mym_pages_put(uint32_t first)
 /* ---- resizing in place ---- */
 
 /*
- * Free units from `at` on. The last span of the heap grows with it, where a copy of so many
- * units would take fresh memory too.
+ * Free units from `at` on. A span grows into what was unmapped behind it, and the last one with the
+ * heap, where a copy of so many units would take fresh memory too.
  */
 static uint32_t room_at(uint32_t at, uint32_t more, uint32_t length)
 {
-    uint32_t room = mym_runs_room(at, more), run;
+    uint32_t room = mym_runs_room(MYM_CLEAN, at, more), run;
 
-    if (room < more && at + room == mym_pages.end &&
-        mym_runs_find(MYM_DIRTY, length, 1, &run) == 0 && mym_region_grow(more - room))
-        room = mym_runs_room(at, more);
+    if (room >= more || mym_runs_find(MYM_DIRTY, length, 1, &run) != 0)
+        return room;
+    mym_region_regain_at(at, more);
+    room = mym_runs_room(MYM_CLEAN, at, more);
+    if (room < more && at + room == mym_pages.end && mym_region_grow(more - room))
+        room = mym_runs_room(MYM_CLEAN, at, more);
     return room;
 }
 

@@ -155,9 +155,19 @@ static uint32_t next_gone(uint32_t unit, uint32_t end)
     return unit;
 }
 
+static uint32_t later(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint32_t sooner(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 /*
  * What of [first, end) is gone, from the run `run` on. Whole chunks, as far as the runs have them:
- * all of such can be a huge page then.
+ * all of such can be a huge page then. At a limit no more than that.
  */
 static enum mym_os_result map_gone(uint32_t run, uint32_t first, uint32_t end)
 {
@@ -166,12 +176,22 @@ static enum mym_os_result map_gone(uint32_t run, uint32_t first, uint32_t end)
 
     for (run = next_gone(run, end); result == MYM_OS_OK && run < end; run = next) {
         uint32_t after = run + mym_heap.units[run].length;
-        uint32_t from = run > low ? run : low, to = after < high ? after : high;
+        uint32_t from = later(run, low), need = later(run, first);
 
         next = next_gone(after, end);
-        result = map_again(run, from, to - from);
+        result = map_again(run, from, sooner(after, high) - from);
+        if (result == MYM_OS_NOMEM)
+            result = map_again(run, need, sooner(after, end) - need);
     }
     return result;
+}
+
+void mym_region_regain_at(uint32_t unit, uint32_t length)
+{
+    uint32_t room = mym_runs_room(MYM_GONE, unit, length);
+
+    if (room >= length || unit + room == mym_pages.end)
+        map_gone(unit, unit, unit + sooner(room, length));
 }
 
 uint32_t mym_region_regain(uint32_t length, uint32_t align, uint32_t *run)

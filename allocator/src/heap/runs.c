@@ -221,8 +221,7 @@ uint32_t mym_runs_find(enum mym_kind kind, uint32_t length, uint32_t align,
     return (uint32_t)align_up(*run, align);
 }
 
-/* Free units from `at` on, of kinds from `least` on. */
-static uint32_t room_of(enum mym_kind least, uint32_t at, uint32_t need)
+uint32_t mym_runs_room(enum mym_kind least, uint32_t at, uint32_t need)
 {
     uint32_t room = 0;
 
@@ -234,11 +233,6 @@ static uint32_t room_of(enum mym_kind least, uint32_t at, uint32_t need)
         room += run->length;
     }
     return room;
-}
-
-uint32_t mym_runs_room(uint32_t at, uint32_t need)
-{
-    return room_of(MYM_CLEAN, at, need);
 }
 
 /*
@@ -263,7 +257,7 @@ uint32_t mym_runs_find_joined(enum mym_kind kind, uint32_t length, uint32_t alig
             uint32_t from = joins ? before->first : one;
             uint64_t start = align_up(from, align), need = start - from + length;
 
-            if (need > UINT32_MAX || room_of(least, from, (uint32_t)need) < need)
+            if (need > UINT32_MAX || mym_runs_room(least, from, (uint32_t)need) < need)
                 continue;
             while (from + mym_heap.units[from].length <= start)
                 from += mym_heap.units[from].length;

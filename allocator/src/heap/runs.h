@@ -164,8 +164,11 @@ uint32_t mym_runs_find(enum mym_kind kind, uint32_t length, uint32_t align,
 uint32_t mym_runs_find_joined(enum mym_kind kind, uint32_t length, uint32_t align,
                               uint32_t *run);
 
-/* Units of the dirty and clean runs from `at` on, once `need` have been seen. */
-uint32_t mym_runs_room(uint32_t at, uint32_t need);
+/*
+ * Units of the runs from `at` on, dirty and clean ones, or, where that is the least, gone ones as
+ * well; once `need` have been seen.
+ */
+uint32_t mym_runs_room(enum mym_kind least, uint32_t at, uint32_t need);
 
 /* ---- loose.c: the caller holds mym_pages.lock ---- */
 
@@ -230,6 +233,9 @@ bool mym_region_map_caches(uint32_t count);
  * have it with what they touch. Its first unit, in *run; 0: none.
  */
 uint32_t mym_region_regain(uint32_t length, uint32_t align, uint32_t *run);
+
+/* The same for the stretch at `unit`, which may go on behind the heap. */
+void mym_region_regain_at(uint32_t unit, uint32_t length);
 
 /* Map a further region of at least `length` units; it becomes a clean run. */
 bool mym_region_grow(uint32_t length);

@@ -392,40 +392,95 @@ static void map_beside(size_t room, size_t size)
     CHECK(!family.verify || family.verify() == 0);
 }
 
-/* Nothing without that limit. */
-static void started_with_a_limit(void)
+/* By which of the two this program was started in such a room; -1: by none. */
+static int started_in(size_t bytes)
 {
-    static const size_t sizes[] = {100, 40 * KIB, 200 * KIB, 3 * MIB, 33 * MIB};
     struct rlimit space, data;
 
     CHECK(getrlimit(RLIMIT_AS, &space) == 0 && getrlimit(RLIMIT_DATA, &data) == 0);
-    if (space.rlim_cur != ROOM && data.rlim_cur != ROOM)
+    return space.rlim_cur == bytes  ? RLIMIT_AS
+           : data.rlim_cur == bytes ? RLIMIT_DATA
+                                    : -1;
+}
+
+static void started_with_a_limit(void)
+{
+    static const size_t sizes[] = {100, 40 * KIB, 200 * KIB, 3 * MIB, 33 * MIB};
+
+    if (started_in(ROOM) < 0)
         return;
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
         map_beside(ROOM / 10 * 6, sizes[i]);
 }
 
+/* A sixteenth of it stays where it is freed, the rest is unmapped. */
+#define SMALL_ROOM (64 * MIB)
+
+/* What was cut off, and is behind it, is all that there is. */
+static void cut_off_and_grow(void)
+{
+    int resource = started_in(SMALL_ROOM);
+    unsigned char *object;
+
+    if (resource < 0)
+        return;
+    object = malloc(31 * MIB);
+    CHECK(object);
+    memset(object, 7, 31 * MIB);
+    set_limit(resource, 2 * MIB);
+    for (size_t mib = 30; mib > 0; mib -= 5) {
+        unsigned char *less = realloc(object, mib * MIB), *more;
+
+        CHECKF(less, "31 MiB to %zu", mib);
+        object = less;
+        more = realloc(object, 31 * MIB);
+        CHECKF(more, "%zu MiB to 31", mib);
+        object = more;
+        CHECK(object[0] == 7 && object[mib * MIB - 1] == 7);
+        memset(object, 7, 31 * MIB);
+    }
+    free(object);
+}
+
+static const char *again;
+static size_t room;
+
 static void start_again(size_t resource)
 {
-    struct rlimit limit = {ROOM, ROOM};
+    struct rlimit limit = {room, room};
 
     CHECK(setrlimit((int)resource, &limit) == 0);
-    execl("/proc/self/exe", "space", "started_with_a_limit", NULL);
+    execl("/proc/self/exe", "space", again, NULL);
     _exit(9);
+}
+
+static void start_in(size_t bytes, const char *name)
+{
+    if (address_space() >
+        bytes / 4) /* a sanitizer or an emulator maps that much itself */
+        return;
+    again = name;
+    room = bytes;
+    run_in_child(start_again, RLIMIT_AS);
+    run_in_child(start_again, RLIMIT_DATA);
 }
 
 /* Threads' stacks, say: address space that nothing is in is not kept from them. */
 static void what_is_freed_can_be_mapped(void)
 {
-    if (address_space() > ROOM) /* a sanitizer or an emulator maps that much itself */
-        return;
-    run_in_child(start_again, RLIMIT_AS);
-    run_in_child(start_again, RLIMIT_DATA);
+    start_in(ROOM, "started_with_a_limit");
+}
+
+static void what_is_cut_off_can_be_had_again(void)
+{
+    start_in(SMALL_ROOM, "cut_off_and_grow");
 }
 
 const struct test tests[] = {
     {"what_is_freed_can_be_mapped", what_is_freed_can_be_mapped},
     {"started_with_a_limit", started_with_a_limit},
+    {"what_is_cut_off_can_be_had_again", what_is_cut_off_can_be_had_again},
+    {"cut_off_and_grow", cut_off_and_grow},
     {"one_array_after_all_was_freed", one_array_after_all_was_freed},
     {"nothing_is_left_of_small_limits", nothing_is_left_of_small_limits},
     {"a_trim_takes_nothing_away", a_trim_takes_nothing_away},
