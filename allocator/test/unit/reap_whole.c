@@ -1,0 +1,274 @@
+/*
+ * reap_whole.c - an arena as a whole: reset, destroyed, limited, used by several threads.
+ *
+ * Built as reap.c is.
+ */
+#include "reap.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+/* ---- all together ---- */
+
+static void reset_serves_again(void)
+{
+    MyArena *arena = create(0);
+    uint64_t state = test_seed();
+
+    for (int round = 0; round < 200; round++) {
+        static struct object o[500];
+
+        for (int i = 0; i < 500; i++) {
+            size_t size = any_size(&state);
+
+            o[i] = filled(MyArenaAlloc(arena, size), size);
+            if (i % 7 == 3) {
+                free_somehow(arena, o[i], i);
+                o[i].size = 0;
+            }
+        }
+        for (int i = 0; i < 500; i++)
+            check_object(o[i]);
+        CHECK(stats(arena).peak >= stats(arena).held);
+        MyArenaReset(arena);
+        CHECK(stats(arena).objects == 0 && stats(arena).used == 0);
+        CHECKF(stats(arena).held <= MIB, "%zu KiB", stats(arena).held / KIB);
+        CHECK(round % 20 || MyVerify() == 0);
+    }
+    destroy(arena);
+}
+
+/* Requests of one size after the other: from the second on no span comes or goes. */
+static void reset_keeps_what_fits(void)
+{
+    MyArena *arena = create(0);
+
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < 3000; i++)
+            CHECK(MyArenaAlloc(arena, 100));
+        CHECKF(round < 2 || stats(arena).spans == 1, "%zu spans", stats(arena).spans);
+        MyArenaReset(arena);
+        CHECKF(round == 0 || stats(arena).held == 512 * KIB, "%zu KiB",
+               stats(arena).held / KIB);
+    }
+    destroy(arena);
+}
+
+/* What an alignment skips, or a window's end leaves, may be longer than any size class. */
+static void long_holes_are_holes(void)
+{
+    MyArena *arena = create(0);
+
+    for (size_t alignment = 64 * KIB; alignment <= 512 * KIB; alignment *= 2)
+        for (int i = 0; i < 24; i++) {
+            CHECK(MyArenaAlloc(arena, 20 * KIB));
+            CHECK(MyArenaAllocAligned(arena, alignment, 100));
+            CHECK(MyVerify() == 0);
+        }
+    for (int i = 0; i < 2000; i++)
+        CHECK(MyArenaAlloc(arena, 1000 + (size_t)i));
+    CHECK(MyVerify() == 0);
+    destroy(arena);
+}
+
+static size_t rss_mib(void)
+{
+    return resident_bytes() / MIB;
+}
+
+static void destroy_returns(size_t size)
+{
+    /* What is idle of the cases before would serve this one. */
+    int idle = MyTrim(0);
+    struct mallinfo2 before = mallinfo2(), now;
+    MyArena *arena = create(0);
+    size_t base = rss_mib(), bytes = is_slow() ? 100 * (size_t)MIB : 256 * (size_t)MIB;
+    size_t held;
+
+    (void)idle;
+    for (size_t i = 0; i < bytes / size; i++)
+        memset(MyArenaAlloc(arena, size), 1, size);
+    held = stats(arena).held;
+    now = mallinfo2();
+    CHECKF(held >= bytes && held <= bytes + bytes / 16 &&
+               stats(arena).spans < bytes / SPAN,
+           "%zu MiB in %zu spans", held / MIB, stats(arena).spans);
+    CHECKF(now.uordblks >= before.uordblks + held, "%zu, %zu, %zu held",
+           before.uordblks, now.uordblks, held);
+    CHECKF(rss_mib() + 4 >= base + bytes / MIB, "%zu MiB", rss_mib());
+    destroy(arena);
+    now = mallinfo2();
+    CHECKF(now.uordblks <= before.uordblks + MIB, "%zu, then %zu", before.uordblks,
+           now.uordblks);
+    CHECKF(rss_mib() <= base + 70, "%zu MiB before, %zu after", base, rss_mib());
+    MyTrim(0);
+    CHECKF(rss_mib() <= base + 8, "%zu MiB before, %zu after", base, rss_mib());
+}
+
+static void destroy_returns_memory(void)
+{
+    run_in_child(destroy_returns, 48);
+    run_in_child(destroy_returns, 1000);
+    run_in_child(destroy_returns, 20 * KIB);
+    run_in_child(destroy_returns, 4 * MIB);
+}
+
+/* Records are used again: a thousand generations take no more than one. */
+static void arenas_come_and_go(void)
+{
+    static MyArena *arena[100];
+    size_t peak = 0;
+
+    for (int round = 0; round < 50; round++) {
+        for (int i = 0; i < 100; i++) {
+            arena[i] = create(0);
+            for (int j = 0; j < i; j++)
+                CHECK(MyArenaAlloc(arena[i], (size_t)j * 10));
+        }
+        for (int i = 0; i < 100; i++)
+            MyArenaDestroy(arena[(i * 37) % 100]);
+        if (round == 5)
+            peak = resident_bytes();
+    }
+    CHECK(MyVerify() == 0);
+    CHECKF(resident_bytes() <= peak + 2 * MIB, "%zu KiB, then %zu", peak / KIB,
+           resident_bytes() / KIB);
+    MyArenaDestroy(NULL);
+}
+
+/* ---- the limit ---- */
+
+static void limit_is_kept(void)
+{
+    static const size_t limits[] = {1, SPAN, 3 * SPAN + 1, MIB, 10 * MIB};
+
+    for (unsigned i = 0; i < sizeof limits / sizeof *limits; i++) {
+        size_t units = (limits[i] + SPAN - 1) / SPAN, count = 0;
+        MyArena *arena = create(limits[i]);
+
+        CHECK(stats(arena).limit == units * SPAN);
+        errno = 0;
+        while (MyArenaAlloc(arena, 1000))
+            count++;
+        CHECK(errno == ENOMEM);
+        CHECKF(count == units * (SPAN / 1024) || count >= units * SPAN / 1024 - units,
+               "%zu of %zu units", count, units);
+        CHECK(stats(arena).held == units * SPAN);
+        CHECK(!MyArenaAlloc(arena, SPAN) && MyVerify() == 0);
+        MyArenaReset(arena);
+        /* the same with large ones, and what grows */
+        MyArenaDestroy(arena);
+        arena = create(limits[i]);
+        CHECK(!MyArenaAlloc(arena, units * SPAN + 1));
+        void *p = MyArenaAlloc(arena, units * SPAN);
+        CHECK(p && stats(arena).held == units * SPAN);
+        CHECK(!MyArenaAlloc(arena, 1) && !MyArenaRealloc(arena, p, units * SPAN + 1));
+        CHECK(MyArenaRealloc(arena, p, 40 * KIB) == p);
+        CHECK(stats(arena).held == SPAN);
+        destroy(arena);
+    }
+}
+
+/* ---- threads ---- */
+
+struct shared {
+    MyArena *arena;
+    struct object object[MANY];
+    int from, to;
+    uint64_t seed;
+};
+
+static void *free_them(void *argument)
+{
+    struct shared *s = argument;
+
+    for (int i = s->from; i < s->to; i++) {
+        check_object(s->object[i]);
+        free_somehow(s->arena, s->object[i], i);
+    }
+    return NULL;
+}
+
+static void *take_them(void *argument)
+{
+    struct shared *s = argument;
+
+    for (int i = s->from; i < s->to; i++) {
+        size_t size = any_size(&s->seed);
+
+        s->object[i] = filled(MyArenaAlloc(s->arena, size), size);
+    }
+    return NULL;
+}
+
+static void *reset_and_take(void *argument)
+{
+    MyArenaReset(((struct shared *)argument)->arena);
+    return take_them(argument);
+}
+
+static void in_thread(void *(*run)(void *), struct shared *s)
+{
+    pthread_t thread;
+
+    CHECK(pthread_create(&thread, NULL, run, s) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void other_threads(void)
+{
+    static struct shared s;
+
+    s = (struct shared){.arena = create(0), .to = MANY / 10, .seed = test_seed()};
+    take_them(&s);
+    in_thread(free_them, &s);
+    CHECK(stats(s.arena).objects == 0 && MyVerify() == 0);
+    in_thread(take_them, &s); /* not the owner's */
+    take_them(&(struct shared){.arena = s.arena, .to = 100, .seed = s.seed});
+    free_them(&s);
+    CHECK(stats(s.arena).objects == 100 && MyVerify() == 0);
+    in_thread(reset_and_take, &s); /* the owner now */
+    free_them(&s);
+    take_them(&s); /* not any more */
+    free_them(&s);
+    CHECK(stats(s.arena).objects == 0);
+    destroy(s.arena);
+}
+
+/* ---- beside malloc ---- */
+
+static void statistics(void)
+{
+    MyArena *arena = create(5 * MIB + 1);
+    struct MyArenaInfo info = stats(arena);
+    void *p, *q;
+
+    CHECK(info.held == 0 && info.used == 0 && info.objects == 0 && info.spans == 0);
+    CHECK(info.limit == 5 * MIB + SPAN && info.peak == 0);
+    p = MyArenaAlloc(arena, 100);
+    q = MyArenaAlloc(arena, 100 * KIB);
+    info = stats(arena);
+    CHECK(info.held == 3 * SPAN && info.spans == 2 && info.objects == 2);
+    CHECK(info.used == MyUsableSize(p) + 2 * SPAN && info.peak == 3 * SPAN);
+    MyArenaFree(arena, p);
+    MyArenaFree(arena, q);
+    MyArenaFree(arena, NULL);
+    info = stats(arena);
+    CHECK(info.held == SPAN && info.objects == 0 && info.used == 0);
+    CHECK(info.freed == MyGoodSize(100) && info.peak == 3 * SPAN);
+    destroy(arena);
+}
+
+const struct test tests[] = {
+    /* First: what a program that went up and down before may keep is not known here. */
+    {"destroy_returns_memory", destroy_returns_memory},
+    {"reset_serves_again", reset_serves_again},
+    {"reset_keeps_what_fits", reset_keeps_what_fits},
+    {"long_holes_are_holes", long_holes_are_holes},
+    {"arenas_come_and_go", arenas_come_and_go},
+    {"limit_is_kept", limit_is_kept},
+    {"other_threads", other_threads},
+    {"statistics", statistics},
+    {NULL, NULL},
+};
