@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Run each case of guard.c with every object guarded and read its report.
+"""Run each case of guard.c and handlers.c with every object guarded and read its report.
 
 What is wrong and where is compared in words; each stack, by addr2line from the module and
 offset that the report names, must have the function that the case did it in.
