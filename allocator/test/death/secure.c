@@ -104,6 +104,7 @@ static void words_in_the_middle(void)
 {
     char *p = take(4000), *q = NULL;
 
+    share_culprit();
     free(p);
     ((char *)wrong(p))[2000] = 1;
     for (int i = 0; i < 100000 && q != p; i++) {
