@@ -256,11 +256,19 @@ static void append(uint32_t start, uint32_t length)
     mym_runs_put(start, length, MYM_CLEAN);
 }
 
-/* The tables have a record of each whole chunk: its mark is in the first unit's. */
+/*
+ * The tables have a record of each whole chunk: its mark is in the first unit's. They grow for what
+ * there is: for what is refused they would be address space that nobody gives back, a 120th of it.
+ */
 static enum mym_os_result map_region(uint32_t start, uint32_t step)
 {
-    return grow_tables(start + to_chunk_end(start, step)) ? map_units(start, step)
-                                                          : MYM_OS_NOMEM;
+    enum mym_os_result result = map_units(start, step);
+
+    if (result != MYM_OS_OK || grow_tables(start + to_chunk_end(start, step)))
+        return result;
+    mym_os_unmap(mym_unit_address(start), (size_t)step * MYM_UNIT);
+    mym_pages.mapped -= step;
+    return MYM_OS_NOMEM;
 }
 
 /* Regions end where chunks do, but for those that a limit has no more room for. */

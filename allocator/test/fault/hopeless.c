@@ -148,6 +148,33 @@ static void more_than_address_space(void)
     run_in_child(beyond_address_space, 5000 * MIB);
 }
 
+static void refuse_all(size_t smallest)
+{
+    for (size_t size = smallest; size <= (size_t)1 << 46; size *= 2) {
+        for (unsigned i = 0; i < sizeof(ways) / sizeof(*ways); i++)
+            CHECK(!ways[i](opaque(size)));
+        CHECK(!by_alignment(opaque(size)));
+    }
+}
+
+/* Nor of the address space, in which others would find room. */
+static void refuse_beyond(size_t room)
+{
+    size_t now = status_kib("VmSize") << 10, after;
+    struct rlimit limit = {now + room, now + room};
+
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    refuse_all(2 * room);
+    after = status_kib("VmSize") << 10;
+    CHECKF(after <= now + 8 * MIB, "%zu of %zu KiB were taken", (after - now) >> 10,
+           room >> 10);
+}
+
+static void what_was_refused_takes_no_address_space(void)
+{
+    run_in_child(refuse_beyond, 512 * MIB);
+}
+
 /* MYMALLOC_LIMIT is 100 MiB in this test. */
 static void more_than_the_limit(void)
 {
@@ -228,6 +255,8 @@ const struct test tests[] = {
     {"more_than_can_be_skipped", more_than_can_be_skipped},
     {"more_than_an_address", more_than_an_address},
     {"more_than_address_space", more_than_address_space},
+    {"what_was_refused_takes_no_address_space",
+     what_was_refused_takes_no_address_space},
     {"more_than_the_limit", more_than_the_limit},
     {"what_relief_can_serve_is_served", what_relief_can_serve_is_served},
     {NULL, NULL},
