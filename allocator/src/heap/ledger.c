@@ -215,6 +215,9 @@ void mym_pages_set_limit(size_t most, size_t near)
 {
     mym_pages_lock();
     mym_pages.most = most >> MYM_UNIT_SHIFT;
-    mym_pages.near = near >> MYM_UNIT_SHIFT;
+    near >>= MYM_UNIT_SHIFT;
+    if (near < mym_pages.near) /* it may have come, and be passed already */
+        mym_pages.told_near = near;
+    mym_pages.near = near;
     mym_pages_unlock();
 }

@@ -201,6 +201,37 @@ static void growth_is_told(void)
     }
 }
 
+static uint32_t take_units(uint32_t units)
+{
+    bool zeroed = false;
+    uint32_t first = mym_pages_take(units, 1, MYM_LARGE, MYM_SPARSE, &zeroed);
+
+    CHECK(first);
+    return first;
+}
+
+/* A container's limit that falls below what is in use is told as one that is reached. */
+static void a_limit_that_falls_is_told(void)
+{
+    uint32_t high = take_units(600), use, more[4];
+
+    if (mym_pages_hear_growth())
+        mym_purge_growth();
+    mym_pages_put(high);
+    mym_pages_purge(0);
+    use = take_units(300); /* less than there was */
+    mym_pages_hear_growth();
+    mym_pages_set_limit(SIZE_MAX, 150 * MYM_UNIT);
+    for (unsigned i = 0; i < 4; i++) { /* with each MiB */
+        more[i] = take_units(i % 2 ? 15 : 1);
+        CHECKF(mym_pages_hear_growth() == (i % 2 == 0), "step %u", i);
+    }
+    mym_pages_set_limit(SIZE_MAX, SIZE_MAX);
+    for (unsigned i = 0; i < 4; i++)
+        mym_pages_put(more[i]);
+    mym_pages_put(use);
+}
+
 /* ---- slabs ---- */
 
 /* A fresh slab starts with a call's worth from its colour; then the lowest are first. */
@@ -328,6 +359,7 @@ const struct test tests[] = {
     {"spans_come_and_go", spans_come_and_go},
     {"swings_stay", swings_stay},
     {"growth_is_told", growth_is_told},
+    {"a_limit_that_falls_is_told", a_limit_that_falls_is_told},
     {"slab_gives_each_object_once", slab_gives_each_object_once},
     {"first_objects_have_colours", first_objects_have_colours},
     {"walk_beside_the_helper", walk_beside_the_helper},
