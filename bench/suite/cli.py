@@ -169,7 +169,17 @@ def rest_of(options):
     return opt.seconds("--rest", options.rest) if options.rest else timeline.REST
 
 
-def scope_of(options):
+def less_than_full(options, columns):
+    """What keeps a run with --full from being what is published by that name, or None."""
+    lacking = [name for name in allocators.DEFAULT if name not in (column.name for column in columns)]
+    if lacking:
+        return f"without {', '.join(lacking)}"
+    usual = {"rounds": ROUNDS["full"], "scale": SCALE["full"], "threads": None, "budget": None, "memory": None}
+    return next((f"--{name} {value}" for name, standard in usual.items()
+                 if (value := getattr(options, name)) not in (None, standard)), None)
+
+
+def scope_of(options, columns):
     """What the run is called, in its folder's name too."""
     if options.trace:
         return "traces"
@@ -181,6 +191,9 @@ def scope_of(options):
         return "programs"
     if options.workloads:
         return "quick-cells" if options.quick else "cells"
+    if options.full and (why := less_than_full(options, columns)):
+        print(f"{why}: a part of --full, called cells", file=sys.stderr)
+        return "cells"
     return "quick" if options.quick else "full" if options.full else "default"
 
 
@@ -236,8 +249,8 @@ def bench(options, command):
         print("\n".join(cell.name for cell in cells.available(f"{build}/bench/mymalloc-bench")))
         return 0
     if options.resume:
-        budget = options.budget and opt.seconds("--budget", options.budget)
-        plan, record = session.resume(options.out, budget)
+        longer = options.budget and opt.seconds("--budget", options.budget)
+        plan, record = session.resume(options.out, longer)
     else:
         plan, record = new_run(options, command, build)
     began = time.monotonic()
@@ -275,7 +288,7 @@ def new_run(options, command, build):
                 scale=options.scale or SCALE[scope], rounds=rounds, budget=budget,
                 timeout=opt.seconds("--timeout", options.timeout or "120s"), baseline=not options.quick,
                 rest=rest_of(options), memory=options.memory and opt.size("--memory", options.memory))
-    return plan, session.record_of(plan, scope_of(options), left_out)
+    return plan, session.record_of(plan, scope_of(options, columns), left_out)
 
 
 def replace_by_ascii(error):

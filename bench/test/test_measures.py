@@ -1,4 +1,6 @@
 """Ratios of speed and memory that a reader can follow, and the sizes they belong to."""
+import contextlib
+import io
 import json
 import re
 import subprocess
@@ -6,7 +8,7 @@ import unittest
 
 from support import BUILD, SUITE, SuiteCase
 
-from suite import cells, measures, text
+from suite import allocators, cells, measures, text
 
 
 def sample(column, number, **entry):
@@ -162,6 +164,25 @@ class Scale(SuiteCase):
                                      rf"{cli.SCALE['full']:g}")
         done = subprocess.run([*SUITE, "--help"], capture_output=True, text=True, env=self.environment())
         self.assertIn(f"{cli.ROUNDS['full']} rounds", " ".join(done.stdout.split()))
+
+    def test_only_that_is_called_full(self):
+        """ci/commit-results puts a run of that name in the place of the one before."""
+        from suite import cli
+        columns = [allocators.Column(name) for name in (*allocators.DEFAULT, "mine")]
+
+        def name_of(*words, of=columns):
+            options = cli.parser().parse_args(["--full", *words])
+            with contextlib.redirect_stderr(io.StringIO()) as err:
+                found = cli.scope_of(options, of)
+            self.assertEqual(found == "full", not err.getvalue())
+            return found, err.getvalue()
+        for words in ((), ("--rounds", "6", "--scale", "0.1"), ("--seed", "3", "--timeout", "9s")):
+            self.assertEqual(name_of(*words)[0], "full")
+        for words in (("--rounds", "2"), ("--scale", "0.01"), ("--threads", "2"), ("--budget", "9m"), ("--memory", "64M")):
+            found, said = name_of(*words)
+            self.assertEqual(found, "cells", words)
+            self.assertIn(" ".join(words), said)
+        self.assertIn("without mymalloc", name_of(of=columns[:-2])[1])
 
 
 class Kinds(unittest.TestCase):
