@@ -56,7 +56,7 @@ class Runner:
             self.plan.folder.mend(cell.name)
             for (number, column), sample in self.plan.folder.samples(cell.name).items():
                 self.note(cell.name, column, number, sample)
-                self.used += sample["suite"].get("seconds", 0)
+        self.used = self.plan.folder.seconds(cell.name for cell in self.plan.cells)
 
     def note(self, cell, column, number, sample):
         if sample["suite"].get("failure"):

@@ -130,13 +130,14 @@ def interrupted(out):
     return folder, record
 
 
-def resume(out, budget):
-    """(plan, record) of an interrupted run, its folder locked."""
+def resume(out, longer):
+    """(plan, record) of an interrupted run, its folder locked. longer: seconds besides those it had, or None."""
     folder, record = interrupted(out)
     binary = checkout_path(record["binary"])
+    budget = longer + folder.seconds(record["cells"]) if longer else record["budget"]
     plan = Plan(same_cells(record, binary), [same_column(saved) for saved in record["columns"]],
                 folder, binary, seed=record["seed"], scale=record["scale"], rounds=record["rounds"],
-                budget=budget or record["budget"], timeout=record["timeout"],
+                budget=budget, timeout=record["timeout"],
                 baseline=record["baseline"], rest=record.get("rest", timeline.REST),
                 memory=record.get("memory"))
     record |= {"stopped": None, "finished": False, "pid": os.getpid(), "budget": plan.budget}
@@ -156,7 +157,7 @@ def execute(plan, record, resumed=False):
         if resumed:
             runner.load()
         record["stopped"] = runner.run()
-        record["finished"] = True
+        record["finished"] = not (record["stopped"] and plan.rounds)  # a number of rounds that was asked for is a promise
     except KeyboardInterrupt:
         record["stopped"], status = "interrupted", 130
     except Problem as problem:

@@ -228,6 +228,10 @@ class Folder:
         path = self.raw / (slug(cell) + ".jsonl")
         return read_lines(path.read_bytes()) if path.exists() else {}
 
+    def seconds(self, cells):
+        """How long the processes of these cells took."""
+        return sum(sample["suite"].get("seconds", 0) for cell in cells for sample in self.samples(cell).values())
+
     def packed(self):
         """{cell: samples}, read once."""
         if self.unpacked is None:

@@ -108,6 +108,24 @@ class Interruption(SuiteCase):
         self.assertEqual(status, 0, err)
         self.assertNotIn("Not run: ", out)
 
+    def test_a_budget_of_resume_is_how_much_longer(self):
+        """Not how long the run may have taken in all: that is spent already."""
+        self.bench("--workloads", "slow/second", "--budget", "2s")
+        raw = self.out / "raw/slow-second.jsonl"
+        before = raw.read_bytes().count(b"\n")
+        status, out, err = self.suite("--resume", "--no-build", "--out", str(self.out), "--budget", "0.9s")
+        self.assertGreater(raw.read_bytes().count(b"\n"), before, err)
+
+    def test_a_budget_that_cuts_rounds_short_leaves_the_run_unfinished(self):
+        """Six rounds were promised: what lacks some is not kept as if it had them."""
+        status, out, err = self.bench("--workloads", "slow/second", "--rounds", "6", "--budget", "0.5s")
+        self.assertIn("was spent", err)
+        self.assertFalse(json.loads((self.out / "run.json").read_text())["finished"])
+        self.refused(["keep", str(self.out)], "not finished", "was spent", "--resume")
+        status, out, err = self.suite("--resume", "--no-build", "--out", str(self.out), "--budget", "100s")
+        self.assertEqual(status, 0, err)
+        self.assertTrue(json.loads((self.out / "run.json").read_text())["finished"])
+
     def test_resume_after_a_kill(self):
         child = self.start_slow("6")
         self.wait_for_samples(5)
