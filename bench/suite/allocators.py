@@ -244,10 +244,10 @@ def again(column):
     return replace(column, name=column.name + AGAIN, control_of=column.name)
 
 
-def changed(column):
+def changed(path, stamp):
     """True when the file is not the one that was recorded."""
     try:
-        return bool(column.path) and stamp_of(column.path) != column.stamp
+        return bool(path) and stamp_of(path) != stamp
     except OSError:
         return True
 

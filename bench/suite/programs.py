@@ -22,6 +22,7 @@ from .server import measured as measured_server
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(os.path.dirname(HERE), "programs")
+MEASURE = "mymalloc-measure"  # beside the benchmark
 
 
 NUMPY = "/usr/lib/python3/dist-packages/numpy"
@@ -229,7 +230,7 @@ def measured(program, column, plan, directory, more=None, watch=None):
     variables = column.variables(always=True) | (more or {}) | {
         "PROGRAM_SCRATCH": directory, "PROGRAM_INPUTS": SCRIPTS,
         "PROGRAM_BUILD": build}
-    measure = os.path.join(build, "mymalloc-measure")
+    measure = os.path.join(build, MEASURE)
     if not os.access(measure, os.X_OK):
         raise Problem(f"no {measure}: build first (leave out --no-build)")
     if program.server:

@@ -122,9 +122,10 @@ class Runner:
 
     def sample(self, cell, column):
         """One fresh process, its identity verified."""
-        if allocators.changed(column):
-            raise Problem(f"{column.path} was changed while the run went on; "
-                          "what was finished is kept, start again with the new file")
+        for path, stamp in ((column.path, column.stamp), (self.plan.worker, self.plan.stamp)):
+            if allocators.changed(path, stamp):
+                raise Problem(f"{path} was changed while the run went on; "
+                              "what was finished is kept, start again with the new file")
         prefault.prefault(self.peaks.get(cell.name, 0))
         if cell.program:
             document = programs.sample(cell.program, column, self.plan, self.scratch, self.proven)

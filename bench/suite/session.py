@@ -4,6 +4,7 @@ What run.json holds is enough to go on: --resume reads cells, columns and settin
 it and needs no other option.
 """
 import contextlib
+import hashlib
 import os
 import random
 import time
@@ -28,9 +29,26 @@ class Plan:
     baseline: bool = True
     rest: float = timeline.REST  # seconds that servers and replays stay idle at the end
     memory: int | None = None  # bytes that a process may have, by a cgroup
+    stamp: list | None = None  # of the worker, as of a column's library
 
     def __post_init__(self):
         self.limit = limit.Limit(self.memory) if self.memory else None
+
+    @property
+    def worker(self):
+        """What does the work of the cells, or runs the program: the figures are its own as much as an allocator's."""
+        folder, cell = os.path.dirname(self.binary), self.cells[0]
+        return os.path.join(os.path.dirname(folder), traces.TOOL) if cell.trace else \
+            os.path.join(folder, programs.MEASURE) if cell.program else self.binary
+
+    def identify(self):
+        """SHA-256 of the worker, which may not change from now on."""
+        try:
+            with open(self.worker, "rb") as file:
+                self.stamp = allocators.stamp_of(self.worker)
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            raise Problem(f"no {self.worker}: build first (leave out --no-build)") from None
 
     def scale_of(self, cell):
         return 1.0 if cell.is_memory else self.scale
@@ -46,6 +64,7 @@ def record_of(plan, scope, left_out=()):
     return {"format": FORMAT, "pid": os.getpid(), "seed": plan.seed, "scale": plan.scale,
             "rounds": plan.rounds, "budget": plan.budget, "timeout": plan.timeout,
             "baseline": plan.baseline, "rest": plan.rest, "memory": plan.memory, "binary": plan.binary.removeprefix(ROOT + "/"),
+            "worker_sha256": plan.identify(),
             "started": time.strftime("%Y-%m-%d %H:%M:%S %z"), "finished": False, "stopped": None,
             "usable_cpus": environment.usable_cpus(), "scope": scope, "left_out": list(left_out),
             "cells": [cell.name for cell in plan.cells],
@@ -140,6 +159,9 @@ def resume(out, longer):
                 budget=budget, timeout=record["timeout"],
                 baseline=record["baseline"], rest=record.get("rest", timeline.REST),
                 memory=record.get("memory"))
+    if (found := plan.identify()) != record.get("worker_sha256", found):
+        raise Problem(f"--resume: {plan.worker} is not the program that the run began with: SHA-256 "
+                      f"{found[:12]}… instead of {record['worker_sha256'][:12]}…")
     record |= {"stopped": None, "finished": False, "pid": os.getpid(), "budget": plan.budget}
     folder.write("run.json", record)
     return plan, record

@@ -14,10 +14,12 @@ import stat
 from dataclasses import dataclass
 
 from . import ROOT, Problem, process, reason, timeline
+from .programs import MEASURE
 from .store import slug
 
 MAGIC = b"\x89mtrace\n"
 ENDINGS = (".mtrace", ".mtrace.xz")
+TOOL = "workloads/trace/mymalloc-trace"  # in the build
 CHECKOUT = "{checkout}"  # as in programs.py
 NOTE = ("Every cache line of every object is written once, when it is taken: what the program itself wrote and "
         "read was not recorded.")
@@ -96,7 +98,7 @@ def unpacked(trace, scratch):
 def sample(trace, column, plan, scratch):
     """(document in the shape of a Google Benchmark report, failure) of one replay."""
     bench = pathlib.Path(plan.binary).absolute().parent
-    tool, measure = bench.parent / "workloads/trace/mymalloc-trace", bench / "mymalloc-measure"
+    tool, measure = bench.parent / TOOL, bench / MEASURE
     for program in (tool, measure):
         if not os.access(program, os.X_OK):
             raise Problem(f"no {program}: build first (leave out --no-build)")

@@ -11,7 +11,7 @@ import sys
 
 from support import SUITE, SuiteCase, library
 
-from suite import Problem, cli, ending, forms, options as opt, session, store, traces
+from suite import Problem, cells, cli, ending, forms, options as opt, session, store, traces
 
 
 class Options(SuiteCase):
@@ -183,7 +183,7 @@ class Words(SuiteCase):
 
     def test_a_record_that_no_reader_takes(self):
         """Is told before the first process, not by the report after the last."""
-        plan = session.Plan([], [], None, "x", seed=1)
+        plan = session.Plan([cells.Cell("good/one")], [], None, __file__, seed=1)
         record = session.record_of(plan, "cells") | {"columns": [{"name": "x"}]}
         with self.assertRaisesRegex(Problem, "run.json is damaged: its 'columns'"):
             session.start(plan, record, str(self.out))

@@ -42,7 +42,7 @@ class BeforeEachProcess(unittest.TestCase):
         plan = unittest.mock.Mock(columns=[allocators.Column("glibc"), allocators.Column("a")], cells=[Cell("good/one")],
                                   baseline=False, seed=1, rounds=2, budget=None)
         with unittest.mock.patch.object(runner.Runner, "benchmark", sample), \
-                unittest.mock.patch.object(runner.allocators, "changed", lambda _: False), \
+                unittest.mock.patch.object(runner.allocators, "changed", lambda *_: False), \
                 unittest.mock.patch.object(prefault, "prefault", made.append):
             runner.Runner(plan, unittest.mock.Mock()).run()
         self.assertEqual(made, [0, 5, 9, 9])

@@ -181,10 +181,29 @@ class Library(SuiteCase):
         copy = self.folder / "libchanging.so"
         copy.write_bytes(library("a").read_bytes())
         column = allocators.library("x", str(copy))
-        self.assertFalse(allocators.changed(column))
+        self.assertFalse(allocators.changed(column.path, column.stamp))
         copy.write_bytes(library("b").read_bytes())
         os.utime(copy, ns=(1, 1))
-        self.assertTrue(allocators.changed(column))
+        self.assertTrue(allocators.changed(column.path, column.stamp))
+
+
+class Worker(SuiteCase):
+    """The benchmark itself: a build while a run goes on, or between two sittings, would be two benchmarks in one run."""
+
+    def test_one_that_changes_during_the_run_ends_it(self):
+        child = self.start(*self.arguments("--workloads", "slow/second", "--rounds", "30"))
+        self.wait_for_samples(2)
+        os.utime(self.folder / "build/bench/mymalloc-bench", ns=(1, 1))
+        _, err = child.communicate(timeout=60)
+        self.assertEqual(child.returncode, 2, err)
+        self.assertIn("mymalloc-bench was changed while the run went on", err)
+
+    def test_resume_with_another_is_refused(self):
+        self.bench("--workloads", "slow/second", "--budget", "0.2s")
+        with open(self.folder / "build/bench/mymalloc-bench", "a", encoding="utf-8") as file:
+            file.write("# another\n")
+        self.refused(["--resume", "--no-build", "--out", str(self.out)], "--resume", "SHA-256",
+                     "not the program that the run began with")
 
 
 class Adaptive(unittest.TestCase):
