@@ -29,6 +29,16 @@ def differences(old, new):
     return found
 
 
+# What a process did, or was kept to, beside its cell's name.
+SETTINGS = {"scale": "--scale", "memory": "--memory, bytes", "rest": "--rest"}
+
+
+def setting_changes(old, new):
+    """Where the two runs did not do the same, so that a change may be of the work; said first."""
+    found = [(shown, old[key], new[key]) for key, shown in SETTINGS.items() if key in old and key in new and old[key] != new[key]]
+    return [f"NOT THE SAME WORK: {shown} {before} in A, {after} in B" for shown, before, after in found]
+
+
 def compare_rows(old, new, a, b, rng):
     """One entry for each cell and allocator that both folders measured."""
     base = old["columns"][0]["name"]
@@ -71,7 +81,7 @@ def compare_folders(options):
     if not rows and not failures:
         raise Problem(f"{a.path} and {b.path} share no cell that both have measured")
     lines = [f"A = {a.path} ({old['started']}), B = {b.path} ({new['started']})",
-             f"speed is relative to {base} in its own run; intervals at {LEVEL:.0%}", ""]
+             f"speed is relative to {base} in its own run; intervals at {LEVEL:.0%}", *setting_changes(old, new), ""]
     changed = [row for row in rows if row[4].verdict in ("above", "below")]
     if changed:
         head = ["cell", "allocator", "what", "A", "B", "B/A", "interval", ""]
@@ -100,7 +110,8 @@ def compare_folders(options):
 
 
 def library_changes(old, new):
-    lines = []
+    builds = [str(run.get("worker_sha256"))[:12] for run in (old, new)]
+    lines = [f"the benchmark: another build, {builds[0]} in A, {builds[1]} in B"] if builds[0] != builds[1] else []
     for column in old["columns"]:
         other = next((c for c in new["columns"] if c["name"] == column["name"]), None)
         if other and not column["control_of"] and other["sha256"] != column["sha256"]:

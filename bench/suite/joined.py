@@ -39,6 +39,12 @@ class Joined:
                 if section in ("machine", "kernel"):
                     raise Problem(f"{self.folders[0].path} and {folder.path} are of different machines: {name} is {before} "
                                   f"and {after}")
+        # What is said of scale is said of workloads: programs and traces have none.
+        self.of_workloads = [run for run in self.runs if not (run.get("programs") or run.get("traces"))]
+        for what, runs in (("scale", self.of_workloads), ("memory", self.runs)):
+            said = list(dict.fromkeys(str(run.get(what)) for run in runs))
+            if len(said) > 1:
+                raise Problem(f"the runs have another --{what} each, {' and '.join(said)}: a report shows one")
         cells = [cell for run in self.runs for cell in run["cells"]]
         if twice := next((cell for cell in cells if cells.count(cell) > 1), None):
             raise Problem(f"two of the runs have the cell {twice}: a report shows one")
@@ -52,8 +58,7 @@ class Joined:
         if name == "environment.json":
             warnings = [warning for environment in self.environments for warning in environment.get("warnings", ())]
             return self.environments[0] | {"warnings": list(dict.fromkeys(warnings))}
-        # What is said of scale is said of workloads: programs have none.
-        of_workloads = next((run for run in self.runs if not run.get("programs")), self.runs[0])
+        of_workloads = (self.of_workloads or self.runs)[0]
         stopped = [run["stopped"] for run in self.runs if run["stopped"]]
         return self.runs[0] | {
             "columns": self.columns, "cells": [cell for run in self.runs for cell in run["cells"]],

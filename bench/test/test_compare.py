@@ -31,6 +31,15 @@ class Compare(SuiteCase):
         a, b = self.make("A", "glibc=1,suite_test_a=2"), self.make("B", "glibc=3,suite_test_a=6")
         self.assertIn("Nothing changed", self.suite("compare", a, b)[1])
 
+    def test_other_work_is_said_first(self):
+        for name, scale in (("A", "1"), ("B", "0.5")):
+            self.out = self.folder / name
+            self.bench("--workloads", "good/other", "--rounds", "1", "--scale", scale)
+        status, out, err = self.suite("compare", str(self.folder / "A"), str(self.folder / "B"))
+        self.assertEqual(status, 0, err)
+        self.assertEqual(out.splitlines()[2], "NOT THE SAME WORK: --scale 1.0 in A, 0.5 in B")
+        self.assertNotIn("NOT THE SAME", self.suite("compare", str(self.out), str(self.out))[1])
+
     def test_facts_of_one_side_alone_are_named(self):
         old, new = {"machine": {"a": 1, "load at start": 2}}, {"machine": {"b": 1, "load at start": 3}}
         self.assertEqual(compare.differences(old, new), [("machine", "a", 1, None), ("machine", "b", None, 1)])

@@ -26,6 +26,23 @@ class Joined(SuiteCase):
         self.assertIn("good/plain/threads:64", (self.out / "report.html").read_text())
         self.assertFalse((self.out / "run.json").exists())
 
+    def change(self, folder, **more):
+        path = folder / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | more))
+
+    def test_the_scale_said_is_that_of_the_workloads(self):
+        """A run of traces has a scale in its record, too, which nothing took."""
+        self.change(self.first, traces=[{"name": "trace/x"}], scale=7)
+        status, out, err = self.suite(*self.report())
+        self.assertEqual(status, 0, err)
+        self.assertEqual(self.results()["scale"], 0.3)
+
+    def test_other_settings_are_refused(self):
+        self.change(self.first, scale=7)
+        self.refused(self.report(), "another --scale each, 7 and 0.3")
+        self.change(self.first, scale=0.3, memory=64 * 2**20)
+        self.refused(self.report(), "another --memory each, 67108864 and None")
+
     def test_what_does_not_belong_together(self):
         self.refused(self.report()[:3], "--out names where")
         self.refused(["report", str(self.first), str(self.first), "--out", str(self.out)], "two of the runs have the cell good/other")
