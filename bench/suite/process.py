@@ -7,9 +7,9 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-# What would change an allocator behind the column's back; columns set their own.
+# What would change an allocator behind the column's back; columns set their own. mimalloc takes small letters, too.
 PREFIXES = ("LD_PRELOAD", "LD_AUDIT", "LD_DEBUG", "LD_BIND", "MALLOC_", "MYMALLOC_", "MIMALLOC_",
-            "TCMALLOC_", "TBB_MALLOC_", "SCUDO_", "GLIBC_TUNABLES")
+            "TCMALLOC_", "HEAPPROFILE", "HEAPCHECK", "TBB_MALLOC_", "SCUDO_", "GLIBC_TUNABLES")
 STDERR_KEPT = 2000
 
 
@@ -23,7 +23,7 @@ class Outcome:
 
 def clean_environment():
     return {key: value for key, value in os.environ.items()
-            if not key.startswith(PREFIXES)} | {"LC_ALL": "C"}
+            if not key.upper().startswith(PREFIXES)} | {"LC_ALL": "C"}
 
 
 def signal_name(number):

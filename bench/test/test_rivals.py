@@ -74,6 +74,13 @@ class Groups(unittest.TestCase):
             for key in environment:
                 self.assertTrue(key.startswith(process.PREFIXES), key)
 
+    def test_no_variable_of_the_users_reaches_an_allocator(self):
+        """mimalloc compares without regard to case; gperftools starts its profiler by these."""
+        given = {"mimalloc_purge_delay": "0", "MIMALLOC_VERBOSE": "1", "HEAPPROFILE": "/tmp/x", "HEAPCHECK": "normal",
+                 "MALLOC_CONF": "tcache:false", "GLIBC_TUNABLES": "x"}
+        with unittest.mock.patch.dict(os.environ, given):
+            self.assertEqual(given.keys() & process.clean_environment().keys(), set())
+
     def test_what_is_installed_for_it(self):
         self.assertEqual(rivals.packages(["+advised"]), [])
         self.assertEqual(rivals.packages(["glibc", "scudo"]), ["more"])
