@@ -3,6 +3,7 @@ import csv
 import fcntl
 import io
 import os
+import shlex
 
 from . import Problem, measures, reason, report
 from .store import write_whole
@@ -96,5 +97,5 @@ def keep(folder):
     if (folder.path / "plots").exists():
         (folder.path / "plots").rmdir()
     size = sum(file.stat().st_size for file in folder.path.iterdir())
-    print(f"{folder.path}: {size / 2**10:.0f} KiB; ci/bench report {folder.path} makes its reports again")
+    print(f"{folder.path}: {size / 2**10:.0f} KiB; ci/bench report {shlex.quote(str(folder.path))} makes its reports again")
     return 0

@@ -1,4 +1,6 @@
 """All reports of a results folder, made from its samples."""
+import shlex
+
 from . import Problem, analysis, plots, report_html, report_text
 
 terminal = report_text.terminal
@@ -17,6 +19,6 @@ def write(folder):
         plots.draw(result, folder.path / "plots")
     except OSError as error:
         raise Problem(f"cannot write {folder.path / 'plots'}: {error.strerror}; the samples are "
-                      f"kept, ci/bench report {folder.path} goes on from them") from None
+                      f"kept, ci/bench report {shlex.quote(str(folder.path))} goes on from them") from None
     folder.write("report.html", report_html.page(result, folder))
     return result

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import random
+import shlex
 import time
 from dataclasses import dataclass
 
@@ -85,6 +86,8 @@ def place(out, what, link):
     if folder.holds_run():
         raise Problem(f"{folder.path} holds a run already: --resume goes on with it, "
                       "--out names another folder")
+    if not folder.is_empty():  # they would be counted as this run's
+        raise Problem(f"{folder.path} holds samples of a run whose run.json is gone; --out names another folder")
     return folder
 
 
@@ -197,7 +200,7 @@ def go_on(folder, status):
     if folder.is_empty():
         return ""
     latest = options.RESULTS / "latest"
-    where = "" if latest.exists() and latest.samefile(folder.path) else f" --out {folder.path}"
+    where = "" if latest.exists() and latest.samefile(folder.path) else f" --out {shlex.quote(str(folder.path))}"
     more = "" if status else " --budget TIME"
     return f"; what was finished is kept, ci/bench --resume{where}{more} goes on"
 

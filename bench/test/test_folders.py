@@ -1,6 +1,7 @@
 """Where runs go, and that none is lost, mixed with another or taken for a failure."""
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -61,6 +62,20 @@ class Folders(SuiteCase):
         self.assertEqual(self.row("good/other", "x")["runs"], 1)
         column = self.results()["columns"][1]
         self.assertEqual(column["path"], str(copy))
+
+    def test_what_is_told_to_go_on_with_can_be_typed(self):
+        self.out = self.folder / "a b"
+        status, _, err = self.bench("--workloads", "slow/second", "--budget", "0.1s")
+        words = shlex.split(next(line for line in err.splitlines() if "--resume" in line).partition("ci/bench --resume ")[2])
+        self.assertEqual(words[:2], ["--out", str(self.out)])
+
+    def test_samples_without_their_run_are_not_mixed_with_others(self):
+        self.bench("--workloads", "good/other", "--rounds", "3")
+        (self.out / "run.json").unlink()
+        before = (self.out / "raw/good-other.jsonl").read_bytes()
+        self.refused(self.arguments("--workloads", "good/other", "--rounds", "1"), "samples of a run whose run.json is gone",
+                     "--out names another")
+        self.assertEqual((self.out / "raw/good-other.jsonl").read_bytes(), before)
 
     def test_no_folder_for_temporary_files(self):
         """A container with --read-only: only the results folder takes files."""
