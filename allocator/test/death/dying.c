@@ -124,3 +124,18 @@ void share_culprit(void)
         mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(culprit != MAP_FAILED && is_mymalloc());
 }
+
+void check_deaths(const struct death *deaths, size_t count)
+{
+    const char *only = getenv("TEST_DEATH");
+    int failed = 0, ran = 0;
+
+    share_culprit();
+    for (size_t i = 0; i < count; i++) {
+        if (only && strcmp(only, deaths[i].name) != 0)
+            continue;
+        failed += check_death(&deaths[i]);
+        ran++;
+    }
+    CHECKF(ran && !failed, "%d of %d deaths were not as they should be", failed, ran);
+}

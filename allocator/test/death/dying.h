@@ -33,11 +33,19 @@ void share_culprit(void);
 /* Returns 0 when a child that ran it died as it should. */
 int check_death(const struct death *death);
 
+/* All of them, or the one that TEST_DEATH names, which has to be there. */
+void check_deaths(const struct death *deaths, size_t count);
+
 /* The pointer about to be misused, unknown to the compiler. */
 void *wrong(const void *p);
 
 /* An object, written to; with objects of the same class around, so that its slab stays. */
 void *take(size_t size);
 char *take_in_slab(size_t size);
+
+/* ---- the cases of sized.c ---- */
+
+void all_sized_deaths(void);
+void wrong_classes_are_told(void);
 
 #endif

@@ -317,12 +317,7 @@ static const struct death deaths[] = {
 
 static void all_deaths(void)
 {
-    int failed = 0;
-
-    share_culprit();
-    for (size_t i = 0; i < sizeof(deaths) / sizeof(*deaths); i++)
-        failed += check_death(&deaths[i]);
-    CHECKF(!failed, "%d deaths were not as they should be", failed);
+    check_deaths(deaths, sizeof(deaths) / sizeof(*deaths));
 }
 
 const struct test tests[] = {
