@@ -71,10 +71,10 @@ static uint32_t best_idle(size_t bytes)
     return best;
 }
 
-/* An idle mapping of this size, made longer or shorter; NULL: there is none. */
-static void *take_idle(size_t bytes)
+/* An idle mapping of this size, made longer or shorter; without an address: there is none. */
+static struct mym_idle take_idle(size_t bytes)
 {
-    struct mym_idle idle = {NULL, 0, 0};
+    struct mym_idle idle = {NULL, 0, 0, false};
     void *object;
 
     mym_pages_lock();
@@ -89,17 +89,18 @@ static void *take_idle(size_t bytes)
     }
     mym_pages_unlock();
     if (idle.addr == NULL || idle.bytes == bytes)
-        return idle.addr;
+        return idle;
     object = mym_os_remap(idle.addr, idle.bytes, bytes);
     if (object == NULL)
         mym_os_unmap(idle.addr, idle.bytes);
-    return object;
+    idle.addr = object;
+    return idle;
 }
 
 static void put_idle(struct mym_mapping mapping)
 {
     uint32_t units = mym_units_for(mapping.bytes);
-    struct mym_idle last = {NULL, 0, 0};
+    struct mym_idle last = {NULL, 0, 0, false};
 
     mym_pages_lock();
     if (mym_pages.idle_count == MYM_IDLE_MAX) { /* the one that was freed first goes */
@@ -111,7 +112,8 @@ static void put_idle(struct mym_mapping mapping)
         mym_pages.idle_count--;
     }
     mym_pages.idles[mym_pages.idle_count++] =
-        (struct mym_idle){(void *)mapping.addr, mapping.bytes, units}; /* NOLINT */
+        (struct mym_idle){(void *)mapping.addr, /* NOLINT */
+                          mapping.bytes, units, mapping.huge};
     mym_pages.idle += units;
     mym_pages.outside -= units;
     mym_idle_watch();
@@ -127,16 +129,18 @@ void *mym_mapping_take(size_t size, bool *zeroed)
 {
     size_t bytes = mym_round_up(size, mym_os_page());
     bool huge = mym_chunk_would_be_huge(size);
-    void *object = NULL;
+    struct mym_idle idle = {NULL, 0, 0, false};
+    void *object;
 
     if (!claim(mym_units_for(bytes)))
         return NULL;
     /* Zeroing what nobody will touch would make it resident. */
     if (mym_is_dense(size) != MYM_SPARSE || !*zeroed)
-        object = take_idle(bytes);
+        idle = take_idle(bytes);
+    object = idle.addr;
     *zeroed = object == NULL;
     if (object != NULL) {
-        huge = true; /* or none are asked for: else it would not have been kept */
+        huge = idle.huge;
     } else {
         object = mym_os_map(bytes);
         if (object != NULL) {

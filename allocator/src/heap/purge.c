@@ -253,7 +253,7 @@ MYM_REQUIRES(mym_pages.lock) static bool put_first(struct mym_idle idle, uint32_
         return false;
     for (uint32_t i = mym_pages.idle_count++; i > 0; i--)
         mym_pages.idles[i] = mym_pages.idles[i - 1];
-    mym_pages.idles[0] = (struct mym_idle){idle.addr, idle.bytes, dirty};
+    mym_pages.idles[0] = (struct mym_idle){idle.addr, idle.bytes, dirty, idle.huge};
     mym_pages.idle += dirty;
     return true;
 }

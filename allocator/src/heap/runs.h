@@ -33,6 +33,7 @@ struct mym_idle {
     void *addr;
     size_t bytes;
     uint32_t dirty; /* units that may be resident */
+    bool huge;      /* huge pages were asked for */
 };
 
 /*

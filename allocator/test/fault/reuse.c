@@ -417,10 +417,26 @@ static void a_mapping_that_lost_its_place_is_not_lost(void)
     CHECK(family.verify == NULL || family.verify() == 0);
 }
 
+/* Not every second time: for what it is kept it is as good as before. */
+static void a_mapping_is_kept_each_time(void)
+{
+    size_t before = resident_bytes();
+
+    if (!is_mymalloc())
+        return;
+    for (unsigned i = 0; i < 12; i++) {
+        free(written(KEPT_BYTES));
+        CHECKF(i < 6 || resident_bytes() >= before + KEPT_BYTES - MIB,
+               "%zu KiB after round %u, %zu before", resident_bytes() / KIB, i,
+               before / KIB);
+    }
+}
+
 const struct test tests[] = {
     {"what_cannot_be_unmapped_is_not_lost", what_cannot_be_unmapped_is_not_lost},
     {"a_mapping_that_lost_its_place_is_not_lost",
      a_mapping_that_lost_its_place_is_not_lost},
+    {"a_mapping_is_kept_each_time", a_mapping_is_kept_each_time},
     {"a_mapping_lies_between_regions", a_mapping_lies_between_regions},
     {"bitmaps_go_with_their_slabs", bitmaps_go_with_their_slabs},
     {"pages_come_along", pages_come_along},
