@@ -246,18 +246,6 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t ex
     return given;
 }
 
-/* What was purged in part is the first again. False: others were freed meanwhile, there is no place. */
-MYM_REQUIRES(mym_pages.lock) static bool put_first(struct mym_idle idle, uint32_t dirty)
-{
-    if (mym_pages.idle_count == MYM_IDLE_MAX)
-        return false;
-    for (uint32_t i = mym_pages.idle_count++; i > 0; i--)
-        mym_pages.idles[i] = mym_pages.idles[i - 1];
-    mym_pages.idles[0] = (struct mym_idle){idle.addr, idle.bytes, dirty, idle.huge};
-    mym_pages.idle += dirty;
-    return true;
-}
-
 /*
  * The same for the idle mapping that was freed first: its end, or all of it; also where pages
  * cannot be given back, which go with their mapping.
@@ -265,20 +253,21 @@ MYM_REQUIRES(mym_pages.lock) static bool put_first(struct mym_idle idle, uint32_
 MYM_REQUIRES(mym_pages.lock) static uint32_t purge_idle(uint32_t excess)
 {
     struct mym_idle idle = mym_pages.idles[0];
-    uint32_t given = idle.dirty < excess ? idle.dirty : excess;
-    size_t stays = (size_t)(idle.dirty - given) * MYM_UNIT;
+    uint32_t all = idle.dirty, given = all < excess ? all : excess;
+    size_t stays = (size_t)(all - given) * MYM_UNIT;
     bool in_part;
 
     for (uint32_t i = 1; i < mym_pages.idle_count; i++)
         mym_pages.idles[i - 1] = mym_pages.idles[i];
     mym_pages.idle_count--;
-    mym_pages.idle -= idle.dirty;
+    mym_pages.idle -= all;
+    idle.dirty = all - given;
     mym_pages_unlock();
     in_part = stays > 0 && !mym_pages.scarce &&
               mym_os_purge((char *)idle.addr + stays, idle.bytes - stays);
     mym_pages_lock();
-    if (!in_part || !put_first(idle, idle.dirty - given)) {
-        given = idle.dirty;
+    if (!in_part || !mym_mapping_put_first(idle)) {
+        given = all;
         mym_pages_unlock();
         mym_os_unmap(idle.addr, idle.bytes);
         mym_pages_lock();

@@ -210,6 +210,11 @@ bool mym_chunk_is_huge(uint32_t unit);
 bool mym_chunk_may_be_clean(uint32_t from, uint32_t to);
 bool mym_chunk_adds_up(void);
 
+/* ---- mapping.c: the caller holds mym_pages.lock ---- */
+
+/* An idle mapping is the first to go again. False: others were freed meanwhile, there is no place. */
+bool mym_mapping_put_first(struct mym_idle idle);
+
 /* ---- registry.c: own mappings, for mapping.c; no lock is held ---- */
 
 bool mym_mapping_remember(struct mym_mapping mapping); /* false: no memory */

@@ -170,6 +170,30 @@ static void refuse_beyond(size_t room)
            room >> 10);
 }
 
+/* One that was freed and is kept, though the kernel is asked to make it longer. */
+static void a_mapping_stays(void)
+{
+    static const size_t size = 33 * MIB;
+    size_t before, kept;
+
+    malloc_trim(0); /* nothing else is in its way */
+    before = resident_bytes();
+    for (unsigned i = 0; i < 6; i++) { /* that such are written all over is known */
+        void *p = malloc(size);
+
+        CHECK(p);
+        memset(p, 1, size);
+        free(p);
+    }
+    kept = resident_bytes();
+    CHECKF(!is_mymalloc() || kept >= before + size - MIB,
+           "%zu KiB resident, %zu before: none was kept", kept >> 10, before >> 10);
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(*ways); i++)
+        CHECK(!ways[i](more_than_there_is(50)));
+    CHECKF(resident_bytes() + MIB >= kept, "%zu KiB resident, then %zu", kept >> 10,
+           resident_bytes() >> 10);
+}
+
 static void what_was_refused_takes_no_address_space(void)
 {
     run_in_child(refuse_beyond, 512 * MIB);
@@ -255,6 +279,7 @@ const struct test tests[] = {
     {"more_than_can_be_skipped", more_than_can_be_skipped},
     {"more_than_an_address", more_than_an_address},
     {"more_than_address_space", more_than_address_space},
+    {"a_mapping_stays", a_mapping_stays},
     {"what_was_refused_takes_no_address_space",
      what_was_refused_takes_no_address_space},
     {"more_than_the_limit", more_than_the_limit},
