@@ -166,8 +166,8 @@ class Commit(SuiteCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
-    def run_and_commit(self):
-        status, _, err = self.bench("--workloads", "good", "--rounds", "6", out=False,
+    def run_and_commit(self, cells="good"):
+        status, _, err = self.bench("--workloads", cells, "--rounds", "6", out=False,
                                     environment={"MYMALLOC_RESULTS": str(self.repo / "results")})
         self.assertEqual(status, 0, err)
         script = self.repo / "ci/commit-results"
@@ -196,6 +196,24 @@ class Commit(SuiteCase):
         self.assertIn(second, history)
         changed = self.git("status", "--porcelain").split()
         self.assertEqual([name for name in changed if name.startswith("results")], [])
+
+    def test_a_run_with_other_cells_stays(self):
+        """One workload measured again is not in the place of all that were chosen before."""
+        first, second = self.run_and_commit(), self.run_and_commit("good/plain")
+        self.assertEqual({name.split("/")[1] for name in self.git("ls-files", "results/*/run.json").split()}, {first, second})
+        third = self.run_and_commit("good/plain")
+        self.assertEqual({name.split("/")[1] for name in self.git("ls-files", "results/*/run.json").split()}, {first, third})
+
+    def test_what_fails_removes_nothing_and_other_files_stay_as_they_are(self):
+        self.run_and_commit()
+        (self.repo / "results/notes.md").write_text("mine")
+        self.git("add", "-f", "results/notes.md")
+        second = self.run_and_commit()
+        self.assertIn("A  results/notes.md", self.git("status", "--porcelain"))
+        (self.repo / "results/README.md").write_text("no markers")
+        with self.assertRaises(AssertionError):
+            self.run_and_commit()
+        self.assertTrue((self.repo / "results" / second / "run.json").exists())
 
     def test_each_row_is_of_the_newest_run_that_has_it_whole(self):
         loader = importlib.machinery.SourceFileLoader("readme_results", str(HERE.parents[1] / "ci/readme-results"))
