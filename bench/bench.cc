@@ -131,7 +131,7 @@ void report(benchmark::State &state, const Cell &cell, const workload_result &r,
     state.counters["failed"] = good ? 0 : 1;
     state.counters["checked"] = static_cast<double>(r.checked);
     if (r.has_remote)
-        state.counters["remote_share"] = static_cast<double>(r.remote_frees) / ops;
+        state.counters["remote_share"] = workload_remote_share(&r);
     report_memory(state, r);
     if (r.has_latency) {
         report_latency(state, "malloc", r.malloc_latency);

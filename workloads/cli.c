@@ -285,7 +285,7 @@ static void print_result(const struct workload *w, const struct workload_result 
     print_throughput(r);
     if (r->has_remote)
         printf("%-16s %14.1f %% by another thread than the maker\n", "remote frees",
-               100 * (double)r->remote_frees / (double)r->ops);
+               100 * workload_remote_share(r));
     print_memory(r);
     if (r->has_latency) {
         print_latency("malloc", &r->malloc_latency);

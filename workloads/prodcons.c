@@ -298,6 +298,8 @@ static void run_prodcons(struct run *run)
     lay_pipes(run, &f);
     run->result->has_remote = true;
     crew_run(run, &plan);
+    /* of each message: by every stage, by the consumer, and its replies */
+    run->result->frees = run->result->ops * (f.stages + 1 + f.replies);
 }
 
 WORKLOAD(prodcons) = {

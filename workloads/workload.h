@@ -96,6 +96,7 @@ struct workload_result {
     uint64_t checked;      /* objects whose payload was verified */
     uint64_t errors;       /* of those, damaged */
     uint64_t remote_frees; /* objects freed by another thread than their maker's */
+    uint64_t frees;        /* of all, where an operation has not just one; else 0 */
     bool has_remote;
 
     bool has_held; /* RSS while survivors are held: what fragmentation is judged by */
@@ -116,6 +117,13 @@ struct workload_result {
     size_t sample_count;
     struct memory_sample samples[WORKLOAD_SAMPLES];
 };
+
+/* Of all frees. */
+static inline double workload_remote_share(const struct workload_result *result)
+{
+    uint64_t frees = result->frees ? result->frees : result->ops;
+    return (double)result->remote_frees / (double)frees;
+}
 
 /* When RSS is read while nothing happens, in seconds: 0.1, 1, 5, 10, 60. */
 extern const double settle_moment[SETTLE_MOMENTS];

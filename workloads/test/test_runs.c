@@ -216,28 +216,29 @@ static void test_live_bytes(void)
           (long long)r->held_live);
 }
 
-static double remote_share(const struct workload_result *r)
-{
-    return (double)r->remote_frees / (double)r->ops;
-}
-
 static void test_remote_shares(void)
 {
     double share;
 
-    share = remote_share(result_of("larson", "fixed", "generations=5 rounds=20"));
+    share =
+        workload_remote_share(result_of("larson", "fixed", "generations=5 rounds=20"));
     CHECK(fabs(share - 0.05) < 0.003, "1/rounds of larson: %.4f", share);
-    share = remote_share(
+    share = workload_remote_share(
         result_of("larson", "remote50", "threads=3 generations=5 rounds=5"));
     CHECK(fabs(share - 0.5) < 0.01, "larson remote50: %.4f", share);
-    share = remote_share(
+    share = workload_remote_share(
         result_of("larson", "remote90", "threads=2 generations=5 rounds=5"));
     CHECK(fabs(share - 0.9) < 0.01, "larson remote90: %.4f", share);
-    share = remote_share(result_of("xmalloc", "64B", "batches=3"));
+    share = workload_remote_share(result_of("xmalloc", "64B", "batches=3"));
     CHECK(share == 1, "xmalloc: %.4f", share);
-    share = remote_share(result_of("prodcons", "1to1", "messages=1000"));
-    CHECK(share == 1, "prodcons: %.4f", share);
-    share = remote_share(result_of("churn", "short", "lives=5"));
+    share = workload_remote_share(result_of("prodcons", "1to1", "messages=1000"));
+    CHECK(share == 0.5, "prodcons, with a reply: %.4f", share);
+    share = workload_remote_share(
+        result_of("prodcons", "free-only", "messages=1000 hold=10"));
+    CHECK(share == 1, "prodcons that only frees: %.4f", share);
+    share = workload_remote_share(result_of("prodcons", "pipeline", "messages=1000"));
+    CHECK(share == 0.75, "prodcons with two stages: %.4f", share);
+    share = workload_remote_share(result_of("churn", "short", "lives=5"));
     CHECK(share == 0, "churn/short: %.4f", share);
 }
 
