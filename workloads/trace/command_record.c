@@ -142,6 +142,8 @@ static void check_output(struct record *rec)
             rec->output);
     if (!realpath(rec->output, rec->path) || strlen(rec->path) + 24 > PATH_MAX)
         die(EXIT_CANNOT_RECORD, "cannot resolve %s", rec->output);
+    if (lstat(rec->output, &s) == 0 && S_ISLNK(s.st_mode))
+        rec->output = rec->path; /* the link stays, and FILE.PID lie where it leads */
     if (!was_there)
         unlink(rec->output);
     close(fd);

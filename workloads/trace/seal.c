@@ -69,7 +69,8 @@ bool seal_trace(const char *path, struct trace_header *header, uint32_t *threads
     }
     *threads = t.threads;
     snprintf(beside, sizeof(beside), "%s.sealing", path);
-    out = fopen(beside, "we");
+    unlink(beside); /* of a seal that was killed, or another user's link */
+    out = fopen(beside, "wxe");
     if (out) {
         done = write_sealed(&t, out, header);
         done = fclose(out) == 0 && done && rename(beside, path) == 0;

@@ -3,13 +3,14 @@
 
 Run as trace_test.py is.
 """
+import glob
 import os
 import stat
 import struct
 import subprocess
 import zlib
 
-from support import ENDING, KNOWN, TOOL, TraceCase, main, run
+from support import COUNT, ENDING, KNOWN, TOOL, TraceCase, main, run
 
 
 class BadFiles(TraceCase):
@@ -142,6 +143,30 @@ class CommandLine(TraceCase):
             self.assertEqual(done.stderr, f"mymalloc-trace: {path} is no regular file; name a new file or a trace\n")
             self.assertEqual(os.lstat(path).st_mode, before.st_mode)
             self.assertEqual(run(TOOL, "summary", path).stderr, f"mymalloc-trace: {path}: not a regular file\n")
+
+    def test_links(self):
+        """One that the user names is followed, to a file that is there or not; one in the way is not."""
+        os.mkdir(os.path.join(self.directory, "d"))
+        link, target = os.path.join(self.directory, "d", "link"), self.trace
+        os.symlink("../t.mtrace", link)
+        for _ in range(2):
+            done = run(TOOL, "record", "-c", "-q", "-o", link, "--", "sh", "-c", f"{ENDING} last; exit 11")
+            self.assertEqual((done.returncode, done.stderr), (11, ""))
+            self.assertEqual(os.listdir(os.path.dirname(link)), ["link"])
+            self.assertEqual(os.readlink(link), "../t.mtrace")
+            child, = glob.glob(target + ".*")
+            for path in target, child:  # sealed
+                self.assertEqual(run(TOOL, "summary", path).stderr, "")
+            self.assertEqual(self.marked(child), {0: COUNT})
+            os.unlink(child)
+        precious = os.path.join(self.directory, "precious")
+        with open(precious, "w", encoding="utf-8") as f:
+            f.write("kept")
+        os.symlink(precious, target + ".sealing")
+        self.assertEqual(self.record(ENDING, "last").returncode, 6)
+        self.assertEqual(self.marked(), {0: COUNT})
+        with open(precious, encoding="utf-8") as f:
+            self.assertEqual(f.read(), "kept")
 
     def test_output_that_takes_nothing(self):
         with open("/dev/full", "w", encoding="utf-8") as full:
