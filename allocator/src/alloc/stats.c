@@ -43,7 +43,7 @@ void mym_stats_start(const struct mym_stats_config *config)
 
 static int write_to(const char *path)
 {
-    int file = mym_os_create(path), error;
+    int file = mym_report_open(&report, path), error;
 
     if (file < 0)
         return -file;

@@ -432,6 +432,13 @@ int mym_os_create(const char *path)
     return error != 0 ? error : file;
 }
 
+int mym_os_create_new(const char *path)
+{
+    mym_os_unlink(path);
+    return (int)mym_syscall(SYS_openat, AT_FDCWD, (long)path,
+                            O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666, 0, 0);
+}
+
 void mym_os_close(int file)
 {
     mym_syscall(SYS_close, file, 0, 0, 0, 0, 0);

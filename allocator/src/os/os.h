@@ -222,6 +222,7 @@ void *mym_os_map_file(int file, size_t bytes, uint64_t offset);
 
 /* A file to be written, from its start: negative is an error number, negated. */
 int mym_os_create(const char *path);
+int mym_os_create_new(const char *path); /* none that is there, nor through a link */
 void mym_os_close(int file);
 bool mym_os_is_file(const char *path);   /* a plain one, no link to one; or absent */
 bool mym_os_is_stream(const char *path); /* a device, a pipe, /dev/stderr */

@@ -47,6 +47,13 @@ int mym_report_at(struct mym_report *report, const char *path, size_t length,
  */
 char *mym_report_name(const struct mym_report *report, char *name, unsigned number);
 
+/*
+ * Open the file of that name to write it: negative is an error number, negated. PATH is what
+ * the user named, a link perhaps. Any other name follows from it, so that another user, where
+ * the folder is his too, may have put a link there: that file is made anew.
+ */
+int mym_report_open(const struct mym_report *report, const char *name);
+
 /* Behind what ends at `to`: the mark and the number, 10 digits at most. The new end. */
 char *mym_report_append(char *to, const char *mark, unsigned number);
 

@@ -16,6 +16,8 @@ static const char *reason_of(int error)
     case EACCES:
     case EPERM:
         return "permission denied";
+    case EEXIST:
+        return "what has that name cannot be replaced";
     case EISDIR:
         return "it is a folder";
     case ENXIO:
@@ -71,6 +73,12 @@ int mym_report_at(struct mym_report *report, const char *path, size_t length, in
     }
     report->process = owner;
     return 0;
+}
+
+int mym_report_open(const struct mym_report *report, const char *name)
+{
+    return strcmp(name, report->path) == 0 ? mym_os_create(name)
+                                           : mym_os_create_new(name);
 }
 
 char *mym_report_append(char *to, const char *mark, unsigned number)

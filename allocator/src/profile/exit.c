@@ -34,7 +34,7 @@ static void write_profile(char *name, unsigned signals)
     int file, error;
 
     mym_report_name(&at_exit, name, signals);
-    file = mym_os_create(name);
+    file = mym_report_open(&at_exit, name);
     error = file < 0 ? -file : mym_profile_write(file, at_exit_form);
     if (file >= 0)
         mym_os_close(file);

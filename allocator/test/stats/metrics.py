@@ -145,6 +145,25 @@ def check_started(program, work):
     expect("the process goes on as another program", list(work.glob("again*")), [again])
 
 
+def check_planted(program, work):
+    """What another user may have put where a name follows from PATH is not written through."""
+    def start(more):
+        subprocess.run(["/bin/sh", "-c", f'{more} exec "$0"', program, own, victim], stdout=subprocess.DEVNULL, check=True)
+        expect(f"after {more}", victim.read_text(), "kept")
+
+    own, victim = work / "planted", work / "victim"
+    victim.write_text("kept")
+    for name in "MYMALLOC_STATS", "MYMALLOC_PROFILE":
+        for plant in "ln -s", "ln":
+            start(f'{plant} "$2" "$1.$$"; {name}="$1,of=1"')
+            start(f'{plant} "$2" "$1.$$.new"; {name}="$1,of=1"')
+    link = work / "planted.new"
+    link.symlink_to(victim)
+    start('MYMALLOC_STATS="$1"')
+    expect("written all the same", [f.is_file() and not f.is_symlink() and f.stat().st_size > 100 and f.stat().st_nlink == 1
+                                    for f in work.glob("planted*") if not f.name.endswith(".new")], [True] * 9)
+
+
 def check_refusals(program, work):
     def said(stats):
         return run(program, stats=stats).removeprefix("mymalloc: ").rstrip("\n")
@@ -173,6 +192,7 @@ def main():
         check_variable(sys.argv[1], work)
         check_stream(sys.argv[1], work)
         check_started(sys.argv[1], work)
+        check_planted(sys.argv[1], work)
         check_refusals(sys.argv[1], work)
 
 
