@@ -11,6 +11,9 @@
 #include <string.h>
 
 static struct mym_mimalloc functions;
+static struct span {
+    uintptr_t start, bytes;
+} code;
 static _Atomic bool found; /* set last */
 /* Whose they are; and how many objects had been unloaded when that was seen last. */
 static struct mym_object owner;
@@ -31,6 +34,19 @@ static const char *const names[][2] = {
 };
 
 _Static_assert(sizeof functions == sizeof names / 2, "a name for each function");
+
+/* The segment that its functions are in. */
+static struct span code_of(const struct dl_phdr_info *info, const void *function)
+{
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        struct span span = {info->dlpi_addr + part->p_vaddr, part->p_memsz};
+
+        if (part->p_type == PT_LOAD && (uintptr_t)function - span.start < span.bytes)
+            return span;
+    }
+    return (struct span){0, 0};
+}
 
 /* Not by dlsym, which would change what the program's dlerror says. */
 static int look(struct dl_phdr_info *info, size_t size, void *unused)
@@ -54,6 +70,7 @@ static int look(struct dl_phdr_info *info, size_t size, void *unused)
     memcpy(&functions, function, sizeof functions);
     owner = object;
     unloaded = info->dlpi_subs;
+    code = code_of(info, function[0]);
     found = true;
     return 1;
 }
@@ -80,4 +97,9 @@ MYM_COLD const struct mym_mimalloc *mym_mimalloc_find(void)
     if (!found)
         dl_iterate_phdr(look, NULL);
     return found ? &functions : NULL;
+}
+
+bool mym_mimalloc_calls(const void *caller)
+{
+    return mym_mimalloc_find() != NULL && (uintptr_t)caller - code.start < code.bytes;
 }

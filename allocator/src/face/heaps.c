@@ -34,6 +34,18 @@ static void *by_default(void)
     return mym_mimalloc_find() != NULL ? mym_mimalloc_find()->by_default() : &all;
 }
 
+/*
+ * mimalloc asks, too, and looks into what it gets (mi_heap_get_backing, mi_stats_print): the
+ * thread's heap of its own.
+ */
+void *mi_heap_get_default(void);
+EXPORT void *mi_heap_get_default(void)
+{
+    if (mym_mimalloc_chosen != NULL && mym_mimalloc_calls(__builtin_return_address(0)))
+        return mym_mimalloc_find()->by_default();
+    return by_default();
+}
+
 static void collect_own(bool force)
 {
     if (force)
@@ -180,7 +192,6 @@ GIVES(mi_heap_new_in_arena, make, (ARENA))
 TAKES(mi_heap_delete, leave, (H), heap)
 TAKES(mi_heap_destroy, end, (H), heap)
 GIVES(mi_heap_set_default, choose, (H), heap)
-GIVES(mi_heap_get_default, by_default, (void))
 GIVES(mi_heap_get_backing, backing, (void))
 GIVES(mi_heap_main, backing, (void))
 GIVES(mi_heap_of, heap_that_has, (const void *ptr), ptr)

@@ -16,6 +16,7 @@
 
 #include "alloc/info.h"
 #include "alloc/reap.h"
+#include "os/os.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -60,11 +61,10 @@ __thread struct mym_reap *mym_mimalloc_chosen;
 
 static MYM_SLOW void *take_reap(struct mym_reap *reap, size_t size, size_t alignment)
 {
-    if (alignment <= MYM_ALIGNMENT && alignment != 0)
-        return mym_reap_alloc(reap, size);
-    return (alignment & (alignment - 1)) == 0 && alignment != 0
-               ? mym_reap_aligned(reap, alignment, size)
-               : NULL;
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0)
+        return NULL;
+    return alignment <= MYM_ALIGNMENT ? mym_reap_alloc(reap, size)
+                                      : mym_reap_aligned(reap, alignment, size);
 }
 
 static void *take_plain(struct mym_reap *reap, size_t size)
@@ -101,6 +101,29 @@ static MYM_SLOW void *take(struct mym_reap *reap, size_t size, size_t alignment,
     return object;
 }
 
+static int take_to(void **out, size_t alignment, size_t size)
+{
+    int saved = errno;
+    void *object;
+
+    if (out == NULL || alignment % sizeof(void *) != 0 || alignment == 0 ||
+        (alignment & (alignment - 1)) != 0)
+        return EINVAL;
+    object = take(mym_mimalloc_chosen, size, alignment, 0, false);
+    errno = saved;
+    if (object == NULL)
+        return ENOMEM;
+    *out = object;
+    return 0;
+}
+
+static size_t whole_pages(size_t size)
+{
+    size_t page = mym_os_page();
+
+    return size > SIZE_MAX - page ? SIZE_MAX : (size + page - 1) & ~(page - 1);
+}
+
 /*
  * A size of 0 is one, too. Zero: what is beyond the object's former end. What cannot stay
  * where it is goes to the heap that is named.
@@ -112,7 +135,11 @@ static MYM_SLOW void *move(struct mym_reap *reap, void *ptr, size_t size,
     bool own = !is_other(ptr);
     void *object;
 
-    if (ptr == NULL || alignment == 0)
+    if (alignment <= sizeof(void *)) { /* even 0 and 3, which are none to take */
+        alignment = MYM_ALIGNMENT;
+        offset = 0;
+    }
+    if (ptr == NULL)
         return take(reap, size, alignment, offset, zero);
     if (alignment <= MYM_ALIGNMENT && offset % alignment == 0 && own &&
         mym_reap_of(ptr) == reap) {
@@ -186,11 +213,40 @@ MYM_HIDDEN void *own_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t align
                                                        const void *nothrow);
 static const char nothrow;
 
+/* Of a heap; NULL: operator new is to be asked, which calls the handler, or throws. */
+static void *take_first(struct mym_reap *reap, size_t size, size_t alignment)
+{
+    return reap != NULL ? take_reap(reap, size, alignment) : NULL;
+}
+
 static void *take_or_throw(struct mym_reap *reap, size_t size)
 {
-    void *object = reap != NULL ? take_reap(reap, size, MYM_ALIGNMENT) : NULL;
+    void *object = take_first(reap, size, MYM_ALIGNMENT);
 
-    return object != NULL ? object : own_Znwm(size); /* calls the handler, or throws */
+    return object != NULL ? object : own_Znwm(size);
+}
+
+static void *take_new(struct mym_reap *reap, size_t size)
+{
+    void *object = take_first(reap, size, MYM_ALIGNMENT);
+
+    return object != NULL ? object : own_ZnwmRKSt9nothrow_t(size, &nothrow);
+}
+
+static void *take_aligned_or_throw(struct mym_reap *reap, size_t size, size_t alignment)
+{
+    void *object = take_first(reap, size, alignment);
+
+    return object != NULL ? object : own_ZnwmSt11align_val_t(size, alignment);
+}
+
+static void *take_aligned_new(struct mym_reap *reap, size_t size, size_t alignment)
+{
+    void *object = take_first(reap, size, alignment);
+
+    return object != NULL
+               ? object
+               : own_ZnwmSt11align_val_tRKSt9nothrow_t(size, alignment, &nothrow);
 }
 
 static MYM_SLOW void *move_or_throw(struct mym_reap *reap, void *ptr, size_t size)
@@ -241,19 +297,17 @@ MAKES(calloc_aligned_at, take, (size_t count, size_t size, size_t alignment, siz
       product(count, size), alignment, offset, true)
 GIVES(mi_memalign, take, (size_t alignment, size_t size), mym_mimalloc_chosen, size, alignment, 0, false)
 GIVES(mi_aligned_alloc, take, (size_t alignment, size_t size), mym_mimalloc_chosen, size, alignment, 0, false)
-GIVES(mi_valloc, mym_face_valloc, (size_t size), size)
-GIVES(mi_pvalloc, mym_face_pvalloc, (size_t size), size)
-TELLS(int, mi_posix_memalign, mym_face_posix_memalign,
-      (void **out, size_t alignment, size_t size), out, alignment, size)
+GIVES(mi_valloc, take, (size_t size), mym_mimalloc_chosen, size, mym_os_page(), 0, false)
+GIVES(mi_pvalloc, take, (size_t size), mym_mimalloc_chosen, whole_pages(size), mym_os_page(), 0, false)
+TELLS(int, mi_posix_memalign, take_to, (void **out, size_t alignment, size_t size), out, alignment, size)
 
 GIVES(mi_new, take_or_throw, (size_t size), mym_mimalloc_chosen, size)
 GIVES(mi_new_n, take_or_throw, (size_t count, size_t size), mym_mimalloc_chosen, product(count, size))
 GIVES(mi_heap_alloc_new, take_or_throw, (void *heap, size_t size), mym_mimalloc_reap(heap), size)
 GIVES(mi_heap_alloc_new_n, take_or_throw, (void *heap, size_t count, size_t size), mym_mimalloc_reap(heap), product(count, size))
-GIVES(mi_new_aligned, own_ZnwmSt11align_val_t, (size_t size, size_t alignment), size, alignment)
-GIVES(mi_new_nothrow, own_ZnwmRKSt9nothrow_t, (size_t size), size, &nothrow)
-GIVES(mi_new_aligned_nothrow, own_ZnwmSt11align_val_tRKSt9nothrow_t,
-      (size_t size, size_t alignment), size, alignment, &nothrow)
+GIVES(mi_new_aligned, take_aligned_or_throw, (size_t size, size_t alignment), mym_mimalloc_chosen, size, alignment)
+GIVES(mi_new_nothrow, take_new, (size_t size), mym_mimalloc_chosen, size)
+GIVES(mi_new_aligned_nothrow, take_aligned_new, (size_t size, size_t alignment), mym_mimalloc_chosen, size, alignment)
 GIVES(mi_new_realloc, move_or_throw, (void *ptr, size_t size), mym_mimalloc_chosen, ptr, size)
 GIVES(mi_new_reallocn, move_or_throw, (void *ptr, size_t count, size_t size), mym_mimalloc_chosen, ptr, product(count, size))
 

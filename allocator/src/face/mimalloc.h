@@ -30,6 +30,9 @@ struct mym_mimalloc {
  */
 const struct mym_mimalloc *mym_mimalloc_find(void);
 
+/* Whether who is returned to is a function of it. */
+bool mym_mimalloc_calls(const void *caller);
+
 /* The heap of this thread's plain mi_malloc; NULL: malloc's. */
 extern MYM_HIDDEN __thread struct mym_reap *mym_mimalloc_chosen
     __attribute__((tls_model("initial-exec")));

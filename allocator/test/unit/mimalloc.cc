@@ -112,7 +112,14 @@ void alignments_are_kept()
                 "mi_recalloc_aligned")(object, 2, size, alignment);
             find<put_form>("mi_free")(good(object));
         }
-    CHECK(find<array_form>("mi_malloc_aligned")(100, 48) == nullptr);
+    for (size_t alignment : {0, 3, 48})
+        CHECK(find<array_form>("mi_malloc_aligned")(100, alignment) == nullptr);
+    for (size_t alignment : {0, 3}) { /* a resize takes them for none */
+        void *object =
+            find<moves_form>("mi_realloc_aligned")(malloc(10), 100, alignment);
+
+        free(written(object, 100, 1));
+    }
 }
 
 void growing_keeps_and_zeroes()
@@ -174,6 +181,12 @@ void failures()
         CHECKF(find<moves_form>(move)(object, huge, 16) == nullptr, "%s", move);
     find<put_form>("mi_free")(object);
     CHECK(find<move_form>("mi_reallocf")(malloc(100), huge) == nullptr);
+    auto *to = find<int(void **, size_t, size_t)>("mi_posix_memalign");
+    CHECK(to(nullptr, 64, 100) == EINVAL && to(&object, 48, 100) == EINVAL);
+    CHECK(to(&object, 64, huge) == ENOMEM);
+    object = find<make_form>("mi_heap_new")();
+    CHECK(find<moves_form>("mi_heap_malloc_aligned")(object, 100, 3) == nullptr);
+    find<put_form>("mi_heap_delete")(object);
 }
 
 /* mimalloc as Debian has it is built in C, and ends the program instead. */
@@ -316,11 +329,21 @@ void heaps_by_default()
     CHECK(backing != nullptr && get() == backing);
     heap = find<make_form>("mi_heap_new")();
     CHECK(set(heap) == backing && get() == heap);
-    for (auto *take : {"mi_malloc", "mi_zalloc", "mi_new"}) {
-        object = find<take_form>(take)(100);
-        CHECKF(has(heap, object) && !has(backing, object), "%s", take);
-    }
-    free(object);
+    CHECK(find<make_form>("mi_heap_get_backing")() == backing);
+    auto is_in_it = [=](void *of, const char *name) {
+        CHECKF(has(heap, of) && !has(backing, of), "%s", name);
+        free(of);
+    };
+    for (auto *take : {"mi_malloc", "mi_zalloc", "mi_new", "mi_new_nothrow",
+                       "mi_valloc", "mi_pvalloc"})
+        is_in_it(find<take_form>(take)(100), take);
+    for (auto *take : {"mi_malloc_aligned", "mi_new_aligned", "mi_new_aligned_nothrow"})
+        is_in_it(find<array_form>(take)(100, 64), take);
+    CHECK(find<int(void **, size_t, size_t)>("mi_posix_memalign")(&object, 64, 100) ==
+          0);
+    is_in_it(object, "mi_posix_memalign");
+    if (seek<void()>("mi_stats_reset") != nullptr) /* mimalloc is loaded */
+        find<void()>("mi_stats_reset")();
     CHECK(set(backing) == heap && get() == backing);
     object = find<take_form>("mi_malloc")(100);
     CHECK(has(backing, object) && !has(heap, object));
