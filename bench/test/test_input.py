@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 
-from support import SUITE, SuiteCase, library
+from support import HERE, SUITE, SuiteCase, library
 
 from suite import Problem, cells, cli, ending, forms, options as opt, session, store, traces
 
@@ -121,6 +121,13 @@ class Options(SuiteCase):
                                   text=True, env=self.environment())
             self.assertEqual((done.returncode, done.stderr), (0, ""), words)
             self.assertIn("usage:", done.stdout)
+
+    def test_the_script_may_be_a_link(self):
+        """In a folder of PATH, say."""
+        link = self.folder / "measure"
+        link.symlink_to(HERE.parents[1] / "ci/bench")
+        done = subprocess.run([link, "--no-build", "--rounds", "0"], capture_output=True, text=True, env=self.environment())
+        self.assertEqual((done.returncode, done.stderr), (2, "ci/bench: --rounds 0: from 1 to 1000\n"))
 
     def test_help_explains_every_option(self):
         done = subprocess.run([*SUITE, "--help"], capture_output=True, text=True, env=self.environment())
