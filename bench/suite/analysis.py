@@ -41,6 +41,7 @@ def analyse(folder, run, environment):
         "groups": groups(cells, loaded, columns, rng),
         "uses": uses.answers(cells, loaded, columns, rng),
         "control": analyse_control(control, loaded),
+        "failed_beside": failed_beside(control, loaded),
         "environment": environment,
     }
 
@@ -171,6 +172,13 @@ def harness_share(samples, fastest):
     return {"column": fastest["column"], "median": share * statistics.median(told),
             "low": share * min(entry["harness_ns_low"] for entry in null) if sure else None,
             "high": share * max(entry["harness_ns_high"] for entry in null) if sure else None}
+
+
+def failed_beside(control, loaded):
+    """What failed in columns that have no row: the control, a library as good as any, and the baseline."""
+    names = [HARNESS] + ([control["name"]] if control else [])
+    return [{"cell": cell, "column": name, "failure": failure} for cell, samples in loaded.items() for name in names
+            if (failure := failure_of(samples, name))]
 
 
 def analyse_control(control, loaded):

@@ -24,8 +24,8 @@ def title(cell):
 
 
 def failures(result):
-    return [f"{cell['name']} under {row['column']}: {row['failure']}"
-            for cell in result["cells"] for row in cell["rows"] if row["failure"]]
+    rows = [row | {"cell": cell["name"]} for cell in result["cells"] for row in cell["rows"] if row["failure"]]
+    return [f"{row['cell']} under {row['column']}: {row['failure']}" for row in [*rows, *result["failed_beside"]]]
 
 
 def state(result):

@@ -13,7 +13,7 @@ import time
 import unittest
 import unittest.mock
 
-from support import HERE, SuiteCase
+from support import HERE, SuiteCase, library
 
 from suite import history
 from suite.store import PACKED, Folder, write_whole
@@ -107,6 +107,40 @@ class Keep(SuiteCase):
         (self.out / "run.json").write_text("{}")
         done = self.check()
         self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+
+
+class Checked(SuiteCase):
+    def test_a_failure_of_ours_after_good_samples_is_a_fault(self):
+        """Another's is told, ours is none that a run may be kept with, also under the control's name."""
+        lines = self.failed_once("mymalloc-x", "mymalloc-x-again")
+        done = subprocess.run([sys.executable, "-B", str(CHECK), str(self.out), "--columns", "glibc"],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        for name in ("mymalloc-x", "mymalloc-x-again"):
+            self.assertIn(f"good/other: {name} failed", done.stdout)
+        self.assertGreater(len(lines), 9)
+
+    def test_a_failure_of_the_control_is_in_the_reports(self):
+        """And of the baseline: the run ended with status 1 for it."""
+        self.failed_once("mymalloc-x-again", "harness")
+        status, out, err = self.suite("report", str(self.out))
+        self.assertEqual(status, 0, err)
+        for text_of in (out, (self.out / "report.md").read_text(), (self.out / "report.html").read_text()):
+            self.assertIn("good/other under mymalloc-x-again: crashed: SIGSEGV", text_of)
+            self.assertIn("good/other under harness: crashed: SIGSEGV", text_of)
+
+    def failed_once(self, *columns):
+        """A run in which the last process of these columns crashed."""
+        self.measured("--workloads", "good/other", "--rounds", "3", "--allocator", f"mymalloc-x={library('a')}",
+                      "--control", "mymalloc-x", columns=())
+        raw = self.out / "raw/good-other.jsonl"
+        lines = [json.loads(line) for line in raw.read_text().splitlines()]
+        for name in columns:
+            last = [line for line in lines if line["suite"]["column"] == name][-1]
+            last["suite"]["failure"] = "crashed: SIGSEGV"
+        raw.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        self.suite("report", str(self.out))
+        return lines
 
 
 @unittest.skipUnless(shutil.which("git"), "git is not installed")
