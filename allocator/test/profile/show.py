@@ -86,6 +86,19 @@ def check_stripped(folder, truth):
     expect(f"stripped: no function with these counts: {dict(missing)} among {dict(got)}", not missing)
 
 
+def check_terminal(folder):
+    """What a terminal obeys, and XML may not have, is shown as its bytes, and the file is found all the same."""
+    path, out = folder / "colour\x1b[31m", folder / "colour.pb"
+    shutil.copy(program, path)
+    take(path, out, "stays_behind", folder)
+    text = show("top", "--by", "alloc_objects", out)
+    expect(f"terminal: {text!r}", "\x1b" not in text and "[colour\\033[31m]" in text and "site_stays" in text)
+    check_svg(out, folder)
+    path.unlink()
+    said = subprocess.run([tool, "top", "--by", "alloc_objects", out], text=True, capture_output=True)
+    expect(f"terminal: {said}", said.returncode == 0 and "\x1b" not in said.stdout + said.stderr and "\\033[31m: No such" in said.stderr)
+
+
 def check_tree(file):
     text = show("tree", "--by", "alloc_objects", "--least", 0, file)
     depth = {m[2].split(".")[0]: len(m[1]) for m in re.finditer(r"^.{19}([ │├└]*)(\w\S*)$", text, re.M)}
@@ -231,6 +244,7 @@ def main():
         truth = take(program, one, "stays_behind", folder)
         check_top(one, truth)
         check_stripped(folder, truth)
+        check_terminal(folder)
         check_tree(one)
         check_svg(one, folder)
         other = take(program, two, "peaks", folder)

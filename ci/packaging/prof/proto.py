@@ -5,6 +5,8 @@ import pathlib
 import re
 import zlib
 
+from symbols import printed
+
 
 class Fault(Exception):
     """What is told to the user, in one line."""
@@ -83,7 +85,7 @@ class Profile:
                 location = scalars(value, 3)
                 self.locations[location[1]] = location
             elif number == 6:
-                strings.append(str(value, "utf-8", "replace"))  # a number is a TypeError
+                strings.append(printed(str(value, "utf-8", "replace")))  # a number is a TypeError
             elif number == 7:
                 drop = value
             elif number == 12:

@@ -26,8 +26,15 @@ def starts_of(table, address):
     return [address + struct.unpack_from("<i", table, 12 + 8 * i)[0] for i in range(count)]
 
 
+def printed(text):
+    """What a terminal obeys, and XML may not have, as its bytes: \\033."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "".join(f"\\{byte:03o}" for byte in c.encode(errors="replace")) for c in text)
+
+
 def path_of(written):
-    """A file by its path as a profile has it: bytes that are no UTF-8, and ends of lines, are \\377 and \\012 there."""
+    """A file by its path as a profile has it: bytes that are no UTF-8, or not to be printed, are \\377 and \\012 there."""
     if os.path.exists(written):
         return written
     return re.sub(rb"\\([0-3][0-7]{2})", lambda m: bytes([int(m[1], 8)]), os.fsencode(written))
@@ -173,7 +180,7 @@ def readable(name):
 def demangle(names):
     mangled = sorted({n for frames in names.values() for n, _ in frames if n.startswith(("_Z", "_R"))})
     plain = {name: readable(text) for name, text in zip(mangled, run(["c++filt"], mangled))} if mangled else {}
-    return {key: [(plain.get(n, n), file) for n, file in frames] for key, frames in names.items()}
+    return {key: [(printed(plain.get(n, n)), file) for n, file in frames] for key, frames in names.items()}
 
 
 def names_of(profile):
