@@ -46,7 +46,7 @@ churn=(--threads 8 --seconds 2 --lifetime 200 --all) # threads that end, above a
 
 case $1 in
 archive)
-    for name in standard aligned realloc info life; do
+    for name in standard aligned realloc info life signals; do
         program "$name" -DTEST_MY "$library/libmymalloc.a"
         "$work/$name"
         MYMALLOC_FRONTEND=tls "$work/$name" >/dev/null

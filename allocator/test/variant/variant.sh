@@ -3,7 +3,7 @@
 #
 #   variant.sh [--delay] PROGRAM "COMPILER FLAGS..." [ARGUMENT...]
 #
-# PROGRAM: stress, or a unit test (standard, aligned, realloc, info, life). --delay
+# PROGRAM: stress, or a unit test (standard, aligned, realloc, info, life, signals). --delay
 # lengthens every restartable sequence (delay.py). Environment: RUN is put in front of
 # the program (valgrind); OBJECTS names a directory that keeps the allocator's objects
 # for the next program of the same flags, one at a time.
