@@ -3,7 +3,7 @@
  * choice every so many seconds in which there is a slow path.
  *
  * A reader never sees half of a file: it is written beside and then renamed, but for what
- * is no file of a folder (/dev/stderr), which is written to. A child of fork has a file of
+ * is no file of a folder (/dev/stderr), or cannot be replaced, which is written to. A child of fork has a file of
  * its own, PATH.PID, and so has a program that is executed.
  *
  * Locking: `writing` is the process one of whose threads is writing; nobody waits for it.
@@ -13,6 +13,7 @@
 #include "os/os.h"
 #include "os/out.h"
 
+#include <errno.h> /* numbers only */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -52,24 +53,39 @@ static int write_to(const char *path)
     return error;
 }
 
+/*
+ * Nothing may be made in its folder, or it is a mount of its own, as containers get a file. On
+ * a full disk what is there stays.
+ */
+static bool is_fixed(int error)
+{
+    return error == EACCES || error == EPERM || error == EROFS || error == EBUSY;
+}
+
+static int replace(const char *path, const char *beside)
+{
+    int error = write_to(beside);
+
+    if (error == 0)
+        error = mym_os_rename(beside, path);
+    if (error != 0)
+        mym_os_unlink(beside);
+    return error;
+}
+
 /* The thread that it comes to may have little stack: names are not on it. */
 static void write_report(void)
 {
     static const char suffix[] = ".new";
     static char path[MYM_REPORT_NAME], beside[MYM_REPORT_NAME + sizeof suffix];
-    int error;
+    int error = EACCES;
 
     mym_report_name(&report, path, 0);
     strcpy(mym_report_name(&report, beside, 0), suffix);
-    if (!mym_os_is_file(path)) {
+    if (mym_os_is_file(path))
+        error = replace(path, beside);
+    if (is_fixed(error))
         error = write_to(path);
-    } else {
-        error = write_to(beside);
-        if (error == 0)
-            error = mym_os_rename(beside, path);
-        if (error != 0)
-            mym_os_unlink(beside);
-    }
     if (error != 0)
         complain(path, error);
 }

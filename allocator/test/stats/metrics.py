@@ -164,6 +164,20 @@ def check_planted(program, work):
                                     for f in work.glob("planted*") if not f.name.endswith(".new")], [True] * 9)
 
 
+def check_closed_folder(program, work):
+    """A file that can be written, in a folder that cannot: there is none beside it to be renamed."""
+    folder = work / "closed"
+    folder.mkdir()
+    path = folder / "stats"
+    path.write_text("old")
+    folder.chmod(0o555)
+    as_others = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    expect("said", run(*as_others, program, stats=path), "")
+    check_values(json.loads(path.read_text()))
+    folder.chmod(0o755)
+    expect("no file is left over", list(folder.iterdir()), [path])
+
+
 def check_refusals(program, work):
     def said(stats):
         return run(program, stats=stats).removeprefix("mymalloc: ").rstrip("\n")
@@ -193,6 +207,7 @@ def main():
         check_stream(sys.argv[1], work)
         check_started(sys.argv[1], work)
         check_planted(sys.argv[1], work)
+        check_closed_folder(sys.argv[1], work)
         check_refusals(sys.argv[1], work)
 
 
