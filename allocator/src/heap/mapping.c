@@ -71,24 +71,13 @@ static uint32_t best_idle(size_t bytes)
     return best;
 }
 
-bool mym_mapping_put_first(struct mym_idle idle)
-{
-    if (mym_pages.idle_count == MYM_IDLE_MAX)
-        return false;
-    for (uint32_t i = mym_pages.idle_count++; i > 0; i--)
-        mym_pages.idles[i] = mym_pages.idles[i - 1];
-    mym_pages.idles[0] = idle;
-    mym_pages.idle += idle.dirty;
-    return true;
-}
-
 /* What the kernel does not make longer is idle as before. */
 static void put_back(struct mym_idle idle)
 {
     bool done;
 
     mym_pages_lock();
-    done = mym_mapping_put_first(idle);
+    done = mym_pages_put_first(idle);
     mym_pages_unlock();
     if (!done)
         mym_os_unmap(idle.addr, idle.bytes);

@@ -266,7 +266,7 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_idle(uint32_t excess)
     in_part = stays > 0 && !mym_pages.scarce &&
               mym_os_purge((char *)idle.addr + stays, idle.bytes - stays);
     mym_pages_lock();
-    if (!in_part || !mym_mapping_put_first(idle)) {
+    if (!in_part || !mym_pages_put_first(idle)) {
         given = all;
         mym_pages_unlock();
         mym_os_unmap(idle.addr, idle.bytes);

@@ -115,6 +115,18 @@ MYM_INLINE uint32_t mym_pages_dirty(void)
     return mym_runs(MYM_DIRTY)->units + mym_pages.idle - mym_pages.spared;
 }
 
+/* An idle mapping is the first to go again. False: others were freed meanwhile, there is no place. */
+MYM_INLINE bool mym_pages_put_first(struct mym_idle idle)
+{
+    if (mym_pages.idle_count == MYM_IDLE_MAX)
+        return false;
+    for (uint32_t i = mym_pages.idle_count++; i > 0; i--)
+        mym_pages.idles[i] = mym_pages.idles[i - 1];
+    mym_pages.idles[0] = idle;
+    mym_pages.idle += idle.dirty;
+    return true;
+}
+
 /*
  * More is in use, which counts as growth near a container's limit, and where more may be
  * resident than ever. What was taken is not touched yet.
@@ -209,11 +221,6 @@ bool mym_chunk_is_huge(uint32_t unit);
 /* For the verifier: no chunk of which the clean run [from, to) is a part is huge. */
 bool mym_chunk_may_be_clean(uint32_t from, uint32_t to);
 bool mym_chunk_adds_up(void);
-
-/* ---- mapping.c: the caller holds mym_pages.lock ---- */
-
-/* An idle mapping is the first to go again. False: others were freed meanwhile, there is no place. */
-bool mym_mapping_put_first(struct mym_idle idle);
 
 /* ---- registry.c: own mappings, for mapping.c; no lock is held ---- */
 
