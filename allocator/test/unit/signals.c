@@ -2,6 +2,7 @@
 #include "check.h"
 #include "family.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/time.h>
@@ -43,10 +44,20 @@ static void stay_inside(unsigned char **objects, int count, int rounds)
     }
 }
 
+static void stay_here(void)
+{
+    cpu_set_t cpu;
+
+    CPU_ZERO(&cpu);
+    CPU_SET(sched_getcpu(), &cpu);
+    CHECK(sched_setaffinity(0, sizeof cpu, &cpu) == 0);
+}
+
 /*
  * No object is handed out twice when a handler interrupts malloc or free. Only the fast
- * paths: a handler that interrupts a slow path may wait for its own thread. In the hardened
- * build no calls stay on the fast paths: what is freed waits in another magazine.
+ * paths: a handler that interrupts a slow path may wait for its own thread, as where that
+ * comes to a CPU whose cache is empty, so it stays on one. In the hardened build no calls
+ * stay on the fast paths: what is freed waits in another magazine.
  */
 static void handlers_get_their_own_objects(void)
 {
@@ -58,6 +69,7 @@ static void handlers_get_their_own_objects(void)
 
     if (!is_mymalloc() || getenv("TEST_SECURE"))
         return;
+    stay_here();
     handlers = malloc(OBJECT);
     memset(handlers, 0xee, OBJECT);
     sigemptyset(&alarms);
