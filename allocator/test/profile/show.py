@@ -14,6 +14,7 @@ import io
 import os
 import pathlib
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -231,6 +232,18 @@ def check_bad(file, folder):
         done = subprocess.run([tool, "top", file], stdout=full, stderr=subprocess.PIPE, text=True)
     expect(f"a full disk: {done}", (done.returncode, done.stderr) == (
         1, "mymalloc-prof: cannot write to standard output: No space left on device\n"))
+    (folder / "kept").write_bytes(whole)
+    (folder / "link").symlink_to("kept")
+    for output in "kept", "link":
+        done = subprocess.run([tool, "names", folder / "kept", "-o", folder / output], capture_output=True, text=True,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)))
+        expect(f"no space for what is read: {done}", (done.returncode, done.stderr) == (
+            1, f"mymalloc-prof: {folder / output}: File too large\n"))
+    expect("no space for what is read: it is lost", (folder / "kept").read_bytes() == whole)
+    expect("no space for what is read: something is left over", not list(folder.glob("*.new")))
+    show("names", folder / "kept", "-o", folder / "link")
+    expect("named in its own place: a link is gone", (folder / "link").is_symlink())
+    expect("named in its own place: no name", (folder / "kept").read_bytes() != whole)
     (folder / "gz").write_bytes(gzip.compress(whole))
     expect("compressed: another answer", show("top", folder / "gz") == show("top", file))
     # Without binutils names are still there.
