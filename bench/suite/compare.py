@@ -110,8 +110,9 @@ def compare_folders(options):
 
 
 def library_changes(old, new):
-    builds = [str(run.get("worker_sha256"))[:12] for run in (old, new)]
-    lines = [f"the benchmark: another build, {builds[0]} in A, {builds[1]} in B"] if builds[0] != builds[1] else []
+    lines, builds = [], [run.get("worker_sha256") for run in (old, new)]
+    if all(builds) and builds[0] != builds[1]:  # older runs do not say
+        lines.append(f"the benchmark: another build, {builds[0][:12]} in A, {builds[1][:12]} in B")
     for column in old["columns"]:
         other = next((c for c in new["columns"] if c["name"] == column["name"]), None)
         if other and not column["control_of"] and other["sha256"] != column["sha256"]:

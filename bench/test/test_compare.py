@@ -40,6 +40,13 @@ class Compare(SuiteCase):
         self.assertEqual(out.splitlines()[2], "NOT THE SAME WORK: --scale 1.0 in A, 0.5 in B")
         self.assertNotIn("NOT THE SAME", self.suite("compare", str(self.out), str(self.out))[1])
 
+    def test_another_build_of_the_benchmark_is_named(self):
+        def changes(*builds):
+            return compare.library_changes(*({"columns": [], "worker_sha256": build} for build in builds))
+        self.assertEqual(changes("a" * 64, "a" * 64), [])
+        self.assertEqual(changes("a" * 64, "b" * 64), ["the benchmark: another build, aaaaaaaaaaaa in A, bbbbbbbbbbbb in B"])
+        self.assertEqual(changes(None, "b" * 64), [])  # A is of before it was recorded
+
     def test_facts_of_one_side_alone_are_named(self):
         old, new = {"machine": {"a": 1, "load at start": 2}}, {"machine": {"b": 1, "load at start": 3}}
         self.assertEqual(compare.differences(old, new), [("machine", "a", 1, None), ("machine", "b", None, 1)])
