@@ -244,6 +244,15 @@ def check_bad(file, folder):
     show("names", folder / "kept", "-o", folder / "link")
     expect("named in its own place: a link is gone", (folder / "link").is_symlink())
     expect("named in its own place: no name", (folder / "kept").read_bytes() != whole)
+    closed = folder / "closed"
+    closed.mkdir()
+    (closed / "out").write_bytes(b"old")
+    closed.chmod(0o555)
+    as_others = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    done = subprocess.run([*as_others, tool, "names", file, "-o", closed / "out"], capture_output=True, text=True)
+    expect(f"a file in a folder that takes none: {done}", (done.returncode, done.stderr) == (0, ""))
+    expect("a file in a folder that takes none: it is as it was", (closed / "out").read_bytes() != b"old")
+    closed.chmod(0o755)
     (folder / "gz").write_bytes(gzip.compress(whole))
     expect("compressed: another answer", show("top", folder / "gz") == show("top", file))
     # Without binutils names are still there.
