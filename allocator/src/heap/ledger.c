@@ -13,11 +13,6 @@
 #include "base/check.h"
 #include "heap/meta.h"
 
-static uint32_t least(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 /* ---- the rule ---- */
 
 static uint32_t swing_of(const struct mym_ledger *ledger)
@@ -27,7 +22,7 @@ static uint32_t swing_of(const struct mym_ledger *ledger)
 
 void mym_ledger_see(struct mym_ledger *ledger, uint32_t use)
 {
-    uint32_t back = least(use, ledger->high);
+    uint32_t back = mym_least(use, ledger->high);
 
     if (back > ledger->low && back - ledger->low > ledger->seen) {
         ledger->seen = back - ledger->low;
@@ -36,7 +31,7 @@ void mym_ledger_see(struct mym_ledger *ledger, uint32_t use)
     }
     if (use >= ledger->high)
         ledger->high = ledger->low = use;
-    ledger->low = least(use, ledger->low);
+    ledger->low = mym_least(use, ledger->low);
     ledger->use = use;
     MYM_ASSERT(ledger->low <= use && use <= ledger->high);
 }
@@ -67,7 +62,7 @@ uint32_t mym_ledger_allowance(const struct mym_ledger *ledger)
         return keep + back;
     if (ledger->high / 4 > 3 * keep)
         most = ledger->high / 4 - keep;
-    return keep + least(least(swing_of(ledger), back), most);
+    return keep + mym_least(mym_least(swing_of(ledger), back), most);
 }
 
 /* ---- who holds what ---- */
@@ -121,12 +116,12 @@ uint32_t mym_idle_share_out(void)
 
     if (mym_pages_in_use() + mym_pages_dirty() >= mym_pages.near)
         may = 0;
-    room = may - least(records, may / 4);
-    room -= least(mym_pages.slabs / 2, room / 4);
-    grants = least(granted(may), room);
+    room = may - mym_least(records, may / 4);
+    room -= mym_least(mym_pages.slabs / 2, room / 4);
+    grants = mym_least(granted(may), room);
     atomic_store_explicit(&mym_pages.grants, grants, memory_order_relaxed);
-    return room -
-           least(mym_idle_held_in_all(), grants); /* arenas per CPU may come to more */
+    return room - mym_least(mym_idle_held_in_all(),
+                            grants); /* arenas per CPU may come to more */
 }
 
 void mym_idle_watch(void)
@@ -134,8 +129,8 @@ void mym_idle_watch(void)
     uint32_t dirty = mym_pages_dirty();
 
     mym_ledger_see(&mym_pages.ledger, in_use());
-    mym_pages.unused = least(mym_pages.unused, dirty);
-    mym_pages.stuck = least(mym_pages.stuck, 2 * dirty);
+    mym_pages.unused = mym_least(mym_pages.unused, dirty);
+    mym_pages.stuck = mym_least(mym_pages.stuck, 2 * dirty);
 }
 
 void mym_idle_stick(void)

@@ -160,11 +160,6 @@ static uint32_t later(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-static uint32_t sooner(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 /*
  * What of [first, end) is gone, from the run `run` on. Whole chunks, as far as the runs have them:
  * all of such can be a huge page then. At a limit no more than that.
@@ -179,9 +174,9 @@ static enum mym_os_result map_gone(uint32_t run, uint32_t first, uint32_t end)
         uint32_t from = later(run, low), need = later(run, first);
 
         next = next_gone(after, end);
-        result = map_again(run, from, sooner(after, high) - from);
+        result = map_again(run, from, mym_least(after, high) - from);
         if (result == MYM_OS_NOMEM)
-            result = map_again(run, need, sooner(after, end) - need);
+            result = map_again(run, need, mym_least(after, end) - need);
     }
     return result;
 }
@@ -191,7 +186,7 @@ void mym_region_regain_at(uint32_t unit, uint32_t length)
     uint32_t room = mym_runs_room(MYM_GONE, unit, length);
 
     if (room >= length || unit + room == mym_pages.end)
-        map_gone(unit, unit, unit + sooner(room, length));
+        map_gone(unit, unit, unit + mym_least(room, length));
 }
 
 uint32_t mym_region_regain(uint32_t length, uint32_t align, uint32_t *run)

@@ -12,6 +12,11 @@
 #define MYM_IDLE_MAX    8u
 #define MYM_GROWTH_STEP 16u /* units, 1 MiB, or a sixteenth of what there is */
 
+MYM_INLINE uint32_t mym_least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 MYM_INLINE uint64_t mym_growth_step(uint64_t units)
 {
     return units / 16 > MYM_GROWTH_STEP ? units / 16 : MYM_GROWTH_STEP;
