@@ -70,15 +70,16 @@ void *mym_face_valloc(size_t size)
     return mym_aligned(mym_os_page(), size);
 }
 
-void *mym_face_pvalloc(size_t size)
+size_t mym_face_whole_pages(size_t size)
 {
     size_t page = mym_os_page();
 
-    if (size > SIZE_MAX - page) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return mym_aligned(page, (size + page - 1) & ~(page - 1));
+    return size > SIZE_MAX - page ? SIZE_MAX : (size + page - 1) & ~(page - 1);
+}
+
+void *mym_face_pvalloc(size_t size)
+{
+    return mym_aligned(mym_os_page(), mym_face_whole_pages(size));
 }
 
 int mym_face_trim(size_t pad)

@@ -27,6 +27,7 @@ int mym_face_posix_memalign(void **out, size_t alignment, size_t size);
 void *mym_face_memalign(size_t alignment, size_t size);
 void *mym_face_valloc(size_t size);
 void *mym_face_pvalloc(size_t size);
+size_t mym_face_whole_pages(size_t size); /* SIZE_MAX: no number of them */
 int mym_face_trim(size_t pad);
 int mym_face_mallopt(int parameter, int value);
 struct mallinfo mym_face_mallinfo(void);

@@ -117,13 +117,6 @@ static int take_to(void **out, size_t alignment, size_t size)
     return 0;
 }
 
-static size_t whole_pages(size_t size)
-{
-    size_t page = mym_os_page();
-
-    return size > SIZE_MAX - page ? SIZE_MAX : (size + page - 1) & ~(page - 1);
-}
-
 /*
  * A size of 0 is one, too. Zero: what is beyond the object's former end. What cannot stay
  * where it is goes to the heap that is named.
@@ -298,7 +291,7 @@ MAKES(calloc_aligned_at, take, (size_t count, size_t size, size_t alignment, siz
 GIVES(mi_memalign, take, (size_t alignment, size_t size), mym_mimalloc_chosen, size, alignment, 0, false)
 GIVES(mi_aligned_alloc, take, (size_t alignment, size_t size), mym_mimalloc_chosen, size, alignment, 0, false)
 GIVES(mi_valloc, take, (size_t size), mym_mimalloc_chosen, size, mym_os_page(), 0, false)
-GIVES(mi_pvalloc, take, (size_t size), mym_mimalloc_chosen, whole_pages(size), mym_os_page(), 0, false)
+GIVES(mi_pvalloc, take, (size_t size), mym_mimalloc_chosen, mym_face_whole_pages(size), mym_os_page(), 0, false)
 TELLS(int, mi_posix_memalign, take_to, (void **out, size_t alignment, size_t size), out, alignment, size)
 
 GIVES(mi_new, take_or_throw, (size_t size), mym_mimalloc_chosen, size)
