@@ -3,8 +3,8 @@
  * choice every so many seconds in which there is a slow path.
  *
  * A reader never sees half of a file: it is written beside and then renamed, but for what
- * is no file of a folder (/dev/stderr), or cannot be replaced, which is written to. A child of fork has a file of
- * its own, PATH.PID, and so has a program that is executed.
+ * is no file of a folder (/dev/stderr), or cannot be replaced, which is written to. A child
+ * of fork has a file of its own, PATH.PID, and so has a program that is executed.
  *
  * Locking: `writing` is the process one of whose threads is writing; nobody waits for it.
  */
@@ -78,13 +78,15 @@ static void write_report(void)
 {
     static const char suffix[] = ".new";
     static char path[MYM_REPORT_NAME], beside[MYM_REPORT_NAME + sizeof suffix];
-    int error = EACCES;
+    bool file;
+    int error = 0;
 
     mym_report_name(&report, path, 0);
     strcpy(mym_report_name(&report, beside, 0), suffix);
-    if (mym_os_is_file(path))
+    file = mym_os_is_file(path);
+    if (file)
         error = replace(path, beside);
-    if (is_fixed(error))
+    if (!file || is_fixed(error))
         error = write_to(path);
     if (error != 0)
         complain(path, error);

@@ -141,6 +141,7 @@ static void sizes_to_free_are_quick_while_samples_are_taken(void)
     check_quick_classes(MYM_TO_FREE);
     CHECK(mym_profile_stop() == 0);
 }
+
 const struct test tests[] = {
     {"classes_fit", classes_fit},
     {"classes_waste_little", classes_waste_little},
