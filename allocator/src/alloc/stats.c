@@ -10,6 +10,7 @@
  */
 #include "alloc/metrics.h"
 
+#include "os/mutex.h"
 #include "os/os.h"
 #include "os/out.h"
 
@@ -115,9 +116,19 @@ void mym_stats_each_second(void)
     atomic_store(&writing, 0);
 }
 
+/*
+ * A signal handler may end the process by exit(3) wherever malloc and free are then: numbers are
+ * read under locks, of which this thread may have some.
+ */
 __attribute__((destructor(101))) static void write_at_exit(void)
 {
-    if (report.process == 0 || !begin())
+    if (report.process == 0)
+        return;
+    if (mym_locks_held > 0) {
+        complain("MYMALLOC_STATS", EDEADLK);
+        return;
+    }
+    if (!begin())
         return;
     write_report();
     atomic_store(&writing, 0);

@@ -38,6 +38,8 @@ static const char *reason_of(int error)
     case ENOSYS:
         return "nothing here can walk a stack; link a static program with "
                "-Wl,-u,backtrace";
+    case EDEADLK:
+        return "the process ends in a signal handler that came within malloc or free";
     case EBUSY:
         return "another one is being taken";
     default:

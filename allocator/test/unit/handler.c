@@ -1,7 +1,8 @@
 /*
  * handler.c - a signal handler forks wherever malloc and free are just then, as those of a
- * program with one thread may, and calls vfork and _Fork, as those of all may: it neither waits
- * for itself nor finds a heap that is broken.
+ * program with one thread may, calls vfork and _Fork, as those of all may, or ends the process by
+ * exit(3), after which reports are written: it neither waits for itself nor finds a heap that is
+ * broken.
  *
  * The thread runs in single steps. What is wrong here hangs.
  */
@@ -123,6 +124,27 @@ static void forks(void)
     in_steps(use_the_heap, 67, go_on);
 }
 
+static pid_t end_by_exit(void)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        alarm(20);
+        exit(0); /* NOLINT: programs do so */
+    }
+    return child;
+}
+
+/* What is written at the end says so where it cannot be. */
+static void exits(void)
+{
+    if (!&__libc_single_threaded || !__libc_single_threaded) {
+        printf("SKIP: the C library does not tell that there is one thread\n");
+        return;
+    }
+    in_steps(use_the_heap, 67, end_by_exit);
+}
+
 /* It runs no handlers. What this very thread holds then is held in the child, too. */
 static pid_t go_on_bare(void)
 {
@@ -160,8 +182,6 @@ static void bare_forks(void)
 }
 
 const struct test tests[] = {
-    {"forks", forks},
-    {"vforks", vforks},
-    {"bare_forks", bare_forks},
-    {NULL, NULL},
+    {"forks", forks},           {"exits", exits}, {"vforks", vforks},
+    {"bare_forks", bare_forks}, {NULL, NULL},
 };
