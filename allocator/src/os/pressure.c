@@ -16,6 +16,7 @@
 #include <errno.h> /* numbers only */
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h> /* numbers only */
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -195,17 +196,30 @@ bool mym_os_set_cpus(const struct mym_os_cpus *cpus)
         mym_syscall(SYS_sched_setaffinity, 0, sizeof *cpus, (long)cpus, 0, 0, 0));
 }
 
+/* The C library's own, from 32 on: setuid in one thread asks all others by one. */
+#ifdef __GLIBC__
+#define LIBC_SIGNALS ((uint64_t)3 << 31) /* 34 is SIGRTMIN */
+#else
+#define LIBC_SIGNALS ((uint64_t)7 << 31)
+#endif
+
+/*
+ * By its handler a sandbox answers calls, and a call of who has it blocked kills: it stays as it
+ * is.
+ */
+#define SANDBOX_SIGNAL ((uint64_t)1 << (SIGSYS - 1))
+
 uint64_t mym_os_block_signals(void)
 {
-    /* Not the C library's own, 32 to 34: setuid in one thread asks all others by one. */
-    uint64_t all = ~((uint64_t)7 << 31), before = 0;
+    uint64_t all = ~(LIBC_SIGNALS | SANDBOX_SIGNAL), libc = LIBC_SIGNALS, before = 0;
 
-    mym_syscall(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&all, (long)&before,
-                sizeof all, 0, 0);
+    mym_syscall(SYS_rt_sigprocmask, SIG_BLOCK, (long)&all, (long)&before, sizeof all, 0,
+                0);
+    mym_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&libc, 0, sizeof libc, 0, 0);
     return before;
 }
 
 void mym_os_restore_signals(uint64_t before)
 {
-    mym_syscall(SYS_rt_sigprocmask, 2, (long)&before, 0, sizeof before, 0, 0);
+    mym_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before, 0, 0);
 }

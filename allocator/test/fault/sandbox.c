@@ -11,6 +11,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #ifndef SECCOMP_RET_KILL_PROCESS
@@ -253,6 +255,42 @@ static void be_helped(void)
     _exit(0);
 }
 
+/* ---- calls that a handler of the program's answers, as those of browsers do ---- */
+
+#if defined(__x86_64__)
+#define RESULT_OF(context) (context)->uc_mcontext.gregs[REG_RAX]
+#else
+#define RESULT_OF(context) (context)->uc_mcontext.regs[0]
+#endif
+
+static const int of_threads[] = {SYS_clone,           SYS_clone3, SYS_rt_sigaction,
+                                 SYS_mprotect,        SYS_rseq,   SYS_set_robust_list,
+                                 SYS_clock_nanosleep, SYS_gettid, -1};
+
+static atomic_int of_others;
+static pid_t first;
+
+static void refuse(int number, siginfo_t *info, void *context)
+{
+    (void)number;
+    (void)info;
+    RESULT_OF((ucontext_t *)context) = -EPERM;
+    of_others += syscall(SYS_gettid) != first;
+}
+
+static void be_refused_by_a_handler(void)
+{
+    struct sigaction action = {.sa_sigaction = refuse, .sa_flags = SA_SIGINFO};
+
+    first = (pid_t)syscall(SYS_gettid);
+    CHECK(!sigaction(SIGSYS, &action, NULL));
+    put_on(SECCOMP_RET_TRAP, after_start, of_threads);
+    work(10);
+    nanosleep(&(struct timespec){2, 0}, NULL);
+    CHECK(of_others > 0);
+    _exit(0);
+}
+
 static void exec_in_filter(unsigned otherwise, const int *calls)
 {
     put_on(otherwise, calls, starts);
@@ -321,6 +359,12 @@ static void helper_calls_what_is_told(void)
         in_child_of(be_helped);
 }
 
+static void helper_is_refused_by_a_handler(void)
+{
+    if (getenv("MYMALLOC_BACKGROUND"))
+        in_child_of(be_refused_by_a_handler);
+}
+
 /* Address space comes back where no page can be protected. */
 static void protection_is_refused(void)
 {
@@ -345,6 +389,7 @@ const struct test tests[] = {
     {"others_are_refused", others_are_refused},
     {"extras_are_refused", extras_are_refused},
     {"helper_calls_what_is_told", helper_calls_what_is_told},
+    {"helper_is_refused_by_a_handler", helper_is_refused_by_a_handler},
     {"protection_is_refused", protection_is_refused},
     {"filtered_before_start", filtered_before_start},
     {NULL, NULL},
