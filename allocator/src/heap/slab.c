@@ -135,8 +135,9 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
             word++;
     }
     if (skipped == 0)
-        unit->scan = (uint8_t)word;
-    bits[unit->scan] |= skipped;
+        unit->scan = (uint8_t)word; /* or behind the last: bits of another span */
+    else
+        bits[unit->scan] |= skipped;
     MYM_ASSERT(got == want);
     return got;
 }

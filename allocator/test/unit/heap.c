@@ -5,9 +5,11 @@
 #include "alloc/alloc.h"
 #include "alloc/background.h"
 #include "heap/heap.h"
+#include "os/os.h"
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* ---- page heap ---- */
 
@@ -302,6 +304,35 @@ static void slab_gives_each_object_once(void)
     }
 }
 
+/*
+ * The bits behind a slab's are another span's, which has another lock: who takes the last place
+ * writes nothing there. Where a page of bitmaps begins behind the slab's, the kernel tells.
+ */
+static void a_slab_writes_to_no_bits_but_its_own(void)
+{
+    static void *objects[MYM_UNIT / MYM_ALIGNMENT];
+    static uint32_t slabs[256];
+    uint32_t each = (uint32_t)(mym_os_page() / sizeof *mym_heap.bits), slab;
+    unsigned cls = mym_class_of(16), count = 0;
+    uint64_t *behind;
+
+    do {
+        CHECK(count < sizeof slabs / sizeof *slabs);
+        slab = slabs[count++] = mym_slab_make(cls, 0, &fresh);
+        CHECK(slab);
+    } while ((slab + 1) % each != 0);
+    CHECK(mym_classes[cls].objects == 64 * MYM_BIT_WORDS); /* no word is left over */
+    behind = mym_heap.bits[slab + 1];
+    CHECK(mprotect(behind, mym_os_page(), PROT_READ) == 0);
+    for (unsigned got = 0; got < mym_classes[cls].objects;)
+        got += mym_slab_take(slab, objects + got, 7);
+    CHECK(mprotect(behind, mym_os_page(), PROT_READ | PROT_WRITE) == 0);
+    CHECK(mym_slab_put(slab, objects, mym_classes[cls].objects, &misuse) ==
+          mym_classes[cls].objects);
+    while (count > 0)
+        mym_pages_put(slabs[--count]);
+}
+
 /* ---- the walker ---- */
 
 enum { WALKS = 20, WALKED = 20000 };
@@ -362,6 +393,7 @@ const struct test tests[] = {
     {"a_limit_that_falls_is_told", a_limit_that_falls_is_told},
     {"slab_gives_each_object_once", slab_gives_each_object_once},
     {"first_objects_have_colours", first_objects_have_colours},
+    {"a_slab_writes_to_no_bits_but_its_own", a_slab_writes_to_no_bits_but_its_own},
     {"walk_beside_the_helper", walk_beside_the_helper},
     {NULL, NULL},
 };
