@@ -146,6 +146,18 @@ static void large_after_reset(void)
     free(wrong(p));
 }
 
+/* Of a length that no cache keeps: one of malloc's would stay as it is, for the next. */
+static void long_after_reset(void)
+{
+    void *p;
+
+    arena = MyArenaCreate(0);
+    CHECK(arena);
+    p = from(arena, 5 << 20);
+    MyArenaReset(arena);
+    free(wrong(p));
+}
+
 static void destroy_twice(void)
 {
     from_among(50);
@@ -294,6 +306,7 @@ static const struct death deaths[] = {
     {"realloc_after_destroy", ARENA_GONE, realloc_after_destroy},
     {"free_after_reset", NEVER_ALLOCATED, free_after_reset},
     {"large_after_reset", ARENA_GONE, large_after_reset},
+    {"long_after_reset", ARENA_GONE, long_after_reset},
     {"destroy_twice", ARENA_ENDED, destroy_twice},
     {"reset_after_destroy", ARENA_ENDED, reset_after_destroy},
     {"alloc_after_destroy", ARENA_ENDED, alloc_after_destroy},

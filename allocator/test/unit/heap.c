@@ -234,6 +234,74 @@ static void a_limit_that_falls_is_told(void)
     mym_pages_put(use);
 }
 
+/* ---- where a span comes from ---- */
+
+/*
+ * The dirty end of a run that is clean else is too short by itself. It is taken with what is behind
+ * it: so much less becomes resident.
+ */
+static void what_is_dirty_in_front_is_taken(void)
+{
+    uint32_t first, dirty, clean;
+
+    mym_idle_set_keep(KEEP_UNITS * MYM_UNIT);
+    mym_pages_purge(0);
+    first = take_units(200);
+    dirty = first + 100;
+    clean = dirty + 2;
+    CHECK(mym_pages_resize(first, 100, MYM_SPARSE));
+    mym_pages_purge(2 * MYM_UNIT); /* the topmost ones first */
+    CHECK(mym_heap.units[dirty].kind == MYM_DIRTY && mym_heap.units[dirty].length == 2);
+    CHECK(mym_heap.units[clean].kind == MYM_CLEAN);
+    clean = take_units(mym_heap.units[clean].length); /* nothing else fits as well */
+    CHECKF(clean == dirty, "unit %u, not %u", clean, dirty);
+    mym_pages_put(first);
+    mym_pages_put(clean);
+    CHECK(mym_pages_verify() == 0);
+}
+
+static void put_loose(uint32_t span)
+{
+    mym_heap.units[span].reap = NULL;
+    mym_span_mark(&mym_heap.units[span], true);
+    mym_pages_put_loose((uintptr_t)mym_unit_address(span) + MYM_SPAN_HELD);
+}
+
+/* What is loose is free memory all the same: a span in front of it grows into it. */
+static void spans_grow_into_what_is_loose(void)
+{
+    uint32_t first = take_units(48);
+
+    mym_idle_set_keep(KEEP_UNITS * MYM_UNIT);
+    mym_pages_put(first);
+    first = take_units(8); /* from the same run, and the other one behind it */
+    for (uint32_t behind = take_units(8); behind != first + 8; behind = take_units(8))
+        first = behind;
+    put_loose(first + 8);
+    CHECK(mym_pages_resize(first, 16, MYM_SPARSE));
+    mym_pages_put(first);
+}
+
+/* At the limit no list of them is had, for it may be more than there is left. */
+static void what_is_loose_counts_at_the_limit(void)
+{
+    struct mym_pages_info info;
+    uintptr_t list;
+    uint32_t span = take_units(8);
+
+    mym_idle_set_keep(KEEP_UNITS * MYM_UNIT);
+    put_loose(span);
+    info = mym_pages_info();
+    mym_pages_set_limit(info.mapped - info.free + 8 * MYM_UNIT, SIZE_MAX);
+    CHECK(mym_pages_take_loose(8) == 0);
+    mym_pages_set_limit(SIZE_MAX, SIZE_MAX);
+    list = mym_pages_take_loose(8);
+    CHECK(list == (uintptr_t)mym_unit_address(span) + mym_loose_empty(8) +
+                      MYM_SPAN_HELD - MYM_SPAN_ROOM);
+    mym_span_mark(&mym_heap.units[span], false);
+    mym_pages_put(span);
+}
+
 /* ---- slabs ---- */
 
 /* A fresh slab starts with a call's worth from its colour; then the lowest are first. */
@@ -391,6 +459,9 @@ const struct test tests[] = {
     {"swings_stay", swings_stay},
     {"growth_is_told", growth_is_told},
     {"a_limit_that_falls_is_told", a_limit_that_falls_is_told},
+    {"what_is_dirty_in_front_is_taken", what_is_dirty_in_front_is_taken},
+    {"spans_grow_into_what_is_loose", spans_grow_into_what_is_loose},
+    {"what_is_loose_counts_at_the_limit", what_is_loose_counts_at_the_limit},
     {"slab_gives_each_object_once", slab_gives_each_object_once},
     {"first_objects_have_colours", first_objects_have_colours},
     {"a_slab_writes_to_no_bits_but_its_own", a_slab_writes_to_no_bits_but_its_own},
