@@ -46,6 +46,8 @@ run test
 for features in static secure secure,static; do
     run test --test '*' --features "$features"
 done
+# The hardened library in front of the one that the program is linked with: it serves both.
+run test --test '*' --config "target.'cfg(all())'.runner = ['env', 'LD_PRELOAD=$1/libmymalloc_secure.so']"
 for feature in '' static; do
     said=$(run run --features "$feature" --example words <<<'a rose is a rose is a rose')
     [[ $said == *"     3 a"*"     3 rose"*"     2 is"*"mymalloc "*"front end"* ]] || fail "the example: $said"

@@ -86,8 +86,9 @@ unsafe impl GlobalAlloc for MyMalloc {
             return c::MyRealloc(ptr.cast(), size).cast();
         }
         let usable = c::MyUsableSize(ptr.cast());
-        // The hardened library knows the exact size, and must be told of another.
-        if !cfg!(feature = "secure") && size <= usable && size >= usable / 2 {
+        // What is usable as asked for may be of the hardened library, which can also stand in
+        // front of the one that is linked: it knows the exact size, and must be told of another.
+        if usable != layout.size() && size <= usable && size >= usable / 2 {
             return ptr;
         }
         // The caller promises that the size, rounded up to the alignment, is no overflow.
