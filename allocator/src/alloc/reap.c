@@ -375,6 +375,9 @@ void *mym_reap_move(struct mym_reap *reap, void *ptr, size_t size)
     if (size > usable || usable > MYM_PLACE_MAX)
         if (resize(reap, ptr, size))
             return ptr;
+    /* A place above these is twice as long: a sized free must recognise it. */
+    if (size <= MYM_PLACE_MAX && room > MYM_PLACE_MAX)
+        room = MYM_PLACE_MAX;
     /* What grows grows again; where memory is short no more than was asked for. */
     if (size > usable && size < room)
         fresh = take(reap, MYM_ALIGNMENT, room, false);
