@@ -316,14 +316,18 @@ MYM_APART void mym_free_slow(void *ptr)
         put_other(ptr);
 }
 
-/* An object of a reap has no seal: what its place may have been asked for. */
-static bool is_size_of(const void *ptr, size_t size)
+/*
+ * An object of a reap has no seal: what its place may have been asked for, as the default build
+ * has it. The shortest class is twice as long as what is asked for there.
+ */
+static bool is_size_of(const void *ptr, size_t size, size_t alignment)
 {
     size_t has = mym_usable(ptr);
 
-    return MYM_SECURE_SEAL && reap_at(ptr) == NULL
-               ? size == has
-               : size <= has && (mym_fits(has, size) || has == mym_good_size(size));
+    if (MYM_SECURE_SEAL && reap_at(ptr) == NULL)
+        return size == has;
+    return size <= has && (mym_fits(has, size) || has - size <= alignment ||
+                           has <= mym_classes[mym_class_of(0)].size);
 }
 
 MYM_APART void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
@@ -338,7 +342,7 @@ MYM_APART void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
         put_small(ptr, cls, size);
         return;
     }
-    if (MYM_UNLIKELY(!is_size_of(ptr, size)))
+    if (MYM_UNLIKELY(!is_size_of(ptr, size, alignment)))
         mym_fatal(WRONG_SIZE, ptr);
     mym_free_slow(ptr);
 }
