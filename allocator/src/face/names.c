@@ -16,6 +16,7 @@
 #include "alloc/info.h"
 #include "face/created.h"
 #include "face/defrag.h"
+#include "face/dump.h"
 #include "face/figures.h"
 #include "mymalloc/mymalloc.h"
 #include "os/os.h"
@@ -179,6 +180,7 @@ CONSTANT(read_one, 1)
 CONSTANT(read_empty, text(""))
 CONSTANT(read_disabled, text("disabled"))
 CONSTANT(read_frees, text("free"))
+CONSTANT(read_prefix, text(MYM_DUMP_PREFIX))
 CONSTANT(read_version, text(MyVersion()))
 CONSTANT(read_quantum, MYM_ALIGNMENT)
 CONSTANT(read_page, mym_os_page())
@@ -338,21 +340,6 @@ static int reset_profile(const struct mym_exchange *call)
     return error == ENOMEM ? EAGAIN : error;
 }
 
-/* In the form that jeprof reads, as pprof does. */
-static int dump_profile(const size_t *unused, uint64_t value)
-{
-    const char *path = (const char *)(uintptr_t)value; /* NOLINT */
-    int file = path != NULL ? mym_os_create(path) : -1;
-    int error;
-
-    (void)unused;
-    if (file < 0)
-        return EFAULT;
-    error = mym_profile_write(file, MYM_PROFILE_TEXT);
-    mym_os_close(file);
-    return error == 0 ? 0 : EFAULT;
-}
-
 /* ---- what reads and writes at once ---- */
 
 /* Any value reads all again. */
@@ -363,7 +350,9 @@ static int exchange_epoch(const struct mym_exchange *call)
     if (call->new != NULL && call->new_length != sizeof number)
         return EINVAL;
     number = mym_figures_refresh(call->new != NULL);
-    return call->old == NULL ? 0 : mym_put_number(call, number, sizeof number);
+    return call->old == NULL || call->old_length == NULL
+               ? 0
+               : mym_put_number(call, number, sizeof number);
 }
 
 static int create_cache(const struct mym_exchange *call)
@@ -421,6 +410,7 @@ const struct mym_name mym_names[] = {
     {"opt.dss", MYM_TEXT, read_disabled, NULL, NULL},
     {"opt.narenas", MYM_UNSIGNED, read_one, NULL, NULL},
     {"opt.prof", MYM_BOOL, read_true, NULL, NULL},
+    {"opt.prof_prefix", MYM_TEXT, read_prefix, NULL, NULL},
     {"opt.lg_prof_sample", MYM_SIZE, read_profile_default, NULL, NULL},
     {"opt.retain", MYM_BOOL, read_true, NULL, NULL},
     {"opt.stats_print", MYM_BOOL, read_zero, NULL, NULL},
@@ -452,7 +442,8 @@ const struct mym_name mym_names[] = {
     {"arenas.lextent.#.size", MYM_SIZE, read_extent_size, NULL, NULL},
     {"arenas.create", MYM_OTHER, NULL, NULL, mym_arena_create},
     {"prof.active", MYM_BOOL, read_profile, set_profile, NULL},
-    {"prof.dump", MYM_TEXT, NULL, dump_profile, NULL},
+    {"prof.dump", MYM_OTHER, NULL, NULL, mym_dump_profile},
+    {"prof.prefix", MYM_TEXT, NULL, mym_dump_set_prefix, NULL},
     {"prof.lg_sample", MYM_SIZE, read_profile_rate, NULL, NULL},
     {"prof.reset", MYM_OTHER, NULL, NULL, reset_profile},
     {"stats.allocated", MYM_SIZE, read_allocated, NULL, NULL},

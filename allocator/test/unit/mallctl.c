@@ -59,6 +59,7 @@ static void statistics_are_of_the_last_epoch(void)
     CHECK(next == epoch + 1);
     CHECK(control("epoch", &epoch, &length, NULL, 0) == 0 && epoch == next);
     CHECK(control("epoch", NULL, NULL, &next, 1) == EINVAL);
+    CHECK(control("epoch", &next, NULL, &epoch, sizeof epoch) == 0);
     hold(LARGE, check_large);
     refresh();
     before = size_at("stats.allocated");

@@ -33,6 +33,7 @@ static const struct {
     {"opt.dss", sizeof(char *), false},
     {"opt.narenas", sizeof(unsigned), false},
     {"opt.prof", sizeof(bool), true},
+    {"opt.prof_prefix", sizeof(char *), true},
     {"opt.lg_prof_sample", sizeof(size_t), true},
     {"opt.retain", sizeof(bool), false},
     {"opt.stats_print", sizeof(bool), false},

@@ -4,6 +4,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +33,54 @@ static void a_profile_is_taken(void)
     CHECK(control("prof.dump", &is, &length, NULL, 0) == EPERM);
     close(fd);
     unlink(path);
+}
+
+/* Whether the file that a name follows from is there, and is a profile; it is then removed. */
+static bool is_dumped(const char *prefix, unsigned number)
+{
+    char path[128], text[32] = "";
+    int fd;
+
+    snprintf(path, sizeof path, "%s.%d.%u.m%u.heap", prefix, (int)getpid(), number,
+             number);
+    fd = open(path, O_RDONLY | O_NOFOLLOW);
+    if (fd < 0)
+        return false;
+    CHECK(read(fd, text, sizeof text - 1) > 0);
+    close(fd);
+    unlink(path);
+    return strncmp(text, "heap profile: ", 14) == 0;
+}
+
+/* As jemalloc(3) has it, where a program names no file: <prefix>.<pid>.<seq>.m<mseq>.heap. */
+static void a_profile_without_a_name_has_one(void)
+{
+    char folder[] = "/tmp/unit-mallctl-XXXXXX", link[128], before[PATH_MAX];
+    const char *none = NULL, *other = "other", *read_back = NULL, *empty = "";
+    size_t length = sizeof read_back;
+    bool on = true;
+
+    find_all();
+    CHECK(getcwd(before, sizeof before) && mkdtemp(folder) && chdir(folder) == 0);
+    CHECK(control("prof.active", NULL, NULL, &on, sizeof on) == 0);
+    CHECK(control("opt.prof_prefix", &read_back, &length, NULL, 0) == 0);
+    CHECK(strcmp(read_back, "jeprof") == 0);
+    CHECK(control("prof.dump", NULL, NULL, NULL, 0) == 0 && is_dumped("jeprof", 0));
+    CHECK(control("prof.dump", NULL, NULL, &none, sizeof none) == 0);
+    CHECK(is_dumped("jeprof", 1));
+    CHECK(control("prof.dump", NULL, NULL, &none, sizeof none - 1) == EINVAL);
+    CHECK(control("prof.prefix", NULL, NULL, NULL, 0) == EINVAL);
+    CHECK(control("prof.prefix", &read_back, &length, NULL, 0) == EPERM);
+    CHECK(control("prof.prefix", NULL, NULL, &none, sizeof none) == EFAULT);
+    CHECK(control("prof.prefix", NULL, NULL, &other, sizeof other) == 0);
+    /* A link of another user under that name is not written through. */
+    snprintf(link, sizeof link, "other.%d.2.m2.heap", (int)getpid());
+    CHECK(symlink("elsewhere", link) == 0);
+    CHECK(control("prof.dump", NULL, NULL, NULL, 0) == 0 && is_dumped("other", 2));
+    CHECK(access("elsewhere", F_OK) != 0);
+    CHECK(control("prof.prefix", NULL, NULL, &empty, sizeof empty) == 0);
+    CHECK(control("prof.dump", NULL, NULL, NULL, 0) == EFAULT);
+    CHECK(chdir(before) == 0 && rmdir(folder) == 0);
 }
 
 /* What prof.dump says of all stacks: objects and bytes in use, and ever taken. */
@@ -115,6 +165,7 @@ static void a_profile_that_begins_anew_keeps_its_rate(void)
 
 const struct test tests[] = {
     {"a_profile_is_taken", a_profile_is_taken},
+    {"a_profile_without_a_name_has_one", a_profile_without_a_name_has_one},
     {"a_profile_begins_anew", a_profile_begins_anew},
     {"a_profile_that_begins_anew_keeps_its_rate",
      a_profile_that_begins_anew_keeps_its_rate},
