@@ -140,35 +140,70 @@ static void put_value(struct mym_out *out, uint64_t value)
     mym_out_text(out, "\n");
 }
 
+/* Any bytes, where the format has UTF-8 alone: what is no character of ASCII is \377. */
+static void put_quoted(struct mym_out *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        unsigned byte = (unsigned char)*text;
+        char octal[] = {'\\', '\\', (char)('0' + (byte >> 6)),
+                        (char)('0' + (byte >> 3 & 7)), (char)('0' + (byte & 7))};
+
+        if (byte < ' ' || byte > '~') {
+            mym_out_put(out, octal, sizeof octal);
+            continue;
+        }
+        if (byte == '"' || byte == '\\')
+            mym_out_text(out, "\\");
+        mym_out_put(out, text, 1);
+    }
+}
+
+/* Behind a sample's other labels, if it has any, the file that it is in. */
+static void end_labels(struct mym_out *out, bool any, const char *path)
+{
+    if (path != NULL) {
+        PUT(any ? "," : "{", "file=\"");
+        put_quoted(out, path);
+        PUT("\"");
+    }
+    if (any || path != NULL)
+        PUT("}");
+}
+
 static void prometheus_classes(struct mym_out *out, const struct mym_info *info,
-                               const struct mym_metric *metric)
+                               const struct mym_metric *metric, const char *path)
 {
     for (unsigned c = 0; (c = next_class(info, c)) < MYM_CLASSES;) {
         PUT(metric->name, "{class=\"");
         mym_out_digits(out, mym_classes[c].size, 10);
-        mym_out_text(out, "\"}");
+        PUT("\"");
+        end_labels(out, true, path);
         put_value(out, class_value(info, metric, c));
     }
 }
 
-static void write_prometheus(struct mym_out *out, const struct mym_info *info)
+static void write_prometheus(struct mym_out *out, const struct mym_info *info,
+                             const char *path)
 {
     put_head(out, "mymalloc_info", "Which mymalloc serves the program, and how.",
              false);
     PUT("mymalloc_info{version=\"", mym_version, "\",front_end=\"", mym_mode_name(),
-        "\"} 1\n");
+        "\"");
+    end_labels(out, true, path);
+    put_value(out, 1);
     for (unsigned i = 0; i < mym_metric_count; i++) {
         const struct mym_metric *metric = &mym_metrics[i];
 
         if (metric->help != NULL)
             put_head(out, metric->name, metric->help, metric->counter);
         if (is_by_class(metric)) {
-            prometheus_classes(out, info, metric);
+            prometheus_classes(out, info, metric, path);
             continue;
         }
         mym_out_text(out, metric->name);
         if (metric->label != NULL)
-            PUT("{", metric->label, "=\"", metric->value, "\"}");
+            PUT("{", metric->label, "=\"", metric->value, "\"");
+        end_labels(out, metric->label != NULL, path);
         put_value(out, value_at(info, metric->offset));
     }
 }
@@ -211,7 +246,7 @@ static void write_json(struct mym_out *out, const struct mym_info *info)
     mym_out_text(out, "\n}\n");
 }
 
-int mym_metrics_write(int file, enum mym_metrics_form form)
+int mym_metrics_write(int file, enum mym_metrics_form form, const char *path)
 {
     struct work {
         struct mym_out out;
@@ -225,7 +260,7 @@ int mym_metrics_write(int file, enum mym_metrics_form form)
     work->out.file = file;
     mym_info_read(&work->info);
     if (form == MYM_METRICS_PROMETHEUS)
-        write_prometheus(&work->out, &work->info);
+        write_prometheus(&work->out, &work->info, path);
     else
         write_json(&work->out, &work->info);
     mym_out_flush(&work->out);

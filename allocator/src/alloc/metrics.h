@@ -25,10 +25,11 @@ extern MYM_HIDDEN const char mym_version[];
 
 /*
  * 0, or an error number. Takes locks one after the other, each as shortly as a slow path
- * does; allocates nothing.
+ * does; allocates nothing. `path`: Prometheus' samples name it, for its collector of files
+ * refuses those of a second program with the same labels; NULL: they do not.
  */
 enum mym_metrics_form { MYM_METRICS_JSON, MYM_METRICS_PROMETHEUS };
-int mym_metrics_write(int file, enum mym_metrics_form form);
+int mym_metrics_write(int file, enum mym_metrics_form form, const char *path);
 
 /* ---- stats.c: MYMALLOC_STATS, a file ---- */
 

@@ -43,13 +43,14 @@ void mym_stats_start(const struct mym_stats_config *config)
         complain("MYMALLOC_STATS", error);
 }
 
-static int write_to(const char *path)
+/* What is there under that name, or is to be called `path`. */
+static int write_to(const char *name, const char *path)
 {
-    int file = mym_report_open(&report, path), error;
+    int file = mym_report_open(&report, name), error;
 
     if (file < 0)
         return -file;
-    error = mym_metrics_write(file, form);
+    error = mym_metrics_write(file, form, report.is_stream ? NULL : path);
     mym_os_close(file);
     return error;
 }
@@ -65,7 +66,7 @@ static bool is_fixed(int error)
 
 static int replace(const char *path, const char *beside)
 {
-    int error = write_to(beside);
+    int error = write_to(beside, path);
 
     if (error == 0)
         error = mym_os_rename(beside, path);
@@ -88,7 +89,7 @@ static void write_report(void)
     if (file)
         error = replace(path, beside);
     if (!file || is_fixed(error))
-        error = write_to(path);
+        error = write_to(path, path);
     if (error != 0)
         complain(path, error);
 }

@@ -142,7 +142,7 @@ int MyStatsWrite(int file, int form)
     if (form != MY_STATS_JSON && form != MY_STATS_PROMETHEUS)
         return result(EINVAL);
     return result(mym_metrics_write(
-        file, form == MY_STATS_JSON ? MYM_METRICS_JSON : MYM_METRICS_PROMETHEUS));
+        file, form == MY_STATS_JSON ? MYM_METRICS_JSON : MYM_METRICS_PROMETHEUS, NULL));
 }
 
 int MyHeapWalk(int (*visit)(void *object, size_t bytes, void *argument), void *argument)

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import tempfile
 
-SAMPLE = re.compile(r"([a-z_]+)(?:\{((?:[a-z_]+=\"[^\"\\\n]*\",?)+)\})? (\d+)$")
-LABEL = re.compile(r"([a-z_]+)=\"([^\"]*)\"")
+SAMPLE = re.compile(r"([a-z_]+)(?:\{((?:[a-z_]+=\"(?:[^\"\\\n]|\\[\\\"n])*\",?)+)\})? (\d+)$")
+LABEL = re.compile(r"([a-z_]+)=\"((?:[^\"\\]|\\.)*)\"")
 
 
-def read_prometheus(text):
-    """A strict reader of text format 0.0.4: the JSON form of the same, and the types."""
+def read_prometheus(text, file=None):
+    """A strict reader of text format 0.0.4: the JSON form of the same, and the types; each sample names the file, if any."""
     found, types, name = {}, {}, None
     assert text.endswith("\n"), "no line end at the end"
     lines = iter(text.splitlines())
@@ -31,6 +31,8 @@ def read_prometheus(text):
         match = SAMPLE.match(line)
         assert match and match[1] == name, f"not a sample of {name}: {line}"
         labels = LABEL.findall(match[2] or "")
+        if file is not None:
+            expect(line, labels.pop(), ("file", file))
         if name == "mymalloc_info":
             found[name] = dict(labels)
         elif labels:
@@ -102,7 +104,7 @@ def check_variable(program, work):
     check_values(json.loads(at_end.read_text()))
     expect("said", run(program, "--fork", stats=f"{at_end},form=prometheus"), "")
     for path in sorted(work.glob("end*")):
-        check_values(read_prometheus(path.read_text())[0])
+        check_values(read_prometheus(path.read_text(), str(path))[0])
     expect("a file of the child's own", len(list(work.glob("end*"))), 2)
     expect("no file is left over", list(work.glob("*.new")), [])
     each = work / "each"
@@ -116,6 +118,21 @@ def check_variable(program, work):
     link.symlink_to("linked")
     expect("said", run(program, stats=link), "")
     expect("a link stays one", link.is_symlink() and json.loads((work / "linked").read_text()) != {}, True)
+
+
+def check_named(program, work):
+    """Samples of two programs in one folder, as Prometheus' textfile collector reads them: none may have the same labels."""
+    odd = work / os.fsdecode(b'\\\xe4\xb8\x80"\n\x01'), work / "plain"
+    for path in odd:
+        expect("said", run(program, stats=f"{path},form=prometheus"), "")
+    names = [str(work) + r'/\\\\344\\270\\200\"\\012\\001', str(odd[1])]
+    for path, name in zip(odd, names):
+        check_values(read_prometheus(path.read_text(), name)[0])
+    log = work / "out"
+    with log.open("w") as stream:
+        subprocess.run([program], stdout=subprocess.DEVNULL, stderr=stream, check=True,
+                       env={**os.environ, "MYMALLOC_STATS": "/dev/stderr,form=prometheus"})
+    check_values(read_prometheus(log.read_text())[0])
 
 
 def check_stream(program, work):
@@ -204,6 +221,7 @@ def main():
         work = pathlib.Path(folder)
         check_files(sys.argv[1], work)
         check_variable(sys.argv[1], work)
+        check_named(sys.argv[1], work)
         check_stream(sys.argv[1], work)
         check_started(sys.argv[1], work)
         check_planted(sys.argv[1], work)
