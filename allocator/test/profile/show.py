@@ -219,6 +219,10 @@ def check_bad(file, folder):
     (folder / "empty.s2").write_bytes(whole)
     said = show("top", folder / "empty", status=1)
     expect(f"empty beside one by a signal: said {said!r}", said.endswith(f"; {folder / 'empty.s2'} is of a signal\n"))
+    for number in "99", "1000", "1000.s1":
+        (folder / f"empty.{number}").write_bytes(whole)
+    said = show("top", folder / "empty", status=1)
+    expect(f"empty beside a daemon's: said {said!r}", said.endswith(f"; {folder / 'empty.1000'} is of another process that it started\n"))
     said = show("top", folder / "none", status=1)
     expect(f"said {said!r}", said == f"mymalloc-prof: {folder / 'none'}: No such file or directory\n")
     said = show("top", "--by", "objects", file, status=1)

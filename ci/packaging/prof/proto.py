@@ -100,12 +100,14 @@ class Profile:
             mapping["file"], mapping["build_id"] = strings[mapping.get(5, 0)], strings[mapping.get(6, 0)]
 
 
-def at_signals(path):
-    """The last one that was written at a signal (signal=), if there is any."""
+def beside(path):
+    """What else was written: the last one at a signal (signal=), and those of other processes, as a daemon's is."""
     path = pathlib.Path(path)
-    numbers = [other.name[len(path.name) + 2:] for other in path.parent.glob(glob.escape(path.name) + ".s*")]
-    last = max((int(number) for number in numbers if number.isdecimal()), default=0)
-    return f"; {path}.s{last} is of a signal" if last else ""
+    ends = [other.name[len(path.name) + 1:] for other in path.parent.glob(glob.escape(path.name) + ".*")]
+    last = max((int(end[1:]) for end in ends if re.fullmatch("s[0-9]+", end)), default=0)
+    others = sorted((end for end in ends if re.fullmatch("[0-9]+", end)), key=int)
+    return (f"; {path}.s{last} is of a signal" if last else "") + \
+        (f"; {path}.{others[-1]} is of another process that it started" if others else "")
 
 
 def read_profile(path):
@@ -119,7 +121,7 @@ def read_profile(path):
         if data[:12] == b"heap profile":
             raise Fault(f"{path}: the text form, which google-pprof PROGRAM {path} reads; this reads form=proto")
         if not data:
-            raise Fault(f"{path}: empty: the program has not ended yet, or not by exit(3)" + at_signals(path))
+            raise Fault(f"{path}: empty: the program has not ended yet, or not by exit(3)" + beside(path))
         profile = Profile(data)
     except (IndexError, KeyError, TypeError, EOFError, OSError, zlib.error, re.error):
         raise Fault(f"{path}: not a whole profile in pprof's form (profile.proto)") from None
