@@ -276,6 +276,11 @@ def main():
         other = take(program, two, "peaks", folder)
         check_top(two, other)
         check_svg(two, folder, "--base", one)
+        odd = folder / os.fsdecode(b"odd \x01\xff")
+        odd.symlink_to(one)
+        check_svg(odd, folder)
+        said = show("top", folder / os.fsdecode(b"\033\xff"), status=1)
+        expect(f"an odd name: said {said!r}", said == f"mymalloc-prof: {folder}/\\033\\377: No such file or directory\n")
         changes = top("alloc_objects", two, "diff", one)
         for site in set(truth) | set(other):
             change = other.get(site, (0, 0, 0))[0] - truth.get(site, (0, 0, 0))[0]

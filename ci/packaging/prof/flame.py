@@ -4,6 +4,7 @@ import zlib
 from collections import defaultdict
 
 from stacks import grow, percent
+from symbols import printed
 
 WIDE, ROW, EDGE, TOP, LETTER, LEAST = 1200, 19, 14, 80, 7.3, 0.8  # pixels
 
@@ -100,7 +101,7 @@ def svg(stacks, base):
 
 
 def title(stacks, base):
-    return f"{base.path} → {stacks.path}" if base else stacks.path
+    return printed(f"{base.path} → {stacks.path}" if base else stacks.path)
 
 
 def box(stacks, base, frame, fill, where, node, space):

@@ -30,7 +30,7 @@ def printed(text):
     """What a terminal obeys, and XML may not have, as its bytes: \\033."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else "".join(f"\\{byte:03o}" for byte in c.encode(errors="replace")) for c in text)
+    return "".join(c if c.isprintable() else "".join(f"\\{byte:03o}" for byte in c.encode(errors="surrogateescape")) for c in text)
 
 
 def path_of(written):
