@@ -10,6 +10,7 @@ import os
 import pathlib
 import pty
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -171,6 +172,33 @@ def check_astray(stats, known):
                 expect(f"{form}, read {fails} finds nothing: {done.stderr} status", done.returncode, 0)
 
 
+# From that read on a bit in each some hundred bytes is another one.
+LIES = """
+import os, random, runpy, sys
+after, read, luck = int(sys.argv[1]), os.pread, random.Random(int(sys.argv[1]))
+def lie(*words):
+    global after
+    after -= 1
+    got = bytearray(read(*words))
+    for at in luck.sample(range(len(got)), len(got) // 400 + 1) if after < 0 and got else ():
+        got[at] = luck.choice((0, 255, got[at] ^ 1 << luck.randrange(8)))
+    return bytes(got)
+os.pread = lie
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def check_lies(stats, known):
+    """The memory of a process that was damaged, or makes root's tool believe something: one line."""
+    with Running(known, "--wait") as process:
+        for after in range(100, 1000, 180):
+            for form in "--json", "--prometheus", None:
+                done = subprocess.run([sys.executable, "-c", LIES, str(after), stats, str(process.pid), *filter(None, [form])],
+                                      text=True, capture_output=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30,) * 2))
+                expect(f"{form}, lies from {after} on: {done.stderr}", (done.returncode, done.stderr.count("\n")) in ((0, 0), (1, 1)), True)
+
+
 def check_texts(stats):
     """What a process calls itself is printed: no sign that a terminal would obey."""
     sys.path.insert(0, str(stats.parent))
@@ -252,6 +280,7 @@ def main():
         check_preloaded(stats, str(library))
         check_watch(stats, known)
         check_astray(stats, known)
+        check_lies(stats, known)
         check_texts(stats)
         for secure in hardened:
             check_guarded(stats, library, pathlib.Path(folder))
