@@ -138,7 +138,7 @@ MYM_INLINE void *settle(void *object, size_t size, size_t cls)
 }
 
 /* There is none in the CPU's cache, or a heap profile is taken. */
-static MYM_SLOW void *take_missed(size_t size, size_t cls)
+static MYM_SLOW void *malloc_missed(size_t size, size_t cls)
 {
     void *object = mym_class_take((unsigned)cls, 1, mym_classes[cls].size);
 
@@ -151,12 +151,12 @@ MYM_INLINE void *take_quick(size_t size, size_t cls)
     void *object = mym_rseq_pop(cls);
 
     return MYM_LIKELY(object != NULL) ? settle(object, size, cls)
-                                      : take_missed(size, cls);
+                                      : malloc_missed(size, cls);
 }
 
 static void *take(size_t size, unsigned cls)
 {
-    return mym_is_unwatched() ? take_quick(size, cls) : take_missed(size, cls);
+    return mym_is_unwatched() ? take_quick(size, cls) : malloc_missed(size, cls);
 }
 
 /* The last bytes of the object, wherever they are in the place. */
@@ -255,7 +255,7 @@ static MYM_APART void *malloc_closed(size_t size)
     if (!mym_start())
         return no_memory();
     if (size <= MYM_CLASS_MAX - MYM_SEAL_BYTES)
-        return take_missed(size, mym_class_of(size + MYM_SEAL_BYTES));
+        return malloc_missed(size, mym_class_of(size + MYM_SEAL_BYTES));
     object = mym_fence_take(size, 1, 0, &zeroed);
     return object != NULL ? object : no_memory();
 }

@@ -125,8 +125,10 @@ static const char *const strings[STRINGS] = {
     [BYTES] = "bytes",
     [SPACE] = "space",
     [OURS] =
-        "mym_.*|(malloc|aligned)_colder|malloc|calloc|realloc|reallocarray|"
-        "(posix_)?memalign|aligned_alloc|p?valloc|operator new.*|_Zn[wa]m.*|"
+        "mym_.*|malloc_(closed|colder|counted_medium|missed|sample|span|span_colder)|"
+        "aligned_colder|(new|nothrow)(_aligned)?_slow|[mr]allocx|calloc|"
+        "(own_)?(malloc|realloc(array)?|aligned_alloc)|(posix_)?memalign|p?valloc|"
+        "operator new.*|(own)?_Zn[wa]m.*|"
         "My(Malloc|Calloc|Realloc|ReallocArray|AlignedAlloc|PosixMemalign|Memalign|"
         "P?[Vv]alloc)|"
         /* pprof has taken what stands between < and > from names before it looks */
