@@ -196,7 +196,7 @@ uint32_t mym_region_regain(uint32_t length, uint32_t align, uint32_t *run)
 
     while (result == MYM_OS_TAKEN) {
         first = mym_runs_find(MYM_GONE, length, align, run);
-        if (first == 0 && align > 1) /* others take what such leave between them */
+        if (first == 0)
             first = mym_runs_find_joined(MYM_GONE, length, align, run);
         if (first == 0)
             return 0;

@@ -236,12 +236,28 @@ uint32_t mym_runs_room(enum mym_kind least, uint32_t at, uint32_t need)
 }
 
 /*
+ * Where the clean and dirty runs begin that touch the front of this one, as far as to another of its
+ * kind, which is asked itself.
+ */
+static uint32_t start_beside(uint32_t run, enum mym_kind kind)
+{
+    const struct mym_unit *before = &mym_heap.units[run - 1];
+
+    while ((before->kind == MYM_CLEAN || before->kind == MYM_DIRTY) &&
+           before->kind != kind) {
+        run = before->first;
+        before = &mym_heap.units[run - 1];
+    }
+    return run;
+}
+
+/*
  * Purging leaves dirty ends of runs between clean middles: without this, blocks of several
  * MiB that come and go would find neither long enough and grow the heap for ever
- * (fault/aligned.c: 2.4 GiB for 100 MiB in use). Where middles are unmapped the same holds for these:
- * 1.2 GiB for 229 in use, of blocks that are aligned. Asked before a region is mapped only; a walk
- * of the dirty runs, of which there are no more than may stay, and of the gone ones, which are holes
- * between mappings.
+ * (fault/aligned.c: 2.4 GiB for 100 MiB in use). The same holds beside what is gone: where middles are
+ * unmapped, 1.2 GiB for 229 in use; where spans become own mappings (mapping.c), 2.7 for 27. Asked
+ * before a region is mapped only; a walk of the dirty runs, of which there are no more than may stay,
+ * and of the gone ones, which are holes between mappings.
  */
 uint32_t mym_runs_find_joined(enum mym_kind kind, uint32_t length, uint32_t align,
                               uint32_t *run)
@@ -252,9 +268,7 @@ uint32_t mym_runs_find_joined(enum mym_kind kind, uint32_t length, uint32_t alig
     for (unsigned bin = 0; (bin = next_filled(index, bin)) < MYM_RUN_BINS; bin++)
         for (uint32_t one = index->bins[bin]; one != 0;
              one = mym_heap.units[one].next) {
-            const struct mym_unit *before = &mym_heap.units[one - 1];
-            bool joins = before->kind == MYM_CLEAN || before->kind == MYM_DIRTY;
-            uint32_t from = joins ? before->first : one;
+            uint32_t from = start_beside(one, kind);
             uint64_t start = align_up(from, align), need = start - from + length;
 
             if (need > UINT32_MAX || mym_runs_room(least, from, (uint32_t)need) < need)

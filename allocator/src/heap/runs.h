@@ -247,8 +247,8 @@ bool mym_region_map_freed(uint32_t end);
 bool mym_region_map_caches(uint32_t count);
 
 /*
- * Gone runs are mapped again for such a stretch, where one has it or, if it is to be aligned, they
- * have it with what they touch. Its first unit, in *run; 0: none.
+ * Gone runs are mapped again for such a stretch, where one has it or they have it with what they
+ * touch. Its first unit, in *run; 0: none.
  */
 uint32_t mym_region_regain(uint32_t length, uint32_t align, uint32_t *run);
 

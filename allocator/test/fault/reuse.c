@@ -432,6 +432,24 @@ static void a_mapping_is_kept_each_time(void)
     }
 }
 
+/* Each leaves a gap in the heap, beside what its end was cut off to: others begin there. */
+static void gaps_that_mappings_leave_are_filled(void)
+{
+    size_t before = status_kib("VmSize"), now;
+
+    for (unsigned i = 0; i < 500; i++) {
+        unsigned char *object = malloc(27 * MIB);
+
+        CHECK(object && (object = realloc(object, 20 * MIB)));
+        CHECK((object = realloc(object, 40 * MIB)));
+        object[40 * MIB - 1] = 1;
+        free(object);
+    }
+    now = status_kib("VmSize");
+    CHECKF(now <= before + 64 * KIB, "%zu KiB of address space, before %zu", now,
+           before);
+}
+
 const struct test tests[] = {
     {"what_cannot_be_unmapped_is_not_lost", what_cannot_be_unmapped_is_not_lost},
     {"a_mapping_that_lost_its_place_is_not_lost",
@@ -442,6 +460,7 @@ const struct test tests[] = {
     {"pages_come_along", pages_come_along},
     {"pages_are_copied_where_they_may_not_move",
      pages_are_copied_where_they_may_not_move},
+    {"gaps_that_mappings_leave_are_filled", gaps_that_mappings_leave_are_filled},
     {"the_last_object_is_not_copied", the_last_object_is_not_copied},
     {"an_object_goes_by_one_call", an_object_goes_by_one_call},
     {"vectors_do_not_spread", vectors_do_not_spread},

@@ -134,6 +134,24 @@ static uint32_t units_of(unsigned byte)
     return byte < 240 ? 1 + byte % 80 : 1 + (byte - 240) * 70; /* to 1051, 66 MiB */
 }
 
+/* So many units at a multiple of `align` are free side by side, dirty, clean or gone. */
+static bool has_stretch(uint32_t units, uint32_t align)
+{
+    uint64_t base = mym_heap.base >> MYM_UNIT_SHIFT;
+    uint64_t start = 0;
+
+    for (uint32_t unit = 1; unit < mym_pages.end;) {
+        const struct mym_unit *record = &mym_heap.units[unit];
+
+        unit += record->kind == MYM_ABSENT ? 1 : record->length;
+        if (!mym_is_free(record->kind))
+            start = ((base + unit + align - 1) & ~((uint64_t)align - 1)) - base;
+        else if (start + units <= unit)
+            return true;
+    }
+    return false;
+}
+
 static void take(struct span *span, unsigned how, unsigned size)
 {
     static const enum mym_kind kinds[] = {MYM_LARGE, MYM_SLAB, MYM_LARGE, MYM_WINDOW};
@@ -141,6 +159,7 @@ static void take(struct span *span, unsigned how, unsigned size)
     uint32_t mapped = mym_pages.mapped, clean = mym_runs(MYM_CLEAN)->units;
     uint32_t dirty = mym_runs_longest(MYM_DIRTY), fresh = mym_runs_longest(MYM_CLEAN);
     size_t longest = mym_pages_info().longest / MYM_UNIT;
+    uint32_t end = has_stretch(units, align) ? mym_pages.end : UINT32_MAX;
     bool zeroed = how & 128, clean_first = false;
 
     span->kind = kinds[how / 4 % 4];
@@ -158,6 +177,8 @@ static void take(struct span *span, unsigned how, unsigned size)
     /* Runs half as long again are found without a search. */
     if (longest >= 2 * (units + align))
         CHECK(mym_pages.mapped == mapped);
+    CHECKF(mym_pages.end <= end, "the heap grows by %u, %u at %u units would fit",
+           mym_pages.end - end, units, align);
     if (!clean_first && dirty >= 2 * (units + align))
         CHECK(!zeroed && mym_runs(MYM_CLEAN)->units == clean);
     if (clean_first && fresh >= 2 * (units + align))
