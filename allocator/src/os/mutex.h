@@ -130,8 +130,8 @@ MYM_INLINE void mym_mutex_count(int32_t more)
 MYM_UNFOLLOWED MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex,
                                               enum mym_rank rank)
 {
-    mym_rank_enter(rank);
     mym_mutex_count(1);
+    mym_rank_enter(rank);
     if (MYM_UNLIKELY(!mym_mutex_try(mutex)))
         mym_mutex_lock_slow(mutex);
 }
