@@ -258,9 +258,10 @@ static void be_helped(void)
 /* ---- calls that a handler of the program's answers, as those of browsers do ---- */
 
 #if defined(__x86_64__)
-#define RESULT_OF(context) (context)->uc_mcontext.gregs[REG_RAX]
+#define SET_RESULT(context, value) (context)->uc_mcontext.gregs[REG_RAX] = (value)
 #else
-#define RESULT_OF(context) (context)->uc_mcontext.regs[0]
+#define SET_RESULT(context, value) \
+    (context)->uc_mcontext.regs[0] = (unsigned long)(value)
 #endif
 
 static const int of_threads[] = {SYS_clone,           SYS_clone3, SYS_rt_sigaction,
@@ -274,7 +275,7 @@ static void refuse(int number, siginfo_t *info, void *context)
 {
     (void)number;
     (void)info;
-    RESULT_OF((ucontext_t *)context) = -EPERM;
+    SET_RESULT((ucontext_t *)context, -EPERM);
     of_others += syscall(SYS_gettid) != first;
 }
 
