@@ -9,8 +9,8 @@
  * of its own the fence is the last page. Each fence cuts a mapping of the kernel's in two, so
  * there are at most FENCES; an object without one is sealed all the same.
  *
- * A freed span up to MYM_SPAN_MAX waits without access and without memory (shelf.c); a longer
- * one, and a mapping, is gone.
+ * What is freed waits without access and without memory, a span in shelf.c, a mapping in
+ * heap/mapping.c; of longer ones than MYM_SPAN_MAX none does where address space is scarce.
  *
  * Locking: none; an object's record is its owner's.
  */
@@ -20,6 +20,7 @@
 #include "alloc/secure.h"
 #include "heap/mapping.h"
 #include "os/os.h"
+#include "profile/profile.h"
 
 #if MYM_SECURE
 
@@ -147,6 +148,13 @@ static void wipe(void *ptr, size_t bytes)
         memset(ptr, 0, bytes);
 }
 
+static void put_away(void *mapping)
+{
+    if (mym_was_watched())
+        mym_profile_drop(mapping);
+    mym_mapping_put_away(mapping);
+}
+
 MYM_SLOW void mym_fence_put(void *ptr)
 {
     bool span = mym_is_span(ptr);
@@ -154,6 +162,10 @@ MYM_SLOW void mym_fence_put(void *ptr)
 
     if (span ? !mym_live_clear(ptr) : mym_mapping_bytes(ptr) == 0)
         mym_bad_pointer(ptr);
+    if (!span && MYM_SECURE_FENCE && MYM_SECURE_QUARANTINE) {
+        put_away(ptr);
+        return;
+    }
     room = room_of(ptr);
     wipe(ptr, room);
     if (!span) {
@@ -162,7 +174,8 @@ MYM_SLOW void mym_fence_put(void *ptr)
         return;
     }
     bytes = (size_t)record_of(ptr)->length * MYM_UNIT;
-    if (MYM_SECURE_FENCE && MYM_SECURE_QUARANTINE && bytes <= MYM_SPAN_MAX &&
+    if (MYM_SECURE_FENCE && MYM_SECURE_QUARANTINE &&
+        (bytes <= MYM_SPAN_MAX || !mym_pages_is_scarce()) &&
         mym_os_protect(ptr, bytes, false)) {
         uncount_fence(ptr); /* all of the span is one mapping again */
         mym_shelf_put_large(ptr);

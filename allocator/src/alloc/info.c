@@ -83,8 +83,11 @@ size_t mym_idle_bytes(size_t *live)
 
     mym_info_read(&info);
     *live = info.large + info.huge + info.reaps + info.small_used;
+#if MYM_SECURE_QUARANTINE
+    info.waiting_large += mym_mapping_away();
+#endif
     return info.pages.free + info.pages.idle + info.pages.held[MYM_HOLDS_SLABS] +
-           info.cached;
+           info.cached + info.waiting_large;
 }
 
 static void verify_pool(struct mym_pool *pool, void *bad)

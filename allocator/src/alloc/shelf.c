@@ -7,13 +7,14 @@
  * returns next, and one that was just freed is not it.
  *
  * Bounded: 1 MiB per CPU that the program runs on; large objects, which are not resident
- * meanwhile, in MYM_SHELF_LARGE in all.
+ * meanwhile, MYM_SHELF_LARGE in all. What has a mapping of its own waits in heap/mapping.c.
  *
  * Locking: none. A place changes hands by an exchange, whichever CPU it is of.
  */
 #include "alloc/alloc.h"
 
 #include "alloc/secure.h"
+#include "heap/mapping.h"
 #include "os/os.h"
 
 #if MYM_SECURE
@@ -91,6 +92,9 @@ void mym_shelf_clear(void)
     }
     for (unsigned i = 0; i < MYM_SHELF_LARGE; i++)
         let_go_large(atomic_exchange(&mym_shelf_large[i], NULL));
+#if MYM_SECURE_QUARANTINE
+    mym_mapping_clear_away();
+#endif
 }
 
 #endif

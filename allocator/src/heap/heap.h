@@ -340,6 +340,7 @@ void mym_purge_fork(enum mym_fork_step step);
 void mym_pages_set_limit(size_t most, size_t near);
 /* Address space is counted: what is given back from now on is unmapped. */
 void mym_pages_set_scarce(void);
+bool mym_pages_is_scarce(void);
 bool mym_pages_is_near_limit(void);      /* so much is in use or dirty */
 bool mym_pages_could_hold(size_t bytes); /* if nothing else were in its window */
 

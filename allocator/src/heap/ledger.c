@@ -206,6 +206,11 @@ void mym_pages_set_scarce(void)
     mym_pages_unlock();
 }
 
+bool mym_pages_is_scarce(void)
+{
+    return MYM_RACY(mym_pages.scarce); /* written at start alone */
+}
+
 void mym_pages_set_limit(size_t most, size_t near)
 {
     mym_pages_lock();

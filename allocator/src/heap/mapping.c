@@ -12,6 +12,7 @@
 #include "heap/runs.h"
 
 #include "base/check.h"
+#include "base/secure.h"
 #include "os/os.h"
 
 static const char name_of_object[] = "mymalloc: huge object";
@@ -229,6 +230,75 @@ size_t mym_mapping_put(void *ptr)
     }
     return mapping.bytes;
 }
+
+/* ---- what waits, in the hardened build: bounded address space, and no memory ---- */
+
+#if MYM_SECURE_QUARANTINE
+
+#define AWAY       4u
+#define AWAY_BYTES ((size_t)256 << 20) /* of each, at most */
+
+struct away {
+    void *addr;
+    size_t bytes;
+};
+
+static struct away away[AWAY];
+static unsigned away_turn;
+
+static struct away swap_away(struct away fresh)
+{
+    struct away last;
+
+    mym_pages_lock();
+    last = away[away_turn];
+    away[away_turn] = fresh;
+    away_turn = (away_turn + 1) % AWAY;
+    mym_pages_unlock();
+    return last;
+}
+
+/* Whatever the program has done to its pages ends here, too. */
+void mym_mapping_put_away(void *ptr)
+{
+    struct mym_mapping mapping = mym_mapping_forget(ptr);
+    struct away last = {ptr, mapping.bytes};
+
+    if (mapping.bytes == 0) /* another thread was faster */
+        return;
+    mym_dense_ended(ptr, mapping.bytes);
+    if (mapping.bytes <= AWAY_BYTES && !mym_pages_is_scarce() &&
+        mym_os_close_pages(ptr, mapping.bytes))
+        last = swap_away(last);
+    if (last.addr != NULL)
+        mym_os_unmap(last.addr, last.bytes);
+    uncharge(mym_units_for(mapping.bytes));
+}
+
+size_t mym_mapping_away(void)
+{
+    size_t bytes = 0;
+
+    mym_pages_lock();
+    for (unsigned i = 0; i < AWAY; i++)
+        bytes += away[i].bytes;
+    mym_pages_unlock();
+    return bytes;
+}
+
+void mym_mapping_clear_away(void)
+{
+    for (unsigned i = 0; i < AWAY; i++) {
+        struct away last = swap_away((struct away){NULL, 0});
+
+        if (last.addr != NULL)
+            mym_os_unmap(last.addr, last.bytes);
+    }
+}
+
+#endif
+
+/* ---- resized ---- */
 
 void *mym_mapping_resize(void *ptr, size_t size)
 {

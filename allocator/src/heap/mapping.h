@@ -26,6 +26,14 @@ void *mym_mapping_take(size_t size, bool *zeroed);
 /* Bytes of the object that was given back; 0: none starts there. */
 size_t mym_mapping_put(void *ptr);
 
+/*
+ * The hardened build: as mym_mapping_put, but its addresses are nobody's, and without access, until
+ * some others were put so. How many bytes of address space wait, and all of it back to the kernel.
+ */
+void mym_mapping_put_away(void *ptr);
+size_t mym_mapping_away(void);
+void mym_mapping_clear_away(void);
+
 size_t mym_mapping_bytes(const void *ptr); /* 0: none starts there */
 bool mym_mapping_has(const void *ptr);     /* the pointer is inside of one */
 

@@ -7,7 +7,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 /* Of a class that nobody else uses: 15 were freed, and the 16th that is makes them malloc's again. */
 static void the_first_ones_wait(void)
@@ -24,6 +26,33 @@ static void the_first_ones_wait(void)
         for (int i = 0; i < 15; i++)
             CHECKF(p != freed[i], "malloc %d returns what was freed as number %d",
                    taken, i);
+    }
+}
+
+/* Large ones of all kinds: nobody has access, and malloc's next one lies elsewhere. */
+static void large_ones_wait(void)
+{
+    static const size_t sizes[] = {300000, 5000000, 20000000, 40000000, 200000000};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const char *freed = take(sizes[i]), *p;
+        pid_t child;
+        int status = 0;
+
+        free((void *)(uintptr_t)freed);
+        CHECK((child = fork()) >= 0);
+        if (child == 0)
+            _exit(*(volatile const char *)opaque((uintptr_t)freed + sizes[i] / 2));
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV,
+               "%zu bytes were freed, and a read of them ended with 0x%x", sizes[i],
+               (unsigned)status);
+        p = take(sizes[i]);
+        CHECKF(p != freed, "of %zu bytes", sizes[i]);
+        free((void *)(uintptr_t)p);
+        malloc_trim(0); /* nothing waits any longer, and all of it can be had again */
+        CHECK(MyVerify() == 0);
+        free(take(sizes[i]));
     }
 }
 
@@ -194,6 +223,7 @@ static void a_free_within_a_free(void)
 
 const struct test tests[] = {
     {"the_first_ones_wait", the_first_ones_wait},
+    {"large_ones_wait", large_ones_wait},
     {"what_waits_stays_in_the_cache", what_waits_stays_in_the_cache},
     {"nobody_gets_what_is_in_use", nobody_gets_what_is_in_use},
 #if defined(__x86_64__)

@@ -106,6 +106,33 @@ static void one_array_of_the_data(void)
     one_array(RLIMIT_DATA);
 }
 
+/* What the hardened build holds back of freed large objects is address space, too. */
+static void free_large_then_take(size_t size)
+{
+    enum { ROOM = 100 << 20 };
+    void *large[32];
+    size_t count = 85 * MIB / size;
+    char *array;
+
+    free(malloc(1));
+    set_limit(RLIMIT_AS, ROOM);
+    for (size_t i = 0; i < count; i++)
+        CHECK((large[i] = malloc(size)));
+    for (size_t i = 0; i < count; i++)
+        free(large[i]);
+    array = malloc(86 * MIB);
+    CHECKF(array, "after %zu objects of %zu were freed", count, size);
+    free(array);
+}
+
+static void large_ones_that_were_freed(void)
+{
+    static const size_t sizes[] = {4000000, 7 * MIB, 20 * MIB, 40 * MIB};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        run_in_child(free_large_then_take, sizes[i]);
+}
+
 /* The last of it is taken too, where it is less than a chunk. */
 static void fill_to_the_end(size_t room)
 {
@@ -477,6 +504,7 @@ static void what_is_cut_off_can_be_had_again(void)
 }
 
 const struct test tests[] = {
+    {"large_ones_that_were_freed", large_ones_that_were_freed},
     {"what_is_freed_can_be_mapped", what_is_freed_can_be_mapped},
     {"started_with_a_limit", started_with_a_limit},
     {"what_is_cut_off_can_be_had_again", what_is_cut_off_can_be_had_again},
