@@ -17,8 +17,25 @@ struct scene {
 struct misuse {
     const char *kind, *name;
     size_t size; /* bytes of the object */
-    size_t by;   /* bytes that are written, or that are claimed */
+    size_t by;   /* bytes that are written, or claimed; an alignment, or enum door */
     size_t at;   /* offset in it, or enum place */
+};
+
+/* What takes an object back, in doors.c. */
+enum door {
+    DELETE,
+    DELETE_ARRAY,
+    DELETE_SIZED,
+    DELETE_ARRAY_SIZED,
+    DELETE_ALIGNED_SIZED,
+    FREE_SIZED,
+    FREE_ALIGNED_SIZED,
+    REALLOC_TO_ZERO,
+    SDALLOCX,
+    DALLOCX_PAST,
+    SDALLOCX_PAST,
+    MI_FREE,
+    TC_FREE_SIZED,
 };
 
 enum place { STACK, STATIC, MAPPED, CODE, BREAK, INTEGER };
@@ -40,7 +57,8 @@ struct kind {
     void (*run)(const struct misuse *m);
 };
 
-extern const struct kind classic_kinds[], unusual_kinds[], hostile_kinds[];
+extern const struct kind classic_kinds[], unusual_kinds[], hostile_kinds[],
+    door_kinds[], attack_kinds[];
 
 /* ---- what a case is made of: scene.c ---- */
 

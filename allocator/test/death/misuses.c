@@ -5,56 +5,106 @@
 
 #include <stddef.h>
 
+/* clang-format off */
+/* Of each door, the sized ones first. */
+#define SIZED_DOOR(kind, what, size, at) \
+    {kind, what "-delete-sized", size, DELETE_SIZED, at}, \
+    {kind, what "-delete-array-sized", size, DELETE_ARRAY_SIZED, at}, \
+    {kind, what "-delete-aligned-sized", size, DELETE_ALIGNED_SIZED, at}, \
+    {kind, what "-free-sized", size, FREE_SIZED, at}, \
+    {kind, what "-free-aligned-sized", size, FREE_ALIGNED_SIZED, at}, \
+    {kind, what "-sdallocx", size, SDALLOCX, at}, \
+    {kind, what "-sdallocx-past", size, SDALLOCX_PAST, at}, \
+    {kind, what "-tc-free-sized", size, TC_FREE_SIZED, at}
+
+#define EACH_DOOR(kind, what, size, at) \
+    SIZED_DOOR(kind, what, size, at), \
+    {kind, what "-delete", size, DELETE, at}, \
+    {kind, what "-delete-array", size, DELETE_ARRAY, at}, \
+    {kind, what "-realloc-to-zero", size, REALLOC_TO_ZERO, at}, \
+    {kind, what "-dallocx-past", size, DALLOCX_PAST, at}, \
+    {kind, what "-mi-free", size, MI_FREE, at}
+
+#define ALIGNED(what, size, alignment, inside) \
+    {"aligned-twice", what, size, alignment, 0}, \
+    {"aligned-overflow", what, size, alignment, 0}, \
+    {"aligned-underflow", what, size, alignment, 0}, \
+    {"aligned-interior", what, size, alignment, inside}, \
+    {"aligned-write-after-free", what, size, alignment, 0}
+
+#define LONG(what, size) \
+    {"twice-at-once", what, size, 0, 0}, \
+    {"twice-after-another", what, size, 0, 0}, \
+    {"twice-by-a-thread", what, size, 0, 0}, \
+    {"write-after-free", what, size, 8, 0}, \
+    {"read-after-reuse", what, size, 0, 0}, \
+    {"write-after-reuse", what, size, 0, 0}, \
+    {"twice-after-reuse", what, size, 0, 0}, \
+    {"realloc-of-freed", what, size, 0, 0}, \
+    {"usable-of-freed", what, size, 0, 0}, \
+    {"free-interior", what, size, 0, 65536}, \
+    {"realloc-twice", what, size, 0, 0}, \
+    {"write-after-trim", what, size, 0, 0}, \
+    {"twice-by-zero", what, size, 0, 0}, \
+    {"read-after-free", what, size, 0, (size) / 2}
+
+#define BOUND(what, size) \
+    {"overflow", what "-by-1", size, 1, 0}, \
+    {"overflow", what "-by-8", size, 8, 0}, \
+    {"underflow", what "-by-1", size, 1, 0}, \
+    {"underflow", what "-by-8", size, 8, 0}
+
+#define ATTACKS(what, size) \
+    {"dup-consolidated", what, size, 300000, 0}, \
+    {"botcake", what, size, 0, 0}, \
+    {"shorter-header", what, size, 0, 0}, \
+    {"links-to-target", what, size, 0, 0}, \
+    {"heads", what, size, 0, 0}, \
+    {"stash", what, size, 0, 0}, \
+    {"link-is-read", what, size, 0, 0}
+
+#define KEPT(what, size) \
+    {"overflow-kept", what "-by-1", size, 1, 0}, \
+    {"underflow-kept", what "-by-8", size, 8, 0}, \
+    {"write-after-free-kept", what, size, 8, 0}, \
+    {"twice-kept", what, size, 0, 0}, \
+    {"interior-kept", what "-at-16", size, 0, 16}
+
+#define THREADS(what, size) \
+    {"write-by-a-thread", what, size, 0, 0}, \
+    {"twice-by-three-threads", what, size, 0, 0}
+
+#define CALLOC(what, size) \
+    {"calloc-after-write", what "-first", size, 0, 0}, \
+    {"calloc-after-write", what "-middle", size, 0, (size) / 2}
+/* clang-format on */
+
 /* kind, name, bytes of the object, bytes written or claimed, offset (behind it: of an overflow) or place */
 const struct misuse misuse[] = {
-    {"overflow", "24-by-1", 24, 1, 0},
-    {"overflow", "24-by-8", 24, 8, 0},
+    BOUND("24", 24),
     {"overflow", "24-by-page", 24, 4096, 0},
-    {"overflow", "100-by-1", 100, 1, 0},
-    {"overflow", "100-by-8", 100, 8, 0},
+    BOUND("100", 100),
     {"overflow", "100-by-page", 100, 4096, 0},
-    {"overflow", "1000-by-1", 1000, 1, 0},
-    {"overflow", "1000-by-8", 1000, 8, 0},
+    BOUND("1000", 1000),
     {"overflow", "1000-by-page", 1000, 4096, 0},
-    {"overflow", "20000-by-1", 20000, 1, 0},
-    {"overflow", "20000-by-8", 20000, 8, 0},
+    BOUND("20000", 20000),
     {"overflow", "20000-by-page", 20000, 4096, 0},
-    {"overflow", "100000-by-1", 100000, 1, 0},
-    {"overflow", "100000-by-8", 100000, 8, 0},
+    BOUND("100000", 100000),
     {"overflow", "100000-by-page", 100000, 4096, 0},
-    {"overflow", "300000-by-1", 300000, 1, 0},
-    {"overflow", "300000-by-8", 300000, 8, 0},
+    BOUND("300000", 300000),
     {"overflow", "300000-by-page", 300000, 4096, 0},
-    {"overflow", "40M-by-1", 40000000, 1, 0},
-    {"overflow", "40M-by-8", 40000000, 8, 0},
+    BOUND("40M", 40000000),
     {"overflow", "40M-by-page", 40000000, 4096, 0},
     {"overflow", "260-at-8", 260, 1,
      8}, /* the first 8 bytes behind it are as they were */
-    {"underflow", "24-by-1", 24, 1, 0},
-    {"underflow", "24-by-8", 24, 8, 0},
     {"underflow", "24-by-page", 24, 4096, 0},
-    {"underflow", "100-by-1", 100, 1, 0},
-    {"underflow", "100-by-8", 100, 8, 0},
     {"underflow", "100-by-page", 100, 4096, 0},
-    {"underflow", "1000-by-1", 1000, 1, 0},
-    {"underflow", "1000-by-8", 1000, 8, 0},
     {"underflow", "1000-by-page", 1000, 4096, 0},
-    {"underflow", "20000-by-1", 20000, 1, 0},
-    {"underflow", "20000-by-8", 20000, 8, 0},
     {"underflow", "20000-by-page", 20000, 4096, 0},
-    {"underflow", "100000-by-1", 100000, 1, 0},
-    {"underflow", "100000-by-8", 100000, 8, 0},
     {"underflow", "100000-by-page", 100000, 4096, 0},
-    {"underflow", "300000-by-1", 300000, 1, 0},
-    {"underflow", "300000-by-8", 300000, 8, 0},
     {"underflow", "300000-by-page", 300000, 4096, 0},
-    {"underflow", "40M-by-1", 40000000, 1, 0},
-    {"underflow", "40M-by-8", 40000000, 8, 0},
     {"underflow", "40M-by-page", 40000000, 4096, 0},
-    {"overflow", "64-by-1", 64, 1, 0},
-    {"overflow", "64-by-8", 64, 8, 0},
-    {"underflow", "64-by-1", 64, 1, 0},
-    {"underflow", "64-by-8", 64, 8, 0},
+    BOUND("64", 64),
     {"string-end", "24", 24, 0, 0},
     {"string-end", "64", 64, 0, 0},
     {"string-end", "1024", 1024, 0, 0},
@@ -296,6 +346,87 @@ const struct misuse misuse[] = {
     {"delete-sized-for-array", "1008", 1008, 0, 0},
     {"free-interior", "300000-at-1", 300000, 0, 1},
     {"free-interior", "40M-at-1", 40000000, 0, 1},
+    EACH_DOOR("twice-by-door", "24", 24, 0),
+    EACH_DOOR("twice-by-door", "300000", 300000, 0),
+    EACH_DOOR("interior-by-door", "1000-at-512", 1000, 512),
+    EACH_DOOR("interior-by-door", "300000-at-4096", 300000, 4096),
+    EACH_DOOR("foreign-by-door", "64", 64, 0),
+    SIZED_DOOR("size-by-door", "24-as-1000", 24, 1000),
+    SIZED_DOOR("size-by-door", "1000-as-24", 1000, 24),
+    SIZED_DOOR("size-by-door", "300000-as-24", 300000, 24),
+    SIZED_DOOR("size-by-door", "40M-as-300000", 40000000, 300000),
+    {"usable-of-foreign", "64", 64, 0, 0},
+    ALIGNED("100-at-64", 100, 64, 48),
+    ALIGNED("4000-at-4096", 4000, 4096, 2000),
+    ALIGNED("300000-at-64K", 300000, 65536, 4096),
+    ALIGNED("1000-at-2M", 1000, (size_t)2 << 20, 496),
+    ALIGNED("5M-at-4M", 5000000, (size_t)4 << 20, 4096),
+    ALIGNED("40M-at-64K", 40000000, 65536, 4096),
+    {"moved-overflow", "24-to-48", 24, 48, 0},
+    {"moved-overflow", "1000-to-3000", 1000, 3000, 0},
+    {"moved-overflow", "20000-to-90000", 20000, 90000, 0},
+    {"moved-overflow", "100000-to-400000", 100000, 400000, 0},
+    {"moved-overflow", "300000-to-900000", 300000, 900000, 0},
+    {"moved-overflow", "5000000-to-9000000", 5000000, 9000000, 0},
+    {"moved-overflow", "20000000-to-40000000", 20000000, 40000000, 0},
+    {"moved-overflow", "40000000-to-60000000", 40000000, 60000000, 0},
+    {"moved-overflow", "60000000-to-40000000", 60000000, 40000000, 0},
+    CALLOC("24", 24),
+    CALLOC("1000", 1000),
+    CALLOC("20000", 20000),
+    CALLOC("100000", 100000),
+    CALLOC("300000", 300000),
+    CALLOC("5M", 5000000),
+    CALLOC("10M", 10000000),
+    CALLOC("40M", 40000000),
+    THREADS("24", 24),
+    THREADS("1000", 1000),
+    THREADS("20000", 20000),
+    THREADS("300000", 300000),
+    THREADS("10M", 10000000),
+    THREADS("40M", 40000000),
+    {"dup-into-target", "24-plain", 24, 0, 0},
+    {"dup-into-target", "24-hidden", 24, 0, 1},
+    {"dup-into-target", "100-plain", 100, 0, 0},
+    {"dup-into-target", "100-hidden", 100, 0, 1},
+    {"dup-into-target", "1000-plain", 1000, 0, 0},
+    {"dup-into-target", "1000-hidden", 1000, 0, 1},
+    ATTACKS("24", 24),
+    ATTACKS("100", 100),
+    ATTACKS("1000", 1000),
+    ATTACKS("20000", 20000),
+    {"null-byte", "24", 24, 0, 0},
+    {"null-byte", "40", 40, 0, 0},
+    {"null-byte", "264", 264, 0, 0},
+    {"null-byte", "1016", 1016, 0, 0},
+    {"null-byte", "4088", 4088, 0, 0},
+    {"force", "40", 40, 0, 0},
+    {"force", "1000", 1000, 0, 0},
+    {"force", "20000", 20000, 0, 0},
+    {"longer-mapping", "40M", 40000000, 0, 0},
+    {"longer-mapping", "300000", 300000, 0, 0},
+    BOUND("1024", 1024),
+    BOUND("32768", 32768),
+    BOUND("5M", 5000000),
+    BOUND("20M", 20000000),
+    LONG("5M", 5000000),
+    LONG("10M", 10000000),
+    LONG("20M", 20000000),
+    {"twice-after-another", "40M", 40000000, 0, 0},
+    {"twice-by-a-thread", "40M", 40000000, 0, 0},
+    {"read-after-reuse", "40M", 40000000, 0, 0},
+    {"write-after-reuse", "40M", 40000000, 0, 0},
+    {"twice-after-reuse", "40M", 40000000, 0, 0},
+    {"realloc-of-freed", "40M", 40000000, 0, 0},
+    {"usable-of-freed", "40M", 40000000, 0, 0},
+    {"write-after-trim", "40M", 40000000, 0, 0},
+    {"twice-by-zero", "40M", 40000000, 0, 0},
+    {"twice-by-realloc", "40M", 40000000, 0, 0},
+    {"realloc-interior", "40M-at-4096", 40000000, 0, 4096},
+    KEPT("24", 24),
+    KEPT("64", 64),
+    KEPT("1000", 1000),
+    KEPT("20000", 20000),
 };
 const size_t misuses = sizeof misuse / sizeof *misuse;
 
@@ -335,33 +466,40 @@ static const char *const missed_by_default[] = {
     "write-after-reuse.1000",
     "write-after-reuse.20000",
     "write-after-reuse.300000",
-    "twice-after-another.24",
-    "twice-after-another.1000",
-    "twice-after-another.20000",
-    "twice-after-many.20000",
     "twice-after-reuse.24",
     "twice-after-reuse.1000",
     "twice-after-reuse.20000",
     "twice-after-reuse.300000",
-    "free-interior.100-at-16",
-    "free-interior.100-at-8",
-    "free-interior.1000-at-512",
-    "free-interior.20000-at-4096",
     "usable-of-freed.24",
     "usable-of-freed.1000",
     "twice-together.24", /* which of the two comes first, and from where, is chance */
     "twice-together.1000",
     "twice-together.20000",
     "twice-together.300000",
-    "free-before.64-by-8",
-    "free-before.64-by-16",
-    "free-end.64", /* where another object starts */
-    "free-end.1024",
-    "free-end.20000",
-    "free-end.32768",
-    "free-aligned-interior.1000-at-256",
-    "free-aligned-interior.8192-at-4096",
     "calloc-after-trim.300000", /* to look would touch pages that nobody may ever use */
+    "read-after-reuse.5M",
+    "write-after-reuse.5M",
+    "twice-after-reuse.5M",
+    "read-after-reuse.10M",
+    "write-after-reuse.10M",
+    "twice-after-reuse.10M",
+    "read-after-reuse.20M",
+    "write-after-reuse.20M",
+    "twice-after-reuse.20M",
+    "read-after-reuse.40M",
+    "write-after-reuse.40M",
+    "twice-after-reuse.40M",
+    "overflow.1024-by-1",
+    "overflow.1024-by-8",
+    "underflow.1024-by-1",
+    "underflow.1024-by-8",
+    "overflow.32768-by-1",
+    "overflow.32768-by-8",
+    "underflow.32768-by-1",
+    "underflow.32768-by-8",
+    "overflow-kept.64-by-1",
+    "underflow-kept.64-by-8",
+    "twice-by-three-threads.1000", /* where caches are per thread */
     NULL,
 };
 
