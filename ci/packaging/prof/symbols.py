@@ -1,7 +1,7 @@
 """Which functions the addresses of a profile are in, by the files that were mapped.
 
 A file that is not the one that ran, by its build id, is told and names nothing. Debug information
-(the file's own, or a package's under /usr/lib/debug) gives inlined functions too; else the
+(the file's own, or what was taken out of it) gives inlined functions too; else the
 symbol table is read here; and where there is no symbol a function is called after its start, which
 the unwind table knows.
 """
@@ -53,13 +53,15 @@ class Image:
         parts = [struct.unpack_from("<IIQQQQQQ", data, phoff + i * phsize) for i in range(phnum)]
         self.loads = [(offset, address, size) for kind, _, offset, address, _, size, _, _ in parts if kind == 1]
         sections = [struct.unpack_from("<IIQQQQIIQQ", data, shoff + i * shsize) for i in range(shnum)]
-        self.build_id, self.has_lines, found = "", False, set()
+        self.build_id, self.has_lines, self.debug_name, found = "", False, b"", set()
         for name, kind, _, _, offset, size, link, _, _, entry in sections:
             start = sections[names][4] + name if names < shnum else 0
             label = data[start:data.find(b"\0", start)]
             self.has_lines |= label == b".debug_info"
             if label == b".note.gnu.build-id":
                 self.build_id = data[offset + 16:offset + size].hex()
+            if label == b".gnu_debuglink":
+                self.debug_name = data[offset:data.find(b"\0", offset)]
             if kind in (2, 11) and entry:
                 text = sections[link][4]
                 for at in range(offset, offset + size, entry):
@@ -131,6 +133,15 @@ def reason(error):
     return getattr(error, "strerror", None) or error
 
 
+def debug_files(path, image):
+    """Where the debug information may be that was taken out of a file: by build id, by the name that is in it, as gdb looks."""
+    if image.build_id:
+        yield DEBUG_FOLDER / image.build_id[:2] / f"{image.build_id[2:]}.debug"
+        name = os.fsdecode(os.path.basename(image.debug_name))
+        if name:
+            yield from (folder / name for folder in (path.parent, path.parent / ".debug"))
+
+
 def images_of(mapping):
     """The mapped file and that of its debug information; none if it is another one by now."""
     path = mapping["file"]
@@ -144,10 +155,12 @@ def images_of(mapping):
               f"{image.build_id or 'none'}); its frames are addresses", file=sys.stderr)
         return None, []
     images = [(os.fsdecode(path_of(path)), image)]
-    debug = DEBUG_FOLDER / image.build_id[:2] / f"{image.build_id[2:]}.debug"
-    if image.build_id and debug.exists():
+    debug = next((file for file in debug_files(pathlib.Path(images[0][0]), image) if file.is_file()), None)
+    if debug:
         try:
-            images.insert(0, (debug, Image(debug)))
+            other = Image(debug)
+            if other.build_id == image.build_id:
+                images.insert(0, (debug, other))
         except UNREADABLE as error:
             print(f"mymalloc-prof: {debug}: {reason(error)}; it is left out", file=sys.stderr)
     return image, images
