@@ -113,6 +113,17 @@ static bool set_profile(const char *value)
     return done;
 }
 
+/* Empty, MYMALLOC_GUARD asks for nothing: nobody who says --guard= means that. */
+static bool set_guard(const char *value)
+{
+    if (value != NULL && *value == '\0') {
+        fprintf(stderr,
+                "mymalloc-run: --guard= needs options, as every=8M; see --help\n");
+        return false;
+    }
+    return setenv("MYMALLOC_GUARD", value != NULL ? value : "every=8M", 1) == 0;
+}
+
 /* Nothing that was printed may be missing while the status says that all is well. */
 static void close_output(void)
 {
@@ -152,11 +163,11 @@ int main(int argc, char **argv)
             secure = true;
         else if (option == 'b')
             setenv("MYMALLOC_BACKGROUND", "on", 1);
-        else if (option == 'g')
-            setenv("MYMALLOC_GUARD", optarg ? optarg : "every=8M", 1);
+        else if (option == 'g' && !set_guard(optarg))
+            return 2;
         else if (option == 'p' && !set_profile(optarg))
             return 2;
-        else if (option != 'p')
+        else if (option != 'p' && option != 'g')
             mode = option;
     }
     if (mode == 'h')
