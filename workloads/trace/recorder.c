@@ -143,6 +143,18 @@ static void tell_unrecorded(const char *name, uint64_t session)
     munmap(h, sizeof(*h));
 }
 
+/*
+ * The same by the process that forks: the child of daemon(3) allocates, if ever, when this one
+ * has ended and its trace is sealed.
+ */
+static void tell_of_fork(void)
+{
+    struct state *st = atomic_load(&state);
+
+    if (st->header && !atomic_load(&st->off))
+        st->header->children = 1;
+}
+
 static int open_trace(struct state *st, uint64_t session)
 {
     int error = 0, fd;
@@ -220,6 +232,8 @@ static void start_locked(struct state *st)
         return;
     }
     st->started = now_us();
+    if (!children)
+        pthread_atfork(NULL, tell_of_fork, NULL);
     if (!has_key)
         has_key = pthread_key_create(&key, leave_block) == 0;
     atomic_store(&st->epoch, ++generation);

@@ -137,6 +137,11 @@ int main(int argc, char **argv)
     } else if (!strcmp(way, "fork")) {
         run_child(SIZE + 1);
         allocate(SIZE + 2);
+    } else if (!strcmp(way, "daemon")) {
+        if (daemon(1, 1) != 0)
+            return 9;
+        usleep(500000); /* the trace is sealed by then */
+        allocate(SIZE + 1);
     } else if (!strcmp(way, "storm")) {
         fork_in_storm();
     } else if (!strcmp(way, "exec")) {

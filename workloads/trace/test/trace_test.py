@@ -214,6 +214,13 @@ class Processes(TraceCase):
         self.assertIn("--children", done.stderr)
         self.assertEqual(os.listdir(self.directory), ["t.mtrace"])
 
+    def test_daemon_is_not_recorded(self):
+        """Its parent ends at once, so nothing of the child is known when the trace is sealed but that it was made."""
+        done = run(TOOL, "record", "-o", self.trace, "--", ENDING, "daemon")
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(self.marked(), {0: COUNT})
+        self.assertIn("--children", done.stderr)
+
     def test_child_is_recorded(self):
         self.assertEqual(self.record(ENDING, "fork", options=["-c"]).returncode, 6)
         self.assertEqual(self.marked(), {0: COUNT, 2: COUNT})
