@@ -13,21 +13,22 @@
 
 #include <string.h>
 
-#define MARKS \
-    48 /* bytes: three numbers of 10 digits, what is between them and behind */
+#define MARKS 48 /* bytes: three numbers of 10 digits and what is around them */
 
-static char prefix[MYM_REPORT_PATH] = MYM_DUMP_PREFIX;
-static unsigned dumped; /* under names that follow from it */
+static char chosen[MYM_REPORT_PATH];
+static const char *prefix = MYM_DUMP_PREFIX; /* or what was chosen */
+static unsigned dumped;                      /* under names that follow from it */
 
 int mym_dump_set_prefix(const size_t *unused, uint64_t value)
 {
-    const char *chosen = (const char *)(uintptr_t)value; /* NOLINT */
+    const char *wanted = (const char *)(uintptr_t)value; /* NOLINT */
 
     (void)unused;
-    if (chosen == NULL || strlen(chosen) >= sizeof prefix)
+    if (wanted == NULL || strlen(wanted) >= sizeof chosen)
         return EFAULT;
     mym_mutex_lock(&mym_info_lock, MYM_RANK_INFO);
-    strcpy(prefix, chosen);
+    strcpy(chosen, wanted);
+    prefix = chosen;
     mym_mutex_unlock(&mym_info_lock, MYM_RANK_INFO);
     return 0;
 }
@@ -38,7 +39,7 @@ int mym_dump_set_prefix(const size_t *unused, uint64_t value)
  */
 static int create_next(void)
 {
-    char name[sizeof prefix + MARKS], *end;
+    char name[sizeof chosen + MARKS], *end;
     size_t length;
     unsigned number;
 
