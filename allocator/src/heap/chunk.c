@@ -47,7 +47,7 @@ void mym_chunk_set_huge(enum mym_huge mode, bool by_default)
 /* The mark of a chunk is in the record of its first unit. */
 static bool *mark_of(uint32_t unit)
 {
-    return &mym_heap.units[unit / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS].huge;
+    return &mym_heap.units[mym_chunk_down(unit)].huge;
 }
 
 bool mym_chunk_is_huge(uint32_t unit)
@@ -93,16 +93,6 @@ static void set_marks(uint32_t from, uint32_t to, bool huge)
     }
 }
 
-static uint32_t chunk_down(uint32_t unit)
-{
-    return unit / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
-}
-
-static uint32_t chunk_up(uint32_t unit)
-{
-    return chunk_down(unit + MYM_CHUNK_UNITS - 1);
-}
-
 static bool may_be_marked(uint32_t low, uint32_t high)
 {
     return edges < EDGES_MOST || *mark_of(low - 1) || *mark_of(high);
@@ -138,20 +128,21 @@ uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end,
                        enum mym_dense dense)
 {
     uint32_t last = first + length;
-    uint32_t low = chunk_up(first);
-    uint32_t high = chunk_up(last) <= end ? chunk_up(last) : chunk_down(last);
+    uint32_t low = mym_chunk_up(first);
+    uint32_t high =
+        mym_chunk_up(last) <= end ? mym_chunk_up(last) : mym_chunk_down(last);
 
     if (mym_chunk_is_worth_it(dense)) {
-        set_marks(chunk_down(first), low, false); /* chunks that others share */
+        set_marks(mym_chunk_down(first), low, false); /* chunks that others share */
         if (low >= high || !may_be_marked(low, high)) {
-            set_marks(low, chunk_up(last), false);
+            set_marks(low, mym_chunk_up(last), false);
             return last;
         }
         set_marks(low, high, true);
-        set_marks(high, chunk_up(last), false);
+        set_marks(high, mym_chunk_up(last), false);
         return high > last ? high : last;
     }
-    set_marks(chunk_down(first), chunk_up(last), false);
+    set_marks(mym_chunk_down(first), mym_chunk_up(last), false);
     return last;
 }
 
@@ -161,7 +152,7 @@ uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end,
  */
 struct mym_stretch mym_chunk_renew(uint32_t first, uint32_t length)
 {
-    uint32_t low = chunk_up(first), high = chunk_down(first + length);
+    uint32_t low = mym_chunk_up(first), high = mym_chunk_down(first + length);
     struct mym_stretch small = {0, 0};
 
     if (low >= high || huge_mode == MYM_HUGE_NEVER ||
@@ -181,7 +172,7 @@ struct mym_stretch mym_chunk_renew(uint32_t first, uint32_t length)
 
 void mym_chunk_split(uint32_t unit)
 {
-    set_marks(chunk_down(unit), chunk_down(unit) + MYM_CHUNK_UNITS, false);
+    set_marks(mym_chunk_down(unit), mym_chunk_down(unit) + MYM_CHUNK_UNITS, false);
 }
 
 void mym_chunk_forget(uint32_t from, uint32_t to)

@@ -62,7 +62,7 @@ MYM_REQUIRES(mym_pages.lock) static enum outcome collapse(uint32_t chunk)
 /* The first small one from `chunk` on, or the heap's end. */
 static uint32_t next_small(uint32_t chunk)
 {
-    uint32_t end = mym_pages.end / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+    uint32_t end = mym_chunk_down(mym_pages.end);
 
     while (chunk < end && mym_chunk_is_huge(chunk))
         chunk += MYM_CHUNK_UNITS;

@@ -117,8 +117,8 @@ static void take_clean_beside(uint32_t from, uint32_t end, uint32_t *low,
 static void choose(uint32_t run, uint32_t excess, uint32_t *from, uint32_t *end)
 {
     uint32_t length = mym_heap.units[run].length, first = run, last = run + length;
-    uint32_t low = (first + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
-    uint32_t high = last / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+    uint32_t low = mym_chunk_up(first);
+    uint32_t high = mym_chunk_down(last);
     uint32_t step = 1;
 
     excess = excess > STEP ? excess : STEP;
@@ -177,8 +177,8 @@ static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
 static uint32_t unmap_run(uint32_t run)
 {
     uint32_t end = run + mym_heap.units[run].length;
-    uint32_t low = (run + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
-    uint32_t high = end / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+    uint32_t low = mym_chunk_up(run);
+    uint32_t high = mym_chunk_down(end);
 
     if (low >= high)
         return 0;
@@ -191,8 +191,7 @@ static uint32_t unmap_run(uint32_t run)
         mym_runs_put(low, high - low, MYM_CLEAN);
         return 0;
     }
-    mym_chunk_forget((low + MYM_CHUNK_UNITS - 1) / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS,
-                     high);
+    mym_chunk_forget(mym_chunk_up(low), high);
     mym_runs_put(low, high - low, MYM_GONE);
     mym_pages.mapped -= high - low;
     return high - low;

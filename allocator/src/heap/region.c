@@ -9,9 +9,8 @@
 #include "base/secure.h"
 #include "os/os.h"
 
-#define GROW_MIN MYM_CHUNK_UNITS /* 2 MiB */
-#define GROW_MAX 1024u           /* 64 MiB */
-#define GROW_END 4u              /* at a limit; what is left is for records */
+#define GROW_MAX 1024u /* 64 MiB */
+#define GROW_END 4u    /* at a limit; what is left is for records */
 
 /*
  * A region is a sixteenth of what there is: locked memory (mlockall) is resident from the
@@ -124,7 +123,7 @@ static enum mym_os_result map_units(uint32_t first, uint32_t length)
 /* Units from `start` to the end of the chunk in which `length` of them end. */
 static uint32_t to_chunk_end(uint32_t start, uint32_t length)
 {
-    return (start + length + GROW_MIN - 1) / GROW_MIN * GROW_MIN - start;
+    return mym_chunk_up(start + length) - start;
 }
 
 /*
@@ -167,7 +166,7 @@ static uint32_t later(uint32_t a, uint32_t b)
 static enum mym_os_result map_gone(uint32_t run, uint32_t first, uint32_t end)
 {
     enum mym_os_result result = MYM_OS_OK;
-    uint32_t next, low = first / GROW_MIN * GROW_MIN, high = end + to_chunk_end(end, 0);
+    uint32_t next, low = mym_chunk_down(first), high = mym_chunk_up(end);
 
     for (run = next_gone(run, end); result == MYM_OS_OK && run < end; run = next) {
         uint32_t after = run + mym_heap.units[run].length;

@@ -17,6 +17,17 @@ MYM_INLINE uint32_t mym_least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* Where the chunk begins that the unit is in; where the first one begins from the unit on. */
+MYM_INLINE uint32_t mym_chunk_down(uint32_t unit)
+{
+    return unit / MYM_CHUNK_UNITS * MYM_CHUNK_UNITS;
+}
+
+MYM_INLINE uint32_t mym_chunk_up(uint32_t unit)
+{
+    return mym_chunk_down(unit + MYM_CHUNK_UNITS - 1);
+}
+
 MYM_INLINE uint64_t mym_growth_step(uint64_t units)
 {
     return units / 16 > MYM_GROWTH_STEP ? units / 16 : MYM_GROWTH_STEP;
