@@ -92,12 +92,7 @@ static struct mym_idle take_idle(size_t bytes)
 
     mym_pages_lock();
     if (mym_pages.idle_count > 0) {
-        uint32_t at = best_idle(bytes);
-
-        idle = mym_pages.idles[at];
-        for (mym_pages.idle_count--; at < mym_pages.idle_count; at++)
-            mym_pages.idles[at] = mym_pages.idles[at + 1];
-        mym_pages.idle -= idle.dirty;
+        idle = mym_pages_take_idle(best_idle(bytes));
         mym_idle_watch();
     }
     mym_pages_unlock();
@@ -117,12 +112,8 @@ static void put_idle(struct mym_mapping mapping)
 
     mym_pages_lock();
     if (mym_pages.idle_count == MYM_IDLE_MAX) { /* the one that was freed first goes */
-        last = mym_pages.idles[0];
-        mym_pages.idle -= last.dirty;
+        last = mym_pages_take_idle(0);
         mym_pages.purged += last.dirty * MYM_UNIT;
-        for (uint32_t i = 1; i < MYM_IDLE_MAX; i++)
-            mym_pages.idles[i - 1] = mym_pages.idles[i];
-        mym_pages.idle_count--;
     }
     mym_pages.idles[mym_pages.idle_count++] =
         (struct mym_idle){(void *)mapping.addr, /* NOLINT */

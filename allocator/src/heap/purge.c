@@ -251,15 +251,11 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t ex
  */
 MYM_REQUIRES(mym_pages.lock) static uint32_t purge_idle(uint32_t excess)
 {
-    struct mym_idle idle = mym_pages.idles[0];
-    uint32_t all = idle.dirty, given = all < excess ? all : excess;
+    struct mym_idle idle = mym_pages_take_idle(0);
+    uint32_t all = idle.dirty, given = mym_least(all, excess);
     size_t stays = (size_t)(all - given) * MYM_UNIT;
     bool in_part;
 
-    for (uint32_t i = 1; i < mym_pages.idle_count; i++)
-        mym_pages.idles[i - 1] = mym_pages.idles[i];
-    mym_pages.idle_count--;
-    mym_pages.idle -= all;
     idle.dirty = all - given;
     mym_pages_unlock();
     in_part = stays > 0 && !mym_pages.scarce &&

@@ -131,6 +131,17 @@ MYM_INLINE uint32_t mym_pages_dirty(void)
     return mym_runs(MYM_DIRTY)->units + mym_pages.idle - mym_pages.spared;
 }
 
+/* An idle mapping out of the list, in the caller's hands from now on. */
+MYM_INLINE struct mym_idle mym_pages_take_idle(uint32_t at)
+{
+    struct mym_idle idle = mym_pages.idles[at];
+
+    for (mym_pages.idle_count--; at < mym_pages.idle_count; at++)
+        mym_pages.idles[at] = mym_pages.idles[at + 1];
+    mym_pages.idle -= idle.dirty;
+    return idle;
+}
+
 /* An idle mapping is the first to go again. False: others were freed meanwhile, there is no place. */
 MYM_INLINE bool mym_pages_put_first(struct mym_idle idle)
 {
