@@ -110,9 +110,7 @@ size_t mym_thread_verify(void)
         count += cache->user != 0;
     right = count == in_use;
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-    if (!right)
-        mym_warn("cache check", "caches of threads are miscounted");
-    return !right;
+    return mym_expect("cache check", right, "caches of threads are miscounted");
 }
 
 bool mym_thread_init(void)

@@ -102,9 +102,28 @@ static size_t open_while_collected(void)
     for (unsigned id = 0; id < mym_caches_top; id++)
         bad += mym_cache_at(id)->whose == MYM_COLLECTED && mym_cache_is_open(id);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-    if (bad > 0)
-        mym_warn("cache check", "a cache is open that is being collected");
-    return bad;
+    return mym_expect("cache check", bad == 0,
+                      "a cache is open that is being collected");
+}
+
+static bool is_without_room(struct mym_no_magazine *magazine)
+{
+    return magazine->floor == MYM_FLOOR(magazine) && magazine->ceiling == MYM_CEILING;
+}
+
+/* As it was made, and what its slots point to. */
+static bool closed_is_whole(void)
+{
+    const struct mym_cache *closed = &mym_front.closed;
+    bool whole = is_without_room(&mym_closed_magazine) &&
+                 is_without_room(&mym_none_magazine) && !mym_front.open[MYM_NO_ID];
+
+    for (unsigned i = 0; i < MYM_SLOTS; i++)
+        whole = whole && closed->slot[i] == MYM_CLOSED;
+    for (unsigned i = MYM_SLOTS; i < MYM_SPAN_NO_WORD; i++)
+        whole = whole && mym_span_word_of(closed, i) == MYM_SPAN_SHUT;
+    return whole && mym_span_word_of(closed, MYM_SPAN_NO_WORD) == MYM_SPAN_CLOSED &&
+           mym_span_word_of(closed, MYM_SLOTS + MYM_SPAN_LONG) == MYM_SPAN_SHUT;
 }
 
 size_t mym_cache_verify(void)
@@ -112,30 +131,17 @@ size_t mym_cache_verify(void)
     uint32_t held, open;
     size_t bad = open_while_collected();
 
-    for (unsigned i = 0; i < MYM_SLOTS; i++)
-        bad += mym_front.closed.slot[i] != MYM_CLOSED;
     bad +=
-        mym_span_word_of(&mym_front.closed, MYM_SLOTS + MYM_SPAN_LONG) != MYM_SPAN_SHUT;
-    for (unsigned i = MYM_SLOTS; i < MYM_SPAN_NO_WORD; i++)
-        bad += mym_span_word_of(&mym_front.closed, i) != MYM_SPAN_SHUT;
-    bad += mym_span_word_of(&mym_front.closed, MYM_SPAN_NO_WORD) != MYM_SPAN_CLOSED;
-    bad += mym_front.open[MYM_NO_ID];
-    bad += mym_closed_magazine.floor != MYM_FLOOR(&mym_closed_magazine) ||
-           mym_closed_magazine.ceiling != MYM_CEILING;
-    bad += mym_none_magazine.floor != MYM_FLOOR(&mym_none_magazine) ||
-           mym_none_magazine.ceiling != MYM_CEILING;
-    if (bad > 0)
-        mym_warn("cache check", "the closed cache was written to");
+        mym_expect("cache check", closed_is_whole(), "the closed cache was written to");
     held = mym_idle_held(MYM_HOLDS_SPANS);
     open = open_spans();
     /*
      * Who opens a word was granted it before, who closes one returns it after. Another
      * thread may do so meanwhile: then nothing can be told.
      */
-    if (held == mym_idle_held(MYM_HOLDS_SPANS) && held < open) {
-        mym_warn("cache check", "more span words are open than were granted");
-        bad++;
-    }
+    bad += mym_expect("cache check",
+                      held != mym_idle_held(MYM_HOLDS_SPANS) || held >= open,
+                      "more span words are open than were granted");
     return bad + mym_thread_verify();
 }
 

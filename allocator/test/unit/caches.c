@@ -13,6 +13,9 @@
 #include "heap/sizes.h"
 #include "os/os.h"
 
+#include <string.h>
+#include <unistd.h>
+
 /* ---- magazines ---- */
 
 /* Magazines that the pool of this size gave and got. */
@@ -306,6 +309,47 @@ static void sums_are_verified(void)
     CHECK(mym_verify() == 0);
 }
 
+/* What the checker says, read from a pipe in place of standard error; how much it found. */
+static size_t verify_and_read(char *text, size_t room)
+{
+    int ends[2], saved = dup(STDERR_FILENO);
+    ssize_t length;
+    size_t bad;
+
+    CHECK(pipe(ends) == 0 && saved >= 0 && dup2(ends[1], STDERR_FILENO) >= 0);
+    bad = mym_cache_verify();
+    CHECK(dup2(saved, STDERR_FILENO) >= 0);
+    close(saved);
+    close(ends[1]);
+    length = read(ends[0], text, room - 1);
+    close(ends[0]);
+    text[length > 0 ? length : 0] = '\0';
+    return bad;
+}
+
+/* One line for one thing that does not hold, and no other. */
+static void one_fault_is_told_once(void)
+{
+    struct mym_cache *cache;
+    char text[512];
+    size_t bad;
+
+    stay_on_one_cpu();
+    mym_free(mym_malloc(opaque(64)));
+    if (mym_mode == MYM_MODE_TLS) /* no cache of an id is open */
+        return;
+    cache = mym_cache_at(mym_rseq_id());
+    CHECK(cache != &mym_front.closed && mym_cache_is_open(mym_rseq_id()));
+    cache->whose = MYM_COLLECTED;
+    bad = verify_and_read(text, sizeof text);
+    cache->whose = MYM_ITS;
+    CHECK(bad == 1);
+    CHECKF(!strcmp(text,
+                   "mymalloc: cache check: a cache is open that is being collected\n"),
+           "%s", text);
+    CHECK(verify_and_read(text, sizeof text) == 0 && text[0] == '\0');
+}
+
 /* Slabs that a few objects pin keep their pages as part of what is kept, and no more. */
 static void sparse_slabs_are_part_of_keep(void)
 {
@@ -344,6 +388,7 @@ const struct test tests[] = {
     {"short_magazines_grow", short_magazines_grow},
     {"batches_fit", batches_fit},
     {"sums_are_verified", sums_are_verified},
+    {"one_fault_is_told_once", one_fault_is_told_once},
     {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},
     {"busy_magazines_are_long", busy_magazines_are_long},
     {"long_ones_of_a_length_are_loose", long_ones_of_a_length_are_loose},
