@@ -88,6 +88,11 @@ MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned cls)
     return set->in[cls / 64] >> cls % 64 & 1;
 }
 
+MYM_INLINE void mym_class_set_add(struct mym_class_set *set, unsigned cls)
+{
+    set->in[cls / 64] |= (uint64_t)1 << cls % 64;
+}
+
 struct mym_cache {
     void **slot[MYM_SLOTS + MYM_SPAN_LONG + 1]; /* mym_slot_of and mym_slot_set, where
                                                   there is no sequence */

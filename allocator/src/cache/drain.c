@@ -79,12 +79,9 @@ MYM_FIXED void (*mym_cache_each_second)(void);
 
 static void add_quiet(struct mym_pool *pool, void *set)
 {
-    struct mym_class_set *quiet = set;
-
     if (mym_pool_class(pool) != 0 && pool->arena != MYM_SAMPLED &&
         mym_pool_is_quiet(pool))
-        quiet->in[mym_pool_class(pool) / 64] |= (uint64_t)1
-                                                << mym_pool_class(pool) % 64;
+        mym_class_set_add(set, mym_pool_class(pool));
 }
 
 /* What makes upkeep due. */
@@ -101,8 +98,9 @@ static void keep_up(struct mym_pool *pool, void *due)
 
 static void drain_quiet(void)
 {
-    struct mym_class_set quiet = {{(uint64_t)1 << MYM_SPANS}};
+    struct mym_class_set quiet = {{0}};
 
+    mym_class_set_add(&quiet, MYM_SPANS);
     mym_pools_each(add_quiet, &quiet);
     drain(&quiet);
 }

@@ -68,10 +68,10 @@ static struct mym_class_set classes_in(const struct mym_cache *cache)
 
         if (top != MYM_CLOSED && top != MYM_NONE &&
             top != mym_magazine_of(cls, top)->entry)
-            set.in[cls / 64] |= (uint64_t)1 << cls % 64;
+            mym_class_set_add(&set, cls);
     }
     if (mym_spans_open_in(cache) > 0)
-        set.in[MYM_SPANS / 64] |= (uint64_t)1 << MYM_SPANS % 64;
+        mym_class_set_add(&set, MYM_SPANS);
     return set;
 }
 
