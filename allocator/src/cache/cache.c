@@ -94,12 +94,6 @@ static struct mym_magazine *halve(struct mym_door door, unsigned cls, void ***se
     return empty;
 }
 
-/* Nothing is known of a slot's wall when there is no magazine in it. */
-MYM_INLINE bool is_magazine(void *const *top)
-{
-    return top != MYM_NONE && top != MYM_CLOSED;
-}
-
 /* Of two lengths the pool gets the shorter, which comes back longer: a program that goes up and
    down would meet a short one's walls for good. */
 MYM_INLINE bool is_shorter(unsigned cls, void **top, void **than)
@@ -123,7 +117,7 @@ MYM_INLINE struct mym_magazine *take_seen(struct mym_door door, unsigned cls,
 /* Enough was freed, or there is no room for more. */
 MYM_INLINE bool has_waited(unsigned cls, void **top)
 {
-    return is_magazine(top) &&
+    return mym_is_magazine(top) &&
            (*top == MYM_CEILING ||
             top - mym_magazine_of(cls, top)->entry >= (ptrdiff_t)MYM_WAIT_OBJECTS);
 }
@@ -133,11 +127,12 @@ MYM_INLINE struct mym_magazine *take_popped(struct mym_door door, unsigned cls,
                                             void ***seen, unsigned *used)
 {
     void **previous = mym_door_slot(door, MYM_CLASSES + cls);
-    bool empty = is_magazine(*seen) && is_empty(*seen);
+    bool empty = mym_is_magazine(*seen) && is_empty(*seen);
 
-    if (mym_class_waits(cls) ? !has_waited(cls, previous)
-                             : empty && is_magazine(previous) && is_empty(previous) &&
-                                   !is_shorter(cls, previous, *seen))
+    if (mym_class_waits(cls)
+            ? !has_waited(cls, previous)
+            : empty && mym_is_magazine(previous) && is_empty(previous) &&
+                  !is_shorter(cls, previous, *seen))
         return empty ? take_seen(door, cls, cls, seen, used) : NULL;
     return mym_door_take(door, cls, MYM_CLASSES + cls, used);
 }
@@ -210,8 +205,8 @@ static struct mym_magazine *lengthen(struct mym_door door, unsigned cls, void **
     void **previous = mym_door_slot(door, MYM_CLASSES + cls);
     struct mym_magazine *magazine;
 
-    if (mym_class_waits(cls) || !is_magazine(*seen) || **seen != MYM_CEILING ||
-        !is_magazine(previous) || !is_empty(previous) ||
+    if (mym_class_waits(cls) || !mym_is_magazine(*seen) || **seen != MYM_CEILING ||
+        !mym_is_magazine(previous) || !is_empty(previous) ||
         !mym_magazine_is_short(cls, mym_magazine_of(cls, *seen)))
         return NULL;
     magazine = take_seen(door, cls, cls, seen, used);
@@ -225,9 +220,9 @@ MYM_INLINE struct mym_magazine *take_pushed(struct mym_door door, unsigned cls,
                                             void ***seen, unsigned *used)
 {
     void **other = mym_door_slot(door, mym_other_slot(cls));
-    bool full = is_magazine(*seen) && **seen == MYM_CEILING;
+    bool full = mym_is_magazine(*seen) && **seen == MYM_CEILING;
 
-    if (full && is_magazine(other) && *other == MYM_CEILING &&
+    if (full && mym_is_magazine(other) && *other == MYM_CEILING &&
         is_shorter(cls, *seen, other))
         return take_seen(door, cls, mym_push_slot(cls), seen, used);
     if (mym_class_waits(cls) && !full) /* what was freed so far has not waited */

@@ -48,8 +48,7 @@ MYM_INLINE struct mym_magazine *mym_door_take(struct mym_door door, unsigned cls
     void **top = mym_door_slot(door, index);
     struct mym_magazine *magazine;
 
-    if (top == MYM_NONE || top == MYM_CLOSED ||
-        !mym_door_swap(door, index, top, MYM_NONE))
+    if (!mym_is_magazine(top) || !mym_door_swap(door, index, top, MYM_NONE))
         return NULL;
     magazine = mym_magazine_of(cls, top);
     *used = (unsigned)(top - magazine->entry);

@@ -66,8 +66,7 @@ static struct mym_class_set classes_in(const struct mym_cache *cache)
         void **top = mym_slot_of(cache, i);
         unsigned cls = i % MYM_CLASSES;
 
-        if (top != MYM_CLOSED && top != MYM_NONE &&
-            top != mym_magazine_of(cls, top)->entry)
+        if (mym_is_magazine(top) && top != mym_magazine_of(cls, top)->entry)
             mym_class_set_add(&set, cls);
     }
     if (mym_spans_open_in(cache) > 0)

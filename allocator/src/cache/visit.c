@@ -17,7 +17,7 @@ static void each_magazine(visit_magazine *visit, void *context,
         void **top = mym_slot_of(cache, i), **entry;
         unsigned cls = i % MYM_CLASSES;
 
-        if (top == MYM_NONE || top == MYM_CLOSED)
+        if (!mym_is_magazine(top))
             continue;
         entry = mym_magazine_of(cls, top)->entry;
         visit(cls, entry, (size_t)(top - entry), context);

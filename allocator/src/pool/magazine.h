@@ -54,6 +54,12 @@ extern MYM_HIDDEN struct mym_no_magazine
 #define MYM_CLOSED (&mym_closed_magazine.ceiling)
 #define MYM_NONE   (&mym_none_magazine.ceiling)
 
+/* Of a slot: a magazine is in it. Nothing is known of the wall where there is none. */
+MYM_INLINE bool mym_is_magazine(void *const *top)
+{
+    return top != MYM_NONE && top != MYM_CLOSED;
+}
+
 MYM_INLINE size_t mym_magazine_bytes(unsigned cls)
 {
     size_t bytes = sizeof(struct mym_magazine) + (mym_classes[cls].room + 1u) * 8;
