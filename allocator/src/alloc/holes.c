@@ -64,7 +64,7 @@ bool mym_reap_is_hole(const struct mym_reap *reap, const void *object, unsigned 
            class_within(mym_reap_extent(reap, object)) == cls;
 }
 
-/* The first class from `class` on of which there is a hole, or MYM_CLASSES. */
+/* The first class from `cls` on of which there is a hole, or MYM_CLASSES. */
 static unsigned next_filled(const struct mym_reap *reap, unsigned cls)
 {
     for (; cls < MYM_CLASSES; cls = (cls | 63) + 1) {

@@ -48,8 +48,8 @@ void mym_cache_drain(void)
 #define UPKEEP_MS 1000u
 
 /*
- * The clock is a system call: every 32 exchanges cost a busy program up to a fifth (batches
- * of 32 KiB). It is read more seldom while upkeeps follow each other fast.
+ * Where there is no vDSO the clock is a system call: at every 32 exchanges it cost a busy program
+ * up to a fifth (batches of 32 KiB). It is read more seldom while looks follow each other fast.
  */
 #define PACE_LEAST 31u
 #define PACE_MOST  1023u

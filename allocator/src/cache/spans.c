@@ -204,7 +204,7 @@ static bool close_long(struct mym_cache *own)
     return true;
 }
 
-/* Close the next word after `class` that is open; false: there is none. */
+/* Close the next word after that of `cls` that is open; false: there is none. */
 static bool close_one(struct mym_cache *own, unsigned cls)
 {
     if (close_long(own))

@@ -413,7 +413,7 @@ void mym_purge_growth(void)
     mym_pages_unlock();
     if (goes == 0)
         return;
-    mym_mutex_lock(&purging, MYM_RANK_PURGE);
+    mym_purge_begin();
     mym_pages_lock();
     while (given < goes && mym_pages.idle_count > 0)
         given += purge_idle(goes - given);
@@ -426,7 +426,7 @@ size_t mym_pages_purge(size_t keep)
     size_t units = keep >> MYM_UNIT_SHIFT;
     uint32_t given;
 
-    mym_mutex_lock(&purging, MYM_RANK_PURGE);
+    mym_purge_begin();
     mym_pages_lock();
     given = purge_locked(units < UINT32_MAX ? (uint32_t)units : UINT32_MAX);
     mym_pages_unlock();

@@ -31,7 +31,7 @@
 
 _Static_assert(MAGAZINE_TINY <= UINT8_MAX, "capacity and room are bytes");
 _Static_assert(MYM_UNIT / MYM_ALIGNMENT <= UINT16_MAX,
-               "objects of a slab are two bytes");
+               "objects of a slab, and the free ones, are two bytes");
 _Static_assert(MYM_CLASSES <= UINT8_MAX, "a class is a byte");
 
 MYM_FIXED struct mym_class mym_classes[MYM_CLASSES];

@@ -26,8 +26,6 @@ _Static_assert((COLOURS & (COLOURS - 1)) == 0 && COLOUR_STEP % 2 == 1,
                "without a common factor: so many classes have so many colours");
 
 _Static_assert(MYM_BIT_WORDS <= UINT8_MAX, "scan is a byte");
-_Static_assert(MYM_UNIT / MYM_ALIGNMENT <= UINT16_MAX, "free is two bytes");
-_Static_assert(MYM_CLASSES <= UINT8_MAX, "the class table has a byte a unit");
 
 static unsigned bit_words(unsigned objects)
 {

@@ -15,8 +15,7 @@
 
 #define ASSERT_LOCKED(pool) MYM_ASSERT(mym_mutex_is_held(&(pool)->lock))
 
-_Static_assert(MYM_CLASSES <= UINT8_MAX && MYM_MAX_ARENAS <= UINT8_MAX,
-               "a pool's class and arena are bytes");
+_Static_assert(MYM_MAX_ARENAS <= UINT8_MAX, "a pool's arena is a byte");
 
 static struct mym_magazine *pop_loaded(struct mym_pool *pool, unsigned id)
     MYM_REQUIRES(pool->lock);

@@ -328,23 +328,23 @@ static void purge_slab(struct mym_pool *pool)
     struct mym_unit *unit = &mym_heap.units[slab];
     unsigned objects = mym_classes[mym_pool_class(pool)].objects;
     unsigned hidden = unit->free;
-    uint64_t pages;
+    uint64_t pieces;
 
     unlink_slab(pool, slab);
     unit->purged = (uint8_t)(objects - unit->free);
-    pages = mym_slab_hide(slab);
+    pieces = mym_slab_hide(slab);
     hidden -= unit->free;
     pool->free -= hidden;
     rebin_slab(pool, slab);
     /* Nothing to give back, and no hidden place that would hold the slab here. */
-    if (pages == 0)
+    if (pieces == 0)
         return;
     mym_pool_unlock(pool);
-    mym_slab_purge(slab, pages);
+    mym_slab_purge(slab, pieces);
     mym_idle_settle();
     mym_pool_lock(pool);
     unlink_slab(pool, slab);
-    mym_slab_unhide(slab, pages);
+    mym_slab_unhide(slab, pieces);
     pool->free += hidden;
     if (unit->free < objects)
         rebin_slab(pool, slab);
