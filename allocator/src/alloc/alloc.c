@@ -327,7 +327,7 @@ static inline bool is_span_for(const void *ptr, size_t size)
 {
     const struct mym_unit *unit;
 
-    if (size <= MYM_CLASS_MAX || size >= MYM_HUGE_MIN || !mym_in_heap(ptr))
+    if (size <= MYM_CLASS_MAX || size >= MYM_MAPPING_MIN || !mym_in_heap(ptr))
         return false;
     unit = &mym_heap.units[mym_unit_of(ptr)];
     if (unit->state != MYM_IN_USE)

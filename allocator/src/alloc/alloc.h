@@ -17,7 +17,7 @@
 #include "heap/sizes.h"
 
 /* Sizes above are refused: PTRDIFF_MAX, less room for rounding up. */
-#define MYM_SIZE_MAX ((size_t)PTRDIFF_MAX - MYM_HUGE_MIN)
+#define MYM_SIZE_MAX ((size_t)PTRDIFF_MAX - MYM_MAPPING_MIN)
 
 /* Cold halves (alloc.c; in the hardened build secure.c, all of it). Those that return an object set errno when there is none. */
 void *mym_malloc_slow(size_t size);

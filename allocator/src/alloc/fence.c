@@ -112,7 +112,8 @@ MYM_SLOW void *mym_fence_take(size_t size, size_t alignment, size_t reserve,
                               bool *zeroed)
 {
     /* A mapping of its own grows without a copy, and its fence is its last page. */
-    size_t want = reserve > size && with_fence(reserve) < MYM_HUGE_MIN ? reserve : size;
+    size_t want =
+        reserve > size && with_fence(reserve) < MYM_MAPPING_MIN ? reserve : size;
     bool wished = *zeroed;
     void *object;
 

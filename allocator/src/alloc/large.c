@@ -16,7 +16,7 @@ static bool has_class(size_t size)
 /* A span as others are, but for that it has no class. */
 static bool is_long(size_t size)
 {
-    return size > MYM_SPAN_MAX && size < MYM_HUGE_MIN;
+    return size > MYM_SPAN_MAX && size < MYM_MAPPING_MIN;
 }
 
 /* What can be cached has the size of its class; an object of no bytes has a unit, too. */
@@ -51,7 +51,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
     }
     if (size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return NULL;
-    if (size >= MYM_HUGE_MIN && alignment <= mym_os_page()) {
+    if (size >= MYM_MAPPING_MIN && alignment <= mym_os_page()) {
         void *object = mym_mapping_take(size, zeroed);
 
         if (object != NULL)
@@ -142,8 +142,8 @@ size_t mym_large_bytes(const void *ptr)
 
 size_t mym_large_good_size(size_t size)
 {
-    return size >= MYM_HUGE_MIN ? mym_round_up(size, mym_os_page())
-                                : (size_t)units_for(size) * MYM_UNIT;
+    return size >= MYM_MAPPING_MIN ? mym_round_up(size, mym_os_page())
+                                   : (size_t)units_for(size) * MYM_UNIT;
 }
 
 static bool resize_span(uint32_t unit, size_t size)
@@ -161,9 +161,10 @@ void *mym_large_resize(void *ptr, size_t size)
     uint32_t unit;
 
     if (!mym_is_span(ptr)) /* small enough to live in the page heap again: no */
-        return size < MYM_HUGE_MIN / 2 ? NULL : mym_mapping_resize(ptr, size);
+        return size < MYM_MAPPING_MIN / 2 ? NULL : mym_mapping_resize(ptr, size);
     unit = mym_unit_of(ptr);
-    if (size >= MYM_HUGE_MIN && (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
+    if (size >= MYM_MAPPING_MIN &&
+        (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
         return mym_mapping_adopt(unit, size);
     return resize_span(unit, size) ? ptr : NULL;
 }

@@ -39,10 +39,10 @@ MYM_COLD bool mym_operators_open(void)
 {
     if (!mym_start())
         return false;
-    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_START);
     mym_operators_grow();
     set_limits_of_malloc(mym_hot.small_end != 0);
-    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_START);
     return true;
 }
 
@@ -52,7 +52,7 @@ MYM_COLD bool mym_start(void)
 
     if (atomic_load_explicit(&started, memory_order_acquire))
         return true;
-    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_START);
     if (!started && mym_os_fix(false)) {
         if (MYM_SECURE)
             mym_os_draw_secret();
@@ -65,7 +65,7 @@ MYM_COLD bool mym_start(void)
             atomic_store_explicit(&started, true, memory_order_release);
         }
     }
-    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_START);
     return started;
 }
 
@@ -94,9 +94,9 @@ void mym_probes_hear(void)
 {
     if (wanted_by_probes() == MYM_RACY(mym_watch.of[MYM_FOR_PROBES]))
         return;
-    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_START);
     watch(MYM_FOR_PROBES, wanted_by_probes());
-    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_START);
 }
 
 int mym_profile_start(size_t every)
@@ -109,11 +109,11 @@ int mym_profile_start(size_t every)
         return ENOMEM;
     if (!mym_unwind_start())
         return ENOSYS;
-    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_START);
     error = mym_watch.of[MYM_FOR_PROFILE] != 0 ? EBUSY : watch(MYM_FOR_PROFILE, every);
     if (error == 0)
         watch(MYM_FOR_PROBES, 0); /* a listener hears the profile's */
-    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_START);
     return error;
 }
 
@@ -121,11 +121,11 @@ int mym_profile_stop(void)
 {
     bool was_on;
 
-    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_START);
     was_on = mym_watch.of[MYM_FOR_PROFILE] != 0;
     if (was_on)
         watch(MYM_FOR_PROFILE, 0); /* a listener is heard again within a second */
-    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_START);
     return was_on ? 0 : EBUSY;
 }
 
@@ -135,11 +135,11 @@ int mym_profile_reset(size_t every)
         return EINVAL;
     if (!mym_start())
         return ENOMEM;
-    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_START);
     if (mym_watch.of[MYM_FOR_PROFILE] != 0 && mym_watch.of[MYM_FOR_PROFILE] != every)
         watch(MYM_FOR_PROFILE, every);
     mym_profile_forget();
-    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_START);
     return 0;
 }
 
@@ -149,8 +149,8 @@ int mym_guarded_begin(size_t every, bool go_on)
         return ENOSYS;
     if (!mym_guarded_start(go_on))
         return ENOMEM;
-    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_START);
     watch(MYM_FOR_GUARD, every);
-    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_START);
     return 0;
 }

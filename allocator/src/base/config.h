@@ -32,7 +32,7 @@
 
 #define MYM_SPAN_MAX ((size_t)4 << 20) /* largest object that a cache may hold */
 
-#define MYM_HUGE_MIN \
+#define MYM_MAPPING_MIN \
     ((size_t)32 << 20) /* from here on an own mapping, so mremap works */
 
 #define MYM_MAX_CPUS    8192u /* the largest NR_CPUS Linux can be built with */

@@ -172,7 +172,7 @@ EXPORT size_t nallocx(size_t size, int flags)
     cls = mym_class_of_aligned(alignment, size);
     if (cls != 0)
         return mym_classes[cls].size;
-    return alignment <= mym_os_page() || size < MYM_HUGE_MIN
+    return alignment <= mym_os_page() || size < MYM_MAPPING_MIN
                ? mym_large_good_size(size)
                : mym_round_up(size, MYM_UNIT);
 }

@@ -135,7 +135,7 @@ static size_t bins(void)
 /* Large objects: what caches hold, then each number of units up to own mappings. */
 static size_t extents(void)
 {
-    return MYM_SPAN_CLASSES + (MYM_HUGE_MIN - MYM_SPAN_MAX) / MYM_UNIT - 1;
+    return MYM_SPAN_CLASSES + (MYM_MAPPING_MIN - MYM_SPAN_MAX) / MYM_UNIT - 1;
 }
 
 static uint64_t read_extent_size(const size_t *at)

@@ -1,5 +1,5 @@
 /*
- * mapping.c - objects of MYM_HUGE_MIN bytes and more: mappings of their own, which mremap
+ * mapping.c - objects of MYM_MAPPING_MIN bytes and more: mappings of their own, which mremap
  * can grow without copying.
  *
  * A freed one that was written all over is idle memory like a dirty run: it is kept for the next

@@ -1,5 +1,5 @@
 /*
- * mapping.h - objects of MYM_HUGE_MIN bytes and more: own mappings (mapping.c, registry.c).
+ * mapping.h - objects of MYM_MAPPING_MIN bytes and more: own mappings (mapping.c, registry.c).
  */
 #ifndef MYM_HEAP_MAPPING_H
 #define MYM_HEAP_MAPPING_H

@@ -13,8 +13,8 @@
 
 struct mym_mappings mym_mappings;
 
-#define LOCK()   mym_mutex_lock(&mym_mappings.lock, MYM_RANK_HUGE)
-#define UNLOCK() mym_mutex_unlock(&mym_mappings.lock, MYM_RANK_HUGE)
+#define LOCK()   mym_mutex_lock(&mym_mappings.lock, MYM_RANK_MAPPING)
+#define UNLOCK() mym_mutex_unlock(&mym_mappings.lock, MYM_RANK_MAPPING)
 
 /* ---- the table ---- */
 

@@ -20,14 +20,14 @@
 /* Lock order, outermost first. docs/design.md tells who nests what. */
 enum mym_rank {
     MYM_RANK_HELPER = 1, /* the helper's work */
-    MYM_RANK_INIT,
+    MYM_RANK_START,
     MYM_RANK_INFO,  /* numbers that were read, and are kept */
     MYM_RANK_FRONT, /* opening and draining of caches */
     MYM_RANK_PURGE, /* pages on their way to the kernel */
     MYM_RANK_REAPS, /* the list of all reaps */
     MYM_RANK_REAP,
     MYM_RANK_POOL,
-    MYM_RANK_HUGE,    /* registry of own mappings */
+    MYM_RANK_MAPPING, /* registry of own mappings */
     MYM_RANK_PAGES,   /* page heap */
     MYM_RANK_PROFILE, /* sampled objects and their stacks */
     MYM_RANK_GUARD,   /* guarded samples */

@@ -122,11 +122,11 @@ static void who_has_a_lock_does_not_wait(void)
 /* A handler's fork, which does not wait, leaves the other one what it had. */
 static void who_is_interrupted_has_the_same_patience(void)
 {
-    mym_mutex_lock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_START);
     mym_mutex_count(-1); /* as if it were another thread's */
     CHECK(!mym_fork_bare());
     mym_mutex_count(1);
-    mym_mutex_unlock(&mym_start_lock, MYM_RANK_INIT);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_START);
     CHECKF(starts == 4096, "%u times", starts);
 }
 
