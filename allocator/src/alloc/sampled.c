@@ -120,7 +120,7 @@ void *mym_watched_take(unsigned cls, size_t alignment, size_t size)
 
 #if !MYM_SECURE /* where every malloc comes by mym_watched_take */
 
-static MYM_SLOW void *malloc_colder(unsigned cls)
+static MYM_SLOW void *class_colder(unsigned cls)
 {
     void *object = mym_small_take(cls);
 
@@ -133,7 +133,7 @@ MYM_SLOW void *mym_watched_miss(unsigned cls)
 {
     void *object = mym_thread_pop(cls);
 
-    return MYM_LIKELY(object != NULL) ? object : malloc_colder(cls);
+    return MYM_LIKELY(object != NULL) ? object : class_colder(cls);
 }
 
 MYM_SLOW void *mym_watched_sample(unsigned cls, size_t size)

@@ -54,6 +54,27 @@ for object in mymalloc.o debug.o; do
     ./stress --threads 4 --seconds 2 --lifetime 5000 --all
 done
 
+# In a heap profile the names of its functions are known, whatever they are called in one file.
+cat >site.c <<'END'
+#include "mymalloc.h"
+__attribute__((noinline)) void site(size_t size)
+{
+    MyFree(MyMalloc(size));
+}
+int main(void)
+{
+    for (size_t size = 1; size < (size_t)100 << 20; size *= 3)
+        site(size);
+}
+END
+if [[ ${cc[0]} != *musl* ]]; then # which has nothing to walk a stack with
+    "${cc[@]}" -O1 -o site site.c mymalloc.o -pthread
+    MYMALLOC_PROFILE=$work/site.pb,every=1 ./site
+    took=$("$here/../../../ci/packaging/prof/mymalloc-prof" top --by alloc_objects site.pb |
+        awk '$1 != 0 && /\[site\]$/ {print $5}')
+    [[ $took == site ]] || fail "a profile says that this took objects: $took"
+fi
+
 cat >program.c <<'END'
 #include "mymalloc.h"
 #include <pthread.h>
