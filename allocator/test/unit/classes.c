@@ -41,6 +41,17 @@ static void classes_waste_little(void)
     }
 }
 
+/* docs/memory.md: 3.3 MiB a CPU, in two magazines of each class, where none is busy. */
+static void caches_hold_what_is_told(void)
+{
+    const size_t tenth = ((size_t)1 << 20) / 10;
+    size_t bytes = 0;
+
+    for (unsigned c = 1; c < mym_class_count; c++)
+        bytes += (size_t)2 * mym_classes[c].capacity * mym_classes[c].size;
+    CHECKF(bytes / tenth == 33, "%zu bytes", bytes);
+}
+
 static size_t given_for(size_t size)
 {
     return mym_classes[mym_class_of(size)].size;
@@ -145,6 +156,7 @@ static void sizes_to_free_are_quick_while_samples_are_taken(void)
 const struct test tests[] = {
     {"classes_fit", classes_fit},
     {"classes_waste_little", classes_waste_little},
+    {"caches_hold_what_is_told", caches_hold_what_is_told},
     {"headers_cost_little", headers_cost_little},
     {"division_is_exact", division_is_exact},
     {"aligned_classes_are_aligned", aligned_classes_are_aligned},
