@@ -21,6 +21,7 @@ static const char usage_text[] =
     "usage: mymalloc-run [--anyway] [--background] [--secure] [--guard[=OPTIONS]]\n"
     "                    [--profile FILE[,OPTION]...] PROGRAM [ARGUMENT]...\n"
     "       mymalloc-run --doctor [PROGRAM]\n"
+    "       mymalloc-run --library\n"
     "\n"
     "Run PROGRAM with mymalloc in place of its malloc, by LD_PRELOAD. When the "
     "preload\n"
@@ -53,7 +54,7 @@ static const char usage_text[] =
     "\n"
     "exit status: the program's; 125 the preload cannot take (why is said); 126 "
     "PROGRAM cannot be\n"
-    "started; 127 PROGRAM not found\n";
+    "started; 127 PROGRAM not found; 2 a wrong option\n";
 
 static int start(char **arguments, const char *library, bool anyway)
 {
