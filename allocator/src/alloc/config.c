@@ -66,16 +66,24 @@ static bool parse_bytes(const char *text, size_t *bytes)
     return parse_bytes_to(text, '\0', bytes);
 }
 
+/* Where the value is in a list of words that NULL ends; false: nowhere. */
+static bool is_one_of(const char *value, const char *const *words, unsigned *place)
+{
+    for (*place = 0; words[*place] != NULL; ++*place)
+        if (strcmp(value, words[*place]) == 0)
+            return true;
+    return false;
+}
+
 static bool read_front_end(struct mym_config *config, const char *value)
 {
-    static const char *const names[] = {"rseq", "mm_cid", "cpu_id", "tls"};
+    static const char *const names[] = {"rseq", "mm_cid", "cpu_id", "tls", NULL};
+    unsigned place;
 
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(value, names[i]) == 0) {
-            config->front_end = names[i];
-            return true;
-        }
-    return false;
+    if (!is_one_of(value, names, &place))
+        return false;
+    config->front_end = names[place];
+    return true;
 }
 
 static bool read_arenas(struct mym_config *config, const char *value)
@@ -111,26 +119,24 @@ static bool read_limit(struct mym_config *config, const char *value)
 
 static bool read_cgroup(struct mym_config *config, const char *value)
 {
-    static const char *const names[] = {"start", "watch", "off"};
+    static const char *const names[] = {"start", "watch", "off", NULL};
+    unsigned place;
 
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(value, names[i]) == 0) {
-            config->cgroup = i;
-            return true;
-        }
-    return false;
+    if (!is_one_of(value, names, &place))
+        return false;
+    config->cgroup = place;
+    return true;
 }
 
 static bool read_huge(struct mym_config *config, const char *value)
 {
-    static const char *const names[] = {"never", "auto", "always"};
+    static const char *const names[] = {"never", "auto", "always", NULL};
+    unsigned place;
 
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(value, names[i]) == 0) {
-            config->huge = (enum mym_huge)i;
-            return true;
-        }
-    return false;
+    if (!is_one_of(value, names, &place))
+        return false;
+    config->huge = (enum mym_huge)place;
+    return true;
 }
 
 static bool is_option(const char *text, const char *option)
