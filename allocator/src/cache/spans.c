@@ -326,8 +326,10 @@ static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
         return false;
     mym_span_record((uintptr_t)span)->below = MYM_SPAN_ROOM;
     set_hint(&cache_here(own)->open, bit(cls), true);
-    if (swap(own, cls, MYM_SPAN_CLOSED, mym_span_onto(MYM_SPAN_ROOM, span)))
+    if (swap(own, cls, MYM_SPAN_CLOSED, mym_span_onto(MYM_SPAN_ROOM, span))) {
+        mym_idle_left(units);
         return true;
+    }
     mym_idle_return(MYM_HOLDS_SPANS, units);
     return false;
 }
@@ -405,8 +407,10 @@ static MYM_SLOW bool open_long(struct mym_cache *own, void *span, uint32_t units
         !grant(own, 0, units))
         return false;
     mym_dense_ended(span, bytes); /* the page heap will not see it soon */
-    if (swap(own, MYM_SPAN_LONG, MYM_SPAN_CLOSED, (uintptr_t)span + units))
+    if (swap(own, MYM_SPAN_LONG, MYM_SPAN_CLOSED, (uintptr_t)span + units)) {
+        mym_idle_left(units);
         return true;
+    }
     mym_idle_return(MYM_HOLDS_SPANS, units);
     return false;
 }

@@ -235,6 +235,48 @@ static void a_long_one_is_kept(void)
     CHECK(in_words() == 0);
 }
 
+static unsigned told;
+
+static void count_told(void)
+{
+    told++;
+}
+
+/* What a cache begins to keep has the place of other idle memory, and the helper hears of it. */
+static void others_go_for_a_long_one(void)
+{
+    static void *others[60];
+    size_t mib = (size_t)1 << 20, idle;
+    struct mym_pages_info info;
+    void *one;
+
+    mym_trim(0);
+    mym_idle_set_keep(32 * mib);
+    for (unsigned i = 0; i < 10; i++) { /* known to be written all over */
+        CHECK((one = mym_malloc(opaque(12 * mib))));
+        memset(one, 1, 12 * mib);
+        mym_free(one);
+    }
+    for (unsigned i = 0; i < 60; i++)
+        CHECK((others[i] = mym_malloc(opaque(mib))));
+    CHECK((one = mym_malloc(opaque(12 * mib))));
+    memset(one, 1, 12 * mib);
+    for (unsigned i = 0; i < 60; i++)
+        mym_free(others[i]);
+    told = 0;
+    mym_idle_when_much = count_told;
+    mym_free(one);
+    mym_idle_when_much = NULL;
+    CHECK(mym_span_record((uintptr_t)one)->cached);
+    CHECK(told > 0);
+    info = mym_pages_info();
+    idle = info.dirty + info.idle + (size_t)mym_idle_held_in_all() * MYM_UNIT;
+    CHECKF(idle <= info.allowance, "%zu MiB, %zu may stay", idle / mib,
+           info.allowance / mib);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+
 /* What was given back last stays whole, but no more than can be joined at once. */
 static void few_are_loose(void)
 {
@@ -393,6 +435,7 @@ const struct test tests[] = {
     {"busy_magazines_are_long", busy_magazines_are_long},
     {"long_ones_of_a_length_are_loose", long_ones_of_a_length_are_loose},
     {"a_long_one_is_kept", a_long_one_is_kept},
+    {"others_go_for_a_long_one", others_go_for_a_long_one},
     {"few_are_loose", few_are_loose},
     {"sparse_slabs_are_part_of_keep", sparse_slabs_are_part_of_keep},
     {NULL, NULL},
