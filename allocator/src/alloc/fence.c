@@ -38,8 +38,7 @@ static size_t with_fence(size_t size)
 {
     size_t page = mym_os_page();
 
-    return ((size + MYM_SEAL_BYTES + page - 1) & ~(page - 1)) +
-           (MYM_SECURE_FENCE ? page : 0);
+    return mym_round_up(size + MYM_SEAL_BYTES, page) + (MYM_SECURE_FENCE ? page : 0);
 }
 
 /* Bytes before the fence. */
@@ -96,7 +95,7 @@ static bool lift_fence(void *ptr, size_t room)
 static void settle(void *ptr, size_t size)
 {
     size_t page = mym_os_page();
-    size_t room = (size + MYM_SEAL_BYTES + page - 1) & ~(page - 1);
+    size_t room = mym_round_up(size + MYM_SEAL_BYTES, page);
 
     if (mym_is_span(ptr))
         record_of(ptr)->next = (uint32_t)(room / page);

@@ -101,7 +101,7 @@ static bool is_by_class(const struct mym_metric *metric)
     return metric->label != NULL && metric->value == NULL;
 }
 
-/* The next class that was ever used, after `class`; MYM_CLASSES: none. */
+/* The next class that was ever used, after `cls`; MYM_CLASSES: none. */
 static unsigned next_class(const struct mym_info *info, unsigned cls)
 {
     while (++cls < mym_class_count)

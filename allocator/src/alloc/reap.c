@@ -92,7 +92,7 @@ static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
                           size_t alignment, size_t bytes)
 {
     uintptr_t at = bump->at;
-    uintptr_t object = (at + alignment - 1) & ~(alignment - 1);
+    uintptr_t object = mym_round_up(at, alignment);
 
     if (bump->first == 0 || object > bump->end || bytes > bump->end - object)
         return NULL;

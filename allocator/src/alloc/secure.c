@@ -48,7 +48,7 @@ static void *no_memory(void)
  */
 MYM_INLINE size_t written(size_t size, size_t room)
 {
-    size_t bytes = ((size | 1) + MYM_RED_ZONE + LANE - 1) & ~(LANE - 1);
+    size_t bytes = mym_round_up((size | 1) + MYM_RED_ZONE, LANE);
 
     return bytes < room ? bytes : room;
 }

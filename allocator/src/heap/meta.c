@@ -33,7 +33,7 @@ void *mym_meta_take(size_t bytes, size_t align)
     uintptr_t at;
 
     mym_mutex_lock(&meta.lock, MYM_RANK_META);
-    at = (meta.next + align - 1) & ~(align - 1);
+    at = mym_round_up(meta.next, align);
     if (at + bytes > meta.end) {
         size_t need = mym_round_up(bytes + align, MYM_PAGE);
         size_t step = meta.end == 0 ? STEP_FIRST : STEP;
@@ -47,7 +47,7 @@ void *mym_meta_take(size_t bytes, size_t align)
         meta.start = (uintptr_t)more;
         meta.next = (uintptr_t)more;
         meta.end = (uintptr_t)more + step;
-        at = (meta.next + align - 1) & ~(align - 1);
+        at = mym_round_up(meta.next, align);
     }
     meta.next = at + bytes;
     mym_meta_count(bytes);
