@@ -2,6 +2,7 @@
  * arena.c - the MyArena* functions. What they call an arena is a reap inside.
  */
 #include "mymalloc/arena.h"
+#include "face/family.h"
 
 #include "alloc/alloc.h"
 #include "alloc/reap.h"
@@ -44,7 +45,7 @@ void *MyArenaCalloc(MyArena *arena, size_t count, size_t size)
 
 void *MyArenaAllocAligned(MyArena *arena, size_t alignment, size_t size)
 {
-    if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+    if (!mym_face_is_alignment(alignment)) {
         errno = EINVAL;
         return NULL;
     }

@@ -96,7 +96,7 @@ static void point_one(struct table *table, const char *name, uintptr_t function)
 {
     ElfW(Sym) *symbol = (ElfW(Sym) *)(uintptr_t)mym_object_symbol(&table->object, name);
     uintptr_t size = mym_os_page(), page = (uintptr_t)symbol & ~(size - 1);
-    uintptr_t end = ((uintptr_t)(symbol + 1) + size - 1) & ~(size - 1);
+    uintptr_t end = mym_round_up((uintptr_t)(symbol + 1), size);
 
     if (symbol == NULL)
         return;

@@ -12,11 +12,6 @@
 #include <limits.h>
 #include <stdarg.h>
 
-static bool is_power_of_two(size_t value)
-{
-    return value != 0 && (value & (value - 1)) == 0;
-}
-
 void *mym_face_reallocarray(void *ptr, size_t count, size_t size)
 {
     size_t bytes;
@@ -30,7 +25,7 @@ void *mym_face_reallocarray(void *ptr, size_t count, size_t size)
 
 void *mym_face_aligned_slow(size_t alignment, size_t size)
 {
-    if (!is_power_of_two(alignment)) {
+    if (!mym_face_is_alignment(alignment)) {
         errno = EINVAL;
         return NULL;
     }
@@ -42,7 +37,7 @@ int mym_face_posix_memalign(void **out, size_t alignment, size_t size)
     int saved = errno;
     void *object;
 
-    if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0)
+    if (!mym_face_is_alignment(alignment) || alignment % sizeof(void *) != 0)
         return EINVAL;
     object = mym_aligned(alignment, size);
     errno = saved; /* POSIX: the result tells, errno is not touched */
@@ -60,7 +55,7 @@ void *mym_face_memalign(size_t alignment, size_t size)
     }
     if (alignment < MYM_ALIGNMENT)
         alignment = MYM_ALIGNMENT;
-    if (!is_power_of_two(alignment))
+    if (!mym_face_is_alignment(alignment))
         alignment = (size_t)1 << (64 - __builtin_clzll(alignment));
     return mym_aligned(alignment, size);
 }
@@ -74,7 +69,7 @@ size_t mym_face_whole_pages(size_t size)
 {
     size_t page = mym_os_page();
 
-    return size > SIZE_MAX - page ? SIZE_MAX : (size + page - 1) & ~(page - 1);
+    return size > SIZE_MAX - page ? SIZE_MAX : mym_round_up(size, page);
 }
 
 void *mym_face_pvalloc(size_t size)

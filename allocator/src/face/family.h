@@ -11,6 +11,12 @@
 
 void *mym_face_reallocarray(void *ptr, size_t count, size_t size);
 
+/* A power of two. */
+MYM_INLINE bool mym_face_is_alignment(size_t value)
+{
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
 /* The cold half: errno is set where the alignment is no power of two. */
 void *mym_face_aligned_slow(size_t alignment, size_t size);
 

@@ -25,12 +25,12 @@ static void add_up(void)
     figures.small = info.small_used;
     figures.large = info.large + info.huge + info.reaps;
     figures.active = figures.large + slabs - whole;
-    least = (figures.small + figures.large + MYM_UNIT - 1) & ~(size_t)(MYM_UNIT - 1);
+    least = mym_round_up(figures.small + figures.large, MYM_UNIT);
     if (figures.active < least)
         figures.active = least;
     figures.dirty = info.pages.dirty + info.pages.idle + whole + info.spans;
     figures.retained = info.pages.free - info.pages.dirty;
-    figures.meta = (info.meta + mym_os_page() - 1) & ~(mym_os_page() - 1);
+    figures.meta = mym_round_up(info.meta, mym_os_page());
     figures.purged = info.pages.purged;
 }
 

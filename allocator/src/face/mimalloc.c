@@ -61,7 +61,7 @@ __thread struct mym_reap *mym_mimalloc_chosen;
 
 static MYM_SLOW void *take_reap(struct mym_reap *reap, size_t size, size_t alignment)
 {
-    if (alignment == 0 || (alignment & (alignment - 1)) != 0)
+    if (!mym_face_is_alignment(alignment))
         return NULL;
     return alignment <= MYM_ALIGNMENT ? mym_reap_alloc(reap, size)
                                       : mym_reap_aligned(reap, alignment, size);
@@ -106,8 +106,8 @@ static int take_to(void **out, size_t alignment, size_t size)
     int saved = errno;
     void *object;
 
-    if (out == NULL || alignment % sizeof(void *) != 0 || alignment == 0 ||
-        (alignment & (alignment - 1)) != 0)
+    if (out == NULL || alignment % sizeof(void *) != 0 ||
+        !mym_face_is_alignment(alignment))
         return EINVAL;
     object = take(mym_mimalloc_chosen, size, alignment, 0, false);
     errno = saved;

@@ -128,7 +128,7 @@ static MYM_COLD void *take_aligned_asked(size_t size, size_t alignment)
 {
 #ifndef MYM_ARCHIVE
     if (whose() == PASSED && ALIGNED_ALLOC_IS_ANOTHERS) {
-        size_t rounded = (size + (size == 0) + alignment - 1) & ~(alignment - 1);
+        size_t rounded = mym_round_up(size + (size == 0), alignment);
         size_t least = alignment < MYM_ALIGNMENT ? MYM_ALIGNMENT : alignment;
 
         return rounded < size ? NULL : FIRST(_aligned_alloc)(least, rounded);

@@ -144,7 +144,7 @@ void mym_sizes_init(void)
  */
 unsigned mym_class_of_aligned(size_t alignment, size_t size)
 {
-    size_t rounded = (size + (size == 0) + alignment - 1) & ~(alignment - 1);
+    size_t rounded = mym_round_up(size + (size == 0), alignment);
 
     return rounded >= size && rounded <= MYM_CLASS_MAX && alignment <= MYM_UNIT
                ? rounded <= MYM_SMALL_MAX ? mym_class_of_16[(rounded + 15) / 16]
