@@ -6,15 +6,13 @@
  * describes them; which arena and which cache a flag names is for jemalloc only, but for
  * "no cache", by which programs that defragment their heap move objects to fuller slabs.
  */
-#include "face/family.h"
+#include "face/override.h"
 
 #include "os/os.h"
 #include "pool/pool.h"
 #include "profile/guarded.h"
 
 #include <string.h>
-
-#define EXPORT __attribute__((visibility("default")))
 
 #define FLAG_LG_ALIGN 63      /* MALLOCX_LG_ALIGN(n) is n */
 #define FLAG_ZERO     64      /* MALLOCX_ZERO */

@@ -9,13 +9,12 @@
  * Locking: none here.
  */
 #include "face/names.h"
+#include "face/override.h"
 
 #include "base/check.h"
 
 #include <errno.h>
 #include <string.h>
-
-#define EXPORT __attribute__((visibility("default")))
 
 #define MOST_COMPONENTS 8
 
