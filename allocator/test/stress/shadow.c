@@ -1,5 +1,5 @@
 /*
- * shadow.c - a two-level table over 47 bits of address: root[2^26] -> leaf of 2 MiB.
+ * shadow.c - a two-level table over all addresses of a program: root -> leaf of 2 MiB.
  *
  * Both levels are private mappings: touched lazily, and a forked child has its own.
  */
@@ -13,7 +13,12 @@
 #define GRANULE     16
 #define LEAF_SHIFT  21
 #define LEAF        ((size_t)1 << LEAF_SHIFT)
-#define ROOT        ((size_t)1 << (47 - LEAF_SHIFT))
+#ifdef __x86_64__
+#define BITS 47
+#else
+#define BITS 48
+#endif
+#define ROOT ((size_t)1 << (BITS - LEAF_SHIFT))
 #define WHOLE_BELOW 8192 /* smaller objects mark every granule */
 #define PAGE        4096
 
@@ -40,7 +45,7 @@ static owner *owner_of(uintptr_t address)
     _Atomic(owner *) *entry = &root[address >> LEAF_SHIFT];
     owner *leaf = atomic_load(entry);
 
-    CHECKF(address >> 47 == 0, "0x%lx", (unsigned long)address);
+    CHECKF(address >> BITS == 0, "0x%lx", (unsigned long)address);
     if (!leaf) {
         void *fresh = map(LEAF / GRANULE);
 
