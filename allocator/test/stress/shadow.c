@@ -10,15 +10,15 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#define GRANULE     16
-#define LEAF_SHIFT  21
-#define LEAF        ((size_t)1 << LEAF_SHIFT)
+#define GRANULE    16
+#define LEAF_SHIFT 21
+#define LEAF       ((size_t)1 << LEAF_SHIFT)
 #ifdef __x86_64__
 #define BITS 47
 #else
 #define BITS 48
 #endif
-#define ROOT ((size_t)1 << (BITS - LEAF_SHIFT))
+#define ROOT        ((size_t)1 << (BITS - LEAF_SHIFT))
 #define WHOLE_BELOW 8192 /* smaller objects mark every granule */
 #define PAGE        4096
 
