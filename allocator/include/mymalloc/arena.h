@@ -83,8 +83,8 @@ MYM_API void MyArenaFree(MyArena *arena, void *ptr) MYM_NOEXCEPT;
 
 /*
  * All objects end; the arena can be used as before, and its memory goes back to the heap,
- * but for one span of 1 MiB at most, kept for the next objects. errno is kept.
- * Spans are cut anew then: near its limit what fitted before a reset may not fit after it.
+ * but for one span of 1 MiB at most, kept for the next objects. An arena with a limit keeps
+ * none, so that what fitted before fits again. errno is kept.
  */
 MYM_API void MyArenaReset(MyArena *arena) MYM_NOEXCEPT;
 

@@ -109,6 +109,8 @@ static uint32_t count_units(uint32_t windows)
 /*
  * What was in several windows will have room in one the next time. The own one stays, if
  * it is that long: a program that resets for each request then meets no lock but the reap's.
+ * Where there is a limit it begins as a new one: a longer window, or one that stays, would
+ * take of it what objects had before.
  */
 void mym_reap_reset(struct mym_reap *reap)
 {
@@ -123,9 +125,11 @@ void mym_reap_reset(struct mym_reap *reap)
     bump = reap->own;
     units = count_units(reap->windows);
     forget_objects(reap, &windows, &large);
-    if (units > 0)
+    if (reap->most != UINT32_MAX)
+        reap->length = 1;
+    else if (units > 0)
         reap->length = mym_reap_length(2 * units - 1);
-    kept = bump.first;
+    kept = reap->most == UINT32_MAX ? bump.first : 0;
     if (kept != 0 && kept == windows && mym_heap.units[kept].length >= reap->length) {
         windows = mym_heap.units[kept].next;
         mym_window_empty(kept, bump.at);

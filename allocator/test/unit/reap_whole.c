@@ -170,6 +170,36 @@ static void limit_is_kept(void)
     }
 }
 
+/* How many of the same requests, small ones and one large, fit. */
+static unsigned fill_alike(MyArena *arena, uint64_t seed)
+{
+    unsigned fitted = 0, large = (unsigned)(seed % 40);
+
+    for (unsigned i = 0; i < 400; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        fitted += MyArenaAlloc(arena, i == large ? (seed >> 33) % MIB
+                                                 : (seed >> 33) % 20000) != NULL;
+    }
+    return fitted;
+}
+
+static void limit_is_the_same_after_a_reset(void)
+{
+    for (unsigned seed = 0; seed < 100; seed++) {
+        MyArena *arena = create(MIB);
+        unsigned fitted = fill_alike(arena, seed), again;
+
+        CHECK(fitted < 400);
+        MyArenaReset(arena);
+        CHECK(stats(arena).held == 0);
+        again = fill_alike(arena, seed);
+        CHECKF(again == fitted, "%u requests, then %u", fitted, again);
+        MyArenaReset(arena);
+        CHECK(MyArenaAlloc(arena, MIB));
+        MyArenaDestroy(arena);
+    }
+}
+
 /* ---- threads ---- */
 
 struct shared {
@@ -270,6 +300,7 @@ const struct test tests[] = {
     {"long_holes_are_holes", long_holes_are_holes},
     {"arenas_come_and_go", arenas_come_and_go},
     {"limit_is_kept", limit_is_kept},
+    {"limit_is_the_same_after_a_reset", limit_is_the_same_after_a_reset},
     {"other_threads", other_threads},
     {"statistics", statistics},
     {NULL, NULL},
