@@ -5,8 +5,8 @@
  * The limits are 0 until start-up is complete and while samples are taken, so the
  * same test sends these calls, large sizes, NULL and foreign pointers to the cold half.
  *
- * price on x86-64: malloc and operator new 22 instructions, free 26,
- * sized delete 32, aligned new 26, aligned and sized delete 37, malloc's half while
+ * price on x86-64: malloc and operator new 22 instructions, free 28,
+ * sized delete 34, aligned new 26, aligned and sized delete 39, malloc's half while
  * samples are taken 26 (ctest -L disasm counts them)
  */
 #ifndef MYM_ALLOC_ALLOC_H

@@ -249,6 +249,12 @@ MYM_INLINE struct mym_magazine *find_room(struct mym_door *door, unsigned cls,
     return magazine;
 }
 
+/* It was freed last, or but for one. */
+MYM_INLINE bool is_on_top(void **top, const void *object)
+{
+    return top[-1] == object || top[-2] == object;
+}
+
 /*
  * As the sequence tells that was interrupted. But the slot that was seen may be another CPU's by now:
  * of what is pushed there this one may see the word first, and below it what was there before, this
@@ -258,7 +264,7 @@ MYM_INLINE struct mym_magazine *find_room(struct mym_door *door, unsigned cls,
 static MYM_COLD bool is_freed(struct mym_door door, size_t index, void **seen,
                               const void *object)
 {
-    return mym_door_swap(door, index, seen, seen) && seen[-1] == object;
+    return mym_door_swap(door, index, seen, seen) && is_on_top(seen, object);
 }
 
 MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
@@ -273,7 +279,7 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
         return;
     }
     seen = mym_door_slot(*door, index);
-    if (MYM_UNLIKELY(seen[-1] == object) && is_freed(*door, index, seen, object))
+    if (MYM_UNLIKELY(is_on_top(seen, object)) && is_freed(*door, index, seen, object))
         mym_cache_twice(object);
     if (door->own == NULL && *seen != MYM_CEILING && mym_rseq_push(index, object))
         return;

@@ -14,7 +14,8 @@
  *         object = top[-1]; if (object is the floor) goto empty;
  *         cache->slot[class] = top - 1;                           <- commit
  *         prefetch top[-2], which the next pop will return
- *   push  ...; if (top[-1] == object) goto twice;     (it was freed last, too)
+ *   push  ...; if (top[-1] == object || top[-2] == object) goto twice;  (it was freed last, or
+ *         before that)
  *         if (*top == CEILING) goto full;
  *         *top = object;                  (nobody sees it before the commit)
  *         cache->slot[class] = top + 1;                           <- commit
@@ -29,7 +30,7 @@
  *
  * Kernel and glibc own the registration; only rseq_cs is ever written here.
  *
- * price: pop 13 instructions (label 0 to 2), push 15, swap 10, take 16, put 14, lone 11
+ * price: pop 13 instructions (label 0 to 2), push 17, swap 10, take 16, put 14, lone 11
  */
 #ifndef MYM_CACHE_RSEQ_H
 #define MYM_CACHE_RSEQ_H
@@ -151,6 +152,8 @@ MYM_INLINE bool mym_rseq_push(size_t cls, void *object)
         MYM_RSEQ_BEGIN(full)
         "movq (%[cache], %[cls], 8), %[tmp]\n\t"
         "cmpq %[object], -8(%[tmp])\n\t"
+        "je %l[twice]\n\t"
+        "cmpq %[object], -16(%[tmp])\n\t"
         "je %l[twice]\n\t"
         "cmpq $1, (%[tmp])\n\t"
         "je %l[full]\n\t"

@@ -108,7 +108,8 @@ static size_t open_while_collected(void)
 
 static bool is_without_room(struct mym_no_magazine *magazine)
 {
-    return magazine->floor == MYM_FLOOR(magazine) && magazine->ceiling == MYM_CEILING;
+    return magazine->floor == MYM_FLOOR(&magazine->floor) &&
+           magazine->ceiling == MYM_CEILING;
 }
 
 /* As it was made, and what its slots point to. */

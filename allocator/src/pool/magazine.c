@@ -9,9 +9,10 @@
 
 #include <stdatomic.h>
 
-struct mym_no_magazine mym_closed_magazine = {MYM_FLOOR(&mym_closed_magazine),
-                                              MYM_CEILING};
-struct mym_no_magazine mym_none_magazine = {MYM_FLOOR(&mym_none_magazine), MYM_CEILING};
+struct mym_no_magazine mym_closed_magazine = {
+    MYM_CEILING, MYM_FLOOR(&mym_closed_magazine.floor), MYM_CEILING};
+struct mym_no_magazine mym_none_magazine = {
+    MYM_CEILING, MYM_FLOOR(&mym_none_magazine.floor), MYM_CEILING};
 
 /*
  * At a limit every object that is freed asks for a magazine; the kernel is not asked for each.

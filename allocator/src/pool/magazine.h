@@ -40,9 +40,13 @@ MYM_INLINE bool mym_is_wall(const void *entry)
 _Static_assert(offsetof(struct mym_magazine, entry) ==
                    offsetof(struct mym_magazine, floor) + sizeof(void *),
                "the floor is below the first entry");
+_Static_assert(
+    offsetof(struct mym_magazine, floor) >= sizeof(void *),
+    "two words are below it: push looks at both, and the other is no object");
 
 /* A magazine without room: the floor and the ceiling touch. */
 struct mym_no_magazine {
+    void *below; /* a wall: push looks there, too */
     void *floor;
     void *ceiling;
 };

@@ -1,7 +1,7 @@
 /*
  * death.c - misuse ends the program, see dying.h.
  *
- * Small objects: an object that is freed twice in a row is told at once; other misuse when
+ * Small objects: one that is freed twice, with one other between at most, is told at once; other misuse when
  * the object's magazine goes back to its slabs, so those cases trim after it.
  * docs/protocols.md (misuse) says which is which.
  */
@@ -229,23 +229,26 @@ static void interior_to_realloc(void)
     free(p);
 }
 
-/* ---- the same object twice in a row, seen by the free itself ---- */
+/* ---- the same object twice, seen by the free itself ---- */
 
 static struct {
     size_t size;
-    int before; /* other objects that are freed first */
+    int before;   /* other objects that are freed first */
+    bool between; /* and one between the two */
 } at_once;
 
 static void twice_at_once(void)
 {
-    void *others[64], *p;
+    void *others[64], *p, *other;
 
     for (int i = 0; i < at_once.before; i++)
         others[i] = take(at_once.size);
     p = take(at_once.size);
+    other = at_once.between ? take(at_once.size) : NULL;
     for (int i = 0; i < at_once.before; i++)
         free(others[i]);
     free(p);
+    free(other);
     free(wrong(p));
 }
 
@@ -318,7 +321,7 @@ static void interior_is_told(void)
 }
 
 /* Objects of every class; and wherever in a magazine, or at its end, the first free is. */
-static void twice_in_a_row(void)
+static void twice_at_short_distance(void)
 {
     const struct death death = {"twice_at_once", DOUBLE_FREE, twice_at_once};
     int failed = 0;
@@ -334,6 +337,10 @@ static void twice_in_a_row(void)
     }
     at_once.size = 1000;
     for (at_once.before = 1; at_once.before < 40; at_once.before++)
+        failed += check_death(&death);
+    at_once.before = 0; /* no magazine ends there */
+    at_once.between = true;
+    for (at_once.size = 16; at_once.size <= 1024; at_once.size *= 2)
         failed += check_death(&death);
     CHECKF(!failed, "%d were not as they should be", failed);
 }
@@ -364,7 +371,7 @@ static void use_after_free_is_contained(void)
 const struct test tests[] = {
     {"all_deaths", all_deaths},
     {"all_sized_deaths", all_sized_deaths},
-    {"twice_in_a_row", twice_in_a_row},
+    {"twice_at_short_distance", twice_at_short_distance},
     {"interior_is_told", interior_is_told},
     {"wrong_classes_are_told", wrong_classes_are_told},
     {"use_after_free_is_contained", use_after_free_is_contained},

@@ -523,8 +523,6 @@ static const char *const missed_by_default[] = {
     "interior-by-door.1000-at-512-realloc-to-zero",
     "interior-by-door.1000-at-512-sdallocx",
     "interior-by-door.1000-at-512-tc-free-sized",
-    "twice-after-another.1000",
-    "twice-after-another.24",
     "twice-after-many.20000",
     NULL,
 };

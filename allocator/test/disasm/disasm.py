@@ -263,7 +263,7 @@ class Sequence:
         compares = [at for at, i in enumerate(self.body)
                     if i.name.startswith("cmp")]
         if len([i for i in self.body if i.store()]) == 2:
-            return "push" if len(compares) == 2 else "put"
+            return "push" if len(compares) == 3 else "put"
         if not compares:
             return "pop"
         if len(self.body) - compares[-1] != 3:  # what is committed is read in between
