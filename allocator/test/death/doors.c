@@ -188,55 +188,6 @@ static void calloc_after_write(const struct misuse *m)
     go_on(false);
 }
 
-/* ---- the program ends with it: nobody frees, or takes, anything more ---- */
-
-static void end_here(void)
-{
-    for (unsigned i = 0; i < scene.count; i++)
-        harmed(!is_filled(scene.other[i], scene.size, 'A' + (int)i % 26));
-}
-
-static void overflow_kept(const struct misuse *m)
-{
-    set_scene(m->size);
-    memset(unknown(scene.object) + m->size, 'x', m->by);
-    end_here();
-}
-
-static void underflow_kept(const struct misuse *m)
-{
-    set_scene(m->size);
-    memset(unknown(scene.object) - m->by, 'x', m->by);
-    end_here();
-}
-
-static void write_after_free_kept(const struct misuse *m)
-{
-    set_scene(m->size);
-    free(scene.object);
-    memset(unknown(scene.object) + m->at, 'x', m->by);
-    end_here();
-}
-
-static void twice_kept(const struct misuse *m)
-{
-    char *another;
-
-    set_scene(m->size);
-    CHECK((another = malloc(m->size)));
-    free(scene.object);
-    free(another);
-    free(unknown(scene.object));
-    end_here();
-}
-
-static void interior_kept(const struct misuse *m)
-{
-    set_scene(m->size);
-    free(unknown(scene.object) + m->at);
-    end_here();
-}
-
 /* ---- between threads ---- */
 
 static pthread_barrier_t freed, written;
@@ -311,11 +262,6 @@ const struct kind door_kinds[] = {
     {"aligned-write-after-free", aligned_write_after_free},
     {"moved-overflow", moved_overflow},
     {"calloc-after-write", calloc_after_write},
-    {"overflow-kept", overflow_kept},
-    {"underflow-kept", underflow_kept},
-    {"write-after-free-kept", write_after_free_kept},
-    {"twice-kept", twice_kept},
-    {"interior-kept", interior_kept},
     {"write-by-a-thread", write_by_a_thread},
     {"twice-by-three-threads", twice_by_three_threads},
     {NULL, NULL},

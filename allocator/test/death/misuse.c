@@ -55,7 +55,7 @@ static enum outcome outcome_of(const struct misuse *m)
             CHECK(freopen("/dev/null", "w", stderr));
         stay_on_one_cpu(); /* where a second free is seen at once (docs/safety.md) */
         run(m);
-        exit(harm); /* the heap looks at itself there: alloc/end.c */
+        exit(harm);
     }
     CHECK(waitpid(child, &status, 0) == child);
     if (WIFSIGNALED(status))

@@ -63,13 +63,6 @@
     {"stash", what, size, 0, 0}, \
     {"link-is-read", what, size, 0, 0}
 
-#define KEPT(what, size) \
-    {"overflow-kept", what "-by-1", size, 1, 0}, \
-    {"underflow-kept", what "-by-8", size, 8, 0}, \
-    {"write-after-free-kept", what, size, 8, 0}, \
-    {"twice-kept", what, size, 0, 0}, \
-    {"interior-kept", what "-at-16", size, 0, 16}
-
 #define THREADS(what, size) \
     {"write-by-a-thread", what, size, 0, 0}, \
     {"twice-by-three-threads", what, size, 0, 0}
@@ -423,10 +416,6 @@ const struct misuse misuse[] = {
     {"twice-by-zero", "40M", 40000000, 0, 0},
     {"twice-by-realloc", "40M", 40000000, 0, 0},
     {"realloc-interior", "40M-at-4096", 40000000, 0, 4096},
-    KEPT("24", 24),
-    KEPT("64", 64),
-    KEPT("1000", 1000),
-    KEPT("20000", 20000),
 };
 const size_t misuses = sizeof misuse / sizeof *misuse;
 
@@ -497,8 +486,6 @@ static const char *const missed_by_default[] = {
     "overflow.32768-by-8",
     "underflow.32768-by-1",
     "underflow.32768-by-8",
-    "overflow-kept.64-by-1",
-    "underflow-kept.64-by-8",
     "twice-by-three-threads.1000", /* where caches are per thread */
     /* told when they come back to their slabs, which these short programs do not live to see: */
     "aligned-interior.4000-at-4096",
