@@ -139,7 +139,7 @@ class Heap:
                     yield i % many, start, (top - start) // 8
 
     def waiting(self, classes):
-        """The hardened library's quarantine: objects by class, and bytes of large ones."""
+        """The hardened library's quarantine: objects by class, and bytes of large ones in the page heap."""
         found, large = [0] * len(classes), 0
         if "mym_shelves" not in self.fact:
             return found, large
@@ -235,7 +235,8 @@ class Heap:
             "spans": unit * sum(self.field("unit", self.unit_record((span - base) // unit), "length") * held
                                 for span, held in self.cached_spans()),
         }
-        info |= {"waiting_large": waiting_large} | {
+        mapped = self.variable("mym_mapping_waiting") if "mym_mapping_waiting" in self.fact else 0
+        info |= {"waiting_large": waiting_large + mapped} | {
             name: self.member("mym_guarded", "guarded", field)
             for name, field in (("guarded", "objects"), ("guarded_bytes", "live"), ("guarded_pages", "open"),
                                 ("guarded_ever", "taken"))}

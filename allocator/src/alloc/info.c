@@ -68,6 +68,8 @@ void mym_info_read(struct mym_info *info)
     info->large = less(info->pages.mapped, info->pages.free + slabs + info->spans +
                                                info->reaps + info->waiting_large);
     info->huge = mym_mapping_total(&info->huges);
+    if (MYM_SECURE_QUARANTINE) /* of these nothing is mapped by the page heap */
+        info->waiting_large += MYM_RACY(mym_mapping_waiting);
     info->small_used = less(info->small_used, info->cached);
     info->cached += info->spans;
     info->meta = mym_meta_bytes();
@@ -83,9 +85,6 @@ size_t mym_idle_bytes(size_t *live)
 
     mym_info_read(&info);
     *live = info.large + info.huge + info.reaps + info.small_used;
-#if MYM_SECURE_QUARANTINE
-    info.waiting_large += mym_mapping_away();
-#endif
     return info.pages.free + info.pages.idle + info.pages.held[MYM_HOLDS_SLABS] +
            info.cached + info.waiting_large;
 }

@@ -68,7 +68,7 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     FIELD(guarded, taken), VARIABLE(mym_guarded),
 #if MYM_SECURE_QUARANTINE
     ARRAY(mym_shelves), SIZE(shelf), FIELD(shelf, place), NUMBER(MYM_SHELVES),
-    ARRAY(mym_shelf_large), NUMBER(MYM_SHELF_LARGE),
+    ARRAY(mym_shelf_large), NUMBER(MYM_SHELF_LARGE), VARIABLE(mym_mapping_waiting),
 #endif
 
     SIZE(metric), FIELD(metric, name), FIELD(metric, help), FIELD(metric, label),

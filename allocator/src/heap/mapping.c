@@ -236,6 +236,7 @@ struct away {
 
 static struct away away[AWAY];
 static unsigned away_turn;
+size_t mym_mapping_waiting;
 
 static struct away swap_away(struct away fresh)
 {
@@ -244,6 +245,7 @@ static struct away swap_away(struct away fresh)
     mym_pages_lock();
     last = away[away_turn];
     away[away_turn] = fresh;
+    mym_mapping_waiting += fresh.bytes - last.bytes;
     away_turn = (away_turn + 1) % AWAY;
     mym_pages_unlock();
     return last;
@@ -264,17 +266,6 @@ void mym_mapping_put_away(void *ptr)
     if (last.addr != NULL)
         mym_os_unmap(last.addr, last.bytes);
     uncharge(mym_units_for(mapping.bytes));
-}
-
-size_t mym_mapping_away(void)
-{
-    size_t bytes = 0;
-
-    mym_pages_lock();
-    for (unsigned i = 0; i < AWAY; i++)
-        bytes += away[i].bytes;
-    mym_pages_unlock();
-    return bytes;
 }
 
 void mym_mapping_clear_away(void)

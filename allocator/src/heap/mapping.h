@@ -28,10 +28,11 @@ size_t mym_mapping_put(void *ptr);
 
 /*
  * The hardened build: as mym_mapping_put, but its addresses are nobody's, and without access, until
- * some others were put so. How many bytes of address space wait, and all of it back to the kernel.
+ * some others were put so. How many bytes of address space wait, for who reads without a lock,
+ * and all of it back to the kernel.
  */
 void mym_mapping_put_away(void *ptr);
-size_t mym_mapping_away(void);
+extern MYM_HIDDEN size_t mym_mapping_waiting;
 void mym_mapping_clear_away(void);
 
 size_t mym_mapping_bytes(const void *ptr); /* 0: none starts there */

@@ -29,35 +29,8 @@ static void the_first_ones_wait(void)
     }
 }
 
-/* Large ones of all kinds: nobody has access, and malloc's next one lies elsewhere. */
-static void large_ones_wait(void)
-{
-    static const size_t sizes[] = {300000, 5000000, 20000000, 40000000, 200000000};
-
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        const char *freed = take(sizes[i]), *p;
-        pid_t child;
-        int status = 0;
-
-        free((void *)(uintptr_t)freed);
-        CHECK((child = fork()) >= 0);
-        if (child == 0)
-            _exit(*(volatile const char *)opaque((uintptr_t)freed + sizes[i] / 2));
-        CHECK(waitpid(child, &status, 0) == child);
-        CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV,
-               "%zu bytes were freed, and a read of them ended with 0x%x", sizes[i],
-               (unsigned)status);
-        p = take(sizes[i]);
-        CHECKF(p != freed, "of %zu bytes", sizes[i]);
-        free((void *)(uintptr_t)p);
-        malloc_trim(0); /* nothing waits any longer, and all of it can be had again */
-        CHECK(MyVerify() == 0);
-        free(take(sizes[i]));
-    }
-}
-
-/* Magazines that caches have had from pools for objects of up to `bytes`. */
-static unsigned long misses_of(const char *bytes)
+/* A number of the statistics: the first behind `key` after `metric`. */
+static unsigned long number_of(const char *metric, const char *key)
 {
     static char text[1 << 20];
     FILE *file = tmpfile();
@@ -69,21 +42,56 @@ static unsigned long misses_of(const char *bytes)
     length = fread(text, 1, sizeof text - 1, file);
     text[length] = 0;
     CHECK(fclose(file) == 0);
-    CHECK((found = strstr(text, "mymalloc_class_misses_total")));
-    CHECK((found = strstr(found, bytes)));
-    return strtoul(found + strlen(bytes), NULL, 10);
+    CHECK((found = strstr(text, metric)));
+    CHECK((found = strstr(found, key)));
+    return strtoul(found + strlen(key), NULL, 10);
+}
+
+/* Large ones of all kinds: nobody has access, and malloc's next one lies elsewhere. */
+static void large_ones_wait(void)
+{
+    static const size_t sizes[] = {300000, 5000000, 20000000, 40000000, 200000000};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const char *freed = take(sizes[i]), *p;
+        pid_t child;
+        int status = 0;
+
+        free((void *)(uintptr_t)freed);
+        CHECK(number_of("mymalloc_quarantine_large_bytes", ": ") >= sizes[i]);
+        CHECK((child = fork()) >= 0);
+        if (child == 0)
+            _exit(*(volatile const char *)opaque((uintptr_t)freed + sizes[i] / 2));
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV,
+               "%zu bytes were freed, and a read of them ended with 0x%x", sizes[i],
+               (unsigned)status);
+        p = take(sizes[i]);
+        CHECKF(p != freed, "of %zu bytes", sizes[i]);
+        free((void *)(uintptr_t)p);
+        malloc_trim(0); /* nothing waits any longer, and all of it can be had again */
+        CHECK(number_of("mymalloc_quarantine_large_bytes", ": ") == 0);
+        CHECK(MyVerify() == 0);
+        free(take(sizes[i]));
+    }
+}
+
+/* Magazines that caches have had from pools for objects of 500 bytes. */
+static unsigned long misses(void)
+{
+    return number_of("mymalloc_class_misses_total", "\"512\": ");
 }
 
 /* Up and down by less than a magazine: what was freed waits, and is taken again, where it is. */
 static void what_waits_stays_in_the_cache(void)
 {
     static void *held[48];
-    unsigned long misses, random = 1;
+    unsigned long before, random = 1;
     unsigned live = 0;
 
     while (live < 40)
         held[live++] = take(500);
-    misses = misses_of("\"512\": ");
+    before = misses();
     for (unsigned i = 0; i < 100000; i++) {
         random = random * 6364136223846793005u + 1;
         if (live < 48 && (live == 40 || random >> 63))
@@ -91,10 +99,10 @@ static void what_waits_stays_in_the_cache(void)
         else
             free(held[--live]);
     }
-    misses = misses_of("\"512\": ") - misses;
+    before = misses() - before;
     while (live > 0)
         free(held[--live]);
-    CHECKF(misses < 100, "%lu magazines", misses);
+    CHECKF(before < 100, "%lu magazines", before);
 }
 
 /* Behind the back of free: the object is in two places, and malloc meets it again in use. */

@@ -72,6 +72,7 @@ static void fill(void)
     MyFree(smalls[1]);
     dropped = take(300000);
     MyFree(dropped);
+    MyFree(take((size_t)40 << 20)); /* waits in the hardened library */
     cached = take(300000);
     MyFree(cached); /* the last that was asked for in vain: kept */
     tell("small", smalls[0], 200, "live");
