@@ -249,12 +249,6 @@ MYM_INLINE struct mym_magazine *find_room(struct mym_door *door, unsigned cls,
     return magazine;
 }
 
-/* It was freed last, or but for one. */
-MYM_INLINE bool is_on_top(void **top, const void *object)
-{
-    return top[-1] == object || top[-2] == object;
-}
-
 /*
  * As the sequence tells that was interrupted. But the slot that was seen may be another CPU's by now:
  * of what is pushed there this one may see the word first, and below it what was there before, this
@@ -264,7 +258,7 @@ MYM_INLINE bool is_on_top(void **top, const void *object)
 static MYM_COLD bool is_freed(struct mym_door door, size_t index, void **seen,
                               const void *object)
 {
-    return mym_door_swap(door, index, seen, seen) && is_on_top(seen, object);
+    return mym_door_swap(door, index, seen, seen) && mym_is_on_top(seen, object);
 }
 
 MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
@@ -279,7 +273,8 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
         return;
     }
     seen = mym_door_slot(*door, index);
-    if (MYM_UNLIKELY(is_on_top(seen, object)) && is_freed(*door, index, seen, object))
+    if (MYM_UNLIKELY(mym_is_on_top(seen, object)) &&
+        is_freed(*door, index, seen, object))
         mym_cache_twice(object);
     if (door->own == NULL && *seen != MYM_CEILING && mym_rseq_push(index, object))
         return;

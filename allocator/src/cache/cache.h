@@ -446,7 +446,7 @@ MYM_INLINE bool mym_thread_push(unsigned cls, void *object)
         return false;
     top = mym_slot_of(own, index);
     room = *top != MYM_CEILING;
-    if (top[-1] == object || top[-2] == object)
+    if (mym_is_on_top(top, object))
         mym_cache_twice(object);
     if (room) {
         *top = object;

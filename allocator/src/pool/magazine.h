@@ -58,6 +58,12 @@ extern MYM_HIDDEN struct mym_no_magazine
 #define MYM_CLOSED (&mym_closed_magazine.ceiling)
 #define MYM_NONE   (&mym_none_magazine.ceiling)
 
+/* It was freed last, or but for one. */
+MYM_INLINE bool mym_is_on_top(void *const *top, const void *object)
+{
+    return top[-1] == object || top[-2] == object;
+}
+
 /* Of a slot: a magazine is in it. Nothing is known of the wall where there is none. */
 MYM_INLINE bool mym_is_magazine(void *const *top)
 {
