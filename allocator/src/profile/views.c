@@ -21,7 +21,7 @@
 
 #include <string.h>
 
-#define LOOKS 64u /* before pages are given back: 2 to 5 each, many of them the same */
+#define LOOKS 512u /* before pages are given back: 2 to 5 each, many of them the same */
 
 static struct mym_view views[MYM_VIEWS];
 static bool was_read[MYM_VIEWS];
