@@ -15,6 +15,7 @@
 #include "alloc/background.h"
 
 #include "alloc/info.h"
+#include "alloc/secure.h"
 #include "cache/cache.h"
 #include "os/mutex.h"
 #include "os/os.h"
@@ -99,6 +100,8 @@ void mym_background_work(bool pressed)
     } else {
         mym_cache_round(); /* a second after it was asked for */
         mym_cache_cool();
+        if (MYM_SECURE)
+            mym_shelf_cool();
         mym_collapse();
     }
     mym_background_release();

@@ -9,8 +9,10 @@
  * of its own the fence is the last page. Each fence cuts a mapping of the kernel's in two, so
  * there are at most FENCES; an object without one is sealed all the same.
  *
- * What is freed waits without access and without memory, a span in shelf.c, a mapping in
- * heap/mapping.c; of longer ones than MYM_SPAN_MAX none does where address space is scarce.
+ * What is freed waits without access, a span in shelf.c, a mapping in heap/mapping.c; of longer
+ * ones than MYM_SPAN_MAX none does where address space is scarce. Its memory is given back, for to
+ * overwrite what was never written brings pages; but that of a span whose like are written all over
+ * is overwritten, and stays as idle memory may: a fault a page costs thirty times as much.
  *
  * Locking: none; an object's record is its owner's.
  */
@@ -21,6 +23,8 @@
 #include "heap/mapping.h"
 #include "os/os.h"
 #include "profile/profile.h"
+
+#include <string.h>
 
 #if MYM_SECURE
 
@@ -148,6 +152,22 @@ static void wipe(void *ptr, size_t bytes)
         memset(ptr, 0, bytes);
 }
 
+/* Overwritten instead, and granted. */
+static bool overwrite(void *span, size_t room)
+{
+    uint32_t units = record_of(span)->length;
+
+    if (!MYM_SECURE_ZERO_ON_FREE || !mym_is_always_dense(room) ||
+        !mym_idle_grant(MYM_HOLDS_SHELF, units, 2))
+        return false;
+    if (!mym_os_protect(span, room, true)) { /* the program may have closed a part */
+        mym_idle_return(MYM_HOLDS_SHELF, units);
+        return false;
+    }
+    memset(span, 0, room);
+    return true;
+}
+
 static void put_away(void *mapping)
 {
     if (mym_was_watched())
@@ -157,7 +177,7 @@ static void put_away(void *mapping)
 
 MYM_SLOW void mym_fence_put(void *ptr)
 {
-    bool span = mym_is_span(ptr);
+    bool span = mym_is_span(ptr), stays = false;
     size_t room, bytes;
 
     if (span ? !mym_live_clear(ptr) : mym_mapping_bytes(ptr) == 0)
@@ -167,7 +187,12 @@ MYM_SLOW void mym_fence_put(void *ptr)
         return;
     }
     room = room_of(ptr);
-    wipe(ptr, room);
+    if (span) {
+        mym_dense_freed(ptr, room);
+        stays = overwrite(ptr, room);
+    }
+    if (!stays)
+        wipe(ptr, room);
     if (!span) {
         lift_fence(ptr, room); /* where it stays, the mapping goes: may_be_kept */
         mym_classless_put(ptr);
@@ -178,8 +203,12 @@ MYM_SLOW void mym_fence_put(void *ptr)
         (bytes <= MYM_SPAN_MAX || !mym_pages_is_scarce()) &&
         mym_os_protect(ptr, bytes, false)) {
         uncount_fence(ptr); /* all of the span is one mapping again */
-        mym_shelf_put_large(ptr);
-    } else if (lift_fence(ptr, room)) {
+        mym_shelf_put_large(ptr, stays);
+        return;
+    }
+    if (stays)
+        mym_idle_return(MYM_HOLDS_SHELF, record_of(ptr)->length);
+    if (lift_fence(ptr, room)) {
         mym_classless_put(ptr);
     } else {
         uncount_fence(ptr);

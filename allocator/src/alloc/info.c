@@ -102,7 +102,8 @@ size_t mym_verify(void)
         return 0;
     mym_pools_each(verify_pool, &bad);
     return bad + mym_pools_verify_idle() + mym_cache_verify() + mym_reaps_verify() +
-           mym_pages_verify() + mym_guarded_verify();
+           mym_pages_verify() + mym_guarded_verify() +
+           (MYM_SECURE ? mym_shelf_verify() : 0);
 }
 
 static void trim_pool(struct mym_pool *pool, void *unused)

@@ -11,6 +11,7 @@
 #include "alloc/info.h"
 #include "alloc/layout.h"
 #include "alloc/reap.h"
+#include "alloc/secure.h"
 
 #include "base/check.h"
 #include "heap/mapping.h"
@@ -100,6 +101,8 @@ static void begin_child(void)
     mym_profile_signal_fork_child();
     mym_pages_fork_child();
     mym_cache_fork_child();
+    if (MYM_SECURE)
+        mym_shelf_fork_child();
     mym_background_fork_child();
 }
 

@@ -67,7 +67,7 @@ const struct mym_metric mym_metrics[] = {
     GAUGE("huge_page_bytes", pages.huge, "Bytes for which huge pages were asked for."),
     GAUGE("mappings", huges, "Objects that are mappings of their own."),
     GAUGE("quarantine_large_bytes", waiting_large,
-          "Bytes of large objects that were freed and wait, not resident."),
+          "Bytes of large objects that were freed and wait."),
     GAUGE("guarded_live_objects", guarded, "Guarded objects that the program holds."),
     GAUGE("guarded_page_bytes", guarded_pages,
           "Bytes of the guard's pages that can be touched."),

@@ -14,8 +14,15 @@
 
 /* The cold half of mym_shelf_put: the cache has no room. */
 void mym_shelf_let_go(size_t cls, void *object);
-/* The same of a span of the page heap that nobody has access to. */
-void mym_shelf_put_large(void *span);
+/*
+ * The same of a span of the page heap that nobody has access to; stays: its pages are there, and
+ * granted to MYM_HOLDS_SHELF.
+ */
+void mym_shelf_put_large(void *span, bool stays);
+/* The helper's: what waits for a second gives its pages back. */
+void mym_shelf_cool(void);
+void mym_shelf_fork_child(void);
+size_t mym_shelf_verify(void);
 /* Nothing waits any longer. */
 void mym_shelf_clear(void);
 

@@ -7,13 +7,18 @@
  * returns next, and one that was just freed is not it.
  *
  * Bounded: 1 MiB per CPU that the program runs on; large objects, which are not resident
- * meanwhile, MYM_SHELF_LARGE in all. What has a mapping of its own waits in heap/mapping.c.
+ * meanwhile or granted (fence.c), MYM_SHELF_LARGE in all. What has a mapping of its own waits in
+ * heap/mapping.c.
+ *
+ * Invariant: what is granted to MYM_HOLDS_SHELF is what the records of those that wait say, and at
+ * most those on the way there or from there.
  *
  * Locking: none. A place changes hands by an exchange, whichever CPU it is of.
  */
 #include "alloc/alloc.h"
 
 #include "alloc/secure.h"
+#include "base/check.h"
 #include "heap/mapping.h"
 #include "os/os.h"
 
@@ -34,22 +39,89 @@ MYM_SLOW void mym_shelf_let_go(size_t cls, void *object)
         mym_cache_push_slow((unsigned)cls, object);
 }
 
+/* Who waits, in its record's `next`: are its pages there, and since before the last cool? */
+enum { GONE, THERE, COOL };
+
+static struct mym_unit *record_of(const void *span)
+{
+    return &mym_heap.units[mym_unit_of(span)];
+}
+
+static void give_up_grant(void *span)
+{
+    if (record_of(span)->next != GONE)
+        mym_idle_return(MYM_HOLDS_SHELF, record_of(span)->length);
+    record_of(span)->next = GONE;
+}
+
 /* At RLIMIT_DATA the kernel does not open it again: what has no access is not counted there. */
 static void let_go_large(void *span)
 {
     if (span == NULL)
         return;
+    give_up_grant(span);
     if (mym_os_protect(span, mym_large_bytes(span), true))
-        mym_large_put(span, &mym_heap.units[mym_unit_of(span)]);
+        mym_large_put(span, record_of(span));
     else
         mym_large_give_up(span);
 }
 
-void mym_shelf_put_large(void *span)
+void mym_shelf_put_large(void *span, bool stays)
 {
+    uint32_t units = record_of(span)->length;
+
+    record_of(span)->next = stays ? THERE : GONE;
     let_go_large(atomic_exchange_explicit(
         &mym_shelf_large[mym_random(&large_random) % MYM_SHELF_LARGE], span,
         memory_order_acq_rel));
+    if (stays)
+        mym_idle_left(units);
+}
+
+void mym_shelf_cool(void)
+{
+    for (unsigned i = 0; i < MYM_SHELF_LARGE; i++) {
+        void *span = atomic_exchange(&mym_shelf_large[i], NULL), *none = NULL;
+
+        if (span == NULL)
+            continue;
+        if (record_of(span)->next == THERE)
+            record_of(span)->next = COOL;
+        else if (mym_os_purge(span, mym_large_bytes(span)))
+            give_up_grant(span);
+        if (!atomic_compare_exchange_strong(&mym_shelf_large[i], &none, span))
+            let_go_large(span);
+    }
+}
+
+static uint32_t granted(void)
+{
+    uint32_t units = 0;
+
+    for (unsigned i = 0; i < MYM_SHELF_LARGE; i++) {
+        const void *span =
+            atomic_load_explicit(&mym_shelf_large[i], memory_order_acquire);
+
+        if (span != NULL && MYM_RACY(record_of(span)->next) != GONE)
+            units += MYM_RACY(record_of(span)->length);
+    }
+    return units;
+}
+
+/* Another thread may put one there, or take it, meanwhile: then nothing can be told. */
+size_t mym_shelf_verify(void)
+{
+    uint32_t held = mym_idle_held(MYM_HOLDS_SHELF), there = granted();
+
+    return mym_expect("quarantine check",
+                      held != mym_idle_held(MYM_HOLDS_SHELF) || held >= there,
+                      "more large objects stay than were granted");
+}
+
+/* A thread that the child does not have may have been about to put one there. */
+void mym_shelf_fork_child(void)
+{
+    mym_idle_recount(MYM_HOLDS_SHELF, granted());
 }
 
 static size_t count_large(void)

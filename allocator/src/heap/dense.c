@@ -169,12 +169,20 @@ uint32_t mym_dense_ends(const void *object, size_t bytes)
                : 0;
 }
 
-void mym_dense_ended(const void *object, size_t bytes)
+void mym_dense_freed(const void *object, size_t bytes)
 {
     uint32_t drawn = mym_dense_ends(object, bytes);
 
     if (drawn != 0)
         mym_dense_look(object, bytes, bytes, drawn);
+}
+
+void mym_dense_ended(const void *object, size_t bytes)
+{
+    if (MYM_SECURE_ZERO_ON_FREE) /* it reads 0 since it was freed */
+        mym_dense_forget(object, bytes);
+    else
+        mym_dense_freed(object, bytes);
 }
 
 /* ---- an object begins ---- */

@@ -190,6 +190,8 @@ bool mym_is_always_dense(size_t bytes); /* each time that was looked lately */
 bool mym_is_seldom_dense(size_t bytes); /* more often not than it was */
 /* An object of so many bytes ends: was it? Reads a few of its words. */
 void mym_dense_ended(const void *object, size_t bytes);
+/* The same of one that still reads as it was left, in the hardened build too. */
+void mym_dense_freed(const void *object, size_t bytes);
 /* The same in two steps, for who has to find out first what may be read: 0 is no look. */
 uint32_t mym_dense_ends(const void *object, size_t bytes);
 void mym_dense_look(const void *object, size_t bytes, size_t there, uint32_t drawn);
@@ -202,9 +204,16 @@ void mym_dense_taken(const void *object, size_t bytes, size_t whole);
 
 /*
  * Who holds idle memory beside the page heap: slabs without an object, or with so few that their
- * free pages could be given back; depots, beyond their share; open span words.
+ * free pages could be given back; depots, beyond their share; open span words; the hardened build's
+ * quarantine, large objects.
  */
-enum mym_holder { MYM_HOLDS_SLABS, MYM_HOLDS_DEPOTS, MYM_HOLDS_SPANS, MYM_HOLDERS };
+enum mym_holder {
+    MYM_HOLDS_SLABS,
+    MYM_HOLDS_DEPOTS,
+    MYM_HOLDS_SPANS,
+    MYM_HOLDS_SHELF,
+    MYM_HOLDERS
+};
 
 struct mym_pages_info {
     size_t mapped;            /* bytes of address space in regions */
