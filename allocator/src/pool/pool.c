@@ -33,6 +33,7 @@ static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine,
 static struct mym_magazine *load_past_depot(struct mym_pool *pool, unsigned id,
                                             struct mym_magazine *empty, unsigned want)
     MYM_REQUIRES(pool->lock);
+static struct mym_magazine *pop_excess(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
 static void reclaim_for_room(struct mym_pool *pool, struct mym_magazine *magazine,
                              unsigned used) MYM_RELEASES(pool->lock);
 
@@ -245,25 +246,31 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
     return loaded;
 }
 
+static struct mym_magazine *pop_excess(struct mym_pool *pool)
+{
+    return mym_depot_has_room(pool, 0) ? NULL : pop_loaded(pool, 0);
+}
+
 /*
- * There is no room for a magazine: its objects go back to their slabs, and those of the one
- * that the depot has too many by now, for its share shrinks with the pool. No lock is held
- * afterwards.
+ * There is no room for a magazine: its objects go back to their slabs, and as many of those that
+ * the depot has too many by now, for its share shrinks with the pool. They may be in magazines
+ * that are shorter, of a time when all were. No lock is held afterwards.
  */
 static void reclaim_for_room(struct mym_pool *pool, struct mym_magazine *magazine,
                              unsigned used)
 {
-    struct mym_magazine *excess =
-        mym_depot_has_room(pool, 0) ? NULL : pop_loaded(pool, 0);
+    struct mym_magazine *excess = pop_excess(pool);
 
     mym_pool_unlock(pool);
     mym_slabs_reclaim(pool, magazine->entry, used);
-    if (excess == NULL)
-        return;
-    mym_slabs_reclaim(pool, excess->entry, excess->used);
-    mym_pool_lock(pool);
-    push_empty(pool, excess);
-    mym_pool_unlock(pool);
+    for (unsigned gone = 0; excess != NULL;) {
+        gone += excess->used;
+        mym_slabs_reclaim(pool, excess->entry, excess->used);
+        mym_pool_lock(pool);
+        push_empty(pool, excess);
+        excess = gone < used ? pop_excess(pool) : NULL;
+        mym_pool_unlock(pool);
+    }
 }
 
 void mym_pool_unload(struct mym_pool *pool, unsigned id, struct mym_magazine *magazine,

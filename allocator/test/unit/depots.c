@@ -151,6 +151,37 @@ static void depots_are_granted_what_they_pin(void)
         }
 }
 
+/*
+ * While all is freed the depot's share becomes less. What it has is in the short magazines of a
+ * second that was quiet, what comes in longer ones: not as many magazines go then, but objects.
+ */
+static void short_magazines_make_room_for_long_ones(void)
+{
+    enum { OBJECTS_IN_ALL = 4000, IN_SHORT = 500, LONG = 14 };
+    static void *objects[OBJECTS_IN_ALL];
+    unsigned cls = mym_class_of(1024);
+    struct mym_pool *pool = mym_pool_of(0, cls);
+
+    free(malloc(1));
+    mym_idle_set_keep(0);
+    mym_trim(0);
+    for (unsigned i = 0; i < OBJECTS_IN_ALL; i++)
+        CHECK((objects[i] = mym_pool_take(pool)));
+    for (unsigned i = 0, used = 1; i < OBJECTS_IN_ALL; i += used) {
+        struct mym_magazine *magazine = mym_magazine_make(cls);
+
+        CHECK(magazine);
+        if (i == IN_SHORT) {
+            CHECKF(pool->loaded_objects == i, "%u of %u", pool->loaded_objects, i);
+            used = LONG;
+        }
+        memcpy(magazine->entry, &objects[i], used * sizeof *objects);
+        mym_pool_unload(pool, 0, magazine, used);
+    }
+    check_pins(1024);
+    mym_trim(0);
+}
+
 /* One that has not been busy has less granted then, and holds no more than that. */
 static void quiet_depots_keep_what_they_are_granted(void)
 {
@@ -436,6 +467,8 @@ const struct test tests[] = {
     {"loads_bear_every_ration", loads_bear_every_ration},
     {"depots_follow_swings", depots_follow_swings},
     {"depots_are_granted_what_they_pin", depots_are_granted_what_they_pin},
+    {"short_magazines_make_room_for_long_ones",
+     short_magazines_make_room_for_long_ones},
     {"quiet_depots_keep_what_they_are_granted",
      quiet_depots_keep_what_they_are_granted},
     {"busy_depots_keep_what_they_were_granted",
