@@ -90,3 +90,14 @@ void rise_and_fall(void)
     while (count-- > 0)
         free(objects[count]);
 }
+
+void until_it_is_there(void)
+{
+    rise_and_fall();
+    for (int tries = 1; !is_there(); tries++) {
+        CHECK(tries < 600);
+        pause_ms(100);
+        if (tries % 50 == 0)
+            rise_and_fall();
+    }
+}

@@ -35,5 +35,7 @@ extern void *objects[100000];
 
 /* 40 MiB of small, middling and large objects are written and freed. */
 void rise_and_fall(void);
+/* It comes then; again where a busy machine looked when it was gone already. */
+void until_it_is_there(void);
 
 #endif
