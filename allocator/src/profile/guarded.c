@@ -28,7 +28,6 @@ struct cell {
     uint16_t first; /* the cell that tells of the object that has or had this one */
     /* Of the object that starts here: */
     enum { CELL_NONE, CELL_LIVE, CELL_ENDED } state;
-    bool spent;     /* pages of it were opened to go on: never taken again */
     uint16_t cells; /* state != CELL_NONE */
     uint32_t size;
     uintptr_t start;
@@ -40,8 +39,10 @@ struct mym_guarded mym_guarded;
 static struct {
     struct mym_mutex lock;
     struct cell *cell; /* MYM_GUARD_CELLS */
-    size_t page;       /* bytes of one */
-    unsigned next;     /* the cell that is looked at first */
+    /* By page: touched for good, to go on. No object is put there, nor next to it. */
+    bool opened[2 * MYM_GUARD_CELLS + 1];
+    size_t page;   /* bytes of one */
+    unsigned next; /* the cell that is looked at first */
     bool go_on;
     bool forked; /* in a child of fork: it asks for no handler */
 } guard;
@@ -73,12 +74,17 @@ static uintptr_t address_of(unsigned index)
     return mym_guarded.start + (1 + 2 * (size_t)index) * guard.page;
 }
 
+static unsigned page_of(uintptr_t ptr)
+{
+    return (unsigned)((ptr - mym_guarded.start) / guard.page);
+}
+
 /* The cell of an address; MYM_GUARD_CELLS: the page before the first. */
 static unsigned index_of(uintptr_t ptr)
 {
-    size_t page = (ptr - mym_guarded.start) / guard.page;
+    unsigned page = page_of(ptr);
 
-    return page == 0 ? MYM_GUARD_CELLS : (unsigned)((page - 1) / 2);
+    return page == 0 ? MYM_GUARD_CELLS : (page - 1) / 2;
 }
 
 /* What is known of the object that has or had the cell, or NULL. */
@@ -98,8 +104,10 @@ static struct cell *object_of(unsigned index)
 static bool can_be_taken(unsigned index)
 {
     const struct cell *object = object_of(index);
+    const bool *opened = &guard.opened[2 * index]; /* its page between two guards */
 
-    return object == NULL || (object->state == CELL_ENDED && !object->spent);
+    return (object == NULL || object->state == CELL_ENDED) && !opened[0] &&
+           !opened[1] && !opened[2];
 }
 
 /* The first of so many cells one behind the other; MYM_GUARD_CELLS: there are none. */
@@ -199,7 +207,6 @@ static void *place_object(unsigned first, unsigned cells, size_t bytes, size_t s
     mym_guarded.open += bytes;
     mym_guarded.objects++;
     mym_guarded.live += size;
-    object->spent = false;
     object->size = (uint32_t)size;
     object->start =
         address_of(first) + (left ? 0 : bytes - mym_round_up(size, alignment));
@@ -290,7 +297,7 @@ static void end_object(struct cell *object, const struct mym_trace *trace)
     if (mym_os_close_pages(first, bytes))
         mym_guarded.open -= bytes;
     else
-        object->spent = true;
+        memset(&guard.opened[page_of((uintptr_t)first)], true, bytes / guard.page);
 }
 
 static void told(const char *whose, const struct mym_trace *trace)
@@ -362,9 +369,7 @@ static struct cell *culprit_of(uintptr_t ptr)
     unsigned index = index_of(ptr);
     struct cell *before = object_of(index), *behind;
 
-    behind = object_of(index == MYM_GUARD_CELLS ? 0
-                       : before != NULL         ? before->first + before->cells
-                                                : index + 1u);
+    behind = object_of(index == MYM_GUARD_CELLS ? 0 : index + 1);
     if (before == NULL || behind == NULL)
         return before != NULL ? before : behind;
     return distance(before, ptr) <= distance(behind, ptr) ? before : behind;
@@ -402,23 +407,14 @@ static bool is_open(const struct cell *object, uintptr_t ptr)
 static bool open_fault(uintptr_t ptr)
 {
     uintptr_t page = ptr & ~(guard.page - 1);
-    unsigned index = index_of(ptr);
-    struct cell *object = culprit_of(ptr);
+    bool *opened = &guard.opened[page_of(ptr)];
 
-    if (is_open(object, ptr)) /* taken meanwhile */
+    if (is_open(culprit_of(ptr), ptr)) /* taken meanwhile */
         return true;
     if (!mym_os_protect((void *)page, guard.page, true)) /* NOLINT */
         return false;
-    mym_guarded.open += guard.page;
-    if (object == NULL && index < MYM_GUARD_CELLS) {
-        object = make_object(index, 1);
-        object->state = CELL_ENDED;
-        object->start = address_of(index);
-        object->size = 1;
-        object->taken.depth = object->freed.depth = 0;
-    }
-    if (object != NULL)
-        object->spent = true;
+    mym_guarded.open += *opened ? 0 : guard.page; /* another thread was as fast */
+    *opened = true;
     return true;
 }
 
@@ -452,9 +448,10 @@ static bool on_fault(const void *ptr, enum mym_access access, uintptr_t pc)
 
 /* ---- looking, fork ---- */
 
+/* What can be touched: the pages of live objects, and those that were opened. */
 size_t mym_guarded_verify(void)
 {
-    size_t bad = 0, open = 0, live = 0, last = 0;
+    size_t bad = 0, open = 0, live = 0, objects = 0, last = 0;
 
     if (mym_guarded.bytes == 0)
         return 0;
@@ -465,13 +462,20 @@ size_t mym_guarded_verify(void)
         if (object == NULL || object->first != i)
             continue;
         bad += i < last; /* within the one before */
-        last = object->state == CELL_LIVE ? i + object->cells : last;
-        open += object->state == CELL_LIVE ? pages_of(object) : 0;
-        live += object->state == CELL_LIVE ? object->size : 0;
         bad += object->start - address_of(i) >= 2 * object->cells * guard.page;
+        if (object->state != CELL_LIVE)
+            continue;
+        last = i + object->cells;
+        open += pages_of(object);
+        live += object->size;
+        objects++;
+        bad += memchr(&guard.opened[page_of(object->start)], true,
+                      pages_of(object) / guard.page) != NULL;
     }
-    bad += live != mym_guarded.live;
-    bad += open > mym_guarded.open || mym_guarded.open > mym_guarded.bytes;
+    for (unsigned i = 0; i < sizeof guard.opened; i++)
+        open += guard.opened[i] ? guard.page : 0;
+    bad += open != mym_guarded.open || live != mym_guarded.live ||
+           objects != mym_guarded.objects;
     UNLOCK();
     if (bad != 0)
         mym_warn("guarded samples", "cells overlap, or do not add up");

@@ -440,6 +440,10 @@ const struct test tests[] = {
     CASE(allocates_at_the_end),
     CASE(goes_on),
     CASE(goes_on_for_long),
+    CASE(goes_on_with_the_rest),
+    CASE(goes_on_in_threads),
+    CASE(goes_on_in_a_child),
+    CASE(goes_on_beside_handler),
     CASE(child_has_it),
     {NULL, NULL},
 };

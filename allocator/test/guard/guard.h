@@ -30,4 +30,11 @@ void protected_by_program(void);
 void protected_and_freed(void);
 void allocates_at_the_end(void);
 
+/* ---- those of going_on.c ---- */
+
+void goes_on_with_the_rest(void);
+void goes_on_in_threads(void);
+void goes_on_in_a_child(void);
+void goes_on_beside_handler(void);
+
 #endif

@@ -79,14 +79,22 @@ CASES = {
     "child_has_it": (FINE, "use after free, a read", "at byte 0 of an object of 500 bytes",
                      FREED | {"accessed by": "read_it"}),
 }
-# With on-error=continue; what is said, in order.
+# With on-error=continue; what is said: in order, or each at least once.
 RARELY = {"rarely": ("every=1M", "use after free, a write", 50, 128)}
 UNSEEN = {"none_at_start": "every=1024G"}
+MISUSES = {"overflow, a write", "underflow, a read", "use after free, a write", "double free",
+           "free of a pointer into the middle of an object", "overflow, a write, seen at the free"}
 GOING_ON = {
     "goes_on": ["overflow, a write", "underflow, a write", "use after free, a read", "double free",
                 "free of a pointer into the middle of an object", "overflow, a write, seen at the free"],
-    "goes_on_for_long": None,
+    "goes_on_for_long": {"use after free, a write"},
+    "goes_on_with_the_rest": MISUSES,
+    "goes_on_in_threads": ["use after free, a write"],
+    "goes_on_in_a_child": MISUSES,
+    "goes_on_beside_handler": MISUSES,
 }
+# The same, of what ends all the same.
+ENDS = {"realloc_of_freed": ["use after free"], "usable_of_freed": ["use after free"]}
 
 
 class Wrong(Exception):
@@ -148,15 +156,14 @@ def check_case(program, name):
         expect(found["accessed by"][0] == stacks["accessed by"], f"not the first frame: {found}; {shown}")
 
 
-def check_going_on(program, name):
+def check_going_on(program, name, ends=FINE):
     status, out, said = run(program, name, "every=1,on-error=continue")
-    shown = f"status {status}, it said\n    " + "\n    ".join([*said, *out.splitlines()])
-    expect(status == FINE and "went on" in out, shown)
     heads = [re.sub(r"^mymalloc: (.*): 0x[0-9a-f]+$", r"\1", line) for line in said if line.startswith("mymalloc: ")]
-    if GOING_ON[name]:
-        expect(heads == GOING_ON[name], f"{GOING_ON[name]} was expected: {shown}")
-    else:
-        expect(set(heads) == {"use after free, a write"} and 100 <= len(heads) <= 200, f"{len(heads)} reports: {set(heads)}")
+    shown = f"status {status}, it reported {heads} and said\n    " + "\n    ".join([*out.splitlines(), *said[-10:]])
+    expect(status == ends and (ends == FINE) == ("went on" in out), shown)
+    wanted = GOING_ON.get(name) or ENDS[name]
+    expect((set(heads) if isinstance(wanted, set) else heads) == wanted, f"{wanted} was expected: {shown}")
+    expect(name != "goes_on_for_long" or 100 <= len(heads) <= 200, f"{len(heads)} reports")
 
 
 def check_rarely(program, name):
@@ -174,18 +181,21 @@ def check_unseen(program, name):
     expect(status == FINE and "went on" in out, f"status {status}, {out}, {said}")
 
 
+CHECKS = [(CASES, check_case), (GOING_ON, check_going_on), (ENDS, lambda *case: check_going_on(*case, ABORT)),
+          (RARELY, check_rarely), (UNSEEN, check_unseen)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("program")
     parser.add_argument("cases", nargs="*", help="default: all")
     arguments = parser.parse_args()
     failed = 0
-    for name in arguments.cases or [*CASES, *GOING_ON, *RARELY, *UNSEEN]:
+    for check, name in [(check, name) for names, check in CHECKS for name in names]:
         try:
-            check = next(check for names, check in ((CASES, check_case), (GOING_ON, check_going_on), (RARELY, check_rarely),
-                                                    (UNSEEN, check_unseen)) if name in names)
-            check(arguments.program, name)
-            print(f"ok {name}")
+            if not arguments.cases or name in arguments.cases:
+                check(arguments.program, name)
+                print(f"ok {name}")
         except Wrong as wrong:
             failed += 1
             print(f"FAILED {name}: {wrong}")
