@@ -307,6 +307,10 @@ static MYM_APART void free_sized_colder(void *ptr, size_t size, size_t alignment
 
     if (ptr == NULL)
         return;
+    if (mym_guarded_has(ptr) && mym_guarded_bytes(ptr) == 0) {
+        mym_free(ptr); /* it tells what is wrong, and may go on */
+        return;
+    }
     usable = mym_usable(ptr);
     if (size > usable && mym_guarded_has(ptr)) /* others have more than was asked for */
         usable = place_size(usable);

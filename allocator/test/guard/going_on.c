@@ -100,11 +100,13 @@ static void free_again(char *p)
 {
     free(p);
     free(p);
+    family.free_sized(p, SIZE);
 }
 
 static void free_within(char *p)
 {
     free(p + 16);
+    family.free_sized(p + 16, SIZE - 16);
     free(first_page_of(p) - 16);
     free(p);
 }
