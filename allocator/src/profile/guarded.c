@@ -422,6 +422,7 @@ static bool on_fault(const void *ptr, enum mym_access access, uintptr_t pc)
 {
     struct mym_trace trace;
     struct cell *object;
+    bool jumped = (uintptr_t)ptr == pc; /* where no code is */
     bool goes_on;
 
     if (!mym_guarded_has(ptr))
@@ -435,10 +436,10 @@ static bool on_fault(const void *ptr, enum mym_access access, uintptr_t pc)
     report(name_fault(object, (uintptr_t)ptr, access), (uintptr_t)ptr, object);
     UNLOCK();
     /* Last, should it not survive a stack that was written to. */
-    mym_trace_interrupted(&trace, pc);
+    mym_trace_interrupted(&trace, pc, !jumped);
     LOCK();
     told("accessed by", &trace);
-    goes_on = guard.go_on && open_fault((uintptr_t)ptr);
+    goes_on = guard.go_on && !jumped && open_fault((uintptr_t)ptr);
     UNLOCK();
     mym_trace_end();
     if (!goes_on)

@@ -127,8 +127,8 @@ void mym_unwind_set_depth(unsigned depth);
  */
 void mym_trace_begin(struct mym_trace *trace, bool walk);
 void mym_trace_end(void);
-/* The same in a signal handler: whom the signal interrupted at this instruction. */
-void mym_trace_interrupted(struct mym_trace *trace, uintptr_t at);
+/* The same in a signal handler: whom the signal interrupted at this instruction, if only that. */
+void mym_trace_interrupted(struct mym_trace *trace, uintptr_t at, bool walk);
 
 /* ---- pack.c: a stack in three bytes a frame, most in the same few files ---- */
 

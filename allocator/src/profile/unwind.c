@@ -107,14 +107,14 @@ void mym_trace_begin(struct mym_trace *trace, bool walk)
     keep(trace, pc + skip, depth - skip);
 }
 
-/* Its own address if it is not among them: after a jump to nowhere, say. */
-void mym_trace_interrupted(struct mym_trace *trace, uintptr_t at)
+/* Its own address if that is not among them. Where no code is libgcc must not look for it. */
+void mym_trace_interrupted(struct mym_trace *trace, uintptr_t at, bool walk)
 {
     void *pc[MYM_STACK_DEPTH + INNER];
     unsigned depth, skip = 0;
 
     mym_countdown.inside = true;
-    depth = (unsigned)backtrace(pc, MYM_STACK_DEPTH + INNER);
+    depth = walk ? (unsigned)backtrace(pc, MYM_STACK_DEPTH + INNER) : 0;
     while (skip < depth && (uintptr_t)pc[skip] != at)
         skip++;
     if (skip == depth) {

@@ -268,3 +268,16 @@ void goes_on_beside_handler(void)
     check_handler(SA_NODEFER);
     went_on();
 }
+
+/* ---- what cannot go on ---- */
+
+/* The page can be touched then, but no code is run there. */
+void jump_after_free(void)
+{
+    union {
+        char *object;
+        void (*function)(void);
+    } at = {take_and_free()};
+
+    at.function();
+}

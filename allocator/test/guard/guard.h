@@ -36,5 +36,6 @@ void goes_on_with_the_rest(void);
 void goes_on_in_threads(void);
 void goes_on_in_a_child(void);
 void goes_on_beside_handler(void);
+void jump_after_free(void);
 
 #endif

@@ -78,6 +78,7 @@ CASES = {
                              FREED | {"accessed by": "read_it"}),
     "child_has_it": (FINE, "use after free, a read", "at byte 0 of an object of 500 bytes",
                      FREED | {"accessed by": "read_it"}),
+    "jump_after_free": (ABORT, "use after free, a read", "at byte 0 of an object of 500 bytes", FREED),
 }
 # With on-error=continue; what is said: in order, or each at least once.
 RARELY = {"rarely": ("every=1M", "use after free, a write", 50, 128)}
@@ -94,7 +95,8 @@ GOING_ON = {
     "goes_on_beside_handler": MISUSES,
 }
 # The same, of what ends all the same.
-ENDS = {"realloc_of_freed": ["use after free"], "usable_of_freed": ["use after free"]}
+ENDS = {"jump_after_free": ["use after free, a read"], "realloc_of_freed": ["use after free"],
+        "usable_of_freed": ["use after free"]}
 
 
 class Wrong(Exception):
