@@ -6,6 +6,7 @@
 #include "mymalloc/arena.h" /* before malloc is a macro */
 
 #include "family.h"
+#include "proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,6 +57,26 @@ static void bad_requests(void)
     CHECK(MyProfileStop() == -1 && errno == EBUSY);
     close(full);
     close(read_only);
+}
+
+/* Neither a mapping nor an open file. */
+static void a_written_profile_leaves_nothing(void)
+{
+    int file = memfd_create("profile", 0), next;
+    size_t kib;
+
+    CHECK(MyProfileStart(1) == 0);
+    for (int i = 0; i < 100; i++)
+        free(malloc(opaque(100)));
+    CHECK(MyProfileStop() == 0);
+    kib = status_kib("VmSize");
+    close(next = dup(file));
+    for (int i = 0; i < 10; i++)
+        CHECK(MyProfileWrite(file, i % 2 ? MY_PROFILE_TEXT : MY_PROFILE_PROTO) == 0);
+    CHECKF(status_kib("VmSize") == kib, "%zu KiB, not %zu", status_kib("VmSize"), kib);
+    CHECK(dup(file) == next);
+    close(file);
+    close(next);
 }
 
 /* What is freed after the end is known; what is taken after it is not. */
@@ -298,6 +319,7 @@ static void on_and_off_beside_threads(void)
 
 const struct test tests[] = {
     {"bad_requests", bad_requests},
+    {"a_written_profile_leaves_nothing", a_written_profile_leaves_nothing},
     {"known_beyond_the_end", known_beyond_the_end},
     {"sampled_objects_are_objects", sampled_objects_are_objects},
     {"arenas_count_as_their_spans", arenas_count_as_their_spans},
