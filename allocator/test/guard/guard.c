@@ -435,6 +435,7 @@ const struct test tests[] = {
     CASE(own_handler_once),
     CASE(ignored),
     CASE(many_handlers),
+    CASE(handler_of_a_child),
     CASE(protected_by_program),
     CASE(protected_and_freed),
     CASE(allocates_at_the_end),

@@ -72,6 +72,7 @@ CASES = {
     "own_handler_once": (SEGV, "", "", {}),
     "ignored": (SEGV, "", "", {}),
     "many_handlers": (FINE, "", "", {}),
+    "handler_of_a_child": (FINE, "", "", {}),
     "protected_by_program": (FINE, "", "", {}),
     "protected_and_freed": (FINE, "", "", {}),
     "allocates_at_the_end": (FINE, "use after free, a read", "at byte 0 of an object of 500 bytes",

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static sigjmp_buf back;
@@ -38,6 +39,15 @@ static void look(int signal, siginfo_t *info, void *context)
     CHECK(sigprocmask(SIG_BLOCK, NULL, &mask) == 0);
     CHECK(sigismember(&mask, SIGUSR2) && !sigismember(&mask, SIGSEGV));
     siglongjmp(back, 1);
+}
+
+static void in_child(void (*work)(char *), char *p)
+{
+    int status;
+
+    if (fork() == 0)
+        work(p);
+    CHECK(wait(&status) > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void set_handler(void (*handler)(int), void (*full)(int, siginfo_t *, void *))
@@ -143,6 +153,28 @@ void many_handlers(void)
         fault_and_come_back();
         CHECK(handled == i + 1);
     }
+    went_on();
+}
+
+static void read_freed(char *p)
+{
+    if (!sigsetjmp(back, 1))
+        read_it(p);
+    CHECK(handled == 1);
+    _exit(0);
+}
+
+static void set_and_fork(char *p)
+{
+    set_handler(leave, NULL);
+    in_child(read_freed, p);
+    read_freed(p);
+}
+
+/* It may be in a sandbox: what it sets stays, in its own children, too. */
+void handler_of_a_child(void)
+{
+    in_child(set_and_fork, take_and_free());
     went_on();
 }
 
