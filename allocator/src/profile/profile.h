@@ -40,6 +40,7 @@ enum mym_watcher {
 struct mym_watch {
     size_t every; /* mean bytes between sample points; 1: each object is sampled */
     size_t of[MYM_WATCHERS]; /* what each wants, 0: nothing; `every` is the least */
+    size_t period;           /* what the profile wants, or the last one did */
     uint32_t epoch;          /* 1: no object was ever sampled */
     bool on;
 };

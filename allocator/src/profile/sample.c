@@ -148,6 +148,8 @@ void mym_watch_set(enum mym_watcher who, size_t every)
     size_t least = 0;
 
     __atomic_store_n(&mym_watch.of[who], every, __ATOMIC_RELAXED);
+    if (who == MYM_FOR_PROFILE && every != 0)
+        __atomic_store_n(&mym_watch.period, every, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < MYM_WATCHERS; i++)
         if (mym_watch.of[i] != 0 && (least == 0 || mym_watch.of[i] < least))
             least = mym_watch.of[i];

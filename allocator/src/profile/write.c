@@ -157,7 +157,7 @@ static void put_head(struct mym_out *out)
         put_type(out, SAMPLE_TYPE, ALLOC_SPACE + 2 * when, BYTES);
     }
     put_type(out, PERIOD_TYPE, SPACE, BYTES);
-    put_number(out, PERIOD, MYM_RACY(mym_watch.every));
+    put_number(out, PERIOD, MYM_RACY(mym_watch.period));
     put_number(out, TIME, mym_os_wall_ns());
     put_number(out, DROP_FRAMES, OURS);
     put_number(out, DEFAULT_TYPE, INUSE_SPACE);

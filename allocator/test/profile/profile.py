@@ -102,10 +102,10 @@ def expected(entries, every):
 
 def compare(profile, program, truth, every, known_peak):
     faults, worst = [], 0.0
-    if profile.types != TYPES:
-        faults.append(f"sample types are {profile.types}")
-    if profile.period != every:
-        faults.append(f"the period is {profile.period}")
+    if profile.types != TYPES or profile.default_type != "inuse_space":
+        faults.append(f"sample types are {profile.types}, {profile.default_type} first")
+    if (profile.period, profile.period_type) != (every, ("space", "bytes")):
+        faults.append(f"the period is {profile.period} {profile.period_type}")
     ids = {m.file: m.build_id for m in profile.mappings.values()}
     if ids.get(os.path.realpath(program)) != build_id(program):
         faults.append(f"build id of the program: {ids}")

@@ -61,7 +61,9 @@ class Sample:
 @dataclass
 class Profile:
     types: list
+    default_type: str
     period: int
+    period_type: tuple
     samples: list = field(default_factory=list)
     mappings: dict = field(default_factory=dict)
     mapping_of: dict = field(default_factory=dict)  # by address
@@ -79,8 +81,8 @@ def read(path):
     def message(raw):
         return dict(fields(raw))
 
-    types = [(strings[m.get(1, 0)], strings[m.get(2, 0)]) for m in map(message, parts[1])]
-    profile = Profile(types, parts[12][0])
+    types, period_type = ([(strings[m.get(1, 0)], strings[m.get(2, 0)]) for m in map(message, parts[f])] for f in (1, 11))
+    profile = Profile(types, strings[parts[14][0]], parts[12][0], *period_type)
     for m in map(message, parts.get(3, [])):
         profile.mappings[m[1]] = Mapping(m[2], m[3], m.get(4, 0), strings[m[5]], strings[m[6]])
     locations = {}
