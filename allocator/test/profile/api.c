@@ -79,6 +79,23 @@ static void a_written_profile_leaves_nothing(void)
     close(next);
 }
 
+/* Nor is anything kept of samples that ended, however many. */
+static void ended_samples_leave_nothing(void)
+{
+    size_t kib = 0;
+
+    CHECK(MyProfileStart(1) == 0);
+    for (int i = 0; i < 20000; i++) {
+        void *object = malloc(opaque(100));
+
+        free(realloc(object, opaque(400)));
+        if (i == 1000)
+            kib = status_kib("VmSize");
+    }
+    CHECK(MyProfileStop() == 0);
+    CHECKF(status_kib("VmSize") == kib, "%zu KiB, not %zu", status_kib("VmSize"), kib);
+}
+
 /* What is freed after the end is known; what is taken after it is not. */
 static void known_beyond_the_end(void)
 {
@@ -320,6 +337,7 @@ static void on_and_off_beside_threads(void)
 const struct test tests[] = {
     {"bad_requests", bad_requests},
     {"a_written_profile_leaves_nothing", a_written_profile_leaves_nothing},
+    {"ended_samples_leave_nothing", ended_samples_leave_nothing},
     {"known_beyond_the_end", known_beyond_the_end},
     {"sampled_objects_are_objects", sampled_objects_are_objects},
     {"arenas_count_as_their_spans", arenas_count_as_their_spans},

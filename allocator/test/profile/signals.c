@@ -71,7 +71,7 @@ static void signals_to_threads(void)
 int main(void)
 {
     long taken = 0, in_use = 0;
-    int status;
+    int status, file;
     pid_t pid;
 
     for (unsigned i = 0; i < 1000; i++, taken++)
@@ -80,8 +80,10 @@ int main(void)
         free(kept[i]);
     in_use += taken;
     raise(SIGUSR2);
+    file = dup(STDOUT_FILENO);
     signals_to_threads();
     raise(SIGUSR2);
+    CHECK(close(file) == 0 && dup(STDOUT_FILENO) == file); /* none stays open */
     pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {

@@ -125,10 +125,27 @@ static void exceptions(void)
     expect(24, 24);
 }
 
+static walk_of *in_handler;
+
 static void handler(int unused)
 {
     (void)unused;
-    plain_frame(2, compare);
+    plain_frame(2, in_handler);
+}
+
+/* What a sample has: the outer frames are those of the C library's, whoever found them. */
+static void trace(void)
+{
+    void *expected[2 * ROOM];
+    unsigned count = (unsigned)backtrace(expected, 2 * ROOM);
+    struct mym_trace mine;
+
+    mym_trace_begin(&mine, true);
+    mym_trace_end();
+    CHECKF(mine.depth > 5 && count > 5, "%u frames", mine.depth);
+    for (unsigned i = 1; i <= (mine.depth < count ? mine.depth : count) - 2; i++)
+        CHECKF(mine.pc[mine.depth - i] == expected[count - i], "frame %u from the end",
+               i);
 }
 
 static void raise_signal(void)
@@ -140,8 +157,12 @@ static void raise_signal(void)
 static void left_to_the_unwinder(void)
 {
     CHECK(signal(SIGUSR1, handler) != SIG_ERR);
+    in_handler = compare;
     plain_frame(5, raise_signal);
     expect(1, 0);
+    in_handler = trace;
+    plain_frame(5, raise_signal);
+    plain_frame(5, trace);
     plain_frame(1, compare);
     expect(1, 1);
     aligned_frame(2, compare);
