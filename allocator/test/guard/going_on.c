@@ -7,12 +7,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -266,6 +271,49 @@ void goes_on_beside_handler(void)
     CHECK(pipe(ends) == 0 && sigaltstack(&stack, NULL) == 0);
     check_handler(SA_ONSTACK | SA_NODEFER);
     check_handler(SA_NODEFER);
+    went_on();
+}
+
+/* ---- where the kernel refuses to close pages ---- */
+
+/* So many bytes, as it does where there are too many mappings. */
+static void refuse_to_close(size_t bytes)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)bytes, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+/* They are never another object's. */
+void pages_that_stay_open(void)
+{
+    char *large[5];
+
+    CHECK(pipe(ends) == 0);
+    refuse_to_close((LARGE + page_bytes() - 1) / page_bytes() * page_bytes());
+    for (int i = 0; i < 5; i++)
+        large[i] = take_it(LARGE);
+    for (int i = 0; i < 5; i++)
+        free(large[i]);
+    for (int i = 0; i < 600; i++) {
+        char *p = take_it(SIZE);
+
+        check_object(p, SIZE);
+        for (int k = 0; k < 5; k++)
+            CHECK(p < first_page_of(large[k]) || p >= large[k] + LARGE);
+        free(p);
+    }
+    CHECK(can_touch(large[0]) && can_touch(large[4] + LARGE - 1));
+    CHECK(family.verify() == 0);
     went_on();
 }
 

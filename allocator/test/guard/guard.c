@@ -445,6 +445,7 @@ const struct test tests[] = {
     CASE(goes_on_in_threads),
     CASE(goes_on_in_a_child),
     CASE(goes_on_beside_handler),
+    CASE(pages_that_stay_open),
     CASE(jump_after_free),
     CASE(child_has_it),
     {NULL, NULL},

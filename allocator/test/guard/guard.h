@@ -37,6 +37,7 @@ void goes_on_with_the_rest(void);
 void goes_on_in_threads(void);
 void goes_on_in_a_child(void);
 void goes_on_beside_handler(void);
+void pages_that_stay_open(void);
 void jump_after_free(void);
 
 #endif
