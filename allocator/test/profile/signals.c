@@ -80,10 +80,10 @@ int main(void)
         free(kept[i]);
     in_use += taken;
     raise(SIGUSR2);
-    file = dup(STDOUT_FILENO);
+    close(file = dup(STDOUT_FILENO));
     signals_to_threads();
     raise(SIGUSR2);
-    CHECK(close(file) == 0 && dup(STDOUT_FILENO) == file); /* none stays open */
+    CHECK(dup(STDOUT_FILENO) == file); /* none stays open */
     pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
