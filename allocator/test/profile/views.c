@@ -3,6 +3,7 @@
  * file that is not the program's any more has none.
  */
 #include "check.h"
+#include "proc.h"
 
 #include "profile/profile.h"
 #include "profile/rules.h"
@@ -12,6 +13,7 @@
 #ifdef MYM_HAS_RULES
 
 #include <dlfcn.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static struct dl_find_object object_of(void *code)
@@ -121,10 +123,37 @@ static void only_of_the_same_file(void)
     expect_view("cp %s '%s (deleted)' && rm %s", false);
 }
 
+/* A program that unpacks itself in place has other tables there than the file. */
+static void none_of_what_can_be_written(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t header = (uintptr_t)c_library().dlfo_eh_frame;
+    void *at = (void *)(header & ~(page - 1));
+
+    CHECK(mprotect(at, page, PROT_READ | PROT_WRITE) == 0);
+    mym_views_make(&header, 1);
+    CHECK(mym_view_of(header) == NULL);
+    CHECK(mprotect(at, page, PROT_READ) == 0);
+}
+
+/* The views alone. */
+static void nothing_else_stays(void)
+{
+    uintptr_t header = (uintptr_t)c_library().dlfo_eh_frame;
+    const struct mym_view *view;
+    size_t before = status_kib("VmSize");
+
+    mym_views_make(&header, 1);
+    CHECK((view = mym_view_of(header)) != NULL);
+    CHECK(status_kib("VmSize") == before + (view->end - view->start) / 1024);
+}
+
 const struct test tests[] = {
     {"rules_are_the_same", rules_are_the_same},
+    {"nothing_else_stays", nothing_else_stays},
     {"pages_do_not_stay", pages_do_not_stay},
     {"only_of_the_same_file", only_of_the_same_file},
+    {"none_of_what_can_be_written", none_of_what_can_be_written}, /* the last */
     {NULL, NULL},
 };
 
