@@ -152,7 +152,7 @@ def check_case(program, name):
         expect(not said, shown)
         return
     expect(re.fullmatch(rf"mymalloc: {re.escape(what)}: 0x[0-9a-f]+", said[0]), f"'{what}' was expected: {shown}")
-    expect(where in (said + [""])[1], f"'{where}' was expected: {shown}")
+    expect(not where or re.fullmatch(rf"  .*\b{where} at 0x[0-9a-f]+", said[1]), f"'{where}' was expected: {shown}")
     found = stacks_of(said)
     for whose, function in stacks.items():
         expect(function in found.get(whose, []), f"'{whose}' has no {function}: {found}; {shown}")

@@ -81,6 +81,8 @@ def read(path):
     def message(raw):
         return dict(fields(raw))
 
+    if abs(parts[9][0] / 1e9 - path.stat().st_mtime) > 86400:
+        raise Malformed(f"it is of {parts[9][0]} ns")
     types, period_type = ([(strings[m.get(1, 0)], strings[m.get(2, 0)]) for m in map(message, parts[f])] for f in (1, 11))
     profile = Profile(types, strings[parts[14][0]], parts[12][0], *period_type)
     for m in map(message, parts.get(3, [])):
@@ -90,7 +92,9 @@ def read(path):
         if m[1] in locations:
             raise Malformed(f"two locations with id {m[1]}")
         locations[m[1]] = m[3]
-        profile.mapping_of[m[3]] = profile.mappings.get(m.get(2, 0))
+        profile.mapping_of[m[3]] = mapping = profile.mappings.get(m.get(2, 0))
+        if [mapping] != ([n for n in profile.mappings.values() if n.start <= m[3] < n.limit] or [None]):
+            raise Malformed(f"location {m[3]:#x} is in mapping {mapping}")
     for m in map(message, parts.get(2, [])):
         profile.samples.append(Sample([locations[i] for i in packed(m.get(1, b""))], packed(m[2])))
         if len(profile.samples[-1].values) != len(types):
