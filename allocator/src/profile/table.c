@@ -107,7 +107,6 @@ static struct mym_stack *make_stack(const struct packed *packed)
     stack->older = table.newest;
     link_stack(stack);
     table.stacks++;
-    stack->saved = table.peak;
     __atomic_store_n(&table.newest, stack, __ATOMIC_RELEASE); /* mym_profile_stacks */
     return stack;
 }
