@@ -7,15 +7,9 @@
 #include "proc.h"
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
 #define KIB ((size_t)1 << 10)
-
-static size_t address_space(void)
-{
-    return status_kib("VmSize") << 10;
-}
 
 enum { SLOTS = 24 };
 static void *block[SLOTS];
@@ -79,21 +73,10 @@ static void aligned_to_8_mib(void)
 /* A limit that is nowhere near; but a program that is started with one unmaps what it frees. */
 #define ROOM (8192 * MIB)
 
-static void start_again(size_t resource)
-{
-    struct rlimit limit = {ROOM, ROOM};
-
-    CHECK(setrlimit((int)resource, &limit) == 0);
-    execl("/proc/self/exe", "aligned", "aligned_to_8_mib", NULL);
-    _exit(9);
-}
-
 /* Blocks fit where others were. */
 static void aligned_blocks_fit_in_holes(void)
 {
-    if (address_space() > ROOM) /* a sanitizer or an emulator maps that much itself */
-        return;
-    run_in_child(start_again, RLIMIT_AS);
+    run_within(RLIMIT_AS, ROOM, "aligned_to_8_mib");
 }
 
 const struct test tests[] = {

@@ -3,6 +3,7 @@
  */
 #include "check.h"
 #include "family.h"
+#include "proc.h"
 #include "refuse.h"
 
 #include <errno.h>
@@ -173,16 +174,6 @@ static void each_call_fails_once(void)
 
 /* ---- address-space limits ---- */
 
-static size_t address_space(void)
-{
-    size_t pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-
-    CHECK(file && fscanf(file, "%zu", &pages) == 1);
-    fclose(file);
-    return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 /* Fill the room that is left with objects of one size; returns how many there were. */
 static size_t fill_up(size_t size)
 {
@@ -211,11 +202,9 @@ static size_t fill_up(size_t size)
 static void live_within(size_t room)
 {
     static const size_t sizes[] = {16, 200, 3000, 30000, 200000, 3000000};
-    struct rlimit limit;
     size_t used = mallinfo2().uordblks;
 
-    limit.rlim_cur = limit.rlim_max = address_space() + room;
-    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    limit_growth(RLIMIT_AS, room);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         size_t got = fill_up(sizes[i]) * sizes[i], again;
 

@@ -134,10 +134,9 @@ static void more_than_an_address(void)
 
 static void beyond_address_space(size_t beyond)
 {
-    size_t room = 200 * MIB, now = status_kib("VmSize") << 10;
-    struct rlimit limit = {now + room, now + room};
+    size_t room = 200 * MIB;
 
-    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    limit_growth(RLIMIT_AS, room);
     ask_in_vain(room + beyond);
 }
 
@@ -168,13 +167,12 @@ static bool refuse_all(size_t smallest)
 /* Nor of the address space, in which others would find room. */
 static void refuse_beyond(size_t room)
 {
-    size_t now = status_kib("VmSize") << 10, after;
-    struct rlimit limit = {now + room, now + room};
+    size_t now = address_space(), after;
     bool all;
 
-    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    limit_growth(RLIMIT_AS, room);
     all = refuse_all(2 * room);
-    after = status_kib("VmSize") << 10;
+    after = address_space();
     CHECKF(!all || after <= now + 8 * MIB, "%zu of %zu KiB were taken",
            (after - now) >> 10, room >> 10);
 }

@@ -10,25 +10,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
 #define KIB ((size_t)1 << 10)
-
-static size_t address_space(void)
-{
-    return status_kib("VmSize") << 10;
-}
-
-/* So many bytes more than there are now, of address space or of writable memory. */
-static void set_limit(int resource, size_t room)
-{
-    size_t now = (resource == RLIMIT_AS ? status_kib("VmSize") : status_kib("VmData"))
-                 << 10;
-    struct rlimit limit = {now + room, now + room};
-
-    CHECK(setrlimit(resource, &limit) == 0);
-}
 
 /* Objects in a list of their own, so that no memory but theirs is needed. */
 static void *take_until_refused(size_t size, size_t *count)
@@ -65,7 +49,7 @@ static void fill_then_take(size_t room)
     size_t count;
 
     free(malloc(1));
-    set_limit(limited, room);
+    limit_growth(limited, room);
     for (size_t i = 0; i < sizeof(percent) / sizeof(*percent); i++) {
         void *list = take_until_refused(before_size, &count);
         unsigned char *array;
@@ -115,7 +99,7 @@ static void free_large_then_take(size_t size)
     char *array;
 
     free(malloc(1));
-    set_limit(RLIMIT_AS, ROOM);
+    limit_growth(RLIMIT_AS, ROOM);
     for (size_t i = 0; i < count; i++)
         CHECK((large[i] = malloc(size)));
     for (size_t i = 0; i < count; i++)
@@ -142,7 +126,7 @@ static void fill_to_the_end(size_t room)
     size_t count, left;
 
     free(malloc(1));
-    set_limit(limited, room);
+    limit_growth(limited, room);
     free_list(take_until_refused(5000, &count));
     CHECK(getrlimit(limited, &limit) == 0);
     left = (size_t)limit.rlim_cur - (status_kib(names[limited]) << 10);
@@ -167,7 +151,7 @@ static void fill_trim_and_fill(size_t room)
     size_t got, again;
 
     free(malloc(1));
-    set_limit(RLIMIT_AS, room);
+    limit_growth(RLIMIT_AS, room);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         free_list(take_until_refused(sizes[i], &got));
         malloc_trim(0);
@@ -193,7 +177,7 @@ static void grow_at_limit(size_t from)
 
     CHECK(p && wall);
     memset(p, 7, from);
-    set_limit(RLIMIT_AS, to + to / 32 + 2 * MIB);
+    limit_growth(RLIMIT_AS, to + to / 32 + 2 * MIB);
     more = realloc(p, to);
     CHECKF(more, "%zu KiB to %zu", from >> 10, to >> 10);
     CHECK(more[0] == 7 && more[from - 1] == 7);
@@ -221,7 +205,7 @@ static void grow_small_at_limit(size_t from)
 
     CHECK(p);
     memset(p, 7, from);
-    set_limit(RLIMIT_AS, 20 * MIB);
+    limit_growth(RLIMIT_AS, 20 * MIB);
     list = take_until_refused(to, &count);
     rest = list;
     list = *(void **)list;
@@ -454,7 +438,7 @@ static void cut_off_and_grow(void)
     object = malloc(31 * MIB);
     CHECK(object);
     memset(object, 7, 31 * MIB);
-    set_limit(resource, 2 * MIB);
+    limit_growth(resource, 2 * MIB);
     for (size_t mib = 30; mib > 0; mib -= 5) {
         unsigned char *less = realloc(object, mib * MIB), *more;
 
@@ -469,27 +453,10 @@ static void cut_off_and_grow(void)
     free(object);
 }
 
-static const char *again;
-static size_t room;
-
-static void start_again(size_t resource)
-{
-    struct rlimit limit = {room, room};
-
-    CHECK(setrlimit((int)resource, &limit) == 0);
-    execl("/proc/self/exe", "space", again, NULL);
-    _exit(9);
-}
-
 static void start_in(size_t bytes, const char *name)
 {
-    if (address_space() >
-        bytes / 4) /* a sanitizer or an emulator maps that much itself */
-        return;
-    again = name;
-    room = bytes;
-    run_in_child(start_again, RLIMIT_AS);
-    run_in_child(start_again, RLIMIT_DATA);
+    run_within(RLIMIT_AS, bytes, name);
+    run_within(RLIMIT_DATA, bytes, name);
 }
 
 /* Threads' stacks, say: address space that nothing is in is not kept from them. */

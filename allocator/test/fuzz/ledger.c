@@ -8,6 +8,7 @@
  */
 #include "bytes.h"
 #include "check.h"
+#include "spans.h"
 
 #include "heap/runs.h"
 
@@ -150,13 +151,11 @@ static void change_hollow(uint32_t units)
 /* More or less of the heap is in use. */
 static void change_span(uint32_t units)
 {
-    bool zeroed = false;
-
     if (span_units != 0)
         mym_pages_put(span);
     span = 0;
     if (units != 0)
-        CHECK((span = mym_pages_take(units, 1, MYM_LARGE, false, &zeroed)) != 0);
+        span = take_units(units);
     span_units = units;
 }
 

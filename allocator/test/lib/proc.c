@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct reader {
@@ -66,6 +67,43 @@ size_t status_kib(const char *field)
         value = value_of(line, field) >= 0 ? value_of(line, field) : value;
     CHECKF(value >= 0, "no %s", field);
     return (size_t)value;
+}
+
+size_t address_space(void)
+{
+    return status_kib("VmSize") << 10;
+}
+
+static void set_limit(int resource, size_t bytes)
+{
+    struct rlimit limit = {bytes, bytes};
+
+    CHECK(setrlimit(resource, &limit) == 0);
+}
+
+void limit_growth(int resource, size_t bytes)
+{
+    set_limit(resource,
+              (status_kib(resource == RLIMIT_AS ? "VmSize" : "VmData") << 10) + bytes);
+}
+
+static const char *again;
+static size_t room;
+
+static void start_again(size_t resource)
+{
+    set_limit((int)resource, room);
+    execl("/proc/self/exe", "again", again, NULL);
+    _exit(9);
+}
+
+void run_within(int resource, size_t bytes, const char *name)
+{
+    if (address_space() > bytes / 4)
+        return;
+    again = name;
+    room = bytes;
+    run_in_child(start_again, (size_t)resource);
 }
 
 size_t mapping_count(void)

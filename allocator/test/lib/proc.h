@@ -1,4 +1,4 @@
-/* proc.h - what the kernel says of this process. Nothing here allocates. */
+/* proc.h - what the kernel says of this process, and how much it grants. Nothing here allocates. */
 #ifndef TEST_PROC_H
 #define TEST_PROC_H
 
@@ -6,6 +6,18 @@
 
 /* A field of /proc/self/status, such as "VmHWM", in KiB; the test fails without it. */
 size_t status_kib(const char *field);
+
+/* Bytes. */
+size_t address_space(void);
+
+/* RLIMIT_AS or RLIMIT_DATA: so many bytes more than there are now. */
+void limit_growth(int resource, size_t bytes);
+
+/*
+ * A case of this program once more, in a child that is started with so much of all; not where
+ * a sanitizer or an emulator maps a quarter of that itself.
+ */
+void run_within(int resource, size_t bytes, const char *name);
 
 /* Lines of /proc/self/maps. */
 size_t mapping_count(void);

@@ -4,6 +4,7 @@
  */
 #include "check.h"
 #include "family.h"
+#include "spans.h"
 
 #include "alloc/alloc.h"
 #include "alloc/info.h"
@@ -106,10 +107,8 @@ static void take_and_free(unsigned count, size_t size)
 /* More than the case below has: a step of growth empties the words. */
 static void grow_before(void)
 {
-    bool zeroed = false;
-    uint32_t first = mym_pages_take(1024, 1, MYM_LARGE, false, &zeroed);
+    uint32_t first = take_units(1024);
 
-    CHECK(first);
     if (mym_pages_hear_growth())
         mym_purge_growth();
     mym_pages_put(first);

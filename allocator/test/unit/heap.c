@@ -1,6 +1,7 @@
 /* heap.c - page heap and slabs by themselves, against plain models; the walker. */
 #include "check.h"
 #include "family.h"
+#include "spans.h"
 
 #include "alloc/alloc.h"
 #include "alloc/background.h"
@@ -144,10 +145,9 @@ enum { KEEP_UNITS = 256, FLOCK = 10, FLOCK_UNITS = 32, MASS = 40 };
 static size_t breathe(unsigned count)
 {
     uint32_t first[MASS];
-    bool zeroed = false;
 
     for (unsigned i = 0; i < count; i++)
-        CHECK((first[i] = mym_pages_take(FLOCK_UNITS, 1, MYM_LARGE, false, &zeroed)));
+        first[i] = take_units(FLOCK_UNITS);
     for (unsigned i = 0; i < count; i++)
         mym_pages_put(first[i]);
     CHECK(mym_pages_verify() == 0);
@@ -182,15 +182,13 @@ static void swings_stay(void)
 static void growth_is_told(void)
 {
     uint32_t first[MASS];
-    bool zeroed = false;
     unsigned told = 0;
 
     for (int twice = 0; twice < 2; twice++) {
         mym_pages_hear_growth();
         told = 0;
         for (unsigned i = 0; i < MASS; i++) {
-            CHECK((first[i] =
-                       mym_pages_take(FLOCK_UNITS * 16, 1, MYM_LARGE, false, &zeroed)));
+            first[i] = take_units(FLOCK_UNITS * 16);
             if (mym_pages_hear_growth()) {
                 mym_purge_growth();
                 told++;
@@ -201,15 +199,6 @@ static void growth_is_told(void)
             mym_pages_put(first[i]);
         CHECKF(twice ? told == 0 : told > 10, "told %u times", told);
     }
-}
-
-static uint32_t take_units(uint32_t units)
-{
-    bool zeroed = false;
-    uint32_t first = mym_pages_take(units, 1, MYM_LARGE, MYM_SPARSE, &zeroed);
-
-    CHECK(first);
-    return first;
 }
 
 /* A container's limit that falls below what is in use is told as one that is reached. */

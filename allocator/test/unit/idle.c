@@ -2,20 +2,11 @@
  * idle.c - what the helper gives back each second, and what the ledger of the page heap grants.
  */
 #include "check.h"
+#include "spans.h"
 
 #include "alloc/alloc.h"
 #include "heap/meta.h"
 #include "heap/runs.h"
-
-static uint32_t take(uint32_t units)
-{
-    bool zeroed = false;
-    uint32_t span = mym_pages_take(units, 1, MYM_LARGE, MYM_SPARSE, &zeroed);
-
-    CHECK(span != 0);
-    mym_heap.units[span].reap = NULL;
-    return span;
-}
 
 /* A purge gives back a page of bitmaps at least: so many units less may be left. */
 #define STEP ((uint32_t)(MYM_PAGE / sizeof *mym_heap.bits))
@@ -35,14 +26,14 @@ static void what_nobody_took_cools(void)
     mym_start();
     mym_idle_set_keep(1024 * MYM_UNIT);
     mym_pages_purge(0);
-    span = take(400);
+    span = take_units(400);
     mym_idle_cool();
     mym_pages_put(span);
     mym_idle_cool(); /* there was less meanwhile */
     check_stays(400);
     mym_idle_cool();
     check_stays(100);
-    mym_pages_put(take(60));
+    mym_pages_put(take_units(60));
     mym_idle_cool(); /* 40 were there all the time */
     check_stays(70);
     mym_pages_purge(0);

@@ -4,6 +4,7 @@
  * given back, and what the kernel would not take.
  */
 #include "check.h"
+#include "spans.h"
 
 #include "alloc/alloc.h"
 #include "heap/runs.h"
@@ -64,19 +65,9 @@ bool __wrap_mym_os_purge(void *addr, size_t bytes)
     return __real_mym_os_purge(addr, bytes);
 }
 
-static uint32_t take(uint32_t units)
-{
-    bool zeroed = false;
-    uint32_t span = mym_pages_take(units, 1, MYM_LARGE, MYM_SPARSE, &zeroed);
-
-    CHECK(span != 0);
-    mym_heap.units[span].reap = NULL;
-    return span;
-}
-
 static uint32_t take_span(void)
 {
-    uint32_t span = take(UNITS);
+    uint32_t span = take_units(UNITS);
 
     memset(mym_unit_address(span), 1, UNITS * MYM_UNIT);
     return span;
@@ -164,7 +155,7 @@ static void whole_chunks_go_where_they_are_huge(void)
     mym_chunk_set_huge(MYM_HUGE_ALWAYS, false);
     mym_idle_set_keep(1024 * MYM_UNIT);
     mym_pages_purge(0);
-    span = take(5 * MYM_CHUNK_UNITS);
+    span = take_units(5 * MYM_CHUNK_UNITS);
     huge = mym_pages_info().huge;
     CHECK(huge >= 4 * MYM_CHUNK_UNITS * MYM_UNIT);
     mym_pages_put(span);
@@ -183,7 +174,7 @@ static void a_unit_of_a_chunk_is_refused(void)
     mym_chunk_set_huge(MYM_HUGE_ALWAYS, false);
     mym_idle_set_keep(1024 * MYM_UNIT);
     mym_pages_purge(0);
-    span = take(3 * MYM_CHUNK_UNITS);
+    span = take_units(3 * MYM_CHUNK_UNITS);
     refused = mym_unit_address(span + 3 * MYM_CHUNK_UNITS / 2);
     mym_pages_put(span);
     mym_pages_purge(MYM_UNIT); /* it may stay: nobody asks for it again */
@@ -260,7 +251,7 @@ static uint32_t make_loose(void)
     mym_idle_set_keep(1024 * MYM_UNIT);
     mym_pages_purge(0);
     for (unsigned i = 0; i < LOOSE; i++) {
-        spans[i] = take(LOOSE);
+        spans[i] = take_units(LOOSE);
         mym_dense_ended(mym_unit_address(spans[i]), LOOSE * MYM_UNIT);
     }
     CHECK(mym_is_seldom_dense(LOOSE * MYM_UNIT));
