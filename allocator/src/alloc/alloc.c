@@ -5,8 +5,6 @@
 
 #include "alloc/reap.h"
 #include "base/check.h"
-#include "os/os.h"
-#include "pool/pool.h"
 #include "profile/guarded.h"
 #include "profile/profile.h"
 

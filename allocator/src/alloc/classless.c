@@ -11,7 +11,6 @@
 #include "alloc/seal.h"
 #include "base/check.h"
 #include "heap/mapping.h"
-#include "pool/pool.h"
 #include "profile/guarded.h"
 #include "profile/profile.h"
 

@@ -23,7 +23,6 @@
 #include "profile/profile.h"
 
 #include <dlfcn.h>
-#include <errno.h> /* numbers only */
 #include <link.h>
 #include <pthread.h>
 #include <string.h>

@@ -16,7 +16,6 @@
 #include "alloc/reap.h"
 #include "alloc/seal.h"
 #include "alloc/secure.h"
-#include "os/os.h"
 #include "pool/pool.h"
 
 #include <errno.h>

@@ -17,7 +17,7 @@
 #include "alloc/reap.h"
 #include "alloc/seal.h"
 #include "cache/cache.h"
-#include "heap/runs.h"
+#include "heap/mapping.h"
 #include "os/os.h"
 
 /* Of the heap up to some unit. Bit set: the object that starts there is free. */

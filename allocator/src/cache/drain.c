@@ -12,8 +12,6 @@
 #include "os/os.h"
 #include "pool/pool.h"
 
-#include <string.h>
-
 /* ---- draining ---- */
 
 static void drain(const struct mym_class_set *some)

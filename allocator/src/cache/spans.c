@@ -36,8 +36,6 @@
  */
 #include "cache/cache.h"
 
-#include "os/os.h"
-
 /*
  * Units that the open words of a cache may stand for: one of the largest. With 30 and 8 MiB the
  * workload large/churn had 137 and 105 MiB resident instead of 90.

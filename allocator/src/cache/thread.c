@@ -17,7 +17,6 @@
 #include "base/check.h"
 #include "heap/meta.h"
 #include "os/mutex.h"
-#include "pool/pool.h"
 
 #include <pthread.h>
 

@@ -7,7 +7,6 @@
 #include "face/mimalloc.h"
 #include "face/object.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 static struct mym_mimalloc functions;

@@ -23,7 +23,6 @@
 
 #include <dlfcn.h>
 #include <malloc.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 

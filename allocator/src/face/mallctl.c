@@ -11,8 +11,6 @@
 #include "face/names.h"
 #include "face/override.h"
 
-#include "base/check.h"
-
 #include <errno.h>
 #include <string.h>
 

@@ -14,7 +14,6 @@
 #include "face/mimalloc.h"
 #include "face/override.h"
 
-#include "alloc/info.h"
 #include "alloc/reap.h"
 #include "os/os.h"
 

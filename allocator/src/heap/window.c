@@ -3,8 +3,6 @@
  */
 #include "heap/window.h"
 
-#include "base/check.h"
-
 #include <string.h>
 
 static uint64_t starts(size_t word)

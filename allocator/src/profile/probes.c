@@ -5,7 +5,7 @@
  *
  * A probe is a nop, and a note in the file that says where it is, where its arguments are,
  * and where its semaphore is: a counter that the kernel (or the debugger) raises in the
- * process while somebody listens. Sampling goes on by itself then (mym_probes_look); until
+ * process while somebody listens. Sampling goes on by itself then (mym_probes_hear); until
  * then this is a word that is read once a second.
  *
  * Notes are made here, not by <sys/sdt.h>: it would be one more package to build with. What a
