@@ -200,7 +200,7 @@ void mym_dense_forget(const void *object, size_t bytes);
 /* One begins, in so many bytes of pages. Reads words of the one before: no lock is held. */
 void mym_dense_taken(const void *object, size_t bytes, size_t whole);
 
-/* ---- page heap (pages.c, purge.c) ---- */
+/* ---- page heap (pages.c, purge.c, region.c) ---- */
 
 /*
  * Who holds idle memory beside the page heap: slabs without an object, or with so few that their

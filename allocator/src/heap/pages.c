@@ -319,26 +319,6 @@ bool mym_pages_resize(uint32_t first, uint32_t length, enum mym_dense dense)
     return done;
 }
 
-bool mym_pages_map_freed(uint32_t end)
-{
-    bool done;
-
-    mym_pages_lock();
-    done = mym_region_map_freed(end);
-    mym_pages_unlock();
-    return done;
-}
-
-bool mym_pages_map_caches(uint32_t count)
-{
-    bool done;
-
-    mym_pages_lock();
-    done = mym_region_map_caches(count);
-    mym_pages_unlock();
-    return done;
-}
-
 /* ---- looking ---- */
 
 bool mym_pages_could_hold(size_t bytes)

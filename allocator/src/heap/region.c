@@ -2,7 +2,8 @@
  * region.c - where the heap comes from: regions mapped one behind the other, and the
  * tables that describe them.
  *
- * Locking: the caller holds mym_pages.lock, but for mym_pages_init, which runs once.
+ * Locking: the caller holds mym_pages.lock, but for mym_pages_map_freed and mym_pages_map_caches,
+ * which take it, and mym_pages_init, which runs once.
  */
 #include "heap/runs.h"
 
@@ -89,18 +90,28 @@ void mym_region_name(void)
                 (size_t)(mym_pages.end - FIRST_UNIT) * MYM_UNIT, name_of_heap);
 }
 
-bool mym_region_map_freed(uint32_t end)
+static bool lock_and_grow(struct table *table, uint32_t end)
 {
-    return grow_table(&freed_table, end);
+    bool done;
+
+    mym_pages_lock();
+    done = grow_table(table, end);
+    mym_pages_unlock();
+    return done;
+}
+
+bool mym_pages_map_freed(uint32_t end)
+{
+    return lock_and_grow(&freed_table, end);
 }
 
 /*
  * By sixteen: not two system calls for each. One more is mapped, for the first does not begin
  * the table.
  */
-bool mym_region_map_caches(uint32_t count)
+bool mym_pages_map_caches(uint32_t count)
 {
-    return grow_table(&cache_table, (count + 15u) / 16 * 16);
+    return lock_and_grow(&cache_table, (count + 15u) / 16 * 16);
 }
 
 /* ---- regions ---- */

@@ -263,11 +263,6 @@ void mym_mapping_put_back(struct mym_mapping mapping);
 
 /* ---- region.c ---- */
 
-/* The table of freed objects reaches to `end`. */
-bool mym_region_map_freed(uint32_t end);
-/* That of caches has so many. */
-bool mym_region_map_caches(uint32_t count);
-
 /*
  * Gone runs are mapped again for such a stretch, where one has it or they have it with what they
  * touch. Its first unit, in *run; 0: none.
