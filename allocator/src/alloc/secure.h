@@ -45,8 +45,7 @@ MYM_INLINE struct mym_shelf *mym_shelf_here(void)
     struct mym_shelf *shelf;
 
     if (MYM_UNLIKELY(id == MYM_NO_ID))
-        id = (uint32_t)((uintptr_t)__builtin_thread_pointer() * 0x9E3779B97F4A7C15u >>
-                        58);
+        id = (uint32_t)((uintptr_t)__builtin_thread_pointer() * MYM_GOLDEN >> 58);
     shelf = &mym_shelves[id % MYM_SHELVES];
     __asm__("" : "+r"(shelf)); /* else gcc finds each of its members from the id anew */
     return shelf;

@@ -27,19 +27,20 @@ static void add_text(struct line *line, const char *text)
     line->used += n;
 }
 
+char *mym_digits(char *end, uint64_t value, unsigned base)
+{
+    do
+        *--end = "0123456789abcdef"[value % base];
+    while ((value /= base) != 0);
+    return end;
+}
+
 static void add_pointer(struct line *line, const void *ptr)
 {
-    char digits[2 + 16 + 1];
-    uintptr_t rest = (uintptr_t)ptr;
-    size_t at = sizeof digits;
+    char digits[16 + 1] = "";
 
-    digits[--at] = '\0';
-    do
-        digits[--at] = "0123456789abcdef"[rest & 15];
-    while ((rest >>= 4) != 0);
-    digits[--at] = 'x';
-    digits[--at] = '0';
-    add_text(line, digits + at);
+    add_text(line, "0x");
+    add_text(line, mym_digits(digits + 16, (uintptr_t)ptr, 16));
 }
 
 /*

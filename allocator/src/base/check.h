@@ -25,6 +25,9 @@ size_t mym_expect(const char *who, bool fact, const char *what);
 /* As write(2), which may write less: the bytes, or an error number, negated. No signal. */
 long mym_write(int file, const char *bytes, size_t length);
 
+/* The digits of a number up to `end`; where they begin. */
+char *mym_digits(char *end, uint64_t value, unsigned base);
+
 /* Text to standard error as it is. */
 void mym_say(const char *text, size_t length);
 

@@ -85,6 +85,17 @@
 
 _Static_assert(sizeof(void *) == 8, "mymalloc is for 64-bit Linux");
 
+/* 2^64 by the golden ratio: of multiples of it neighbours lie far apart. */
+#define MYM_GOLDEN 0x9E3779B97F4A7C15u
+
+/* The finalizer of splitmix64: each bit depends on all (Steele, Lea, Flood, 2014). */
+MYM_INLINE uint64_t mym_mix(uint64_t word)
+{
+    word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9u;
+    word = (word ^ word >> 27) * 0x94d049bb133111ebu;
+    return word ^ word >> 31;
+}
+
 /* To a multiple of `to`, a power of two. */
 MYM_INLINE size_t mym_round_up(size_t bytes, size_t to)
 {

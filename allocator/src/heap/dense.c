@@ -212,7 +212,7 @@ static MYM_SLOW void look_at_living(const void *object, size_t bytes, uint32_t d
 
 void mym_dense_taken(const void *object, size_t bytes, size_t whole)
 {
-    uint64_t thread = (uintptr_t)__builtin_thread_pointer() * 0x9E3779B97F4A7C15u;
+    uint64_t thread = (uintptr_t)__builtin_thread_pointer() * MYM_GOLDEN;
     unsigned i = (unsigned)(thread >> 32) % THREADS;
     struct size *size = size_of(bytes);
     uintptr_t last = GET(size->last[i].object);

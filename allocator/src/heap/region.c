@@ -359,8 +359,7 @@ static bool start_far_away(void)
 
     /* 32 to 64 TiB, moved by the randomness of the stack's address. */
     return start_at(((uintptr_t)1 << 45) +
-                        (entropy * 0x9E3779B97F4A7C15u >> 20 & 0x3FFF) *
-                            ((size_t)1 << 30),
+                        (entropy * MYM_GOLDEN >> 20 & 0x3FFF) * ((size_t)1 << 30),
                     43);
 #else
     return false;

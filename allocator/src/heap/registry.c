@@ -20,7 +20,7 @@ struct mym_mappings mym_mappings;
 
 static size_t home(uintptr_t addr)
 {
-    return (size_t)((addr >> 12) * 0x9E3779B97F4A7C15u >> 20) & (mym_mappings.room - 1);
+    return (size_t)((addr >> 12) * MYM_GOLDEN >> 20) & (mym_mappings.room - 1);
 }
 
 static struct mym_mapping *find(uintptr_t addr)

@@ -45,11 +45,7 @@ void mym_out_text(struct mym_out *out, const char *text)
 
 void mym_out_digits(struct mym_out *out, uint64_t value, unsigned base)
 {
-    char digits[20];
-    size_t at = sizeof digits;
+    char digits[20], *end = digits + sizeof digits, *at = mym_digits(end, value, base);
 
-    do
-        digits[--at] = "0123456789abcdef"[value % base];
-    while ((value /= base) != 0);
-    mym_out_put(out, digits + at, sizeof digits - at);
+    mym_out_put(out, at, (size_t)(end - at));
 }

@@ -85,15 +85,12 @@ int mym_report_open(const struct mym_report *report, const char *name)
 
 char *mym_report_append(char *to, const char *mark, unsigned number)
 {
-    char digits[10];
-    size_t at = sizeof digits, length = strlen(mark);
+    char digits[10], *end = digits + sizeof digits, *at = mym_digits(end, number, 10);
+    size_t length = strlen(mark);
 
-    do
-        digits[--at] = (char)('0' + number % 10);
-    while ((number /= 10) != 0);
     memcpy(to, mark, length);
-    memcpy(to + length, digits + at, sizeof digits - at);
-    to += length + sizeof digits - at;
+    memcpy(to + length, at, (size_t)(end - at));
+    to += length + (size_t)(end - at);
     *to = '\0';
     return to;
 }

@@ -11,14 +11,6 @@
 
 MYM_FIXED uint64_t mym_secret[4] = {1, 1, 1, 1};
 
-/* The finalizer of splitmix64: each bit depends on all (D. Lea and G. Steele, 2014). */
-static uint64_t mix(uint64_t word)
-{
-    word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9u;
-    word = (word ^ word >> 27) * 0x94d049bb133111ebu;
-    return word ^ word >> 31;
-}
-
 /*
  * From the 16 random bytes that the kernel gives each program, of which libc makes its own
  * canaries: no system call is needed, which a sandbox might forbid.
@@ -32,8 +24,8 @@ void mym_os_draw_secret(void)
     if (bytes != NULL)
         memcpy(random, bytes, sizeof random);
     for (unsigned i = 0; i < 3; i++) {
-        random[0] += 0x9e3779b97f4a7c15u;
-        mym_secret[i] = mix(mix(random[0]) ^ random[1]);
+        random[0] += MYM_GOLDEN;
+        mym_secret[i] = mym_mix(mym_mix(random[0]) ^ random[1]);
     }
     mym_secret[0] |= 1;
     mym_secret[1] |= 1; /* a factor and an increment */

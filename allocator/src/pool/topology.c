@@ -6,6 +6,7 @@
  */
 #include "pool/topology.h"
 
+#include "base/check.h"
 #include "os/os.h"
 
 #include <string.h>
@@ -14,7 +15,6 @@
 
 _Static_assert(MYM_MAX_ARENAS < UNKNOWN, "a group fits a byte");
 
-/* Text with a number in its midst, as paths under /sys have it. */
 static void add_text(char *path, size_t room, const char *text)
 {
     size_t used = strlen(path), length = strlen(text);
@@ -25,27 +25,15 @@ static void add_text(char *path, size_t room, const char *text)
     path[used + length] = '\0';
 }
 
-static void append(char *path, size_t room, unsigned value)
-{
-    char digits[12];
-    size_t at = sizeof digits;
-
-    digits[--at] = '\0';
-    do
-        digits[--at] = (char)('0' + value % 10);
-    while ((value /= 10) != 0);
-    add_text(path, room, digits + at);
-}
-
 /* root + before + number + after, read; false: there is no such file. */
 static bool read_numbered(const char *root, const char *before, unsigned number,
                           const char *after, char *out, size_t room)
 {
-    char path[256] = "";
+    char path[256] = "", digits[10 + 1] = "";
 
     add_text(path, sizeof path, root);
     add_text(path, sizeof path, before);
-    append(path, sizeof path, number);
+    add_text(path, sizeof path, mym_digits(digits + 10, number, 10));
     add_text(path, sizeof path, after);
     return mym_os_read_file(path, out, room) > 0;
 }

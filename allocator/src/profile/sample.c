@@ -15,20 +15,15 @@
 
 #include <stdatomic.h>
 
-#define LN2    0.6931471805599453
-#define GOLDEN 0x9e3779b97f4a7c15u
+#define LN2 0.6931471805599453
 
 struct mym_watch mym_watch = {.epoch = 1};
 __thread struct mym_countdown mym_countdown __attribute__((tls_model("initial-exec")));
 
-/* splitmix64 (Steele, Lea, Flood, 2014). */
+/* splitmix64 */
 static uint64_t next_random(uint64_t *state)
 {
-    uint64_t z = *state += GOLDEN;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
+    return mym_mix(*state += MYM_GOLDEN);
 }
 
 /* -ln of a number that is even over (0, 1]: bits / 2^64. */
@@ -85,7 +80,7 @@ static int64_t draw(struct mym_countdown *countdown)
             (uintptr_t)countdown ^
             (mym_os_wall_ns() +
              atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed)) *
-                GOLDEN;
+                MYM_GOLDEN;
     return every == 1 ? 0
                       : (int64_t)(exponential(next_random(&countdown->random)) *
                                   (double)every);

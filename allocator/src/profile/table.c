@@ -127,7 +127,7 @@ static struct mym_stack *find_stack(const struct packed *packed)
 
 static size_t home(uintptr_t ptr)
 {
-    return (size_t)((ptr >> 4) * 0x9E3779B97F4A7C15u >> 20) & (table.room - 1);
+    return (size_t)((ptr >> 4) * MYM_GOLDEN >> 20) & (table.room - 1);
 }
 
 static size_t place_of(uintptr_t ptr)

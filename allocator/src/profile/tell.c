@@ -38,15 +38,10 @@ static void add_text(const char *text)
 
 static void add_number(uintptr_t value, unsigned base)
 {
-    char digits[21];
-    size_t at = sizeof digits;
+    char digits[20 + 1] = "";
 
-    digits[--at] = '\0';
-    do
-        digits[--at] = "0123456789abcdef"[value % base];
-    while ((value /= base) != 0);
     add_text(base == 16 ? "0x" : "");
-    add_text(digits + at);
+    add_text(mym_digits(digits + 20, value, base));
 }
 
 static void end_line(void)

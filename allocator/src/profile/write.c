@@ -261,7 +261,7 @@ struct seen {
 
 static uintptr_t *place_of(const struct seen *seen, uintptr_t pc)
 {
-    size_t i = pc * 0x9E3779B97F4A7C15u >> 20;
+    size_t i = pc * MYM_GOLDEN >> 20;
     uintptr_t *place;
 
     do
