@@ -167,7 +167,7 @@ static inline size_t small_bytes(const void *ptr)
         return mym_sampled_bytes(ptr);
     start = (uintptr_t)mym_unit_address(mym_heap.units[unit].first);
     if (MYM_UNLIKELY(mym_slab_index(c, (uintptr_t)ptr - start) >= c->objects))
-        mym_fatal("free of a pointer into the middle of an object", ptr);
+        mym_fatal(MYM_INSIDE, ptr);
     return c->size;
 }
 

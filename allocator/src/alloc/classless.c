@@ -14,9 +14,6 @@
 #include "profile/guarded.h"
 #include "profile/profile.h"
 
-static const char inside[] = "free of a pointer into the middle of an object";
-static const char never[] = "free of a pointer that was never allocated";
-
 /* Now and then: the clock costs as much as a take. */
 static bool is_time_for_upkeep(void)
 {
@@ -178,8 +175,8 @@ static bool is_interior(const void *ptr)
 static const char *wrong_with_place(const void *ptr)
 {
     if (mym_heap.cls[mym_unit_of(ptr)] != 0)
-        return is_interior(ptr) ? inside : "double free";
-    return mym_sampled_bytes(ptr) != 0 || mym_classless_bytes(ptr) != 0 ? "double free"
+        return is_interior(ptr) ? MYM_INSIDE : MYM_TWICE;
+    return mym_sampled_bytes(ptr) != 0 || mym_classless_bytes(ptr) != 0 ? MYM_TWICE
                                                                         : NULL;
 }
 
@@ -191,21 +188,21 @@ static const char *wrong_in_heap(const void *ptr)
     if (wrong != NULL)
         return wrong;
     if (span->kind == MYM_LARGE && !span->cached)
-        return inside;
+        return MYM_INSIDE;
     if (!was_freed(ptr))
-        return never;
+        return MYM_NEVER;
     return was_reaped(ptr) ? "free of an object of an arena that was destroyed or reset"
-                           : "double free";
+                           : MYM_TWICE;
 }
 
 void mym_bad_pointer(const void *ptr)
 {
     mym_guarded_blame(ptr);
     if (mym_mapping_has(ptr))
-        mym_fatal(inside, ptr);
+        mym_fatal(MYM_INSIDE, ptr);
     if (mym_in_heap(ptr))
         mym_fatal(wrong_in_heap(ptr), ptr);
-    mym_fatal(never, ptr);
+    mym_fatal(MYM_NEVER, ptr);
 }
 
 #if MYM_SECURE

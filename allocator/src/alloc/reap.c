@@ -13,9 +13,6 @@
 #include <errno.h>
 #include <string.h>
 
-static const char inside[] = "free of a pointer into the middle of an object";
-static const char never[] = "free of a pointer that was never allocated";
-
 /* What there was no memory for: the reap's limit, or the heap's or the kernel's. */
 enum lack { NOTHING, ROOM, MEMORY };
 
@@ -229,10 +226,10 @@ static const char *wrong_with(const struct mym_reap *reap, const void *ptr)
     uintptr_t at = (uintptr_t)ptr;
 
     if (at >= mym_reap_used(reap, mym_reap_record(ptr)->first))
-        return never;
+        return MYM_NEVER;
     if (!mym_window_is_start(at))
-        return inside;
-    return mym_window_is_freed(mym_reap_record(ptr), at) ? "double free" : NULL;
+        return MYM_INSIDE;
+    return mym_window_is_freed(mym_reap_record(ptr), at) ? MYM_TWICE : NULL;
 }
 
 static const char *put_small(struct mym_reap *reap, void *ptr)
@@ -272,9 +269,9 @@ void mym_reap_put(struct mym_reap *reap, void *ptr)
     if (small)
         wrong = put_small(reap, ptr);
     else if (mym_unit_address(unit) != ptr)
-        wrong = inside;
+        wrong = MYM_INSIDE;
     else if (!put_large(reap, unit))
-        wrong = "double free";
+        wrong = MYM_TWICE;
     mym_reap_unlock(reap);
     if (MYM_UNLIKELY(wrong != NULL))
         mym_fatal(wrong, ptr);
@@ -292,7 +289,7 @@ size_t mym_reap_bytes(struct mym_reap *reap, const void *ptr)
     size_t bytes = 0;
 
     if (mym_reap_record(ptr)->kind == MYM_LARGE) {
-        wrong = (uintptr_t)ptr % MYM_UNIT != 0 ? inside : NULL;
+        wrong = (uintptr_t)ptr % MYM_UNIT != 0 ? MYM_INSIDE : NULL;
         bytes = mym_reap_record(ptr)->length * MYM_UNIT;
     } else {
         mym_reap_lock(reap);

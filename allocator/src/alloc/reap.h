@@ -66,10 +66,12 @@ MYM_INLINE void mym_reap_unlock(struct mym_reap *reap)
     mym_mutex_unlock(&reap->lock, MYM_RANK_REAP);
 }
 
+#define MYM_DESTROYED "use of an arena that was destroyed"
+
 MYM_INLINE void mym_reap_check_alive(const struct mym_reap *reap)
 {
     if (MYM_UNLIKELY(!reap->alive))
-        mym_fatal("use of an arena that was destroyed", reap);
+        mym_fatal(MYM_DESTROYED, reap);
 }
 
 _Static_assert(MYM_CLASSES <= 128, "two words have a bit for each class");

@@ -120,7 +120,7 @@ void mym_reap_reset(struct mym_reap *reap)
     mym_reap_lock(reap);
     if (!reap->alive) {
         mym_reap_unlock(reap);
-        mym_fatal("use of an arena that was destroyed", reap);
+        mym_fatal(MYM_DESTROYED, reap);
     }
     bump = reap->own;
     units = count_units(reap->windows);
@@ -159,7 +159,7 @@ void mym_reap_destroy(struct mym_reap *reap)
     __atomic_store_n(&reap->owner, 0, __ATOMIC_RELAXED);
     mym_reap_unlock(reap);
     if (!alive)
-        mym_fatal("use of an arena that was destroyed", reap);
+        mym_fatal(MYM_DESTROYED, reap);
     release(windows, large);
     LOCK_LIST();
     if (reap->next != NULL)

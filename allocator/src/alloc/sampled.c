@@ -49,7 +49,7 @@ MYM_SLOW size_t mym_sampled_bytes(const void *ptr)
     if (slab == 0)
         return mym_guarded_bytes(ptr); /* in a gap of the heap */
     if (mym_slab_index(c, (uintptr_t)ptr - start) >= c->objects)
-        mym_fatal("free of a pointer into the middle of an object", ptr);
+        mym_fatal(MYM_INSIDE, ptr);
     return c->size;
 }
 
@@ -67,7 +67,7 @@ MYM_SLOW bool mym_sampled_put(void *ptr)
         return false;
     if (!mym_profile_drop(ptr)) {
         mym_sampled_bytes(ptr); /* the middle of one, or: */
-        mym_fatal("double free", ptr);
+        mym_fatal(MYM_TWICE, ptr);
     }
     mym_pool_put(&mym_arenas[MYM_SAMPLED]->pool[mym_heap.units[slab].cls], ptr);
     return true;

@@ -123,7 +123,7 @@ MYM_INLINE bool is_untouched(const void *ptr, size_t size, struct place place)
 
 static _Noreturn MYM_SLOW void die_touched(const void *ptr, size_t room)
 {
-    mym_fatal(mym_is_sealed(ptr, room) ? "double free" : WRITTEN, ptr);
+    mym_fatal(mym_is_sealed(ptr, room) ? MYM_TWICE : WRITTEN, ptr);
 }
 
 MYM_INLINE void *settle(void *object, size_t size, size_t cls)

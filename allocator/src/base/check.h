@@ -13,6 +13,11 @@
 /* Print "mymalloc: <what>: 0x<pointer>" on standard error without allocating; abort. */
 _Noreturn void mym_fatal(const char *what, const void *ptr);
 
+/* What is wrong with a pointer, whoever finds it. */
+#define MYM_TWICE  "double free"
+#define MYM_INSIDE "free of a pointer into the middle of an object"
+#define MYM_NEVER  "free of a pointer that was never allocated"
+
 /* Abort, after what was wrong was told at length. */
 _Noreturn void mym_give_up(void);
 

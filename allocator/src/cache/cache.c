@@ -318,7 +318,7 @@ MYM_SLOW void mym_cache_push_slow(unsigned cls, void *object)
 
 void mym_cache_twice(const void *object)
 {
-    mym_fatal("double free", object);
+    mym_fatal(MYM_TWICE, object);
 }
 
 void mym_cache_init(void)

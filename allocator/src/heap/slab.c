@@ -256,7 +256,7 @@ unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count,
         uint64_t bit = (uint64_t)1 << index % 64;
 
         if (MYM_UNLIKELY(index >= c.objects)) {
-            *misuse = "free of a pointer into the middle of an object";
+            *misuse = MYM_INSIDE;
             break;
         }
         if (index / 64 != word) {
@@ -267,7 +267,7 @@ unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count,
             scan = word < scan ? word : scan;
         }
         if (MYM_UNLIKELY(held & bit)) {
-            *misuse = "double free";
+            *misuse = MYM_TWICE;
             break;
         }
         held |= bit;

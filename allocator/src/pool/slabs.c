@@ -281,7 +281,7 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
         unsigned put;
 
         if (MYM_UNLIKELY(mym_heap.cls[unit] != mark)) {
-            *misuse = (struct misuse){"double free", objects[i]}; /* its slab is gone */
+            *misuse = (struct misuse){MYM_TWICE, objects[i]}; /* its slab is gone */
             break;
         }
         if (u->arena != pool->arena) {

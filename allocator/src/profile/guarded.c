@@ -278,10 +278,10 @@ static void report(const char *what, uintptr_t ptr, const struct cell *object)
 static const char *what_is_wrong(const void *ptr, const struct cell *object)
 {
     if (object == NULL)
-        return "free of a pointer that was never allocated";
+        return MYM_NEVER;
     if ((uintptr_t)ptr != object->start)
-        return "free of a pointer into the middle of an object";
-    return object->state == CELL_ENDED ? "double free" : NULL;
+        return MYM_INSIDE;
+    return object->state == CELL_ENDED ? MYM_TWICE : NULL;
 }
 
 /* Its pages go; where the kernel refuses (too many mappings) they stay open for good. */
