@@ -186,41 +186,35 @@ static bool parse_owner(const char *text, int *owner)
  */
 static bool read_profile(struct mym_config *config, const char *value)
 {
-    size_t length = strcspn(value, ","), every = MYM_PROFILE_EVERY;
-    size_t depth = MYM_STACK_DEPTH;
-    bool text = false;
-    int signal = 0, owner = 0;
+    struct mym_profile_config profile = {.path = value,
+                                         .length = strcspn(value, ","),
+                                         .every = MYM_PROFILE_EVERY,
+                                         .depth = MYM_STACK_DEPTH};
 
-    if (value[0] != '/' || length >= MYM_REPORT_PATH)
+    if (value[0] != '/' || profile.length >= MYM_REPORT_PATH)
         return false;
     for (const char *at = strchr(value, ','); at != NULL; at = strchr(at, ',')) {
         at++;
         if (strncmp(at, "every=", 6) == 0) {
-            if (!parse_every(at + 6, &every))
+            if (!parse_every(at + 6, &profile.every))
                 return false;
         } else if (strncmp(at, "stacks=", 7) == 0) {
-            if (!parse_bytes_to(at + 7, ',', &depth) || depth == 0 ||
-                depth > MYM_STACK_DEPTH)
+            if (!parse_bytes_to(at + 7, ',', &profile.depth) || profile.depth == 0 ||
+                profile.depth > MYM_STACK_DEPTH)
                 return false;
         } else if (strncmp(at, "signal=", 7) == 0) {
-            if (!read_signal(at + 7, &signal))
+            if (!read_signal(at + 7, &profile.signal))
                 return false;
         } else if (is_option(at, "form=text") || is_option(at, "form=proto")) {
-            text = at[5] == 't';
+            profile.text = at[5] == 't';
         } else if (strncmp(at, "of=", 3) == 0) {
-            if (!parse_owner(at + 3, &owner))
+            if (!parse_owner(at + 3, &profile.owner))
                 return false;
         } else {
             return false;
         }
     }
-    config->profile.path = value;
-    config->profile.length = length;
-    config->profile.owner = owner;
-    config->profile.every = every;
-    config->profile.depth = (unsigned)depth;
-    config->profile.signal = signal;
-    config->profile.text = text;
+    config->profile = profile;
     return true;
 }
 
@@ -331,12 +325,10 @@ static const struct variable {
      "every=BYTES, then if need be ,on-error=abort or ,on-error=continue",
      "put an object against pages that cannot be touched, one for each so many bytes, "
      "and tell the stacks of overflows and uses after free; then abort (default), or "
-     "go "
-     "on"},
+     "go on"},
     {"MYMALLOC_BACKGROUND", read_background, "on or off",
      "a helper thread, while there is idle memory, gives it back down to 4 MiB; "
-     "default: "
-     "off"},
+     "default: off"},
     {"MYMALLOC_VERBOSE", read_verbose, "0 or 1",
      "say at start which front end runs and why"},
     {"MYMALLOC_HELP", read_help, "0 or 1", "print this list"},

@@ -15,13 +15,13 @@ struct mym_config {
     /* The limit of the memory cgroup: read at start, again each second, or never. */
     enum { MYM_CGROUP_START, MYM_CGROUP_WATCH, MYM_CGROUP_OFF } cgroup;
     enum mym_huge huge;
-    struct {
+    struct mym_profile_config {
         const char *path; /* `length` bytes of the environment; NULL: no heap profile */
         size_t length;
-        int owner;      /* the process that PATH is of; 0: this one */
-        size_t every;   /* bytes between samples */
-        unsigned depth; /* frames of a stack */
-        int signal;     /* that asks for one more; 0: none */
+        int owner;    /* the process that PATH is of; 0: this one */
+        size_t every; /* bytes between samples */
+        size_t depth; /* frames of a stack */
+        int signal;   /* that asks for one more; 0: none */
         bool text;
     } profile;
     struct mym_stats_config stats;

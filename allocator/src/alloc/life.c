@@ -242,7 +242,7 @@ static void start_profile(const struct mym_config *config)
         config->profile.path, config->profile.length, config->profile.owner,
         config->profile.text ? MYM_PROFILE_TEXT : MYM_PROFILE_PROTO);
 
-    mym_unwind_set_depth(config->profile.depth);
+    mym_unwind_set_depth((unsigned)config->profile.depth);
     if (error == 0)
         error = mym_profile_start(config->profile.every);
     if (error == 0 && config->profile.signal != 0)
