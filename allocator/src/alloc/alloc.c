@@ -21,7 +21,7 @@ __attribute__((used)) MYM_HIDDEN void (*const mym_with_life)(void) = mym_fork_re
 
 static bool is_started(void)
 {
-    return MYM_LIKELY(MYM_RACY(mym_hot.small_end) != 0) || mym_start();
+    return mym_is_unwatched() || mym_start();
 }
 
 static void *no_memory(void)

@@ -28,32 +28,27 @@ static uint32_t units_for(size_t size)
                      (size == 0);
 }
 
+static inline void *take_cached(size_t size)
+{
+    if (has_class(size))
+        return mym_span_take(mym_span_class(size));
+    return is_long(size) ? mym_span_take_long(units_for(size)) : NULL;
+}
+
 void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
 {
     size_t align = alignment <= MYM_UNIT ? 1 : alignment >> MYM_UNIT_SHIFT;
+    void *object = align == 1 ? take_cached(size) : NULL;
     uint32_t units, unit;
 
-    if (has_class(size) && align == 1) {
-        void *span = mym_span_take(mym_span_class(size));
-
-        if (span != NULL) {
-            *zeroed = false;
-            return span;
-        }
-    }
-    if (is_long(size) && align == 1) {
-        void *span = mym_span_take_long(units_for(size));
-
-        if (span != NULL) {
-            *zeroed = false;
-            return span;
-        }
+    if (object != NULL) {
+        *zeroed = false;
+        return object;
     }
     if (size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return NULL;
     if (size >= MYM_MAPPING_MIN && alignment <= mym_os_page()) {
-        void *object = mym_mapping_take(size, zeroed);
-
+        object = mym_mapping_take(size, zeroed);
         if (object != NULL)
             return object;
         /* There may be a free run for it, where address space is what is short. */

@@ -26,7 +26,7 @@ static size_t near_own(void)
 static bool can_help(size_t size, size_t skipped)
 {
     static const size_t slack = 2 * MYM_CHUNK_UNITS * MYM_UNIT; /* rounding up */
-    size_t live, idle = mym_idle_bytes(&live) + slack, bytes = size + skipped;
+    size_t live, idle = mym_idle_bytes(&live) + slack, bytes = size + skipped, more;
     void *probe;
 
     if ((size | skipped) >> ADDRESS_BITS != 0 || size > own_limit ||
@@ -37,9 +37,10 @@ static bool can_help(size_t size, size_t skipped)
         return false;
     if (bytes <= idle)
         return idle > slack;
-    probe = mym_os_map((bytes - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
+    more = mym_round_up(bytes - idle, MYM_UNIT);
+    probe = mym_os_map(more);
     if (probe != NULL)
-        mym_os_unmap(probe, (bytes - idle + MYM_UNIT) & ~(MYM_UNIT - 1));
+        mym_os_unmap(probe, more);
     return probe != NULL;
 }
 
@@ -71,9 +72,8 @@ static size_t near_group(size_t limit)
  */
 void mym_limit_read(void)
 {
-    size_t group = mym_os_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup");
-
-    size_t near = near_group(group);
+    size_t near =
+        near_group(mym_os_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup"));
 
     mym_pages_set_limit(own_limit, near < near_own() ? near : near_own());
 }

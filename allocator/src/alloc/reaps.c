@@ -35,7 +35,7 @@ struct mym_reap *mym_reap_create(size_t limit)
 {
     struct mym_reap *reap;
 
-    if (mym_hot.small_end == 0 && !mym_start())
+    if (!mym_is_unwatched() && !mym_start())
         return NULL;
     LOCK_LIST();
     reap = destroyed;

@@ -379,9 +379,8 @@ size_t mym_usable(const void *ptr)
     if (ptr == NULL)
         return 0;
     room = place_bytes(ptr);
-    if (MYM_LIKELY(room != 0)) {
+    if (MYM_LIKELY(room != 0))
         return mym_sealed_size(ptr, room, MYM_IN_PLACE);
-    }
     reap = reap_at(ptr);
     if (reap != NULL)
         return mym_reap_bytes(reap, ptr);
@@ -415,9 +414,8 @@ static void *take_growing(size_t old, size_t size)
     bool zeroed = false;
     void *object = NULL;
 
-    if (size < want && want <= SHORT_MAX) {
+    if (size < want && want <= SHORT_MAX)
         return take(size, mym_class_of(want + MYM_SEAL_BYTES));
-    }
     if (size < want && size > SHORT_MAX)
         object = mym_fence_take(size, 1, want, &zeroed);
     return object != NULL ? object : mym_malloc_slow(size);
