@@ -47,10 +47,10 @@ struct mym_reap {
     bool alive;      /* false: destroyed */
     struct mym_bump shared;
     size_t freed;
-    uint64_t filled[2];           /* bit set: the class has a freed object */
-    void *free[MYM_CLASSES];      /* by class: an object of that size or longer */
-    struct mym_reap *next, *prev; /* of all reaps; next of those destroyed */
-    struct mym_reap *left;        /* next of those that were left */
+    uint64_t filled[MYM_CLASS_WORDS]; /* bit set: the class has a freed object */
+    void *free[MYM_CLASSES];          /* by class: an object of that size or longer */
+    struct mym_reap *next, *prev;     /* of all reaps; next of those destroyed */
+    struct mym_reap *left;            /* next of those that were left */
 } __attribute__((aligned(MYM_CACHELINE)));
 
 MYM_INLINE void mym_reap_lock(struct mym_reap *reap) MYM_ACQUIRES(reap->lock);
@@ -73,8 +73,6 @@ MYM_INLINE void mym_reap_check_alive(const struct mym_reap *reap)
     if (MYM_UNLIKELY(!reap->alive))
         mym_fatal(MYM_DESTROYED, reap);
 }
-
-_Static_assert(MYM_CLASSES <= 128, "two words have a bit for each class");
 
 /* limit 0: none. NULL: no memory. */
 struct mym_reap *mym_reap_create(size_t limit);

@@ -68,8 +68,10 @@ MYM_INLINE size_t mym_other_slot(size_t cls)
 #define MYM_SPAN_LONG (MYM_SPAN_CLASSES + 1)
 
 /* Size classes, of which a drain may want some only. */
+#define MYM_CLASS_WORDS 2u
+_Static_assert(MYM_CLASSES <= MYM_CLASS_WORDS * 64, "every class has a bit");
 struct mym_class_set {
-    uint64_t in[(MYM_CLASSES + 63) / 64];
+    uint64_t in[MYM_CLASS_WORDS];
 };
 
 #define MYM_SPANS 0u /* in place of class 0, which has no objects: spans */
@@ -78,7 +80,7 @@ MYM_INLINE bool mym_class_set_is_empty(const struct mym_class_set *set)
 {
     uint64_t all = 0;
 
-    for (unsigned i = 0; i < sizeof set->in / sizeof *set->in; i++)
+    for (unsigned i = 0; i < MYM_CLASS_WORDS; i++)
         all |= set->in[i];
     return all == 0;
 }
@@ -258,18 +260,18 @@ void mym_cache_upkeep(void);
 /* The same by the helper thread, once a second; quiet caches and unused pages go too. */
 void mym_cache_cool(void);
 
+/* Exchanges of a cache between two looks at the clock, less one: a mask. */
+uint32_t mym_upkeep_pace(void);
+
+/* Called by upkeep once a second, no lock held; set at start, NULL: nothing. */
+extern MYM_HIDDEN void (*mym_cache_each_second)(void);
+
 /* ---- round.c: by the helper ---- */
 
 /* Some cache was asked to be emptied, and nobody has come by or tried to. */
 bool mym_cache_round_is_due(void);
 /* Go to the CPUs of such caches, as far as the thread may run there, and empty them. */
 void mym_cache_round(void);
-
-/* Exchanges of a cache between two looks at the clock, less one: a mask. */
-uint32_t mym_upkeep_pace(void);
-
-/* Called by upkeep once a second, no lock held; set at start, NULL: nothing. */
-extern MYM_HIDDEN void (*mym_cache_each_second)(void);
 
 /* ---- visit.c ---- */
 

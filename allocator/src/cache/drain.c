@@ -87,10 +87,12 @@ struct due {
     bool second, grew, near; /* a container's limit */
 };
 
-static void keep_up(struct mym_pool *pool, void *due)
+static void keep_up(struct mym_pool *pool, void *context)
 {
-    mym_pool_upkeep(pool, ((struct due *)due)->second, ((struct due *)due)->grew);
-    if (((struct due *)due)->near)
+    const struct due *due = context;
+
+    mym_pool_upkeep(pool, due->second, due->grew);
+    if (due->near)
         mym_pool_trim(pool, true);
 }
 

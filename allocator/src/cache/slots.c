@@ -11,9 +11,6 @@ struct mym_front mym_front __attribute__((aligned(MYM_CACHELINE)));
 struct mym_mutex mym_front_lock;
 unsigned mym_caches_top;
 
-_Static_assert(MYM_CLASSES <=
-                   64 * sizeof mym_every_class.in / sizeof *mym_every_class.in,
-               "every class has a bit");
 const struct mym_class_set mym_every_class = {{UINT64_MAX, UINT64_MAX}};
 
 MYM_SLOW bool mym_door_swap_again(size_t index, uintptr_t old, uintptr_t fresh)
@@ -51,8 +48,6 @@ void mym_cache_flush(struct mym_cache *cache)
     mym_spans_close(cache);
     mym_cache_empty(cache, &mym_every_class);
 }
-
-#define WORDS (sizeof mym_every_class.in / sizeof *mym_every_class.in)
 
 /*
  * Whose objects a cache holds, as it looks from outside, and MYM_SPANS. Who has nothing need
@@ -92,7 +87,7 @@ void mym_cache_ring(unsigned id, const struct mym_class_set *some)
     if (cache == NULL)
         return;
     held = classes_in(cache);
-    for (unsigned i = 0; i < WORDS; i++) {
+    for (unsigned i = 0; i < MYM_CLASS_WORDS; i++) {
         uint64_t more = some->in[i] & held.in[i] & ~cache->asked.in[i];
 
         cache->asked.in[i] |= more;
