@@ -12,7 +12,7 @@
 static struct mym_mimalloc functions;
 static struct span {
     uintptr_t start, bytes;
-} code;
+} code;                    /* the segment that its functions are in */
 static _Atomic bool found; /* set last */
 /* Whose they are; and how many objects had been unloaded when that was seen last. */
 static struct mym_object owner;
@@ -34,23 +34,11 @@ static const char *const names[][2] = {
 
 _Static_assert(sizeof functions == sizeof names / 2, "a name for each function");
 
-/* The segment that its functions are in. */
-static struct span code_of(const struct dl_phdr_info *info, const void *function)
-{
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-        struct span span = {info->dlpi_addr + part->p_vaddr, part->p_memsz};
-
-        if (part->p_type == PT_LOAD && (uintptr_t)function - span.start < span.bytes)
-            return span;
-    }
-    return (struct span){0, 0};
-}
-
 /* Not by dlsym, which would change what the program's dlerror says. */
 static int look(struct dl_phdr_info *info, size_t size, void *unused)
 {
     void *function[sizeof names / sizeof *names];
+    const ElfW(Phdr) * part;
     struct mym_object object;
 
     (void)size;
@@ -69,7 +57,9 @@ static int look(struct dl_phdr_info *info, size_t size, void *unused)
     memcpy(&functions, function, sizeof functions);
     owner = object;
     unloaded = info->dlpi_subs;
-    code = code_of(info, function[0]);
+    part = mym_object_segment(info, function[0]);
+    code = part == NULL ? (struct span){0, 0}
+                        : (struct span){info->dlpi_addr + part->p_vaddr, part->p_memsz};
     found = true;
     return 1;
 }

@@ -75,9 +75,9 @@ static int look(struct dl_phdr_info *info, size_t size, void *context)
  * The operator of the caller's own object, where a C++ library is linked into it; else of
  * that which it is linked with; where that does not tell (it is C that was left by a jump),
  * of any. */
-MYM_COLD void *mym_cxx_find(const void *caller, const char *operator, const void * own)
+MYM_COLD void *mym_cxx_find(const void *caller, const char *function, const void *ours)
 {
-    struct search search = {.caller = caller, .function = operator, .ours = own };
+    struct search search = {.caller = caller, .function = function, .ours = ours};
 
     dl_iterate_phdr(note_caller, &search);
     dl_iterate_phdr(look, &search);

@@ -38,8 +38,8 @@ bool mym_object_read(const struct dl_phdr_info *info, struct mym_object *object)
     return object->symbols != NULL && object->strings != NULL;
 }
 
-/* The segment that the address is in, or NULL. */
-static const ElfW(Phdr) * segment(const struct dl_phdr_info *info, const void *address)
+const ElfW(Phdr) *
+    mym_object_segment(const struct dl_phdr_info *info, const void *address)
 {
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &info->dlpi_phdr[i];
@@ -53,12 +53,12 @@ static const ElfW(Phdr) * segment(const struct dl_phdr_info *info, const void *a
 
 bool mym_object_has(const struct dl_phdr_info *info, const void *address)
 {
-    return segment(info, address) != NULL;
+    return mym_object_segment(info, address) != NULL;
 }
 
 bool mym_object_runs(const struct dl_phdr_info *info, const void *address)
 {
-    const ElfW(Phdr) *part = segment(info, address);
+    const ElfW(Phdr) *part = mym_object_segment(info, address);
 
     return part != NULL && (part->p_flags & PF_X) != 0;
 }

@@ -20,6 +20,10 @@ struct mym_object {
 /* From a callback of dl_iterate_phdr. False: it has no dynamic section. */
 bool mym_object_read(const struct dl_phdr_info *info, struct mym_object *object);
 
+/* The segment that the address is in, or NULL. */
+const ElfW(Phdr) *
+    mym_object_segment(const struct dl_phdr_info *info, const void *address);
+
 /* Whether the address is in it. */
 bool mym_object_has(const struct dl_phdr_info *info, const void *address);
 
