@@ -60,12 +60,16 @@ void mym_collapse_put_down(bool unfinished, bool again)
 
 void (*mym_idle_when_much)(void);
 
+static bool is_much(uint32_t dirty)
+{
+    return dirty + mym_idle_held_in_all() > MYM_IDLE_LITTLE || mym_collapse_is_due();
+}
+
 void mym_idle_tell(uint32_t dirty)
 {
     void (*tell)(void) = __atomic_load_n(&mym_idle_when_much, __ATOMIC_RELAXED);
 
-    if (tell != NULL &&
-        (dirty + mym_idle_held_in_all() > MYM_IDLE_LITTLE || mym_collapse_is_due()))
+    if (tell != NULL && is_much(dirty))
         tell();
 }
 
@@ -82,7 +86,7 @@ bool mym_idle_is_much(void)
     mym_pages_lock();
     dirty = mym_pages_dirty();
     mym_pages_unlock();
-    return dirty + mym_idle_held_in_all() > MYM_IDLE_LITTLE || mym_collapse_is_due();
+    return is_much(dirty);
 }
 
 void mym_idle_set_helped(bool helped)
@@ -100,7 +104,7 @@ void mym_idle_cool(void)
 
     mym_pages_lock();
     stays = mym_pages_dirty();
-    unused = mym_pages.unused < stays ? mym_pages.unused : stays;
+    unused = mym_least(mym_pages.unused, stays);
     stays -= unused - unused / 4;
     mym_pages.unused = stays;
     mym_pages_unlock();

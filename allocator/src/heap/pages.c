@@ -123,8 +123,7 @@ static bool cut_all(uint32_t run, uint32_t first, uint32_t length, enum mym_dens
     uint32_t part;
 
     for (; length > 0; length -= part, run = first += part) {
-        part = run + mym_heap.units[run].length - first;
-        part = part < length ? part : length;
+        part = mym_least(run + mym_heap.units[run].length - first, length);
         dirty |= mym_heap.units[run].kind == MYM_DIRTY;
         cut(run, first, part, dense);
     }

@@ -287,7 +287,7 @@ static void futex(_Atomic uint32_t *word, int op, uint32_t value,
 
 void mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigned ms)
 {
-    struct timespec time = {.tv_nsec = (long)ms * 1000000};
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000L};
 
     futex(word, FUTEX_WAIT, expected, ms > 0 ? &time : NULL);
 }

@@ -171,10 +171,8 @@ bool mym_os_wait_pressure(struct mym_os_pressure *pressure, unsigned ms)
     if (pressure->events >= 0 && !read_events(pressure->events))
         forget(&pressure->events);
     files[1].fd = pressure->events;
-    if (mym_syscall(SYS_ppoll, (long)files, 2, (long)&time, 0, 0, 0) <
-        0) /* a sandbox */
-        mym_syscall(SYS_futex, (long)&never, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0,
-                    (long)&time, 0, 0);
+    if (mym_syscall(SYS_ppoll, (long)files, 2, (long)&time, 0, 0, 0) < 0)
+        mym_os_futex_wait(&never, 0, ms); /* a sandbox */
     if (files[0].revents & POLLERR) {
         forget(&pressure->trigger);
         files[0].revents = 0;
