@@ -1,5 +1,5 @@
 /*
- * rseq_aarch64.h - the four cache operations as restartable sequences.
+ * rseq_aarch64.h - the operations of a cache as restartable sequences.
  *
  * The pseudocode and the rules are those of rseq_x86_64.h. Plain loads and stores are
  * enough, although an mm_cid, and its cache with it, moves from CPU to CPU. Threads with

@@ -1,5 +1,5 @@
 /*
- * rseq_x86_64.h - the four cache operations as restartable sequences.
+ * rseq_x86_64.h - the operations of a cache as restartable sequences.
  *
  * A sequence runs between labels 1 and 2. When the kernel preempts the thread, moves it
  * or delivers a signal in between, it continues at label 4 (rseq(2)): as if there had been

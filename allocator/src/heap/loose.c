@@ -17,7 +17,7 @@
  * their first pages are given back (purge.c), by which they are counted from then on. So who
  * takes them again and touches a page of each has no fault, and all can stay.
  *
- * A length is its place. Of those that no cache holds, which are longer than MYM_LOOSE_MOST, there
+ * A length is its place. Of those longer than MYM_LOOSE_MOST, of which a cache holds no list, there
  * are such of one length only, in a place that no length has: each is a list of its own.
  *
  * Locking: mym_pages.lock.

@@ -165,7 +165,7 @@ static uint32_t take_free(uint32_t length, uint32_t align, enum mym_kind kind,
     return first;
 }
 
-/* One that no cache keeps, as it was given back; 0: none. */
+/* One of which caches hold no lists, as it was given back; 0: none. */
 static uint32_t take_long(uint32_t length)
 {
     uintptr_t list = length > MYM_LOOSE_MOST ? mym_loose_take(length) : 0;

@@ -5,9 +5,9 @@
  * first: memory comes back without a helper thread and without a later call, and the price
  * is bounded by what was freed.
  *
- * madvise and munmap run without mym_pages.lock, on runs that are marked MYM_PURGING and in
- * no index, or on idle mappings in the purger's hands. Whoever has such holds `purging`,
- * which a fork takes before all else of the heap: its child finds every run in its index.
+ * Pages go without mym_pages.lock, of runs that are marked MYM_PURGING and in no index, or of
+ * idle mappings in the purger's hands. Whoever has such holds `purging`, which a fork takes before
+ * all else of the heap: its child finds every run in its index. Clean chunks are unmapped under it.
  *
  * Locking: purging, then mym_pages.lock.
  */

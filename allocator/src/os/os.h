@@ -4,7 +4,7 @@
  *
  * No function here calls libc or changes errno: the faces alone set it. After start
  * only mmap, munmap, mremap, madvise and futex are made, and clock_gettime where there is no
- * vDSO, but for what a helper thread (pressure.c, mym_os_resident) or guarded samples need.
+ * vDSO, but for what the hardened build, or what a variable asked for, needs.
  */
 #ifndef MYM_OS_OS_H
 #define MYM_OS_OS_H

@@ -5,7 +5,7 @@
  *
  * Locking: pool->lock guards every field of struct mym_pool and the magazines in its
  * depot. Order: pool->lock, then the page heap's or the metadata's. Never two pools at
- * once, but for fork.
+ * once, but for fork and the checker.
  */
 #include "pool/pool.h"
 
