@@ -31,7 +31,6 @@ ALLOWED = {
     "_r_debug": ("profile", "a variable"),
     "__ehdr_start": ("os profile", "an address"),
     "environ": ("alloc", "a variable"),
-    "strtoul": ("alloc", "digits to a number, at start, no lock held"),
     "__errno_location": ("alloc face", "the address of errno, set where a request failed"),
     "pthread_key_create": ("cache", "at start, no lock held"),
     "pthread_setspecific": ("cache", "once per thread, no lock held; what it allocates is served by the pools"),
