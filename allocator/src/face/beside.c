@@ -10,9 +10,10 @@
 #include <string.h>
 
 static struct mym_mimalloc functions;
+/* The segment that its functions are in. */
 static struct span {
     uintptr_t start, bytes;
-} code;                    /* the segment that its functions are in */
+} code;
 static _Atomic bool found; /* set last */
 /* Whose they are; and how many objects had been unloaded when that was seen last. */
 static struct mym_object owner;
