@@ -77,13 +77,30 @@ void run_in_child(void (*run)(size_t), size_t argument)
            (unsigned)status);
 }
 
+void run_on(int cpu)
+{
+    cpu_set_t one;
+
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)cpu, &one);
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+}
+
 void stay_on_one_cpu(void)
 {
-    cpu_set_t here;
+    run_on(sched_getcpu());
+}
 
-    CPU_ZERO(&here);
-    CPU_SET((unsigned)sched_getcpu(), &here);
-    CHECK(sched_setaffinity(0, sizeof here, &here) == 0);
+bool find_two_cpus(int cpu[2])
+{
+    cpu_set_t may;
+    int found = 0;
+
+    CHECK(sched_getaffinity(0, sizeof may, &may) == 0);
+    for (int i = 0; i < CPU_SETSIZE && found < 2; i++)
+        if (CPU_ISSET((unsigned)i, &may))
+            cpu[found++] = i;
+    return found == 2;
 }
 
 size_t resident_bytes(void)

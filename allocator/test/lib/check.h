@@ -4,6 +4,7 @@
 #ifndef TEST_CHECK_H
 #define TEST_CHECK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,10 @@ void run_in_child(void (*run)(size_t), size_t argument);
 
 /* From now on; the caches of other CPUs keep what they have until somebody comes by. */
 void stay_on_one_cpu(void);
+void run_on(int cpu);
+
+/* Two CPUs on which this thread may run; false: there is one only. */
+bool find_two_cpus(int cpu[2]);
 
 /* Resident bytes of this process now. */
 size_t resident_bytes(void);

@@ -133,7 +133,7 @@ static void numbers_of_cpus(void)
 
 /* ---- short of memory ---- */
 
-static void run_on(int cpu)
+static void try_on(int cpu)
 {
     cpu_set_t one;
 
@@ -172,7 +172,7 @@ static void take_objects(void)
 
 static void *free_elsewhere(void *unused)
 {
-    run_on(1);
+    try_on(1);
     while (!ready)
         ;
     for (int i = 0; i < COUNT; i++)
@@ -187,7 +187,7 @@ static void free_without_records(size_t unused)
     pthread_t thread;
 
     (void)unused;
-    run_on(0);
+    try_on(0);
     take_objects();
     CHECK(!pthread_create(&thread, NULL, free_elsewhere, NULL));
     starve(8192);
@@ -207,7 +207,7 @@ static void *take_elsewhere(void *unused)
 {
     int got = 0;
 
-    run_on(1);
+    try_on(1);
     while (!ready)
         ;
     while (malloc(100))
@@ -224,7 +224,7 @@ static void take_from_other_arenas(size_t unused)
     pthread_t thread;
 
     (void)unused;
-    run_on(0);
+    try_on(0);
     for (int i = 0; i < 3000; i++)
         slots[i] = malloc(100);
     CHECK(!pthread_create(&thread, NULL, take_elsewhere, NULL));
@@ -252,7 +252,7 @@ static void *free_batch(void *batch)
 {
     void **slots = batch;
 
-    run_on(1);
+    try_on(1);
     for (int i = 0; i < 3000; i++)
         free(slots[i]);
     return NULL;
@@ -265,7 +265,7 @@ static void magazines_go_to_their_owner(void)
     size_t loaded = 0;
     pthread_t thread;
 
-    run_on(0);
+    try_on(0);
     for (int i = 0; i < 3000; i++)
         slots[i] = malloc(100);
     CHECK(!pthread_create(&thread, NULL, free_batch, slots));
@@ -284,12 +284,12 @@ static void magazines_go_to_their_owner(void)
 /* Its cache has objects of 4000 bytes; the thread is on CPU 1 then. */
 static void leave_cached_on_0(void)
 {
-    run_on(0);
+    try_on(0);
     for (int i = 0; i < 200; i++)
         CHECK((objects[i] = malloc(4000)));
     for (int i = 0; i < 200; i++)
         free(objects[i]);
-    run_on(1);
+    try_on(1);
 }
 
 /* What a drain on another CPU asked for goes with the next call on this one. */
@@ -299,7 +299,7 @@ static void caches_are_emptied_when_asked(void)
 
     leave_cached_on_0();
     malloc_trim(0);
-    run_on(0);
+    try_on(0);
     free(malloc(100));
     mym_cache_count(cached);
     CHECKF(cached[mym_class_of(4000)] == 0, "%zu objects", cached[mym_class_of(4000)]);

@@ -309,28 +309,6 @@ static void child_has_all_memory(void)
 
 static _Atomic int trimming;
 
-static void run_on(int cpu)
-{
-    cpu_set_t one;
-
-    CPU_ZERO(&one);
-    CPU_SET((unsigned)cpu, &one);
-    CHECK(!sched_setaffinity(0, sizeof one, &one));
-}
-
-/* Two CPUs on which this thread may run; false: there is one only. */
-static bool find_two(int cpu[2])
-{
-    cpu_set_t may;
-    int found = 0;
-
-    CHECK(!sched_getaffinity(0, sizeof may, &may));
-    for (int i = 0; i < CPU_SETSIZE && found < 2; i++)
-        if (CPU_ISSET((unsigned)i, &may))
-            cpu[found++] = i;
-    return found == 2;
-}
-
 struct comer {
     int cpu, later;
 };
@@ -384,7 +362,7 @@ static void child_collects_beside_threads(void)
     pthread_t thread;
     int cpu[2];
 
-    if (!find_two(cpu))
+    if (!find_two_cpus(cpu))
         return;
     pthread_barrier_init(&rested, NULL, 2);
     pthread_barrier_init(&over, NULL, 2);

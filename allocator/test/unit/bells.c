@@ -1,0 +1,267 @@
+/*
+ * bells.c - caches that are to be emptied: of CPUs where nobody is, of a child of fork, which has
+ * those of threads that it does not have, and of a thread that ends.
+ */
+#include "check.h"
+#include "family.h"
+
+#include "alloc/alloc.h"
+#include "cache/cache.h"
+#include "pool/pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int cpu[2];
+
+/* Ids are CPUs, and there are two. Whoever was on one of them may run nowhere else. */
+static bool has_two(void)
+{
+    static bool has;
+
+    free(malloc(1));
+    has = has || (mym_mode == MYM_MODE_CPU_ID && find_two_cpus(cpu));
+    return has;
+}
+
+static size_t cached(size_t size)
+{
+    size_t objects[MYM_CLASSES] = {0}, spans = mym_cache_count(objects);
+
+    return size > MYM_CLASS_MAX ? spans : objects[mym_class_of(size)];
+}
+
+static void take_and_free(unsigned count, size_t size)
+{
+    void *objects[200];
+
+    CHECK(count <= 200);
+    for (unsigned i = 0; i < count; i++)
+        CHECK((objects[i] = malloc(opaque(size))));
+    for (unsigned i = 0; i < count; i++)
+        free(objects[i]);
+}
+
+/* In the first one's cache, on the second. */
+static void leave_there(unsigned count, size_t size)
+{
+    run_on(cpu[0]);
+    take_and_free(count, size);
+    run_on(cpu[1]);
+}
+
+static uint32_t id_of(int which)
+{
+    return (uint32_t)cpu[which];
+}
+
+/* ---- bells ---- */
+
+static void spans_go_when_asked(void)
+{
+    if (!has_two())
+        return;
+    malloc_trim(0);
+    run_on(cpu[0]);
+    malloc_trim(0);
+    mym_idle_set_keep((size_t)64 << 20);
+    for (unsigned i = 0; i < 10 && cached((size_t)1 << 20) == 0; i++)
+        take_and_free(1, (size_t)1 << 20);
+    CHECK(cached((size_t)1 << 20) > 0);
+    mym_pages_hear_growth(); /* for which they would go in any case */
+    run_on(cpu[1]);
+    malloc_trim(0);
+    run_on(cpu[0]);
+    free(malloc(opaque(100)));
+    CHECKF(cached((size_t)1 << 20) == 0, "%zu bytes", cached((size_t)1 << 20));
+}
+
+/* The helper's round goes for each of them once, though it may not run where that would help. */
+static void bells_are_followed_once(void)
+{
+    struct mym_class_set some = {{0}};
+
+    if (!has_two())
+        return;
+    malloc_trim(0);
+    leave_there(100, 4000);
+    leave_there(100, 2000);
+    mym_class_set_add(&some, mym_class_of(4000));
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    mym_cache_ring(id_of(0), &some);
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    CHECK(mym_cache_round_is_due());
+    mym_cache_round();
+    CHECK(!mym_cache_round_is_due());
+    malloc_trim(0); /* asks for more */
+    CHECK(mym_cache_round_is_due());
+    mym_cache_round();
+    malloc_trim(0); /* for what was asked before */
+    CHECK(!mym_cache_round_is_due());
+    run_on(cpu[0]);
+    free(malloc(opaque(100)));
+    CHECKF(cached(4000) + cached(2000) == 0, "%zu and %zu objects", cached(4000),
+           cached(2000));
+}
+
+/* ---- children ---- */
+
+static void (*meanwhile)(void); /* as a cache is collected */
+
+void __real_mym_pool_unload(struct mym_pool *pool, unsigned id,
+                            struct mym_magazine *magazine, unsigned used);
+void __wrap_mym_pool_unload(struct mym_pool *pool, unsigned id,
+                            struct mym_magazine *magazine, unsigned used);
+
+void __wrap_mym_pool_unload(struct mym_pool *pool, unsigned id,
+                            struct mym_magazine *magazine, unsigned used)
+{
+    void (*call)(void) = meanwhile;
+
+    if (call != NULL && mym_cache_at(id_of(0))->whose == MYM_COLLECTED) {
+        meanwhile = NULL;
+        call();
+    }
+    __real_mym_pool_unload(pool, id, magazine, used);
+}
+
+static bool opens_there(void)
+{
+    bool opens;
+
+    run_on(cpu[0]);
+    free(malloc(opaque(100)));
+    opens = mym_cache_is_open(id_of(0));
+    run_on(cpu[1]);
+    return opens;
+}
+
+/* A handler's fork, whose child goes on collecting when that is over. */
+static bool opens_in_its_child(void)
+{
+    int status = 0;
+    pid_t child;
+
+    mym_fork_bare();
+    child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    mym_fork_bare_done(child == 0);
+    if (child == 0)
+        _exit(opens_there());
+    CHECK(waitpid(child, &status, 0) == child);
+    return status != 0;
+}
+
+static void come_there(void)
+{
+    CHECK(!opens_there());
+    CHECK(!opens_in_its_child());
+    CHECK(!opens_there());
+}
+
+static void collect(size_t unused)
+{
+    (void)unused;
+    run_on(cpu[1]);
+    CHECK(cached(4000) > 0);
+    meanwhile = come_there;
+    malloc_trim(0);
+    CHECK(meanwhile == NULL);
+    CHECKF(cached(4000) == 0, "%zu objects", cached(4000));
+    CHECK(opens_there());
+    CHECK(family.verify() == 0);
+}
+
+/* Nobody comes to a cache that a child collects, and everybody may when that is done. */
+static void what_is_collected_stays_closed(void)
+{
+    if (!has_two())
+        return;
+    leave_there(100, 4000);
+    run_in_child(collect, 0);
+}
+
+/* ---- threads ---- */
+
+static pthread_barrier_t rested, over;
+
+static void *fill_and_rest(void *unused)
+{
+    take_and_free(100, 4000);
+    pthread_barrier_wait(&rested);
+    pthread_barrier_wait(&over);
+    return unused;
+}
+
+static void *tell_cache(void *cache)
+{
+    free(malloc(opaque(100)));
+    *(struct mym_cache **)cache = mym_thread_own;
+    return NULL;
+}
+
+static void share_none(size_t unused)
+{
+    struct mym_cache *other = NULL;
+    pthread_t thread;
+
+    (void)unused;
+    malloc_trim(0);
+    CHECKF(cached(4000) == 0, "%zu objects", cached(4000));
+    CHECK(!pthread_create(&thread, NULL, tell_cache, &other));
+    CHECK(!pthread_join(thread, NULL));
+    CHECK(other != NULL && other != mym_thread_own);
+    CHECK(family.verify() == 0);
+}
+
+/* The thread that forks goes on with its own in the child, where that of another is collected. */
+static void a_child_keeps_its_own(void)
+{
+    pthread_t thread;
+
+    free(malloc(opaque(100)));
+    if (mym_mode != MYM_MODE_TLS)
+        return;
+    pthread_barrier_init(&rested, NULL, 2);
+    pthread_barrier_init(&over, NULL, 2);
+    CHECK(!pthread_create(&thread, NULL, fill_and_rest, NULL));
+    pthread_barrier_wait(&rested);
+    CHECK(cached(4000) > 0);
+    run_in_child(share_none, 0);
+    pthread_barrier_wait(&over);
+    CHECK(!pthread_join(thread, NULL));
+    pthread_barrier_destroy(&rested);
+    pthread_barrier_destroy(&over);
+}
+
+static void *free_and_end(void *unused)
+{
+    take_and_free(100, 4000);
+    CHECK(cached(4000) > 0);
+    return unused;
+}
+
+static void who_ends_leaves_nothing(void)
+{
+    pthread_t thread;
+
+    free(malloc(opaque(100)));
+    if (mym_mode != MYM_MODE_TLS)
+        return;
+    malloc_trim(0);
+    CHECK(!pthread_create(&thread, NULL, free_and_end, NULL));
+    CHECK(!pthread_join(thread, NULL));
+    CHECKF(cached(4000) == 0, "%zu objects", cached(4000));
+}
+
+const struct test tests[] = {
+    {"spans_go_when_asked", spans_go_when_asked},
+    {"bells_are_followed_once", bells_are_followed_once},
+    {"what_is_collected_stays_closed", what_is_collected_stays_closed},
+    {"a_child_keeps_its_own", a_child_keeps_its_own},
+    {"who_ends_leaves_nothing", who_ends_leaves_nothing},
+    {NULL, NULL},
+};
