@@ -39,6 +39,7 @@ void __wrap_mym_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, unsigne
         __real_mym_os_futex_wait(word, expected, ms);
         return;
     }
+    CHECK(mym_mutex_has_sleepers(expected)); /* else nobody wakes it */
     if (tries && ++waits < last_wait)
         return;
     sleepers[asleep] = (pid_t)syscall(SYS_gettid);
@@ -119,6 +120,28 @@ static void who_has_a_lock_does_not_wait(void)
     CHECK(waits == 0);
 }
 
+/* What is free is taken without a wait, and is a fork's then, which alone gives it back. */
+static void forks_give_what_is_theirs(void)
+{
+    static const enum mym_fork_step gives[] = {MYM_FORK_GIVE, MYM_FORK_RESET};
+
+    mym_mutex_count(1);
+    mym_mutex_fork_patience();
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK(mym_mutex_fork(&lock, MYM_FORK_TRY) && mym_mutex_is_forks(&lock));
+        mym_mutex_fork(&lock, gives[i]);
+        CHECK(!mym_mutex_is_held(&lock));
+        for (uint32_t held = 1; held <= 2; held++) {
+            atomic_store(&lock.state, held);
+            CHECK(!mym_mutex_fork(&lock, MYM_FORK_TRY) && !mym_mutex_is_forks(&lock));
+            mym_mutex_fork(&lock, gives[i]);
+            CHECK(lock.state == held);
+        }
+        atomic_store(&lock.state, 0);
+    }
+    mym_mutex_count(-1);
+}
+
 /* A handler's fork, which does not wait, leaves the other one what it had. */
 static void who_is_interrupted_has_the_same_patience(void)
 {
@@ -133,6 +156,7 @@ static void who_is_interrupted_has_the_same_patience(void)
 const struct test tests[] = {
     {"who_gives_up_wakes_another", who_gives_up_wakes_another},
     {"who_has_a_lock_does_not_wait", who_has_a_lock_does_not_wait},
+    {"forks_give_what_is_theirs", forks_give_what_is_theirs},
     {"who_is_interrupted_has_the_same_patience",
      who_is_interrupted_has_the_same_patience},
     {NULL, NULL},
