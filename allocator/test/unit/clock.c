@@ -43,6 +43,26 @@ static void a_second_passes_after_the_clock_went_back(void)
     upkeep_at(1600, 4);
 }
 
+static uint32_t pace_after(unsigned looks, uint64_t ms)
+{
+    for (unsigned i = 0; i < looks; i++) {
+        now_ms += ms;
+        mym_cache_upkeep();
+    }
+    return mym_upkeep_pace();
+}
+
+/* Exchanges of a cache between two looks, less one: from 32 to 1024. */
+static void who_is_busy_looks_more_seldom(void)
+{
+    CHECK(mym_start());
+    pace_after(20, 100);
+    CHECK(pace_after(1, 99) == 63);
+    CHECK(pace_after(20, 99) == 1023);
+    CHECK(pace_after(1, 100) == 511);
+    CHECK(pace_after(20, 100) == 31);
+}
+
 static void what_is_due(void)
 {
     CHECK(mym_os_is_due(7, 0, 1000) && mym_os_is_due(7, 7, 1000));
@@ -53,6 +73,7 @@ static void what_is_due(void)
 const struct test tests[] = {
     {"a_second_passes_after_the_clock_went_back",
      a_second_passes_after_the_clock_went_back},
+    {"who_is_busy_looks_more_seldom", who_is_busy_looks_more_seldom},
     {"what_is_due", what_is_due},
     {NULL, NULL},
 };
