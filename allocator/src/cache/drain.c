@@ -17,7 +17,6 @@
 static void drain(const struct mym_class_set *some)
 {
     struct mym_cache *own;
-    unsigned here;
 
     mym_cache_open_here(); /* somebody else may have rung */
     mym_spans_close_here();
@@ -29,10 +28,8 @@ static void drain(const struct mym_class_set *some)
     if (mym_mode < MYM_MODE_CPU_ID)
         return;
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    here = mym_rseq_id(); /* if it was another before, who runs there will do without */
     for (unsigned id = 0; id < mym_caches_top; id++)
-        if (id != here)
-            mym_cache_ring(id, some);
+        mym_cache_ring(id, some); /* here as well, if it was another before */
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }
 

@@ -61,6 +61,32 @@ static uint32_t id_of(int which)
 
 /* ---- bells ---- */
 
+static bool moves; /* while it drains */
+
+void __real_mym_thread_collect(void);
+void __wrap_mym_thread_collect(void);
+
+void __wrap_mym_thread_collect(void)
+{
+    if (moves)
+        run_on(cpu[0]);
+    moves = false;
+    __real_mym_thread_collect();
+}
+
+/* Who drains may be moved after it has emptied what was its own then. */
+static void who_is_moved_rings_there(void)
+{
+    if (!has_two())
+        return;
+    leave_there(100, 4000);
+    moves = true;
+    malloc_trim(0);
+    CHECK(!moves);
+    free(malloc(opaque(100)));
+    CHECKF(cached(4000) == 0, "%zu objects", cached(4000));
+}
+
 static void spans_go_when_asked(void)
 {
     if (!has_two())
@@ -258,6 +284,7 @@ static void who_ends_leaves_nothing(void)
 }
 
 const struct test tests[] = {
+    {"who_is_moved_rings_there", who_is_moved_rings_there},
     {"spans_go_when_asked", spans_go_when_asked},
     {"bells_are_followed_once", bells_are_followed_once},
     {"what_is_collected_stays_closed", what_is_collected_stays_closed},
