@@ -22,12 +22,9 @@
 
 #define TLS __thread __attribute__((tls_model("initial-exec")))
 
-enum state { NEW, OPENING, OPEN, ENDED };
-
 TLS struct mym_cache *mym_thread_own;
-static TLS enum state state;
-
 static TLS struct mym_cache *mine; /* also while mym_thread_own is NULL */
+static TLS bool asked; /* for one, which is asked for once: none comes after its end */
 
 static pthread_key_t key;
 struct mym_cache *mym_thread_caches;
@@ -62,7 +59,6 @@ static void end_thread(void *unused)
     (void)unused;
     if (cache == NULL)
         return;
-    state = ENDED;
     mym_thread_own = mine = NULL;
     mym_cache_flush(cache);
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
@@ -143,17 +139,17 @@ static struct mym_cache *find_cache(void)
 
 static MYM_COLD void open_thread(void)
 {
-    state = OPENING; /* pthread_setspecific may allocate: it then does without */
+    asked = true; /* pthread_setspecific may allocate: it then does without */
     mine = find_cache();
     if (mine != NULL && pthread_setspecific(key, mine) != 0)
         end_thread(NULL);
     mym_thread_own = mine;
-    state = mine != NULL ? OPEN : NEW;
+    asked = mine != NULL;
 }
 
 struct mym_cache *mym_thread_enter(void)
 {
-    if (state == NEW)
+    if (!asked)
         open_thread();
     return mym_thread_hold();
 }
