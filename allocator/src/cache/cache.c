@@ -67,7 +67,7 @@ static void stash(struct mym_door door, unsigned cls, size_t index,
    now; that some entry was NULL would prove nothing. */
 MYM_INLINE bool is_empty(void **top)
 {
-    return top != MYM_CLOSED && top[-1] == MYM_FLOOR(top - 1);
+    return top[-1] == MYM_FLOOR(top - 1);
 }
 
 /*
@@ -290,7 +290,7 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
     magazine->entry[used++] = object;
     /* The ceiling may be another's by now: what is swapped out is then not full, but
        how many objects it holds is told by the address. */
-    if (seen != MYM_CLOSED && *seen == MYM_CEILING &&
+    if (*seen == MYM_CEILING &&
         mym_door_swap(*door, index, seen, magazine->entry + used)) {
         if (seen != MYM_NONE) {
             struct mym_magazine *full = mym_magazine_of(cls, seen);

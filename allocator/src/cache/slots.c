@@ -21,8 +21,7 @@ MYM_SLOW bool mym_door_swap_again(size_t index, uintptr_t old, uintptr_t fresh)
 void mym_cache_make(struct mym_cache *cache)
 {
     for (unsigned i = 0; i < MYM_SLOTS; i++)
-        /* Class 0, the class of what is no object, stays closed everywhere. */
-        cache->slot[i] = i % MYM_CLASSES == 0 ? MYM_CLOSED : MYM_NONE;
+        cache->slot[i] = MYM_NONE; /* of class 0, of what is no object, for good */
     /* Span words are closed: what a cache is made of reads 0. */
 }
 
