@@ -61,7 +61,35 @@ static uint32_t id_of(int which)
 
 /* ---- bells ---- */
 
-static bool moves; /* while it drains */
+static bool moves;    /* while it drains */
+static bool moves_on; /* while it does what somebody asked for */
+
+void __real_mym_spans_close_here(void);
+void __wrap_mym_spans_close_here(void);
+
+void __wrap_mym_spans_close_here(void)
+{
+    if (moves_on)
+        run_on(cpu[1]);
+    moves_on = false;
+    __real_mym_spans_close_here();
+}
+
+/* Who empties what he has come to may be moved before: then it is another one that he empties. */
+static void who_is_moved_on_rings_again(void)
+{
+    if (!has_two())
+        return;
+    leave_there(100, 4000);
+    malloc_trim(0);
+    run_on(cpu[0]);
+    moves_on = true;
+    free(malloc(opaque(100)));
+    CHECK(!moves_on && cached(4000) > 0);
+    run_on(cpu[0]);
+    free(malloc(opaque(100)));
+    CHECKF(cached(4000) == 0, "%zu objects", cached(4000));
+}
 
 void __real_mym_thread_collect(void);
 void __wrap_mym_thread_collect(void);
@@ -132,6 +160,9 @@ static void bells_are_followed_once(void)
     free(malloc(opaque(100)));
     CHECKF(cached(4000) + cached(2000) == 0, "%zu and %zu objects", cached(4000),
            cached(2000));
+    leave_there(100, 4000);
+    malloc_trim(0);
+    CHECK(mym_cache_round_is_due());
 }
 
 /* ---- children ---- */
@@ -210,6 +241,64 @@ static void what_is_collected_stays_closed(void)
     run_in_child(collect, 0);
 }
 
+static void come_before(size_t unused)
+{
+    (void)unused;
+    CHECK(opens_there());
+    meanwhile = come_there;
+    malloc_trim(0);
+    CHECK(meanwhile != NULL && mym_cache_round_is_due());
+}
+
+/* What somebody has come to is its own, which nobody empties from elsewhere. */
+static void what_is_in_use_is_not_collected(void)
+{
+    if (!has_two())
+        return;
+    leave_there(100, 4000);
+    run_in_child(come_before, 0);
+}
+
+/* ---- vfork ---- */
+
+static void check_opens(size_t expected)
+{
+    uint32_t id = 0;
+    bool opens;
+
+    free(malloc(opaque(100)));
+    while (mym_cache_made(id) == NULL)
+        id++;
+    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
+    opens = mym_cache_try_open(id);
+    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
+    CHECK(opens == expected && mym_cache_is_open(id) == expected);
+}
+
+static void *check_others_fork(void *unused)
+{
+    check_opens(false);
+    run_in_child(check_opens, true);
+    return unused;
+}
+
+/* No cache opens while such a child runs, nor ever in what that one forks; else in each other child. */
+static void none_opens_beside_a_child_of_vfork(void)
+{
+    pthread_t thread;
+
+    free(malloc(opaque(100)));
+    if (mym_mode < MYM_MODE_CPU_ID)
+        return;
+    mym_cache_vfork(true);
+    check_opens(false);
+    run_in_child(check_opens, false);
+    CHECK(!pthread_create(&thread, NULL, check_others_fork, NULL));
+    CHECK(!pthread_join(thread, NULL));
+    mym_cache_vfork(false);
+    check_opens(true);
+}
+
 /* ---- threads ---- */
 
 static pthread_barrier_t rested, over;
@@ -237,13 +326,17 @@ static void share_none(size_t unused)
     (void)unused;
     malloc_trim(0);
     CHECKF(cached(4000) == 0, "%zu objects", cached(4000));
+    CHECK(mym_idle_held(MYM_HOLDS_SPANS) == 0);
     CHECK(!pthread_create(&thread, NULL, tell_cache, &other));
     CHECK(!pthread_join(thread, NULL));
     CHECK(other != NULL && other != mym_thread_own);
     CHECK(family.verify() == 0);
 }
 
-/* The thread that forks goes on with its own in the child, where that of another is collected. */
+/*
+ * The thread that forks goes on with its own in the child, where that of another is collected, and
+ * what that one was granted and had not taken yet is nobody's.
+ */
 static void a_child_keeps_its_own(void)
 {
     pthread_t thread;
@@ -256,7 +349,10 @@ static void a_child_keeps_its_own(void)
     CHECK(!pthread_create(&thread, NULL, fill_and_rest, NULL));
     pthread_barrier_wait(&rested);
     CHECK(cached(4000) > 0);
+    mym_idle_set_keep((size_t)64 << 20);
+    CHECK(mym_idle_grant(MYM_HOLDS_SPANS, 10, 1));
     run_in_child(share_none, 0);
+    mym_idle_return(MYM_HOLDS_SPANS, 10);
     pthread_barrier_wait(&over);
     CHECK(!pthread_join(thread, NULL));
     pthread_barrier_destroy(&rested);
@@ -266,7 +362,17 @@ static void a_child_keeps_its_own(void)
 static void *free_and_end(void *unused)
 {
     take_and_free(100, 4000);
-    CHECK(cached(4000) > 0);
+    take_and_free(1, (size_t)1 << 20);
+    CHECK(cached(4000) > 0 && cached((size_t)1 << 20) == (size_t)1 << 20);
+    return unused;
+}
+
+/* Once it is known that such are written all over, one of them is kept in place of all others. */
+static void *free_a_long_one_and_end(void *unused)
+{
+    for (unsigned i = 0; i < 10; i++)
+        take_and_free(1, (size_t)8 << 20);
+    CHECK(cached((size_t)8 << 20) == (size_t)8 << 20);
     return unused;
 }
 
@@ -278,16 +384,25 @@ static void who_ends_leaves_nothing(void)
     if (mym_mode != MYM_MODE_TLS)
         return;
     malloc_trim(0);
-    CHECK(!pthread_create(&thread, NULL, free_and_end, NULL));
-    CHECK(!pthread_join(thread, NULL));
-    CHECKF(cached(4000) == 0, "%zu objects", cached(4000));
+    mym_idle_set_keep((size_t)64 << 20);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        CHECK(!pthread_create(&thread, NULL,
+                              turn ? free_a_long_one_and_end : free_and_end, NULL));
+        CHECK(!pthread_join(thread, NULL));
+        CHECKF(cached(4000) + cached((size_t)1 << 20) == 0, "%zu objects, %zu bytes",
+               cached(4000), cached((size_t)1 << 20));
+        CHECK(mym_idle_held(MYM_HOLDS_SPANS) == 0 && family.verify() == 0);
+    }
 }
 
 const struct test tests[] = {
     {"who_is_moved_rings_there", who_is_moved_rings_there},
+    {"who_is_moved_on_rings_again", who_is_moved_on_rings_again},
     {"spans_go_when_asked", spans_go_when_asked},
     {"bells_are_followed_once", bells_are_followed_once},
     {"what_is_collected_stays_closed", what_is_collected_stays_closed},
+    {"what_is_in_use_is_not_collected", what_is_in_use_is_not_collected},
+    {"none_opens_beside_a_child_of_vfork", none_opens_beside_a_child_of_vfork},
     {"a_child_keeps_its_own", a_child_keeps_its_own},
     {"who_ends_leaves_nothing", who_ends_leaves_nothing},
     {NULL, NULL},
