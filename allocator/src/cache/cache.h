@@ -376,8 +376,8 @@ void *mym_span_take_long(uint32_t units);
 enum mym_push mym_span_push_long(void *span);
 /* The spans of this CPU's, or thread's, cache go to the page heap. */
 void mym_spans_close_here(void);
-/* The same for a cache that the caller has for himself. */
-void mym_spans_close(struct mym_cache *cache);
+/* The same for a cache that the caller has for himself; NULL: for this CPU's. */
+void mym_spans_close(struct mym_cache *own);
 size_t mym_spans_in(const struct mym_cache *cache);        /* bytes, about */
 uint32_t mym_spans_open_in(const struct mym_cache *cache); /* units of open words */
 

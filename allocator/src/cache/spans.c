@@ -437,31 +437,18 @@ enum mym_push mym_span_push_long(void *span)
     return done;
 }
 
+void mym_spans_close(struct mym_cache *own)
+{
+    while (close_one(own, 0))
+        ;
+}
+
 void mym_spans_close_here(void)
 {
     struct mym_cache *own = mym_thread_hold();
 
-    while (close_one(own, 0))
-        ;
+    mym_spans_close(own);
     mym_thread_leave(own);
-}
-
-void mym_spans_close(struct mym_cache *cache)
-{
-    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++) {
-        uintptr_t word = mym_span_word_of(cache, MYM_SLOTS + cls);
-
-        if (!is_open(word))
-            continue;
-        set_word(cache, cls, MYM_SPAN_CLOSED);
-        give_back(cls, word);
-    }
-    if (is_open(mym_span_word_of(cache, MYM_SLOTS + MYM_SPAN_LONG))) {
-        uintptr_t word = mym_span_word_of(cache, MYM_SLOTS + MYM_SPAN_LONG);
-
-        set_word(cache, MYM_SPAN_LONG, MYM_SPAN_CLOSED);
-        give_back_long(word);
-    }
 }
 
 size_t mym_spans_in(const struct mym_cache *cache)
