@@ -55,6 +55,21 @@ static void reset_keeps_what_fits(void)
     destroy(arena);
 }
 
+/* The window that stays, and the next one, are as long as windows were, not as large objects. */
+static void reset_asks_for_no_more(void)
+{
+    MyArena *arena = create(0);
+
+    for (int round = 0; round < 3; round++) {
+        MyArenaReset(arena);
+        CHECK(stats(arena).held == (round == 0 ? 0 : SPAN));
+        CHECK(MyArenaAlloc(arena, 10 * MIB) && MyArenaAlloc(arena, 1));
+        CHECKF(stats(arena).held == 10 * MIB + SPAN, "%zu KiB",
+               stats(arena).held / KIB);
+    }
+    destroy(arena);
+}
+
 /* What an alignment skips, or a window's end leaves, may be longer than any size class. */
 static void long_holes_are_holes(void)
 {
@@ -238,11 +253,23 @@ static void *reset_and_take(void *argument)
     return take_them(argument);
 }
 
-static void in_thread(void *(*run)(void *), struct shared *s)
+static void *take_one(void *arena)
+{
+    CHECK(MyArenaAlloc(arena, 1));
+    return NULL;
+}
+
+static void *reset_and_take_one(void *arena)
+{
+    MyArenaReset(arena);
+    return take_one(arena);
+}
+
+static void in_thread(void *(*run)(void *), void *argument)
 {
     pthread_t thread;
 
-    CHECK(pthread_create(&thread, NULL, run, s) == 0);
+    CHECK(pthread_create(&thread, NULL, run, argument) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
 }
 
@@ -264,6 +291,29 @@ static void other_threads(void)
     free_them(&s);
     CHECK(stats(s.arena).objects == 0);
     destroy(s.arena);
+}
+
+/* Who resets it has the window that stays; the other one, opened later, goes back. */
+static void windows_of_others_go_back(void)
+{
+    MyArena *arena = create(0);
+    size_t mapped = 0;
+
+    for (int round = 0; round < 300; round++) {
+        CHECK(MyArenaAlloc(arena, 1) && stats(arena).spans == 1);
+        in_thread(take_one, arena);
+        CHECK(stats(arena).spans == 2);
+        MyArenaReset(arena);
+        CHECK(stats(arena).held == 0);
+        if (round == 0)
+            mapped = mallinfo2().arena;
+    }
+    CHECKF(mallinfo2().arena <= mapped + 2 * MIB, "%zu KiB, then %zu", mapped / KIB,
+           mallinfo2().arena / KIB);
+    CHECK(MyArenaAlloc(arena, 1));
+    in_thread(reset_and_take_one, arena);
+    CHECKF(stats(arena).spans == 1, "%zu spans", stats(arena).spans);
+    destroy(arena);
 }
 
 /* ---- beside malloc ---- */
@@ -297,11 +347,13 @@ const struct test tests[] = {
     {"destroy_returns_memory", destroy_returns_memory},
     {"reset_serves_again", reset_serves_again},
     {"reset_keeps_what_fits", reset_keeps_what_fits},
+    {"reset_asks_for_no_more", reset_asks_for_no_more},
     {"long_holes_are_holes", long_holes_are_holes},
     {"arenas_come_and_go", arenas_come_and_go},
     {"limit_is_kept", limit_is_kept},
     {"limit_is_the_same_after_a_reset", limit_is_the_same_after_a_reset},
     {"other_threads", other_threads},
+    {"windows_of_others_go_back", windows_of_others_go_back},
     {"statistics", statistics},
     {NULL, NULL},
 };
