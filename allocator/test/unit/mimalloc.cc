@@ -216,15 +216,29 @@ void pointers_are_known()
     }
 }
 
+/* Less than may stay where nobody asks for it. */
+template <class Collect> void check_goes_back(Collect collect)
+{
+    const size_t bytes = 1 << 20, count = 40;
+    size_t before = resident_bytes();
+    void *objects[count];
+
+    for (auto *&object : objects)
+        object = memset(malloc(bytes), 1, bytes);
+    for (auto *object : objects)
+        find<put_form>("mi_free")(object);
+    collect();
+    CHECKF(resident_bytes() < before + count * bytes / 4, "%zu bytes, %zu before",
+           resident_bytes(), before);
+}
+
 void memory_goes_back()
 {
-    const size_t large = 64 << 20;
-    void *object = malloc(large);
+    using collect_form = void(void *, bool);
+    void *backing = find<make_form>("mi_heap_get_backing")();
 
-    memset(object, 1, large);
-    find<put_form>("mi_free")(object);
-    find<void(bool)>("mi_collect")(true);
-    CHECKF(resident_bytes() < large, "%zu bytes stay", resident_bytes());
+    check_goes_back([] { find<void(bool)>("mi_collect")(true); });
+    check_goes_back([=] { find<collect_form>("mi_heap_collect")(backing, true); });
     find<void(bool)>("mi_collect")(false);
 }
 
@@ -319,6 +333,26 @@ void heaps_deleted()
            resident_bytes(), before);
 }
 
+/* Nor do those that end with all that is in them. */
+void heaps_destroyed()
+{
+    const size_t count = 2000, bytes = 20000;
+    size_t before = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        void *heap = find<make_form>("mi_heap_new")();
+        auto *take = find<move_form>("mi_heap_malloc");
+
+        written(take(heap, bytes), bytes, 7);
+        written(take(heap, 10 * bytes), 10 * bytes, 7);
+        find<put_form>("mi_heap_destroy")(heap);
+        if (i == count / 100)
+            before = resident_bytes();
+    }
+    CHECKF(resident_bytes() < before + count / 10 * bytes, "%zu bytes, %zu before",
+           resident_bytes(), before);
+}
+
 void heaps_by_default()
 {
     auto *set = find<void *(void *)>("mi_heap_set_default");
@@ -330,8 +364,10 @@ void heaps_by_default()
     heap = find<make_form>("mi_heap_new")();
     CHECK(set(heap) == backing && get() == heap);
     CHECK(find<make_form>("mi_heap_get_backing")() == backing);
+    auto *which = seek<void *(const void *)>("mi_heap_of"); /* 3.6 has it */
     auto is_in_it = [=](void *of, const char *name) {
         CHECKF(has(heap, of) && !has(backing, of), "%s", name);
+        CHECKF(which == nullptr || which(of) == heap, "%s", name);
         free(of);
     };
     for (auto *take : {"mi_malloc", "mi_zalloc", "mi_new", "mi_new_nothrow",
@@ -347,6 +383,7 @@ void heaps_by_default()
     CHECK(set(backing) == heap && get() == backing);
     object = find<take_form>("mi_malloc")(100);
     CHECK(has(backing, object) && !has(heap, object));
+    CHECK(which == nullptr || (which(object) == backing && which(&heap) == nullptr));
     free(object);
     object = find<move_form>("mi_heap_malloc")(backing, 100);
     CHECK(has(backing, object));
@@ -354,6 +391,14 @@ void heaps_by_default()
     set(heap);
     find<put_form>("mi_heap_destroy")(heap);
     CHECK(get() == backing);
+    set(heap = find<make_form>("mi_heap_new")());
+    find<put_form>("mi_heap_delete")(heap);
+    CHECK(get() == backing);
+    find<put_form>("mi_heap_delete")(backing); /* which stays */
+    CHECK(get() == backing);
+    object = find<take_form>("mi_malloc")(100);
+    CHECK(has(backing, object));
+    free(object);
 }
 
 struct seen {
@@ -427,6 +472,7 @@ extern "C" const struct test tests[] = {
     {"heaps", heaps},
     {"heaps_in_all_forms", heaps_in_all_forms},
     {"heaps_deleted", heaps_deleted},
+    {"heaps_destroyed", heaps_destroyed},
     {"heaps_by_default", heaps_by_default},
     {"heaps_visited", heaps_visited},
     {"it_is_unloaded", it_is_unloaded},
