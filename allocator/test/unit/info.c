@@ -245,6 +245,45 @@ static void mallopt_refuses_nothing(void)
     CHECK(mallopt(M_ARENA_MAX, 1) == 1);
 }
 
+static void take_and_free(size_t count, size_t size)
+{
+    static void *held[15000];
+
+    CHECK(count <= sizeof held / sizeof *held);
+    for (size_t i = 0; i < count; i++) {
+        CHECK((held[i] = malloc(size)));
+        memset(held[i], 1, size);
+    }
+    for (size_t i = 0; i < count; i++)
+        free(held[i]);
+}
+
+static void keep_threshold(size_t unused)
+{
+    size_t before = resident_bytes();
+
+    (void)unused;
+    CHECK(mallopt(M_TRIM_THRESHOLD, 0) == 1);
+    take_and_free(10000, 10000);
+    CHECKF(resident_bytes() < before + (20 << 20), "%zu bytes, %zu before",
+           resident_bytes(), before);
+    CHECK(mallopt(M_TRIM_THRESHOLD, -1) == 1); /* all may stay */
+    take_and_free(15000, 10000);
+    CHECKF(resident_bytes() > before + (110 << 20), "%zu bytes, %zu before",
+           resident_bytes(), before);
+    CHECK(malloc_trim(0) == 1);
+    CHECKF(resident_bytes() < before + (20 << 20), "%zu bytes, %zu before",
+           resident_bytes(), before);
+    for (int tries = 0; malloc_trim(0) != 0; tries++)
+        CHECK(tries < 10);
+}
+
+static void threshold_is_what_may_stay(void)
+{
+    if (is_mymalloc())
+        run_in_child(keep_threshold, 0);
+}
+
 const struct test tests[] = {
     {"mallinfo_follows_use", mallinfo_follows_use},
     {"mallinfo_sees_large", mallinfo_sees_large},
@@ -254,6 +293,7 @@ const struct test tests[] = {
     {"stats_are_told", stats_are_told},
     {"numbers_stay_sane", numbers_stay_sane},
     {"cached_is_not_used", cached_is_not_used},
+    {"threshold_is_what_may_stay", threshold_is_what_may_stay},
     {"mallopt_refuses_nothing", mallopt_refuses_nothing},
     {NULL, NULL},
 };

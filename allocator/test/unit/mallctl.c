@@ -215,6 +215,60 @@ static void arenas_and_caches_are_created(void)
     CHECK(control("arenas.create", &arenas, &length, NULL, 0) == 0 && arenas == arena);
 }
 
+static int create_arena(unsigned *arena)
+{
+    size_t length = sizeof *arena;
+
+    return control("arenas.create", arena, &length, NULL, 0);
+}
+
+static int destroy_arena(unsigned arena)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "arena.%u.destroy", arena);
+    return control(name, NULL, NULL, NULL, 0);
+}
+
+static bool is_initialized(unsigned arena)
+{
+    bool is = false;
+    size_t length = sizeof is;
+    char name[64];
+
+    snprintf(name, sizeof name, "arena.%u.initialized", arena);
+    CHECK(control(name, &is, &length, NULL, 0) == 0);
+    return is;
+}
+
+/* Each has a number of its own, the lowest that is free, until there are no more. */
+static void create_many(size_t unused)
+{
+    unsigned first = unsigned_at("arenas.narenas"), arena, count = 0;
+
+    (void)unused;
+    for (unsigned i = 0; i < 100; i++)
+        CHECK(create_arena(&arena) == 0 && arena == first + i);
+    CHECK(destroy_arena(first + 70) == 0 && destroy_arena(first + 3) == 0);
+    CHECK(unsigned_at("arenas.narenas") == first + 100);
+    CHECK(is_initialized(0) && is_initialized(first) && !is_initialized(first + 3));
+    CHECK(create_arena(&arena) == 0 && arena == first + 3 && is_initialized(arena));
+    CHECK(create_arena(&arena) == 0 && arena == first + 70);
+    while (count < 10000 && create_arena(&arena) == 0)
+        CHECK(arena == first + 100 + count++);
+    CHECK(create_arena(&arena) == EAGAIN && create_arena(&arena) == EAGAIN);
+    CHECKF(unsigned_at("arenas.narenas") == first + 100 + count && count > 3900,
+           "%u arenas", first + 100 + count);
+    CHECK(destroy_arena(first + 99 + count) == 0);
+    CHECK(create_arena(&arena) == 0 && arena == first + 99 + count);
+}
+
+static void arenas_are_numbers(void)
+{
+    find_all();
+    run_in_child(create_many, 0);
+}
+
 /* jemalloc 5.3 crashes on these. */
 static void creating_needs_where_to_tell(void)
 {
@@ -226,6 +280,7 @@ static void creating_needs_where_to_tell(void)
     arena = unsigned_at("arenas.narenas");
     CHECK(control("arenas.create", NULL, NULL, NULL, 0) == EINVAL);
     CHECK(control("arenas.create", &cache, &length, &hooks, sizeof hooks) == EFAULT);
+    CHECK(control("arenas.create", &cache, &length, &hooks, 0) == EFAULT);
     CHECK(unsigned_at("arenas.narenas") == arena);
     CHECK(control("tcache.create", NULL, NULL, NULL, 0) == EINVAL);
     cache = 1;
@@ -336,6 +391,7 @@ const struct test tests[] = {
     {"all_is_printed", all_is_printed},
     {"the_helper_is_switched", the_helper_is_switched},
     {"beside_threads_and_forks", beside_threads_and_forks},
+    {"arenas_are_numbers", arenas_are_numbers},
     {"creating_needs_where_to_tell", creating_needs_where_to_tell},
     {"idle_memory_may_be_refused", idle_memory_may_be_refused},
     {NULL, NULL},
