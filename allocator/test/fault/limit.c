@@ -127,6 +127,27 @@ static void shrinking_is_served_at_the_limit(void)
     empty(count);
 }
 
+/* From 7/8 of the limit on what is idle makes room: for spans, and for mappings of their own. */
+static void idle_memory_makes_room(void)
+{
+    for (size_t size = 20 * MIB; size <= 60 * MIB; size += 40 * MIB) {
+        void *beside = malloc(60 * MIB - size), *object;
+        size_t idle;
+
+        CHECK(beside);
+        for (unsigned i = 0; i < 40; i++)
+            CHECK((blocks[i] = memset(malloc(MIB), 1, MIB)));
+        empty(40);
+        idle = mallinfo2().keepcost;
+        CHECK(idle > 30 * MIB);
+        CHECK((object = malloc(size)));
+        CHECKF(mallinfo2().keepcost + 60 * MIB <= limit / 8 * 7 + MIB,
+               "%zu MiB idle, then %zu", idle / MIB, mallinfo2().keepcost / MIB);
+        free(object);
+        free(beside);
+    }
+}
+
 static size_t draw_size(uint64_t *random)
 {
     static const size_t most[] = {100 * KIB, MIB, 10 * MIB, 31 * MIB, 70 * MIB};
@@ -204,6 +225,7 @@ CASE(growth_stops_at_the_limit)
 CASE(growth_in_place_is_charged)
 CASE(growth_reaches_the_limit)
 CASE(shrinking_is_served_at_the_limit)
+CASE(idle_memory_makes_room)
 CASE(the_charge_is_exact)
 
 const struct test tests[] = {
@@ -211,6 +233,7 @@ const struct test tests[] = {
     {"growth_in_place_is_charged", run_growth_in_place_is_charged},
     {"growth_reaches_the_limit", run_growth_reaches_the_limit},
     {"shrinking_is_served_at_the_limit", run_shrinking_is_served_at_the_limit},
+    {"idle_memory_makes_room", run_idle_memory_makes_room},
     {"the_charge_is_exact", run_the_charge_is_exact},
     {NULL, NULL},
 };
