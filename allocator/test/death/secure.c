@@ -240,6 +240,81 @@ static void the_last_object_of_a_slab(void)
         CHECK(check_death(&deaths[i]) == 0);
 }
 
+/* ---- large objects ---- */
+
+/* How a child ends that reads there: 0, or of a signal. */
+static int end_of_read(const void *where)
+{
+    int status = 0;
+    pid_t child = fork();
+
+    CHECK(child >= 0);
+    if (child == 0) {
+        (void)*(volatile const char *)where;
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    return status;
+}
+
+static void check_fence(const char *p, size_t bytes, const char *how)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t end = (bytes + MYM_SEAL_BYTES + page - 1) / page * page;
+    int status;
+
+    CHECK(p);
+    status = end_of_read(p + end);
+    CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV,
+           "%s of %zu bytes: a read at %zu ended with 0x%x", how, bytes, end,
+           (unsigned)status);
+    CHECKF(end_of_read(p + end - 1) == 0, "%s of %zu bytes: no seal can be read", how,
+           bytes);
+}
+
+/* Wherever it lies, and wherever its end moves to. */
+static void a_page_without_access_is_behind(void)
+{
+    static const size_t sizes[] = {200000, 1000000, 5000000, 20000000, 40000000};
+
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t bytes = sizes[i];
+        char *p = malloc(bytes), *was = p;
+
+        check_fence(p, bytes, "malloc");
+        check_fence(p = realloc(p, bytes - bytes / 20), bytes - bytes / 20,
+                    "shrinking");
+        CHECKF(p == was, "%zu bytes moved", bytes);
+        check_fence(p = realloc(p, bytes + bytes / 8), bytes + bytes / 8, "growing");
+        check_fence(p = realloc(p, bytes + bytes / 6), bytes + bytes / 6,
+                    "growing more");
+        check_fence(p = realloc(p, 2 * bytes), 2 * bytes, "doubling");
+        free(p);
+        malloc_trim(0); /* it waits no longer */
+        check_fence(p = calloc(1, bytes), bytes, "calloc");
+        free(p);
+        check_fence(p = aligned_alloc(1 << 20, bytes), bytes, "aligned_alloc");
+        free(p);
+    }
+}
+
+/* There are so many at most, and each that ends leaves room for another. */
+static void fences_come_and_go(void)
+{
+    enum { MANY = 9000, BYTES = 200000 };
+    static char *many[MANY];
+
+    for (unsigned i = 0; i < MANY; i++)
+        CHECK((many[i] = malloc(BYTES)));
+    for (unsigned i = 0; i < MANY; i++) {
+        CHECKF(realloc(many[i], BYTES / 4 * 3) == many[i], "object %u moved", i);
+        free(many[i]);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        free(realloc(malloc(BYTES), 3 * BYTES));
+    a_page_without_access_is_behind();
+}
+
 /* ---- what is written at start alone ---- */
 
 static bool can_write(void *word)
@@ -335,6 +410,8 @@ const struct test tests[] = {
     {"bytes_behind_an_object", bytes_behind_an_object},
     {"bytes_far_behind_an_object", bytes_far_behind_an_object},
     {"the_last_object_of_a_slab", the_last_object_of_a_slab},
+    {"a_page_without_access_is_behind", a_page_without_access_is_behind},
+    {"fences_come_and_go", fences_come_and_go},
     {"tables_are_read_only", tables_are_read_only},
     {"a_walk_visits_what_is_in_use", a_walk_visits_what_is_in_use},
     {NULL, NULL},

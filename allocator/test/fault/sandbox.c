@@ -327,11 +327,17 @@ static void take_and_free_mappings(size_t count)
 static void go_without_protection(void)
 {
     unsigned char *fenced = malloc((size_t)40 << 20);
+    unsigned char *grown =
+        realloc(malloc(3000000), 300000); /* there is room behind it */
     size_t before;
 
     use(fenced, (size_t)40 << 20);
+    use(grown, 300000);
     put_on(SECCOMP_RET_ERRNO | EPERM, after_start, reads);
     free(fenced);
+    CHECK((grown = realloc(grown, 3000000)));
+    memset(grown, 1, 3000000); /* no page of it is the former fence */
+    free(grown);
     take_and_free_mappings(2);
     before = status_kib("VmSize");
     take_and_free_mappings(20);
