@@ -63,7 +63,6 @@ static void set_fence(void *ptr, size_t room)
         mym_os_protect(page, mym_os_page(), false);
         return;
     }
-    record_of(ptr)->fenced = false;
     if (atomic_fetch_add(&fences, 1) < FENCES &&
         mym_os_protect(page, mym_os_page(), false))
         record_of(ptr)->fenced = true;
@@ -103,8 +102,7 @@ static void settle(void *ptr, size_t size)
 
     if (mym_is_span(ptr))
         record_of(ptr)->next = (uint32_t)(room / page);
-    else
-        room = room_of(ptr);
+    MYM_ASSERT(room == room_of(ptr));
     mym_seal(ptr, size, room, MYM_IN_SPAN, false);
     set_fence(ptr, room);
     if (mym_is_span(ptr))
