@@ -38,7 +38,7 @@ for target in "${targets[@]}"; do
     extra=()
     [[ $target != pool ]] || extra=("$here/../lib/magazines.c" "-Wl,--wrap=mym_magazine_make")
     clang "${options[@]}" -fsanitize=fuzzer,undefined -o "$work/$target" "$here/$target.c" \
-        "${extra[@]}" "$here"/../lib/{check,family}.c "$work"/objects/*/*.o
+        "${extra[@]}" "$here"/../lib/{check,family,proc}.c "$work"/objects/*/*.o
     status=0
     "$work/$target" -max_total_time="$(((seconds + ${#targets[@]} - 1) / ${#targets[@]}))" -max_len=1200 \
         -rss_limit_mb=4096 -timeout=60 -artifact_prefix="$PWD/fuzz-$target-" "$grown/$target" \

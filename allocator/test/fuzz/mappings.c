@@ -9,6 +9,7 @@
  */
 #include "bytes.h"
 #include "check.h"
+#include "proc.h"
 
 #include "heap/runs.h"
 
@@ -129,6 +130,26 @@ static void check_sums(void)
     CHECK(mym_pages_verify() == 0);
 }
 
+/* What is mapped, but for the page heap and what the model and the list of idle ones know. */
+static size_t mapped_else(void)
+{
+    size_t known = mym_pages_info().mapped;
+
+    for (int i = 0; i < OBJECTS; i++)
+        known += objects[i].at == NULL ? 0 : objects[i].bytes;
+    for (uint32_t i = 0; i < mym_pages.idle_count; i++)
+        known += mym_pages.idles[i].bytes;
+    return status_kib("VmSize") * 1024 - known;
+}
+
+/* Tables grow; an object, or an idle one, that was lost is longer than they are. */
+static void check_nothing_is_lost(size_t before)
+{
+    CHECKF(mapped_else() < before + 16 * MIB && before < mapped_else() + 16 * MIB,
+           "%zu KiB are mapped by nobody, %zu before", mapped_else() / 1024,
+           before / 1024);
+}
+
 static void check_excess(void)
 {
     struct mym_pages_info info = mym_pages_info();
@@ -139,25 +160,41 @@ static void check_excess(void)
 
 /* ---- steps ---- */
 
-/* Objects of this size were written all over, as often as it takes. */
+#define TEACHER (128 * MIB)
+
+static char *teacher;
+
+static void make_teacher(void)
+{
+    int file = memfd_create("teacher", 0);
+    static char written[4096] = {1};
+    size_t step = 2 * MIB;
+
+    teacher = mmap(NULL, TEACHER, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(file >= 0 && teacher != MAP_FAILED);
+    for (size_t i = 0; i < step; i += sizeof written)
+        CHECK(write(file, written, sizeof written) == sizeof written);
+    for (size_t i = 0; i < TEACHER; i += step)
+        CHECK(mmap(teacher + i, step, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0) ==
+              teacher + i);
+    close(file);
+}
+
+static bool taught[64]; /* by the sizes' logarithm */
+
+static bool *is_taught(size_t bytes)
+{
+    return &taught[63 - __builtin_clzll(bytes)];
+}
+
+/*
+ * Objects of a size that was taught were written all over, as often as it takes: before each step,
+ * for those of the model, which are not, are looked at while they live, too.
+ */
 static void teach(size_t bytes)
 {
-    static char *teacher;
-    size_t room = 128 * MIB, step = 2 * MIB;
-
-    if (teacher == NULL) {
-        int file = memfd_create("teacher", 0);
-        static char written[4096] = {1};
-
-        teacher = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        CHECK(file >= 0 && teacher != MAP_FAILED);
-        for (size_t i = 0; i < step; i += sizeof written)
-            CHECK(write(file, written, sizeof written) == sizeof written);
-        for (size_t i = 0; i < room; i += step)
-            CHECK(mmap(teacher + i, step, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0) ==
-                  teacher + i);
-        close(file);
-    }
+    if (!*is_taught(bytes))
+        return;
     /* What is known not to be dense is looked at seldom: inputs played before would decide. */
     while (mym_is_dense(bytes) == MYM_SPARSE)
         mym_dense_ended(teacher, bytes);
@@ -170,10 +207,12 @@ static void forget(void)
 {
     static char *untouched;
 
-    if (untouched == NULL)
-        untouched =
-            mmap(NULL, 128 * MIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (untouched == NULL) {
+        untouched = mmap(NULL, TEACHER, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        make_teacher();
+    }
     CHECK(untouched != MAP_FAILED);
+    memset(taught, 0, sizeof taught);
     for (size_t bytes = 8 * MIB; bytes <= 64 * MIB; bytes *= 2)
         while (mym_is_dense(bytes) != MYM_SPARSE)
             mym_dense_ended(untouched, bytes);
@@ -189,6 +228,7 @@ static void take(struct object *object, size_t size, bool zeroed)
     size_t bytes = round_up(size);
     bool fits = in_use() + units(bytes) <= most;
 
+    teach(bytes);
     object->at = mym_mapping_take(size, &zeroed);
     CHECK((object->at != NULL) == fits);
     if (object->at == NULL)
@@ -202,6 +242,7 @@ static void take(struct object *object, size_t size, bool zeroed)
 static void put(struct object *object)
 {
     check_mark(object, object->at, object->bytes);
+    teach(object->bytes);
     CHECK(mym_mapping_put(object->at + 4096) == 0); /* nothing starts there */
     CHECK(mym_mapping_put(object->at) == object->bytes);
     CHECK(mym_mapping_put(object->at) == 0);
@@ -268,6 +309,7 @@ static void play(struct bytes *bytes)
         most = most == SIZE_MAX ? SIZE_MAX >> MYM_UNIT_SHIFT : most;
         break;
     case 4:
+        *is_taught(size_of(value)) = true;
         teach(size_of(value));
         break;
     case 3:
@@ -290,6 +332,7 @@ static void play(struct bytes *bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 {
     struct bytes bytes = {data, length};
+    size_t before;
 
     check_begin("mappings");
     free(malloc(1));
@@ -297,8 +340,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
     mym_pages_set_limit(SIZE_MAX, SIZE_MAX);
     mym_idle_set_keep(64 * MIB);
     forget();
-    while (bytes.left >= 4)
+    before = mapped_else();
+    while (bytes.left >= 4) {
         play(&bytes);
+        check_nothing_is_lost(before);
+    }
     for (int i = 0; i < OBJECTS; i++)
         if (objects[i].at != NULL)
             put(&objects[i]);
