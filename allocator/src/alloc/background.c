@@ -4,8 +4,13 @@
  *
  * It is started when more than a few MiB lie idle, from within the free that makes it so, or
  * a large heap has grown (heap/collapse.c), and ends when there is no more to do: a program
- * with nothing to give back has no thread more than its own, and ends with its last one. A
- * child of fork starts another when it needs one.
+ * with nothing to give back has no thread more than its own. A child of fork starts another
+ * when it needs one.
+ *
+ * What a program has registered for its end (atexit, streams to be written) the C library runs
+ * in the thread that ends last. The helper, which has none of its files, no signals and a small
+ * stack, must not be that one. It could be only where the first thread left by pthread_exit: so
+ * that one waits for the helper's end, and there is none from then on.
  *
  * Locking: `work` while it gives memory back, for whoever needs a heap that stands still
  * (walk.c); whatever is called takes its own locks. None is held when it is started:
@@ -42,7 +47,10 @@ extern __typeof__(pthread_attr_setstacksize) pthread_attr_setstacksize MYM_MAYBE
 
 static _Atomic bool running;        /* or about to: by whoever set it */
 static _Atomic uint64_t not_before; /* in ms: the last try was refused */
-static bool forbidden;
+static _Atomic bool forbidden;
+static _Atomic int helper; /* its id; it may have ended */
+static bool has_first;
+static pthread_key_t first; /* set in the first thread alone */
 static __typeof__(pthread_create) *create_thread;
 static __thread uint32_t bars __attribute__((tls_model("initial-exec")));
 
@@ -53,7 +61,7 @@ bool mym_background_is_running(void)
 
 bool mym_background_is_enabled(void)
 {
-    return __atomic_load_n(&mym_idle_when_much, __ATOMIC_RELAXED) != NULL;
+    return __atomic_load_n(&mym_idle_when_much, __ATOMIC_SEQ_CST) != NULL;
 }
 
 static bool is_wanted(void)
@@ -111,6 +119,7 @@ static void *help(void *unused)
 {
     struct mym_os_pressure pressure;
 
+    atomic_store(&helper, mym_os_thread());
     mym_os_name_thread("mymalloc");
     mym_os_watch_pressure(&pressure);
     /* A thread had been refused, or this is a child of fork. */
@@ -145,7 +154,8 @@ static MYM_COLD void start(void)
     if (bars > 0 || mym_locks_held > 0 || mym_background_is_running() ||
         atomic_exchange(&running, true))
         return;
-    if (mym_os_is_due(mym_os_coarse_ms(), not_before, TICK_MS)) {
+    if (mym_background_is_enabled() && /* still: else end_of_first may not have seen this */
+        mym_os_is_due(mym_os_coarse_ms(), not_before, TICK_MS)) {
         signals = mym_os_block_signals(); /* the thread inherits what is blocked */
         if (!create()) {
             not_before = mym_os_coarse_ms() + TICK_MS;
@@ -185,6 +195,30 @@ static void find_create_thread(void)
     }
 }
 
+/* What the key holds need not be ours: cache/thread.c. */
+static void end_of_first(void *value)
+{
+    _Atomic uint32_t never = 0;
+
+    if (value != &first)
+        return;
+    forbidden = true;
+    mym_background_disable();
+    /* Not for ever: the id may be another thread's by now, who started it cancelled. */
+    for (int ms = 0; ms < 10000 && (mym_background_is_running() ||
+                                    mym_os_has_thread(atomic_load(&helper)));
+         ms++)
+        mym_os_futex_wait(&never, 0, 1);
+}
+
+static void find_first(void)
+{
+    if (!has_first)
+        has_first = pthread_key_create(&first, end_of_first) == 0;
+    if (has_first && mym_os_thread() == mym_os_process())
+        pthread_setspecific(first, &first);
+}
+
 bool mym_background_enable(void)
 {
     if (forbidden || &pthread_create == NULL || &pthread_attr_init == NULL ||
@@ -193,6 +227,7 @@ bool mym_background_enable(void)
         return false;
     if (create_thread == NULL)
         find_create_thread();
+    find_first();
     mym_idle_set_helped(true);
     __atomic_store_n(&mym_idle_when_much, start, __ATOMIC_RELAXED);
     return true;
@@ -200,7 +235,7 @@ bool mym_background_enable(void)
 
 void mym_background_disable(void)
 {
-    __atomic_store_n(&mym_idle_when_much, NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&mym_idle_when_much, NULL, __ATOMIC_SEQ_CST);
     mym_idle_set_helped(false);
 }
 
@@ -211,6 +246,9 @@ void mym_background_fork_child(void)
     if (!mym_fork_in_midst) /* of what has the lock that this needs */
         mym_idle_set_helped(false);
     atomic_store(&running, false);
+    atomic_store(&helper, 0);
+    if (has_first && !mym_fork_in_midst) /* who forked is the child's first thread */
+        pthread_setspecific(first, &first);
     work = (struct mym_mutex){0}; /* who held it is not in the child */
     not_before = 0;
 }

@@ -309,6 +309,17 @@ int mym_os_process(void)
     return (int)mym_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
 
+int mym_os_thread(void)
+{
+    return (int)mym_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+bool mym_os_has_thread(int thread)
+{
+    return mym_syscall_done(
+        mym_syscall(SYS_tgkill, mym_os_process(), thread, 0, 0, 0, 0));
+}
+
 bool mym_os_action(int signal, const struct mym_os_action *set,
                    struct mym_os_action *got)
 {
@@ -318,8 +329,7 @@ bool mym_os_action(int signal, const struct mym_os_action *set,
 
 void mym_os_raise(int signal)
 {
-    mym_syscall(SYS_tgkill, mym_os_process(), mym_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0),
-                signal, 0, 0, 0);
+    mym_syscall(SYS_tgkill, mym_os_process(), mym_os_thread(), signal, 0, 0, 0);
 }
 
 /* ---- restartable sequences ---- */

@@ -191,6 +191,8 @@ MYM_INLINE bool mym_os_is_due(uint64_t now, uint64_t next, uint64_t most)
 uint64_t mym_os_wall_ns(void); /* since 1970 */
 
 int mym_os_process(void); /* its id */
+int mym_os_thread(void);  /* the calling thread's; the same in the first one */
+bool mym_os_has_thread(int thread);
 
 /* No other thread was ever started. Where the C library does not tell, never. */
 extern char __libc_single_threaded MYM_MAYBE;

@@ -7,6 +7,8 @@
 #include "family.h"
 #include "waiting.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -164,6 +166,65 @@ static void child_has_its_own(void)
     in_child(work_of_child);
 }
 
+/* ---- the program's end is not the helper's ---- */
+
+static void look_at_the_end(void)
+{
+    volatile char deep[MIB]; /* more than the helper's stack */
+    sigset_t blocked;
+
+    for (size_t i = 0; i < sizeof deep; i += 4096)
+        deep[i] = 1;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    if (sigismember(&blocked, SIGTERM) || fcntl(STDERR_FILENO, F_GETFD) < 0)
+        _exit(1);
+    _exit(17);
+}
+
+static _Atomic bool seen;
+
+static void *last_of_the_program(void *unused)
+{
+    rise_and_fall();
+    AWAIT(is_there());
+    seen = true;
+    return unused;
+}
+
+static void end_with_last_thread(void)
+{
+    pthread_t thread;
+
+    CHECK(atexit(look_at_the_end) == 0);
+    CHECK(pthread_create(&thread, NULL, last_of_the_program, NULL) == 0);
+    pthread_detach(thread);
+    AWAIT(seen);
+    pthread_exit(NULL);
+}
+
+static void *fork_that_ends(void *unused)
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        end_with_last_thread();
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECKF(WIFEXITED(status) && WEXITSTATUS(status) == 17, "status 0x%x", status);
+    return unused;
+}
+
+static void what_is_last_is_the_programs(void)
+{
+    pthread_t thread;
+
+    if (!wanted())
+        return;
+    fork_that_ends(NULL);
+    CHECK(pthread_create(&thread, NULL, fork_that_ends, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
 /* Freed twice, found where the helper empties caches: told where the program's errors go. */
 static void free_twice(void)
 {
@@ -216,5 +277,6 @@ const struct test tests[] = {
     {"a_fall_waits_for_the_helper", a_fall_waits_for_the_helper},
     {"child_has_its_own", child_has_its_own},
     {"misuse_is_told", misuse_is_told},
+    {"what_is_last_is_the_programs", what_is_last_is_the_programs},
     {NULL, NULL},
 };
