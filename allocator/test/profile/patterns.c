@@ -328,7 +328,8 @@ int main(int argc, char **argv)
         return 2;
     check_begin(argv[1]);
     exact = rate != NULL;
-    dlopen("libm.so.6", RTLD_NOW); /* what takes memory lies in the last mapping of all */
+    dlopen("libm.so.6",
+           RTLD_NOW); /* what takes memory lies in the last mapping of all */
     to = fopen(argv[2], "w");
     CHECK(to);
     for (unsigned i = 0; i < sizeof patterns / sizeof *patterns; i++)
