@@ -49,8 +49,8 @@ static _Atomic bool running;        /* or about to: by whoever set it */
 static _Atomic uint64_t not_before; /* in ms: the last try was refused */
 static _Atomic bool forbidden;
 static _Atomic int helper; /* its id; it may have ended */
-static bool has_first;
-static pthread_key_t first; /* set in the first thread alone */
+static bool has_key;
+static pthread_key_t key; /* set in the first thread alone */
 static __typeof__(pthread_create) *create_thread;
 static __thread uint32_t bars __attribute__((tls_model("initial-exec")));
 
@@ -200,7 +200,7 @@ static void end_of_first(void *value)
 {
     _Atomic uint32_t never = 0;
 
-    if (value != &first)
+    if (value != &key)
         return;
     forbidden = true;
     mym_background_disable();
@@ -213,10 +213,10 @@ static void end_of_first(void *value)
 
 static void find_first(void)
 {
-    if (!has_first)
-        has_first = pthread_key_create(&first, end_of_first) == 0;
-    if (has_first && mym_os_thread() == mym_os_process())
-        pthread_setspecific(first, &first);
+    if (!has_key)
+        has_key = pthread_key_create(&key, end_of_first) == 0;
+    if (has_key && mym_os_thread() == mym_os_process())
+        pthread_setspecific(key, &key);
 }
 
 bool mym_background_enable(void)
@@ -247,8 +247,8 @@ void mym_background_fork_child(void)
         mym_idle_set_helped(false);
     atomic_store(&running, false);
     atomic_store(&helper, 0);
-    if (has_first && !mym_fork_in_midst) /* who forked is the child's first thread */
-        pthread_setspecific(first, &first);
+    if (has_key && !mym_fork_in_midst) /* who forked is the child's first thread */
+        pthread_setspecific(key, &key);
     work = (struct mym_mutex){0}; /* who held it is not in the child */
     not_before = 0;
 }
