@@ -1,0 +1,107 @@
+/*
+ * mappings.c - the kernel refuses what objects of 32 MiB and more need: these are served
+ * otherwise, and no mapping is lost.
+ */
+#include "check.h"
+#include "family.h"
+#include "gate.h"
+#include "proc.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+static unsigned refused;
+
+/* The same call, where nothing may move, asks whether it is one mapping. */
+static long refuse_moves(long number, const long arguments[6])
+{
+    bool refuse = number == SYS_mremap && arguments[3] & MREMAP_MAYMOVE;
+
+    refused += refuse;
+    return refuse ? -ENOMEM : gate_call(number, arguments);
+}
+
+/* It is as idle as before, and the next one of its size. */
+static void one_that_cannot_grow_stays_idle(void)
+{
+    unsigned char *idle = NULL, *longer;
+
+    if (!is_mymalloc() || !gate_install_rule(refuse_moves, 0, 0)) {
+        printf("nothing is refused here\n");
+        return;
+    }
+    CHECK(mallopt(M_TRIM_THRESHOLD, 256 << 20) == 1);
+    free(malloc(200 *
+                MIB)); /* where the heap grows idle mappings go, as much as it does */
+    for (unsigned i = 0; i < 8; i++) { /* that such are written all over is known */
+        CHECK((idle = malloc(32 * MIB)));
+        free(memset(idle, 1, 32 * MIB));
+    }
+    CHECK((longer = malloc(40 * MIB)) && longer != idle);
+    CHECKF(refused == 1, "%u moves were refused", refused);
+    CHECK((idle = malloc(32 * MIB)));
+    CHECKF(idle[5 * MIB] == 1, "it was not kept");
+    free(idle);
+    free(longer);
+    CHECK(family.verify == NULL || family.verify() == 0);
+}
+
+static volatile bool refusing;
+
+/* Nothing short of an object is mapped. */
+static long refuse_tables(long number, const long arguments[6])
+{
+    bool refuse = refusing && number == SYS_mmap && (size_t)arguments[1] < MIB;
+
+    refused += refuse;
+    return refuse ? -ENOMEM : gate_call(number, arguments);
+}
+
+/* The table of mappings is full, and cannot grow: the heap serves the next ones, or nobody. */
+static void what_cannot_be_remembered_is_not_lost(void)
+{
+    enum { MANY = 140 };
+    static char *object[MANY];
+    size_t space, served = 0;
+
+    free(malloc(40 * MIB));
+    if (!is_mymalloc() || !gate_install_rule(refuse_tables, 0, 0)) {
+        printf("nothing is refused here\n");
+        return;
+    }
+    space = status_kib("VmSize");
+    refusing = true;
+    for (unsigned i = 0; i < MANY; i++) {
+        errno = 0;
+        object[i] = malloc(32 * MIB);
+        CHECK(object[i] || errno == ENOMEM);
+        if (object[i] != NULL)
+            object[i][0] = object[i][32 * MIB - 1] = (char)(i + 1), served++;
+    }
+    refusing = false;
+    CHECKF(refused > 0 && served >= 100, "%u were refused, %zu served", refused,
+           served);
+    CHECKF(status_kib("VmSize") <= space + (served + 2) * (32 * MIB / KIB),
+           "%zu KiB for %zu objects", status_kib("VmSize") - space, served);
+    for (unsigned i = 0; i < MANY; i++) {
+        CHECK(object[i] == NULL || (object[i][0] == (char)(i + 1) &&
+                                    object[i][32 * MIB - 1] == (char)(i + 1)));
+        free(object[i]);
+    }
+    malloc_trim(0);
+    CHECKF(status_kib("VmSize") <= space + 64 * KIB, "%zu KiB, %zu before",
+           status_kib("VmSize"), space);
+    CHECK(family.verify == NULL || family.verify() == 0);
+}
+
+const struct test tests[] = {
+    {"one_that_cannot_grow_stays_idle", one_that_cannot_grow_stays_idle},
+    {"what_cannot_be_remembered_is_not_lost", what_cannot_be_remembered_is_not_lost},
+    {NULL, NULL},
+};
