@@ -201,6 +201,7 @@ MYM_SLOW void mym_fence_put(void *ptr)
         (bytes <= MYM_SPAN_MAX || !mym_pages_is_scarce()) &&
         mym_os_protect(ptr, bytes, false)) {
         uncount_fence(ptr); /* all of the span is one mapping again */
+        mym_sampled_end(mym_unit_of(ptr));
         mym_shelf_put_large(ptr, stays);
         return;
     }

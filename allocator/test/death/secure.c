@@ -315,6 +315,28 @@ static void fences_come_and_go(void)
     a_page_without_access_is_behind();
 }
 
+/* Of each kind: what a profile knows of it ends with it. */
+static void profiles_know_what_ended(void)
+{
+    static const size_t sizes[] = {100, 10000, 100000, 300000, 5000000, 40000000};
+    FILE *file = tmpfile();
+    long objects = -1, bytes = -1;
+
+    CHECK(file && MyProfileStart(1) == 0);
+    for (unsigned i = 0; i < 5 * sizeof sizes / sizeof *sizes; i++) {
+        char *p = malloc(sizes[i / 5]);
+
+        CHECK(p && (p = realloc(p, sizes[i / 5] / 10 * 11)));
+        free(p);
+    }
+    CHECK(MyProfileWrite(fileno(file), MY_PROFILE_TEXT) == 0);
+    CHECK(MyProfileStop() == 0);
+    rewind(file);
+    CHECK(fscanf(file, "heap profile: %ld: %ld [", &objects, &bytes) == 2);
+    CHECKF(bytes < 10000, "%ld bytes in %ld objects are in use", bytes, objects);
+    CHECK(fclose(file) == 0);
+}
+
 /* ---- what is written at start alone ---- */
 
 static bool can_write(void *word)
@@ -412,6 +434,7 @@ const struct test tests[] = {
     {"the_last_object_of_a_slab", the_last_object_of_a_slab},
     {"a_page_without_access_is_behind", a_page_without_access_is_behind},
     {"fences_come_and_go", fences_come_and_go},
+    {"profiles_know_what_ended", profiles_know_what_ended},
     {"tables_are_read_only", tables_are_read_only},
     {"a_walk_visits_what_is_in_use", a_walk_visits_what_is_in_use},
     {NULL, NULL},
