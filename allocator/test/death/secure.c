@@ -315,6 +315,28 @@ static void fences_come_and_go(void)
     a_page_without_access_is_behind();
 }
 
+/* Whoever has the memory next reads nothing of what was in it; nor is it resident meanwhile. */
+static void large_ones_are_wiped(void)
+{
+    static const size_t sizes[] = {200000, 1000000, 5000000};
+    static char *held[4];
+
+    for (unsigned round = 0; round < 300; round++) {
+        size_t bytes = sizes[round % 3];
+        char *p = malloc(bytes);
+
+        CHECK(p);
+        for (size_t i = 0; i < bytes; i++)
+            CHECKF(p[i] != 0x5a, "round %u: byte %zu of %zu is another's", round, i,
+                   bytes);
+        memset(p, 0x5a, bytes);
+        free(held[round % 4]);
+        held[round % 4] = p;
+    }
+    for (unsigned i = 0; i < 4; i++)
+        free(held[i]);
+}
+
 /* Of each kind: what a profile knows of it ends with it. */
 static void profiles_know_what_ended(void)
 {
@@ -434,6 +456,7 @@ const struct test tests[] = {
     {"the_last_object_of_a_slab", the_last_object_of_a_slab},
     {"a_page_without_access_is_behind", a_page_without_access_is_behind},
     {"fences_come_and_go", fences_come_and_go},
+    {"large_ones_are_wiped", large_ones_are_wiped},
     {"profiles_know_what_ended", profiles_know_what_ended},
     {"tables_are_read_only", tables_are_read_only},
     {"a_walk_visits_what_is_in_use", a_walk_visits_what_is_in_use},
