@@ -342,6 +342,47 @@ static void statistics(void)
     destroy(arena);
 }
 
+struct walked {
+    void *until;
+    unsigned met, after;
+};
+
+static int stop_at(void *object, size_t bytes, void *argument)
+{
+    struct walked *walked = argument;
+
+    (void)bytes;
+    walked->after += walked->met > 0;
+    walked->met += object == walked->until;
+    return walked->met > 0 ? -7 : 0;
+}
+
+/* At an object of each kind, whatever comes behind it. */
+static void a_walk_ends_where_it_is_told(void)
+{
+    MyArena *arena = create(0);
+    void *objects[10];
+
+    for (unsigned i = 0; i < 10; i += 5) {
+        objects[i] = malloc(100);
+        objects[i + 1] = malloc(300 * KIB);
+        objects[i + 2] = malloc(40 * MIB);
+        objects[i + 3] = MyArenaAlloc(arena, 100);
+        objects[i + 4] = MyArenaAlloc(arena, 300 * KIB);
+    }
+    for (unsigned i = 0; i < 10; i++) {
+        struct walked walked = {.until = objects[i]};
+
+        CHECK(objects[i] && MyHeapWalk(stop_at, &walked) == -7);
+        CHECKF(walked.met == 1 && walked.after == 0,
+               "object %u is met %u times, and %u others after it", i, walked.met,
+               walked.after);
+    }
+    for (unsigned i = 0; i < 10; i++)
+        free(objects[i]);
+    destroy(arena);
+}
+
 const struct test tests[] = {
     /* First: what a program that went up and down before may keep is not known here. */
     {"destroy_returns_memory", destroy_returns_memory},
@@ -355,5 +396,6 @@ const struct test tests[] = {
     {"other_threads", other_threads},
     {"windows_of_others_go_back", windows_of_others_go_back},
     {"statistics", statistics},
+    {"a_walk_ends_where_it_is_told", a_walk_ends_where_it_is_told},
     {NULL, NULL},
 };
