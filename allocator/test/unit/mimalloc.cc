@@ -333,6 +333,43 @@ void heaps_deleted()
            resident_bytes(), before);
 }
 
+/* Whatever the order in which their objects end; a heap that is in use is none of them. */
+void heaps_deleted_in_any_order()
+{
+    const size_t count = 64, bytes = 300;
+    static void *objects[64], *used[8];
+    auto *make = find<make_form>("mi_heap_new");
+    auto *take = find<move_form>("mi_heap_malloc");
+    auto *leave = find<put_form>("mi_heap_delete");
+    uint64_t random = test_seed();
+    auto end = [=](size_t at) {
+        CHECK(objects[at] == nullptr ||
+              reads(static_cast<char *>(objects[at]), bytes, static_cast<char>(at)));
+        free(objects[at]);
+        objects[at] = nullptr;
+    };
+
+    for (size_t i = 1; i <= 3000; i++) {
+        size_t at = next_random(&random) % count;
+        void *heap = make(), *&in_use = used[i % 8];
+
+        end(at);
+        objects[at] = written(take(heap, bytes), bytes, static_cast<char>(at));
+        leave(heap);
+        for (at = 0; i % 300 == 0 && at < count; at++)
+            end(at);
+        for (at = 0; i % 300 == 0 && at < count; at++)
+            leave(make());       /* with which others end */
+        if (in_use != nullptr) { /* it was empty, and is as it was */
+            written(take(in_use, 100), 100, 1);
+            find<put_form>("mi_heap_destroy")(in_use);
+        }
+        in_use = make();
+    }
+    for (void *heap : used)
+        find<put_form>("mi_heap_destroy")(heap);
+}
+
 /* Nor do those that end with all that is in them. */
 void heaps_destroyed()
 {
@@ -472,6 +509,7 @@ extern "C" const struct test tests[] = {
     {"heaps", heaps},
     {"heaps_in_all_forms", heaps_in_all_forms},
     {"heaps_deleted", heaps_deleted},
+    {"heaps_deleted_in_any_order", heaps_deleted_in_any_order},
     {"heaps_destroyed", heaps_destroyed},
     {"heaps_by_default", heaps_by_default},
     {"heaps_visited", heaps_visited},
