@@ -91,7 +91,7 @@ static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
     uintptr_t at = bump->at;
     uintptr_t object = mym_round_up(at, alignment);
 
-    if (bump->first == 0 || object > bump->end || bytes > bump->end - object)
+    if (object > bump->end || bytes > bump->end - object)
         return NULL;
     if (object > at && !mym_window_set_freed(&mym_heap.units[bump->first], at))
         return NULL;

@@ -34,7 +34,7 @@ struct mym_bump {
  * freed == bytes of the objects in free[], each of which has its bit in mym_heap.freed
  */
 struct mym_reap {
-    uintptr_t owner; /* its thread pointer; 0: destroyed */
+    uintptr_t owner; /* its thread pointer */
     struct mym_bump own;
     struct mym_mutex lock;
     uint32_t

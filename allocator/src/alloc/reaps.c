@@ -156,7 +156,6 @@ void mym_reap_destroy(struct mym_reap *reap)
     if (alive)
         forget_objects(reap, &windows, &large);
     reap->alive = false;
-    __atomic_store_n(&reap->owner, 0, __ATOMIC_RELAXED);
     mym_reap_unlock(reap);
     if (!alive)
         mym_fatal(MYM_DESTROYED, reap);
@@ -221,7 +220,6 @@ static void keep_left(struct mym_reap *reap)
 /* Two are looked at for one that comes: those whose objects are gone become fewer. */
 void mym_reap_leave(struct mym_reap *reap)
 {
-    mym_reap_check_alive(reap);
     if (!ends(reap))
         keep_left(reap);
     for (int i = 0; i < 2 && (reap = take_left()) != NULL; i++)
