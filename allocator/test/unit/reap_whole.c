@@ -344,6 +344,7 @@ static void statistics(void)
 
 struct walked {
     void *until;
+    size_t bytes;
     unsigned met, after;
 };
 
@@ -351,10 +352,12 @@ static int stop_at(void *object, size_t bytes, void *argument)
 {
     struct walked *walked = argument;
 
-    (void)bytes;
     walked->after += walked->met > 0;
-    walked->met += object == walked->until;
-    return walked->met > 0 ? -7 : 0;
+    if (object != walked->until)
+        return 0;
+    walked->met++;
+    walked->bytes = bytes;
+    return -7;
 }
 
 /* At an object of each kind, whatever comes behind it. */
@@ -377,6 +380,11 @@ static void a_walk_ends_where_it_is_told(void)
         CHECKF(walked.met == 1 && walked.after == 0,
                "object %u is met %u times, and %u others after it", i, walked.met,
                walked.after);
+        /* In the hardened library it is the place, which is longer. */
+        CHECKF(walked.bytes == MyUsableSize(objects[i]) ||
+                   (getenv("TEST_SECURE") && walked.bytes > MyUsableSize(objects[i])),
+               "object %u has %zu bytes, not %zu", i, walked.bytes,
+               MyUsableSize(objects[i]));
     }
     for (unsigned i = 0; i < 10; i++)
         free(objects[i]);
