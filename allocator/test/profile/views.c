@@ -81,7 +81,7 @@ static void pages_do_not_stay(void)
     mym_views_make(&place, 1);
     CHECK((view = mym_view_of(place)) != NULL);
     CHECK(figure(view->start, "Rss:") == 0);
-    for (unsigned i = 0; i < 200; i++, pc += 4099) {
+    for (unsigned i = 0; i < 1200; i++, pc += 4099) {
         view = mym_view_of(place);
         mym_rule_read(view, header + view->shift, pc + view->shift);
         CHECK(figure(view->start, "Anonymous:") > 0); /* copied, not 16 pages mapped */

@@ -176,6 +176,7 @@ static void short_magazines_make_room_for_long_ones(void)
             used = LONG;
         }
         memcpy(magazine->entry, &objects[i], used * sizeof *objects);
+        mym_magazine_set_capacity(magazine, used);
         mym_pool_unload(pool, 0, magazine, used);
     }
     check_pins(1024);
