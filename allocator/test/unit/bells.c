@@ -7,6 +7,7 @@
 
 #include "alloc/alloc.h"
 #include "cache/cache.h"
+#include "heap/runs.h"
 #include "pool/pool.h"
 
 #include <pthread.h>
@@ -163,6 +164,58 @@ static void bells_are_followed_once(void)
     leave_there(100, 4000);
     malloc_trim(0);
     CHECK(mym_cache_round_is_due());
+}
+
+/* ---- growth ---- */
+
+static void age(struct mym_pool *pool, void *unused)
+{
+    (void)unused;
+    mym_pool_upkeep(pool, false, false);
+}
+
+static void add_loaded(struct mym_pool *pool, void *sum)
+{
+    if (mym_pool_class(pool) == mym_class_of(4000))
+        *(uint32_t *)sum += pool->loaded_count;
+}
+
+/* One who has taken and freed many, on one CPU, exchanges a magazine as the heap has grown. */
+static void grow_beside(bool quiet)
+{
+    if (has_two())
+        run_on(cpu[0]);
+    malloc_trim(0);
+    mym_idle_set_keep((size_t)64 << 20);
+    take_and_free(100, 4000);
+    CHECK(cached(4000) > 0);
+    if (quiet)
+        mym_pools_each(age, NULL);
+    atomic_store(&mym_pages.grew, true);
+    take_and_free(1, 2000);
+}
+
+/* At once, not within a second: of what no pool was asked for since the last look. */
+static void growth_empties_quiet_ones(void)
+{
+    grow_beside(true);
+    CHECKF(cached(4000) == 0, "%zu objects", cached(4000));
+    grow_beside(false);
+    CHECK(cached(4000) > 0);
+}
+
+static void near_a_limit_all_go(void)
+{
+    uint64_t near = mym_pages.near;
+    uint32_t loaded = 0;
+
+    free(malloc(1));
+    mym_pages.near = 0;
+    grow_beside(false);
+    mym_pages.near = near;
+    mym_pools_each(add_loaded, &loaded);
+    CHECKF(cached(4000) == 0 && loaded == 0, "%zu objects, %u magazines", cached(4000),
+           loaded);
 }
 
 /* ---- children ---- */
@@ -400,6 +453,8 @@ const struct test tests[] = {
     {"who_is_moved_on_rings_again", who_is_moved_on_rings_again},
     {"spans_go_when_asked", spans_go_when_asked},
     {"bells_are_followed_once", bells_are_followed_once},
+    {"growth_empties_quiet_ones", growth_empties_quiet_ones},
+    {"near_a_limit_all_go", near_a_limit_all_go},
     {"what_is_collected_stays_closed", what_is_collected_stays_closed},
     {"what_is_in_use_is_not_collected", what_is_in_use_is_not_collected},
     {"none_opens_beside_a_child_of_vfork", none_opens_beside_a_child_of_vfork},

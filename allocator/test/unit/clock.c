@@ -5,6 +5,7 @@
 
 #include "alloc/alloc.h"
 #include "cache/cache.h"
+#include "heap/runs.h"
 #include "os/os.h"
 
 /* In the place of the one of os/clock.c. */
@@ -43,6 +44,21 @@ static void a_second_passes_after_the_clock_went_back(void)
     upkeep_at(1600, 4);
 }
 
+/* An eighth of what a program swings by is forgotten then. */
+static void the_ledger_is_told(void)
+{
+    CHECK(mym_start());
+    now_ms += 5000;
+    mym_cache_upkeep();
+    atomic_store(&mym_pages.ledger.swing, 800);
+    now_ms += 500;
+    mym_cache_upkeep();
+    CHECK(mym_pages.ledger.swing == 800);
+    now_ms += 500;
+    mym_cache_upkeep();
+    CHECK(mym_pages.ledger.swing == 700);
+}
+
 static uint32_t pace_after(unsigned looks, uint64_t ms)
 {
     for (unsigned i = 0; i < looks; i++) {
@@ -73,6 +89,7 @@ static void what_is_due(void)
 const struct test tests[] = {
     {"a_second_passes_after_the_clock_went_back",
      a_second_passes_after_the_clock_went_back},
+    {"the_ledger_is_told", the_ledger_is_told},
     {"who_is_busy_looks_more_seldom", who_is_busy_looks_more_seldom},
     {"what_is_due", what_is_due},
     {NULL, NULL},
