@@ -137,12 +137,10 @@ static void upkeep(bool by_helper)
     due.near = due.grew && mym_pages_is_near_limit();
     mym_thread_collect();
     mym_cache_collect_left();
-    if (due.near) {
+    if (due.near)
         mym_cache_drain();
-    } else if (due.grew || by_helper) {
-        mym_spans_close_here();
+    else if (due.grew || by_helper)
         drain_quiet();
-    }
     mym_pools_each(keep_up, &due);
     if (due.second && mym_cache_each_second != NULL)
         mym_cache_each_second();
