@@ -288,6 +288,24 @@ static void one_object_keeps_no_slab(void)
 
 #define MANY 100000u /* caches: a ration of no object */
 
+/* All of them together hold what 256 full ones would: by the square of how many there are. */
+static void the_more_there_are_the_shorter_they_are(void)
+{
+    static const unsigned part[][2] = {
+        {1, 1}, {128, 1}, {256, 4}, {512, 16}, {1280, 100}};
+
+    free(malloc(1));
+    for (unsigned i = 0; i < sizeof part / sizeof *part; i++) {
+        unsigned ration;
+
+        mym_magazines_share(part[i][0]);
+        ration = mym_magazine_ration(1600);
+        mym_magazines_share(1);
+        CHECKF(ration <= 1600 / part[i][1] && ration + 1 >= 1600 / part[i][1],
+               "%u of 1600 where there are %u", ration, part[i][0]);
+    }
+}
+
 static void a_full_magazine_is_not_made_shorter(void)
 {
     unsigned cls = mym_class_of(64);
@@ -463,6 +481,8 @@ static void fresh_slabs_keep_their_huge_pages(void)
 
 const struct test tests[] = {
     {"fresh_slabs_keep_their_huge_pages", fresh_slabs_keep_their_huge_pages},
+    {"the_more_there_are_the_shorter_they_are",
+     the_more_there_are_the_shorter_they_are},
     {"a_full_magazine_is_not_made_shorter", a_full_magazine_is_not_made_shorter},
     {"a_cache_gets_its_own_back", a_cache_gets_its_own_back},
     {"loads_bear_every_ration", loads_bear_every_ration},
