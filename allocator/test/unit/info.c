@@ -284,6 +284,21 @@ static void threshold_is_what_may_stay(void)
         run_in_child(keep_threshold, 0);
 }
 
+/* What is collected is the heap's again, wherever it was. */
+static void trim_loses_nothing(void)
+{
+    size_t before = 0, after = 0;
+
+    for (int round = 0; round < 100 && is_mymalloc(); round++) {
+        for (size_t size = 100; size <= 500000; size *= 5)
+            take_and_free(20, size);
+        malloc_trim(0);
+        after = mallinfo2().uordblks;
+        before = round == 0 ? after : before;
+    }
+    CHECKF(after <= before + ((size_t)1 << 20), "%zu -> %zu", before, after);
+}
+
 const struct test tests[] = {
     {"mallinfo_follows_use", mallinfo_follows_use},
     {"mallinfo_sees_large", mallinfo_sees_large},
@@ -294,6 +309,7 @@ const struct test tests[] = {
     {"numbers_stay_sane", numbers_stay_sane},
     {"cached_is_not_used", cached_is_not_used},
     {"threshold_is_what_may_stay", threshold_is_what_may_stay},
+    {"trim_loses_nothing", trim_loses_nothing},
     {"mallopt_refuses_nothing", mallopt_refuses_nothing},
     {NULL, NULL},
 };
