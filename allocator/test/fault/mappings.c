@@ -11,6 +11,7 @@
 #include <malloc.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #define KIB ((size_t)1 << 10)
@@ -100,8 +101,33 @@ static void what_cannot_be_remembered_is_not_lost(void)
     CHECK(family.verify == NULL || family.verify() == 0);
 }
 
+/* Neither what is idle nor what the kernel grants is enough: together they are, again and again. */
+static void what_is_asked_for_at_a_limit_is_not_lost(void)
+{
+    static void *small[50];
+    struct rlimit limit;
+
+    for (unsigned round = 0; round < 6 && is_mymalloc(); round++) {
+        void *large;
+
+        for (unsigned i = 0; i < 50; i++)
+            CHECK((small[i] = malloc(MIB)) && memset(small[i], 1, MIB));
+        for (unsigned i = 0; i < 50; i++)
+            free(small[i]);
+        if (round == 0) {
+            limit.rlim_cur = limit.rlim_max = (status_kib("VmSize") << 10) + 100 * MIB;
+            CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+        }
+        CHECKF((large = malloc(130 * MIB)), "round %u, %zu of %zu KiB", round,
+               status_kib("VmSize"), (size_t)limit.rlim_cur / KIB);
+        free(large);
+    }
+}
+
 const struct test tests[] = {
     {"one_that_cannot_grow_stays_idle", one_that_cannot_grow_stays_idle},
     {"what_cannot_be_remembered_is_not_lost", what_cannot_be_remembered_is_not_lost},
+    {"what_is_asked_for_at_a_limit_is_not_lost",
+     what_is_asked_for_at_a_limit_is_not_lost},
     {NULL, NULL},
 };
