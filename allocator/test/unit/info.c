@@ -289,9 +289,11 @@ static void trim_loses_nothing(void)
 {
     size_t before = 0, after = 0;
 
-    for (int round = 0; round < 100 && is_mymalloc(); round++) {
+    for (int round = 0; round < 50 && is_mymalloc(); round++) {
         for (size_t size = 100; size <= 500000; size *= 5)
             take_and_free(20, size);
+        take_and_free(2, 6000000);
+        take_and_free(2, 6000000);
         malloc_trim(0);
         after = mallinfo2().uordblks;
         before = round == 0 ? after : before;
