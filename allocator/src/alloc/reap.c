@@ -185,12 +185,12 @@ static void *take(struct mym_reap *reap, size_t alignment, size_t size, bool har
     mym_reap_check_alive(reap);
     if (size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return NULL;
-    if (mym_pages_has_grown())
-        mym_cache_upkeep();
     object = take_once(reap, alignment, size, &lack);
     if (MYM_UNLIKELY(object == NULL) && hard && lack == MEMORY &&
         mym_relieve(size, alignment))
         object = take_once(reap, alignment, size, &lack);
+    if (mym_pages_has_grown()) /* before what was taken is touched */
+        mym_cache_upkeep();
     return object;
 }
 
@@ -347,6 +347,8 @@ static bool resize(struct mym_reap *reap, void *ptr, size_t size)
                : grow_last(reap, ptr, size);
     mym_reap_unlock(reap);
     units = mym_heap.units[span].length;
+    if (mym_pages_has_grown())
+        mym_cache_upkeep();
     if (units < had)
         mym_idle_left(had - units);
     if (units != had) { /* another one, to the profile */

@@ -247,9 +247,36 @@ static void own_limit_is_kept(void)
     }
 }
 
+/* From 7/8 of the limit on what is idle makes room for what is taken, or grows. */
+static void idle_memory_makes_room(void)
+{
+    size_t limit = (size_t)env_number("TEST_LIMIT", 0), size = limit / 8 * 3, idle;
+    static void *blocks[40];
+
+    for (unsigned grows = 0; limit && grows < 2; grows++) {
+        MyArena *arena = MyArenaCreate(0);
+        void *object = grows ? MyArenaAlloc(arena, MIB) : NULL;
+
+        for (unsigned i = 0; i < 40; i++)
+            CHECK((blocks[i] = memset(malloc(MIB), 1, MIB)));
+        for (unsigned i = 0; i < 40; i += 2) /* what is idle lies between the others */
+            free(blocks[i]);
+        idle = mallinfo2().keepcost;
+        CHECKF(idle >= 15 * MIB, "%zu bytes", idle);
+        CHECK((object = MyArenaRealloc(arena, object, size)));
+        CHECKF(mallinfo2().keepcost + 20 * MIB + size <= limit / 8 * 7 + MIB,
+               "%s: %zu KiB idle, then %zu", grows ? "grows" : "taken", idle / 1024,
+               mallinfo2().keepcost / 1024);
+        MyArenaDestroy(arena);
+        for (unsigned i = 1; i < 40; i += 2)
+            free(blocks[i]);
+    }
+}
+
 const struct test tests[] = {
     {"frees_never_fail", frees_never_fail},
     {"own_limit_is_kept", own_limit_is_kept},
+    {"idle_memory_makes_room", idle_memory_makes_room},
     {"every_kth_call_fails", every_kth_call_fails},
     {"each_call_fails_once", each_call_fails_once},
     {NULL, NULL},
