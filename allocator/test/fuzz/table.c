@@ -166,12 +166,26 @@ static void settle(unsigned i, bool stays)
         use(&objects[i], 1);
 }
 
+/* What is lifted counts as taken afterwards, but for MYM_EVER; other ends are no stack's. */
+static void forget(void)
+{
+    mym_profile_forget();
+    for (unsigned i = 0; i < STACKS; i++)
+        memset(stacks[i].sums, 0, sizeof stacks[i].sums);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        if (objects[i].where == KEPT)
+            objects[i].stack = NULL;
+    in_use = most = 0;
+}
+
 static void play(struct bytes *bytes)
 {
     unsigned what = read_byte(bytes), i = read_word(bytes) % OBJECTS;
     unsigned which = read_word(bytes);
 
-    if (what % 8 == 7)
+    if (what == 255 && which % 16 == 10)
+        forget();
+    else if (what % 8 == 7)
         lift(i);
     else if (what % 8 == 6 || objects[i].where == LIFTED)
         settle(i, what & 64);

@@ -81,6 +81,14 @@ static void overflow_write(void)
     write_it(take_right(64) + 64);
 }
 
+/* Of an object whose cell another one had, which was freed. */
+static void overflow_in_used_cell(void)
+{
+    for (int i = 0; i < 600; i++)
+        free_it(take_it(64));
+    overflow_write();
+}
+
 static void overflow_read(void)
 {
     read_it(take_right(1040) + 1040);
@@ -401,6 +409,7 @@ const struct test tests[] = {
 #name, name \
     }
     CASE(overflow_write),
+    CASE(overflow_in_used_cell),
     CASE(overflow_read),
     CASE(overflow_of_pages),
     CASE(overflow_in_libc),

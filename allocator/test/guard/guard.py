@@ -19,6 +19,8 @@ FREED = TAKEN | {"freed by": "free_it"}
 CASES = {
     "overflow_write": (ABORT, "overflow, a write", "0 bytes behind the end of an object of 64 bytes",
                        TAKEN | {"accessed by": "write_it"}),
+    "overflow_in_used_cell": (ABORT, "overflow, a write", "0 bytes behind the end of an object of 64 bytes",
+                              TAKEN | {"accessed by": "write_it"}),
     "overflow_read": (ABORT, "overflow, a read", "0 bytes behind the end of an object of 1040 bytes",
                       TAKEN | {"accessed by": "read_it"}),
     "overflow_of_pages": (ABORT, "overflow, a read", "0 bytes behind the end of an object of 20000 bytes",
@@ -124,6 +126,7 @@ def stacks_of(lines):
         if line.startswith("    #"):
             found = re.fullmatch(r"    #\d+ 0x[0-9a-f]+(?: (.*/.*)\+(0x[0-9a-f]+))?", line)
             expect(found, f"no frame: {line!r}")
+            expect("/libmymalloc" not in line, f"a frame of the allocator: {line!r}")
             frames += [(found[1], found[2])] if found[1] else []
         elif re.fullmatch(r"  \w+( now)? by", line):
             frames = stacks[line.strip()] = []
@@ -154,6 +157,7 @@ def check_case(program, name):
     expect(re.fullmatch(rf"mymalloc: {re.escape(what)}: 0x[0-9a-f]+", said[0]), f"'{what}' was expected: {shown}")
     expect(not where or re.fullmatch(rf"  .*\b{where} at 0x[0-9a-f]+", said[1]), f"'{where}' was expected: {shown}")
     found = stacks_of(said)
+    expect(("freed by" in found) == ("freed by" in stacks), f"it was freed, or not: {found}; {shown}")
     for whose, function in stacks.items():
         expect(function in found.get(whose, []), f"'{whose}' has no {function}: {found}; {shown}")
     if "accessed by" in stacks and name != "overflow_in_libc":

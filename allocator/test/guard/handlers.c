@@ -85,11 +85,13 @@ void none_at_start(void)
 
 void default_for_others(void)
 {
+    free(take_it(10)); /* from here on there is a handler */
     others_fault();
 }
 
 void default_for_sent(void)
 {
+    free(take_it(10));
     kill(getpid(), SIGSEGV);
     pause();
 }
