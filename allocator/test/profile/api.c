@@ -73,7 +73,8 @@ static void a_written_profile_leaves_nothing(void)
     close(next = dup(file));
     for (int i = 0; i < 10; i++)
         CHECK(MyProfileWrite(file, i % 2 ? MY_PROFILE_TEXT : MY_PROFILE_PROTO) == 0);
-    CHECKF(status_kib("VmSize") == kib, "%zu KiB, not %zu", status_kib("VmSize"), kib);
+    CHECKF(is_slow() || status_kib("VmSize") == kib, "%zu KiB, not %zu",
+           status_kib("VmSize"), kib);
     CHECK(dup(file) == next);
     close(file);
     close(next);
@@ -93,7 +94,8 @@ static void ended_samples_leave_nothing(void)
             kib = status_kib("VmSize");
     }
     CHECK(MyProfileStop() == 0);
-    CHECKF(status_kib("VmSize") == kib, "%zu KiB, not %zu", status_kib("VmSize"), kib);
+    CHECKF(is_slow() || status_kib("VmSize") == kib, "%zu KiB, not %zu",
+           status_kib("VmSize"), kib);
 }
 
 /* What is freed after the end is known; what is taken after it is not. */

@@ -147,7 +147,8 @@ static void nothing_else_stays(void)
     close(file);
     mym_views_make(&header, 1);
     CHECK((view = mym_view_of(header)) != NULL);
-    CHECK(status_kib("VmSize") == before + (view->end - view->start) / 1024);
+    CHECK(is_slow() ||
+          status_kib("VmSize") == before + (view->end - view->start) / 1024);
     CHECK(dup(STDOUT_FILENO) == file && close(file) == 0);
 }
 
