@@ -15,11 +15,12 @@
 #define ROOM_FIRST ((size_t)256 << 10)
 #define ROOM_MOST  ((size_t)256 << 20)
 
-bool mym_maps_read_text(struct mym_maps *maps)
+/* False: not read, or there is nothing in it. */
+static bool read_file(struct mym_maps *maps, const char *path)
 {
     for (maps->text_room = ROOM_FIRST; maps->text_room <= ROOM_MOST;
          maps->text_room *= 4) {
-        int file = mym_os_open("/proc/self/maps");
+        int file = mym_os_open(path);
         size_t got = 1;
 
         maps->text = file < 0 ? NULL : mym_os_map(maps->text_room);
@@ -30,12 +31,23 @@ bool mym_maps_read_text(struct mym_maps *maps)
                               maps->text_room - maps->length);
         if (file >= 0)
             mym_os_close(file);
-        if (maps->text == NULL || got == 0)
-            return maps->text != NULL;
+        if (maps->text == NULL)
+            return false;
+        if (got == 0 && maps->length > 0)
+            return true;
         mym_os_unmap(maps->text, maps->text_room);
         maps->text = NULL;
+        if (maps->length == 0)
+            return false;
     }
     return false;
+}
+
+/* That of the process is its first thread's, and empty once that has left by pthread_exit. */
+bool mym_maps_read_text(struct mym_maps *maps)
+{
+    return read_file(maps, "/proc/self/maps") ||
+           read_file(maps, "/proc/thread-self/maps");
 }
 
 static uint64_t hexadecimal(const char **at)

@@ -283,6 +283,50 @@ static void children_draw_for_themselves(void)
     CHECKF(differ > 0, "each sampled object %d first", first);
 }
 
+/* Of what the process itself is asked for: empty where its first thread has left. */
+static ssize_t read_own_maps(void)
+{
+    char text[16];
+    int file = open("/proc/self/maps", O_RDONLY);
+    ssize_t got = read(file, text, sizeof text);
+
+    CHECK(file >= 0 && got >= 0);
+    close(file);
+    return got;
+}
+
+static void *write_alone(void *unused)
+{
+    static char text[1 << 16];
+    int file = memfd_create("profile", 0);
+    const char *maps;
+
+    (void)unused;
+    for (int naps = 0; read_own_maps() > 0 && naps < 60000; naps++)
+        usleep(1000);
+    CHECK(file >= 0 && read_own_maps() == 0);
+    CHECK(MyProfileWrite(file, MY_PROFILE_TEXT) == 0);
+    CHECK(pread(file, text, sizeof text - 1, 0) > 0);
+    maps = strstr(text, "MAPPED_LIBRARIES:\n");
+    CHECKF(maps && strstr(maps, " r-xp "), "no mappings:\n%s", text);
+    _exit(0);
+}
+
+static void the_first_thread_may_have_left(void)
+{
+    pid_t child = fork();
+    pthread_t thread;
+    int status;
+
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(!pthread_create(&thread, NULL, write_alone, NULL));
+        pthread_exit(NULL);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECKF(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status 0x%x", status);
+}
+
 static atomic_int running;
 
 static void *allocate(void *unused)
@@ -346,6 +390,7 @@ const struct test tests[] = {
     {"samples_leave_no_slabs", samples_leave_no_slabs},
     {"threads_draw_for_themselves", threads_draw_for_themselves},
     {"children_draw_for_themselves", children_draw_for_themselves},
+    {"the_first_thread_may_have_left", the_first_thread_may_have_left},
     {"on_and_off_beside_threads", on_and_off_beside_threads},
     {NULL, NULL},
 };
