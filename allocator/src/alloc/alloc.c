@@ -227,6 +227,27 @@ static void *take_growing(size_t usable, size_t size)
     return object != NULL ? object : no_memory();
 }
 
+/*
+ * An object is made smaller and nothing is left for another: it stays, cut as far as can be where
+ * it lies, as on glibc; few programs look whether that was refused. Afterwards a sized free
+ * is believed which is of less than its object's place.
+ */
+static bool has_left;
+
+static MYM_COLD void *leave(void *ptr, size_t usable)
+{
+    size_t least = usable < MYM_MAPPING_MIN ? MYM_PLACE_MAX + 1 : MYM_MAPPING_MIN / 2;
+    void *cut = usable > least ? mym_classless_resize(ptr, least) : NULL;
+
+    mym_note_left();
+    return cut != NULL ? cut : ptr;
+}
+
+void mym_note_left(void)
+{
+    __atomic_store_n(&has_left, true, __ATOMIC_RELAXED);
+}
+
 void *mym_realloc(void *ptr, size_t size)
 {
     struct mym_reap *reap;
@@ -256,8 +277,8 @@ void *mym_realloc(void *ptr, size_t size)
             return fresh;
     }
     fresh = size > usable ? take_growing(usable, size) : mym_malloc(size);
-    if (fresh == NULL)
-        return NULL;
+    if (MYM_UNLIKELY(fresh == NULL))
+        return size > usable ? NULL : leave(ptr, usable);
     memcpy(fresh, ptr, size < usable ? size : usable);
     mym_free(ptr);
     return fresh;
@@ -318,8 +339,9 @@ static MYM_APART void free_sized_colder(void *ptr, size_t size, size_t alignment
      * What realloc leaves in place may be down to half the size of its place; an
      * alignment may have chosen a place up to `alignment` bytes larger.
      */
-    if (size > usable || (!mym_fits(usable, size) && usable - size > alignment &&
-                          usable != place_size(size) && !was_opening(usable, size)))
+    if (size > usable ||
+        (!mym_fits(usable, size) && !MYM_RACY(has_left) && usable - size > alignment &&
+         usable != place_size(size) && !was_opening(usable, size)))
         mym_fatal("sized free with a wrong size", ptr);
     mym_free(ptr);
 }

@@ -102,7 +102,9 @@ static void settle(void *ptr, size_t size)
 
     if (mym_is_span(ptr))
         record_of(ptr)->next = (uint32_t)(room / page);
-    MYM_ASSERT(room == room_of(ptr));
+    else
+        room =
+            room_of(ptr); /* more than it needs, if mym_fence_leave left it so much */
     mym_seal(ptr, size, room, MYM_IN_SPAN, false);
     set_fence(ptr, room);
     if (mym_is_span(ptr))
@@ -229,6 +231,37 @@ MYM_SLOW void *mym_fence_resize(void *ptr, size_t size)
         moved = mym_classless_resize(ptr, with_fence(size));
     settle(moved != NULL ? moved : ptr, moved != NULL ? size : old);
     return moved;
+}
+
+/* A seal tells of fewer unused bytes than a mapping of its own may have. */
+static bool cut_mapping(void *ptr)
+{
+    size_t most = MYM_MAPPING_MIN / 2;
+
+    _Static_assert(MYM_MAPPING_MIN / 2 <= (size_t)1 << (64 - MYM_SEAL_SHIFT), "most");
+    return mym_is_span(ptr) || mym_mapping_bytes(ptr) <= most ||
+           mym_classless_resize(ptr, most) == ptr;
+}
+
+/* What it loses is gone, as if it had been freed. */
+MYM_SLOW void *mym_fence_leave(void *ptr, size_t size)
+{
+    size_t old = mym_fence_size(ptr), room = room_of(ptr);
+    size_t page = mym_round_up(size, mym_os_page());
+
+    if (!lift_fence(ptr, room))
+        return NULL;
+    mym_unseal(ptr, old, room, MYM_IN_SPAN);
+    if (!cut_mapping(ptr)) {
+        settle(ptr, old);
+        return NULL;
+    }
+    room = room_of(ptr);
+    memset((char *)ptr + size, 0, (page < room ? page : room) - size);
+    if (page < room)
+        wipe((char *)ptr + page, room - page);
+    settle(ptr, size);
+    return ptr;
 }
 
 #endif

@@ -382,8 +382,12 @@ void *mym_reap_move(struct mym_reap *reap, void *ptr, size_t size)
         fresh = take(reap, MYM_ALIGNMENT, room, false);
     if (fresh == NULL)
         fresh = or_no_memory(take(reap, MYM_ALIGNMENT, size, true));
-    if (fresh == NULL)
+    if (fresh == NULL && size > usable)
         return NULL;
+    if (fresh == NULL) {
+        mym_note_left();
+        return ptr;
+    }
     memcpy(fresh, ptr, size < usable ? size : usable);
     mym_reap_put(reap, ptr);
     return fresh;

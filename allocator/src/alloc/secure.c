@@ -315,6 +315,14 @@ MYM_APART void mym_free_slow(void *ptr)
         put_other(ptr);
 }
 
+/* An object of a reap was to be smaller, and stayed as it was. */
+static bool has_left;
+
+void mym_note_left(void)
+{
+    __atomic_store_n(&has_left, true, __ATOMIC_RELAXED);
+}
+
 /*
  * An object of a reap has no seal: what its place may have been asked for, as the default build
  * has it. The shortest class is twice as long as what is asked for there.
@@ -325,8 +333,9 @@ static bool is_size_of(const void *ptr, size_t size, size_t alignment)
 
     if (MYM_SECURE_SEAL && reap_at(ptr) == NULL)
         return size == has;
-    return size <= has && (mym_fits(has, size) || has - size <= alignment ||
-                           has <= mym_classes[mym_class_of(0)].size);
+    return size <= has &&
+           (mym_fits(has, size) || MYM_RACY(has_left) || has - size <= alignment ||
+            has <= mym_classes[mym_class_of(0)].size);
 }
 
 MYM_APART void mym_free_sized_slow(void *ptr, size_t size, size_t alignment)
@@ -395,16 +404,30 @@ size_t mym_good_size(size_t size)
     return mym_start() && size <= MYM_SIZE_MAX ? size : 0;
 }
 
+static void seal_anew(void *ptr, size_t old, size_t size, size_t room)
+{
+    if (MYM_SECURE_ZERO_ON_FREE && size < old)
+        memset((char *)ptr + size, 0, old - size);
+    mym_unseal(ptr, old, room, MYM_IN_PLACE);
+    mym_seal(ptr, size, room, MYM_IN_PLACE, false);
+}
+
 /* Within its place; false: it has no room, or far too much. */
 static bool resize_small(void *ptr, size_t old, size_t size, size_t room)
 {
     if (size > MYM_SIZE_MAX || !mym_fits(room, size + MYM_SEAL_BYTES))
         return false;
-    if (MYM_SECURE_ZERO_ON_FREE && size < old)
-        memset((char *)ptr + size, 0, old - size);
-    mym_unseal(ptr, old, room, MYM_IN_PLACE);
-    mym_seal(ptr, size, room, MYM_IN_PLACE, false);
+    seal_anew(ptr, old, size, room);
     return true;
+}
+
+/* It is made smaller and nothing is left for another: it stays, as in alloc.c. */
+static MYM_COLD void *leave(void *ptr, size_t old, size_t size, size_t room)
+{
+    if (room == 0)
+        return mym_fence_leave(ptr, size);
+    seal_anew(ptr, old, size, room);
+    return ptr;
 }
 
 /* What grows once grows again: a quarter more room, in which it is resized. */
@@ -444,7 +467,7 @@ void *mym_realloc(void *ptr, size_t size)
         return fresh;
     fresh = size > old ? take_growing(old, size) : mym_malloc_slow(size);
     if (fresh == NULL)
-        return NULL;
+        return size > old ? NULL : leave(ptr, old, size, room);
     memcpy(fresh, ptr, size < old ? size : old);
     mym_free_slow(ptr);
     return fresh;

@@ -84,5 +84,7 @@ size_t mym_fence_size(const void *ptr);
 void mym_fence_put(void *ptr);
 /* Without copying; NULL: not possible, it is as it was. */
 void *mym_fence_resize(void *ptr, size_t size);
+/* Of at most its size, where it is. */
+void *mym_fence_leave(void *ptr, size_t size);
 
 #endif
