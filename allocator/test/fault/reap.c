@@ -255,10 +255,11 @@ static void idle_memory_makes_room(void)
 
     for (unsigned grows = 0; limit && grows < 2; grows++) {
         MyArena *arena = MyArenaCreate(0);
-        void *object = grows ? MyArenaAlloc(arena, MIB) : NULL;
+        void *object;
 
         for (unsigned i = 0; i < 40; i++)
             CHECK((blocks[i] = memset(malloc(MIB), 1, MIB)));
+        object = grows ? MyArenaAlloc(arena, MIB) : NULL; /* with room behind it */
         for (unsigned i = 0; i < 40; i += 2) /* what is idle lies between the others */
             free(blocks[i]);
         idle = mallinfo2().keepcost;
