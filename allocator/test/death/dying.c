@@ -71,7 +71,7 @@ static void die_here(const struct death *death, int error_pipe)
 
     setrlimit(RLIMIT_CORE, &no_core);
     signal(SIGABRT, report);
-    alarm(30);
+    alarm(60);
     stay_on_one_cpu(); /* where a second free is seen at once (docs/safety.md) */
     dup2(error_pipe, STDERR_FILENO);
     death->run();

@@ -129,7 +129,7 @@ static pid_t end_by_exit(void)
     pid_t child = fork();
 
     if (child == 0) {
-        alarm(20);
+        alarm(60);
         exit(0); /* NOLINT: programs do so */
     }
     return child;
