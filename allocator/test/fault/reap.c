@@ -274,8 +274,35 @@ static void idle_memory_makes_room(void)
     }
 }
 
+/* An arena is full, and what it has is made smaller: never refused, and freed by its size. */
+static void full_ones_make_smaller(void)
+{
+    static const size_t sizes[] = {300000, 100000, 30000, 3000, 100, 1};
+
+    for (size_t from = 0; from < 6; from++)
+        for (size_t to = from + 1; to < 6; to++) {
+            MyArena *arena = MyArenaCreate(MIB);
+            unsigned char *object = MyArenaAlloc(arena, sizes[from]), *less;
+
+            CHECK(object);
+            memset(object, 7, sizes[from]);
+            for (size_t size = MIB; size > 0; size /= 2)
+                while (MyArenaAlloc(arena, size))
+                    ;
+            CHECKF((less = MyArenaRealloc(arena, object, sizes[to])), "%zu to %zu",
+                   sizes[from], sizes[to]);
+            CHECK(less[0] == 7 && less[sizes[to] - 1] == 7);
+            if (to % 2)
+                MyFreeSized(less, sizes[to]);
+            else
+                MyArenaFree(arena, less);
+            MyArenaDestroy(arena);
+        }
+}
+
 const struct test tests[] = {
     {"frees_never_fail", frees_never_fail},
+    {"full_ones_make_smaller", full_ones_make_smaller},
     {"own_limit_is_kept", own_limit_is_kept},
     {"idle_memory_makes_room", idle_memory_makes_room},
     {"every_kth_call_fails", every_kth_call_fails},
