@@ -103,8 +103,7 @@ static void settle(void *ptr, size_t size)
     if (mym_is_span(ptr))
         record_of(ptr)->next = (uint32_t)(room / page);
     else
-        room =
-            room_of(ptr); /* more than it needs, if mym_fence_leave left it so much */
+        room = room_of(ptr); /* more than it needs: mym_fence_leave */
     mym_seal(ptr, size, room, MYM_IN_SPAN, false);
     set_fence(ptr, room);
     if (mym_is_span(ptr))

@@ -72,7 +72,7 @@ MYM_INLINE void mym_shelf_put(size_t cls, void *object)
         mym_shelf_let_go(cls, object);
 }
 
-#define MYM_SHELF_LARGE 8u /* places for objects of up to MYM_SPAN_MAX bytes */
+#define MYM_SHELF_LARGE 8u /* places for spans of the page heap */
 extern MYM_HIDDEN void *_Atomic mym_shelf_large[MYM_SHELF_LARGE];
 
 /* ---- fence.c: objects without a size class ---- */
