@@ -232,20 +232,13 @@ static void *take_growing(size_t usable, size_t size)
  * it lies, as on glibc; few programs look whether that was refused. Afterwards a sized free
  * is believed which is of less than its object's place.
  */
-static bool has_left;
-
 static MYM_COLD void *leave(void *ptr, size_t usable)
 {
     size_t least = usable < MYM_MAPPING_MIN ? MYM_PLACE_MAX + 1 : MYM_MAPPING_MIN / 2;
     void *cut = usable > least ? mym_classless_resize(ptr, least) : NULL;
 
-    mym_note_left();
+    __atomic_store_n(&mym_has_left, true, __ATOMIC_RELAXED);
     return cut != NULL ? cut : ptr;
-}
-
-void mym_note_left(void)
-{
-    __atomic_store_n(&has_left, true, __ATOMIC_RELAXED);
 }
 
 void *mym_realloc(void *ptr, size_t size)
@@ -339,9 +332,9 @@ static MYM_APART void free_sized_colder(void *ptr, size_t size, size_t alignment
      * What realloc leaves in place may be down to half the size of its place; an
      * alignment may have chosen a place up to `alignment` bytes larger.
      */
-    if (size > usable ||
-        (!mym_fits(usable, size) && !MYM_RACY(has_left) && usable - size > alignment &&
-         usable != place_size(size) && !was_opening(usable, size)))
+    if (size > usable || (!mym_fits(usable, size) && !MYM_RACY(mym_has_left) &&
+                          usable - size > alignment && usable != place_size(size) &&
+                          !was_opening(usable, size)))
         mym_fatal("sized free with a wrong size", ptr);
     mym_free(ptr);
 }

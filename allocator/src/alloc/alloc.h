@@ -245,8 +245,6 @@ MYM_INLINE bool mym_fits(size_t usable, size_t size)
 
 void *mym_calloc(size_t count, size_t size);
 void *mym_realloc(void *ptr, size_t size);
-/* An object that is to be smaller stays as it is, for nothing is left: sized frees are told so. */
-void mym_note_left(void);
 size_t mym_usable(const void *ptr);
 size_t mym_good_size(size_t size);
 

@@ -16,6 +16,8 @@
 /* What there was no memory for: the reap's limit, or the heap's or the kernel's. */
 enum lack { NOTHING, ROOM, MEMORY };
 
+bool mym_has_left;
+
 static void close_window(struct mym_reap *reap, struct mym_bump *bump)
     MYM_REQUIRES(reap->lock);
 static enum lack open_window(struct mym_reap *reap, struct mym_bump *bump)
@@ -385,7 +387,7 @@ void *mym_reap_move(struct mym_reap *reap, void *ptr, size_t size)
     if (fresh == NULL && size > usable)
         return NULL;
     if (fresh == NULL) {
-        mym_note_left();
+        __atomic_store_n(&mym_has_left, true, __ATOMIC_RELAXED);
         return ptr;
     }
     memcpy(fresh, ptr, size < usable ? size : usable);

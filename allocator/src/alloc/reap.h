@@ -110,6 +110,8 @@ MYM_INLINE struct mym_reap *mym_reap_of(const void *ptr)
 size_t mym_reap_bytes(struct mym_reap *reap, const void *ptr);
 void mym_reap_put(struct mym_reap *reap, void *ptr);
 void *mym_reap_move(struct mym_reap *reap, void *ptr, size_t size);
+/* Some object was to be smaller and stayed, for nothing was left, a reap's or malloc's. */
+extern MYM_HIDDEN bool mym_has_left;
 
 MYM_INLINE bool mym_reap_is_owner(const struct mym_reap *reap)
 {

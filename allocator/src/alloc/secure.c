@@ -315,14 +315,6 @@ MYM_APART void mym_free_slow(void *ptr)
         put_other(ptr);
 }
 
-/* An object of a reap was to be smaller, and stayed as it was. */
-static bool has_left;
-
-void mym_note_left(void)
-{
-    __atomic_store_n(&has_left, true, __ATOMIC_RELAXED);
-}
-
 /*
  * An object of a reap has no seal: what its place may have been asked for, as the default build
  * has it. The shortest class is twice as long as what is asked for there.
@@ -334,7 +326,7 @@ static bool is_size_of(const void *ptr, size_t size, size_t alignment)
     if (MYM_SECURE_SEAL && reap_at(ptr) == NULL)
         return size == has;
     return size <= has &&
-           (mym_fits(has, size) || MYM_RACY(has_left) || has - size <= alignment ||
+           (mym_fits(has, size) || MYM_RACY(mym_has_left) || has - size <= alignment ||
             has <= mym_classes[mym_class_of(0)].size);
 }
 

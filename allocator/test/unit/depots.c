@@ -175,8 +175,8 @@ static void short_magazines_make_room_for_long_ones(void)
             CHECKF(pool->loaded_objects == i, "%u of %u", pool->loaded_objects, i);
             used = LONG;
         }
-        memcpy(magazine->entry, &objects[i], used * sizeof *objects);
         mym_magazine_set_capacity(magazine, used);
+        memcpy(magazine->entry, &objects[i], used * sizeof *objects);
         mym_pool_unload(pool, 0, magazine, used);
     }
     check_pins(1024);
