@@ -106,13 +106,8 @@ enum string {
     COUNT,
     BYTES,
     SPACE,
-    OURS,
-    STRINGS,
+    STRINGS, /* of each mapping come two more, and the last is `ours` */
 };
-/*
- * The last one: functions of the allocator where it is a part of the program, and what stands
- * in front of it in each program of C++ or Rust. pprof leaves them out, with what they call.
- */
 static const char *const strings[STRINGS] = {
     [NONE] = "",
     [ALLOC_OBJECTS] = "alloc_objects",
@@ -124,19 +119,24 @@ static const char *const strings[STRINGS] = {
     [COUNT] = "count",
     [BYTES] = "bytes",
     [SPACE] = "space",
-    [OURS] =
-        "mym_.*|malloc_(closed|colder|counted_medium|missed|sample|span|span_colder)|"
-        "aligned_colder|(new|nothrow)(_aligned)?_slow|[mr]allocx|calloc|"
-        "(own_)?(malloc|realloc(array)?|aligned_alloc)|(posix_)?memalign|p?valloc|"
-        "operator new.*|(own)?_Zn[wa]m.*|"
-        "My(Malloc|Calloc|Realloc|ReallocArray|AlignedAlloc|PosixMemalign|Memalign|"
-        "P?[Vv]alloc)|"
-        /* pprof has taken what stands between < and > from names before it looks */
-        "(std::(__1::)?(__new_)?|__gnu_cxx::new_)allocator(_traits)?(<.*>)?::allocate|"
-        "std::__1::__libcpp_allocate.*|"
-        "alloc::alloc::.*|(<alloc::alloc::Global.*>)?::(alloc|grow)(_impl.*|ate.*|)|"
-        "__r(ust|dl|g)_(re)?alloc.*",
 };
+/*
+ * Functions of the allocator where it is a part of the program, and what stands in front of it
+ * in each program of C++ or Rust. pprof leaves them out, with what they call. The head names
+ * this string and it is written last: a profile that was cut anywhere is none to any reader.
+ */
+static const char ours[] =
+    "mym_.*|malloc_(closed|colder|counted_medium|missed|sample|span|span_colder)|"
+    "aligned_colder|(new|nothrow)(_aligned)?_slow|[mr]allocx|calloc|"
+    "(own_)?(malloc|realloc(array)?|aligned_alloc)|(posix_)?memalign|p?valloc|"
+    "operator new.*|(own)?_Zn[wa]m.*|"
+    "My(Malloc|Calloc|Realloc|ReallocArray|AlignedAlloc|PosixMemalign|Memalign|"
+    "P?[Vv]alloc)|"
+    /* pprof has taken what stands between < and > from names before it looks */
+    "(std::(__1::)?(__new_)?|__gnu_cxx::new_)allocator(_traits)?(<.*>)?::allocate|"
+    "std::__1::__libcpp_allocate.*|"
+    "alloc::alloc::.*|(<alloc::alloc::Global.*>)?::(alloc|grow)(_impl.*|ate.*|)|"
+    "__r(ust|dl|g)_(re)?alloc.*";
 
 static void put_type(struct mym_out *out, unsigned field, enum string type,
                      enum string unit)
@@ -148,7 +148,7 @@ static void put_type(struct mym_out *out, unsigned field, enum string type,
     put_message(out, field, &message);
 }
 
-static void put_head(struct mym_out *out)
+static void put_head(struct mym_out *out, const struct mym_maps *maps)
 {
     for (unsigned i = 0; i < STRINGS; i++)
         put_bytes(out, STRING, strings[i], strlen(strings[i]));
@@ -159,7 +159,7 @@ static void put_head(struct mym_out *out)
     put_type(out, PERIOD_TYPE, SPACE, BYTES);
     put_number(out, PERIOD, MYM_RACY(mym_watch.period));
     put_number(out, TIME, mym_os_wall_ns());
-    put_number(out, DROP_FRAMES, OURS);
+    put_number(out, DROP_FRAMES, STRINGS + 2 * maps->count);
     put_number(out, DEFAULT_TYPE, INUSE_SPACE);
 }
 
@@ -337,7 +337,7 @@ static void write_proto(struct mym_out *out, const struct mym_maps *maps)
     struct seen seen = {NULL, 0, 0};
     void *pc[MYM_STACK_DEPTH];
 
-    put_head(out);
+    put_head(out, maps);
     put_mappings(out, maps);
     for (struct mym_stack *stack = mym_profile_stacks(); stack != NULL;
          stack = stack->older) {
@@ -347,6 +347,7 @@ static void write_proto(struct mym_out *out, const struct mym_maps *maps)
             if (is_new(&seen, caller(pc[i]), out))
                 put_location(out, maps, caller(pc[i]));
     }
+    put_bytes(out, STRING, ours, strlen(ours));
     if (seen.pc != NULL)
         mym_os_unmap(seen.pc, seen.room * sizeof *seen.pc);
 }

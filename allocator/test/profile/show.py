@@ -220,9 +220,18 @@ def check_damaged_debug_file(folder):
            said.getvalue().startswith(f"mymalloc-prof: {damaged}: "))
 
 
+def between_fields(data):
+    try:
+        return len(list(proto.fields(data))) > 0
+    except proto.Malformed:
+        return False
+
+
 def check_bad(file, folder):
     whole = file.read_bytes()
-    for name, data in (("empty", b""), ("cut", whole[:len(whole) // 2]), ("text", b"heap profile: 0: 0 [0: 0] @ x\n"),
+    ends = [end for end in range(len(whole) // 2, len(whole)) if end in (len(whole) // 2, len(whole) - 1) or between_fields(whole[:end])]
+    expect(f"cut: at {ends}", len(ends) > 4)
+    for name, data in (("empty", b""), *((f"cut at {end}", whole[:end]) for end in (*ends[:3], *ends[-3:])), ("text", b"heap profile: 0: 0 [0: 0] @ x\n"),
                        ("noise", bytes(range(256))), ("squeezed", gzip.compress(whole)[:-30]),
                        # of another kind: a string, the period, a location's address
                        ("word", whole + b"\x30\x01"), ("period", whole + b"\x62\x05often"),
