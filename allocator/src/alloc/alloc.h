@@ -344,6 +344,13 @@ int mym_profile_stop(void); /* EBUSY: none is taken */
 int mym_profile_reset(size_t every);
 /* Guard a sample, once, for as long as the process lives. 0, or ENOMEM, ENOSYS. */
 int mym_guarded_begin(size_t every, bool go_on);
+
+/* When malloc counts for the guard: background.c. */
+#define MYM_GUARD_SHARE 16u
+enum mym_guard_time { MYM_GUARD_ALWAYS, MYM_GUARD_NOW, MYM_GUARD_REST };
+void mym_guard_set(enum mym_guard_time time);
+bool mym_guard_may_rest(void);
+void mym_guard_fork_child(void) MYM_UNFOLLOWED;
 /* Once a second: samples for a listener that has come, or none for one that has gone. */
 void mym_probes_hear(void);
 

@@ -5,7 +5,8 @@
  * It is started when more than a few MiB lie idle, from within the free that makes it so, or
  * a large heap has grown (heap/collapse.c), and ends when there is no more to do: a program
  * with nothing to give back has no thread more than its own. A child of fork starts another
- * when it needs one.
+ * when it needs one. With guarded samples it is started by the first, and stays: malloc rests
+ * from counting for them (mym_guard_set).
  *
  * What a program has registered for its end (atexit, streams to be written) the C library runs
  * in the thread that ends last. The helper, which has none of its files, no signals and a small
@@ -19,6 +20,7 @@
  */
 #include "alloc/background.h"
 
+#include "alloc/alloc.h"
 #include "alloc/info.h"
 #include "alloc/secure.h"
 #include "cache/cache.h"
@@ -67,7 +69,7 @@ bool mym_background_is_enabled(void)
 static bool is_wanted(void)
 {
     return mym_background_is_enabled() &&
-           (mym_idle_is_much() || mym_cache_round_is_due());
+           (mym_idle_is_much() || mym_cache_round_is_due() || mym_guard_may_rest());
 }
 
 /*
@@ -115,6 +117,31 @@ void mym_background_work(bool pressed)
     mym_background_release();
 }
 
+/*
+ * True: memory is short. Malloc counts for the guard for a part of the time that begins anywhere
+ * in it.
+ */
+static bool wait_tick(struct mym_os_pressure *pressure)
+{
+    const unsigned part = TICK_MS / MYM_GUARD_SHARE;
+    unsigned before = TICK_MS;
+    bool pressed;
+
+    if (mym_guard_may_rest()) {
+        before = (unsigned)(mym_mix(mym_os_wall_ns()) % (TICK_MS - part));
+        mym_guard_set(MYM_GUARD_REST);
+    }
+    pressed = mym_os_wait_pressure(pressure, before);
+    if (before != TICK_MS && !pressed) {
+        mym_guard_set(MYM_GUARD_NOW);
+        pressed = mym_os_wait_pressure(pressure, part);
+        mym_guard_set(MYM_GUARD_REST);
+        if (!pressed)
+            pressed = mym_os_wait_pressure(pressure, TICK_MS - part - before);
+    }
+    return pressed;
+}
+
 static void *help(void *unused)
 {
     struct mym_os_pressure pressure;
@@ -125,8 +152,9 @@ static void *help(void *unused)
     /* A thread had been refused, or this is a child of fork. */
     mym_idle_set_helped(true);
     do {
-        mym_background_work(mym_os_wait_pressure(&pressure, TICK_MS));
+        mym_background_work(wait_tick(&pressure));
     } while (!end_if_idle());
+    mym_guard_set(MYM_GUARD_ALWAYS);
     return unused;
 }
 

@@ -103,6 +103,7 @@ static void begin_child(void)
     if (MYM_SECURE)
         mym_shelf_fork_child();
     mym_background_fork_child();
+    mym_guard_fork_child();
 }
 
 static void before_fork(void)

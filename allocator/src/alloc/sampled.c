@@ -106,6 +106,8 @@ static MYM_SLOW void *take_sample(unsigned cls, size_t alignment, size_t size)
     else if (every != 0)
         object = take_known(cls, every, &trace);
     mym_trace_end();
+    if (guarded)
+        mym_idle_ask(); /* the helper, for the guard to rest */
     return object;
 }
 

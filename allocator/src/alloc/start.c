@@ -71,6 +71,32 @@ MYM_COLD bool mym_start(void)
 
 /* ---- samples: for a heap profile, for who listens to the probes, guarded ones ---- */
 
+/*
+ * What the guard costs is the count in each malloc. While the helper runs and nobody else counts,
+ * malloc does so for one MYM_GUARD_SHAREth of the time only, and of that as many times more is
+ * guarded: no less of what the program takes, for when that is depends on nothing that it does.
+ */
+static size_t guard_every; /* as it was asked for; 0: nothing is guarded */
+
+bool mym_guard_may_rest(void)
+{
+    return MYM_RACY(guard_every) >= MYM_GUARD_SHARE * (size_t)MYM_STRETCH &&
+           MYM_RACY(mym_watch.of[MYM_FOR_PROFILE]) == 0 &&
+           MYM_RACY(mym_watch.of[MYM_FOR_PROBES]) == 0;
+}
+
+static void set_guard(enum mym_guard_time time) MYM_REQUIRES(mym_start_lock);
+static void set_guard(enum mym_guard_time time)
+{
+    bool always = time == MYM_GUARD_ALWAYS || !mym_guard_may_rest();
+    size_t every = always ? guard_every : guard_every / MYM_GUARD_SHARE;
+
+    if (mym_watch.of[MYM_FOR_GUARD] != every)
+        mym_watch_set(MYM_FOR_GUARD, every);
+    mym_watch_pause(!always && time == MYM_GUARD_REST);
+    set_limits_of_malloc(!mym_watch.on);
+}
+
 /* No process forks meanwhile: see mym_arena_sampled. */
 static int watch(enum mym_watcher who, size_t every) MYM_REQUIRES(mym_start_lock);
 static int watch(enum mym_watcher who, size_t every)
@@ -78,7 +104,7 @@ static int watch(enum mym_watcher who, size_t every)
     if (every != 0 && who != MYM_FOR_GUARD && !mym_arena_sampled())
         return ENOMEM;
     mym_watch_set(who, every);
-    set_limits_of_malloc(!mym_watch.on);
+    set_guard(MYM_GUARD_ALWAYS);
     return 0;
 }
 
@@ -143,6 +169,21 @@ int mym_profile_reset(size_t every)
     return 0;
 }
 
+void mym_guard_set(enum mym_guard_time time)
+{
+    if (MYM_RACY(guard_every) == 0)
+        return;
+    mym_mutex_lock(&mym_start_lock, MYM_RANK_START);
+    set_guard(time);
+    mym_mutex_unlock(&mym_start_lock, MYM_RANK_START);
+}
+
+/* It is alone, and has no helper. */
+void mym_guard_fork_child(void)
+{
+    set_guard(MYM_GUARD_ALWAYS);
+}
+
 int mym_guarded_begin(size_t every, bool go_on)
 {
     if (!mym_unwind_start())
@@ -150,7 +191,8 @@ int mym_guarded_begin(size_t every, bool go_on)
     if (!mym_guarded_start(go_on))
         return ENOMEM;
     mym_mutex_lock(&mym_start_lock, MYM_RANK_START);
-    watch(MYM_FOR_GUARD, every);
+    guard_every = every;
+    set_guard(MYM_GUARD_ALWAYS);
     mym_mutex_unlock(&mym_start_lock, MYM_RANK_START);
     return 0;
 }

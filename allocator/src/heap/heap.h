@@ -399,6 +399,7 @@ void mym_idle_age(void); /* once a second, when there is a call at all */
 #define MYM_IDLE_LITTLE 64u /* units: 4 MiB */
 extern MYM_HIDDEN void (*mym_idle_when_much)(void);
 void mym_idle_tell(uint32_t dirty);
+void mym_idle_ask(void); /* the same, whatever is idle */
 /* Both for so many units that became idle. */
 void mym_idle_left(uint32_t units);
 bool mym_idle_is_much(void);

@@ -65,12 +65,19 @@ static bool is_much(uint32_t dirty)
     return dirty + mym_idle_held_in_all() > MYM_IDLE_LITTLE || mym_collapse_is_due();
 }
 
-void mym_idle_tell(uint32_t dirty)
+void mym_idle_ask(void)
 {
     void (*tell)(void) = __atomic_load_n(&mym_idle_when_much, __ATOMIC_RELAXED);
 
-    if (tell != NULL && is_much(dirty))
+    if (tell != NULL)
         tell();
+}
+
+void mym_idle_tell(uint32_t dirty)
+{
+    if (__atomic_load_n(&mym_idle_when_much, __ATOMIC_RELAXED) != NULL &&
+        is_much(dirty))
+        mym_idle_ask();
 }
 
 void mym_idle_left(uint32_t units)

@@ -86,6 +86,8 @@ MYM_INLINE bool mym_sample_due(size_t bytes)
 
 /* every: 1 to MYM_PROFILE_MOST, or 0: he wants no more. One caller at a time. */
 void mym_watch_set(enum mym_watcher who, size_t every);
+/* Nobody counts for a while; the countdowns stay as they are. The same caller. */
+void mym_watch_pause(bool paused);
 
 /*
  * An object with a sample point in it: is one of the points his? Returns the mean bytes

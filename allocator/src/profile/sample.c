@@ -152,6 +152,15 @@ void mym_watch_set(enum mym_watcher who, size_t every)
         __atomic_store_n(&mym_watch.every, least, __ATOMIC_RELAXED);
         __atomic_store_n(&mym_watch.epoch, mym_watch.epoch + 1, __ATOMIC_RELEASE);
     }
-    __atomic_store_n(&mym_watch.on, least != 0, __ATOMIC_RELAXED);
+    mym_watch_pause(least == 0);
     mym_sample_forget(); /* others notice within a stretch */
+}
+
+void mym_watch_pause(bool paused)
+{
+    bool wanted = false;
+
+    for (unsigned i = 0; i < MYM_WATCHERS; i++)
+        wanted |= mym_watch.of[i] != 0;
+    __atomic_store_n(&mym_watch.on, wanted && !paused, __ATOMIC_RELAXED);
 }
