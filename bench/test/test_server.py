@@ -65,8 +65,8 @@ class Server(SuiteCase):
         self.assertRegex(page, r'\["p99","2.00 ms","2.00 ms"\],.*\["RSS 0.1 s after the load","[\d.]+ MiB","[\d.]+ MiB"\]')
         self.assertIn("Servers (1 program)", out)
 
-    def failure(self, **commands):
-        status, _, _ = self.serve(more=("--timeout", "5s"), **commands)
+    def failure(self, timeout="100s", **commands):
+        status, _, _ = self.serve(more=("--timeout", timeout), **commands)
         self.assertEqual(status, 1)
         return self.row("server/env", "other")["failure"]
 
@@ -83,7 +83,7 @@ class Server(SuiteCase):
         self.assertIn("the load: exit status 3", self.failure(load="exit 3"))
 
     def test_a_server_that_is_never_ready(self):
-        self.assertIn("was not ready within 5 s", self.failure(ready="exit 1"))
+        self.assertIn("was not ready within 5 s", self.failure("5s", ready="exit 1"))
 
     def test_a_part_that_is_missing_is_named(self):
         self.refused(["--server", "x", "--load", "y"], "--ready is missing")
