@@ -13,9 +13,9 @@ global
 defaults
     mode http
     option http-buffer-request
-    timeout connect 5s
-    timeout client 20s
-    timeout server 20s
+    timeout connect 100s
+    timeout client 100s
+    timeout server 100s
 frontend outer
     bind unix@$work/outer
     default_backend inner
@@ -38,7 +38,7 @@ requests() {
             $a =~ m{^HTTP/1\S+ 200 .*\r\n\r\n\d\d \Q/p$i\E \d+$}s or die "request $i: $a\n" }' "$work/outer" "$@"
 }
 control() { perl -MIO::Socket::UNIX -e 'my $s = IO::Socket::UNIX->new($ARGV[0]) or exit 1; print $s "$ARGV[1]\n"; print <$s>' "$work/control" "$1"; }
-until_true 20 requests 1 10
+until_true requests 1 10
 worker() { control "show info" | sed -n 's/^Pid: //p'; }
 took "$(worker)"
 for ((round = 1; round <= 3; round++)); do
@@ -52,7 +52,7 @@ done
 grep -c '^Dumping pools usage' "$work/log" | grep -x 3 >/dev/null || fail "SIGQUIT was not heard: $(cat "$work/log")"
 kill -USR2 "${servers[0]}" # a new worker takes over
 another() { [[ $(worker) != "$before" ]]; }
-until_true 20 another
+until_true another
 requests 100 100 || fail "after a reload"
 kill -USR1 "${servers[0]}"
 status=0

@@ -71,10 +71,9 @@ same() {
     }
 }
 
-# until_true SECONDS COMMAND...: try until it succeeds.
+# until_true COMMAND...: try until it succeeds.
 until_true() {
-    local end=$((SECONDS + $1))
-    shift
+    local end=$((SECONDS + 100))
     until "$@" >/dev/null 2>&1; do
         ((SECONDS < end)) || fail "gave up waiting for: $*"
         sleep 0.1

@@ -22,7 +22,7 @@ on initdb -D "$data" -A trust --no-sync >"$work/log" 2>&1 || { cat "$work/log"; 
 on postgres -D "$data" -k "$data" -c listen_addresses= -c fsync=off >"$work/log" 2>&1 &
 servers+=($!)
 sql() { on psql -h "$data" -At -d postgres -c "$1"; }
-until_true 30 sql 'select 1'
+until_true sql 'select 1'
 took "$(head -1 "$data/postmaster.pid")"
 on pgbench -h "$data" -i -s 2 -q postgres >/dev/null 2>&1 || fail "pgbench -i"
 on pgbench -h "$data" -c 4 -j 2 -t 400 postgres >"$work/bench" 2>&1 || fail "pgbench"

@@ -10,7 +10,7 @@ start() {
     LD_PRELOAD=$MYMALLOC_PRELOAD redis-server --port 0 --unixsocket "$socket" --save '' --dir "$work" \
         --daemonize no >>"$work/log" 2>&1 &
     servers+=($!)
-    until_true 20 answers
+    until_true answers
     took "${servers[-1]}"
 }
 start
@@ -22,7 +22,7 @@ keys=$(cli dbsize)
 ((keys > 10000)) || fail "only $keys keys"
 cli bgsave >/dev/null
 saved() { cli info persistence | grep 'rdb_bgsave_in_progress:0' >/dev/null; }
-until_true 30 saved
+until_true saved
 cli info persistence | grep 'rdb_last_bgsave_status:ok'  >/dev/null|| fail "BGSAVE"
 cli shutdown nosave || true
 wait "${servers[-1]}" || fail "redis-server ended badly: $(tail -3 "$work/log")"

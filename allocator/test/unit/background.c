@@ -185,8 +185,7 @@ static _Atomic bool seen;
 
 static void *last_of_the_program(void *unused)
 {
-    rise_and_fall();
-    AWAIT(is_there());
+    until_it_is_there();
     seen = true;
     return unused;
 }

@@ -199,7 +199,7 @@ static void free_with_lock(void)
     CHECK(pthread_mutex_lock(&of_program) == 0);
     rise_and_fall();
     CHECK(pthread_mutex_unlock(&of_program) == 0);
-    AWAIT(is_there());
+    until_it_is_there();
     CHECK(!asked);
 }
 
