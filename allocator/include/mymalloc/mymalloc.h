@@ -84,6 +84,12 @@ MYM_API void *MyReallocArray(void *ptr, size_t count, size_t size) MYM_NOEXCEPT;
 MYM_API void *MyAlignedAlloc(size_t alignment, size_t size) MYM_NOEXCEPT;
 
 /*
+ * As MyRealloc, and the object has the alignment, a power of two, else EINVAL. As there, what
+ * is made smaller is not refused, if it lies so already.
+ */
+MYM_API void *MyReallocAligned(void *ptr, size_t alignment, size_t size) MYM_NOEXCEPT;
+
+/*
  * POSIX: stores the object at *out and returns 0; returns EINVAL (alignment not a
  * power of two multiple of sizeof(void *)) or ENOMEM, leaving *out and errno.
  */

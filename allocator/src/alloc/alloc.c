@@ -227,15 +227,15 @@ static void *take_growing(size_t usable, size_t size)
     return object != NULL ? object : no_memory();
 }
 
-/*
- * An object is made smaller and nothing is left for another: it stays, cut as far as can be where
- * it lies, as on glibc; few programs look whether that was refused. Afterwards a sized free
- * is believed which is of less than its object's place.
- */
-static MYM_COLD void *leave(void *ptr, size_t usable)
+/* Afterwards a sized free is believed which is of less than its object's place. */
+MYM_COLD void *mym_leave(void *ptr, size_t size)
 {
+    size_t usable = mym_usable(ptr);
     size_t least = usable < MYM_MAPPING_MIN ? MYM_PLACE_MAX + 1 : MYM_MAPPING_MIN / 2;
-    void *cut = usable > least ? mym_classless_resize(ptr, least) : NULL;
+    size_t rest = size > least ? size : least;
+    void *cut = usable > rest && mym_reap_of(ptr) == NULL
+                    ? mym_classless_resize(ptr, rest)
+                    : NULL;
 
     __atomic_store_n(&mym_has_left, true, __ATOMIC_RELAXED);
     return cut != NULL ? cut : ptr;
@@ -271,7 +271,7 @@ void *mym_realloc(void *ptr, size_t size)
     }
     fresh = size > usable ? take_growing(usable, size) : mym_malloc(size);
     if (MYM_UNLIKELY(fresh == NULL))
-        return size > usable ? NULL : leave(ptr, usable);
+        return size > usable ? NULL : mym_leave(ptr, size);
     memcpy(fresh, ptr, size < usable ? size : usable);
     mym_free(ptr);
     return fresh;

@@ -245,6 +245,12 @@ MYM_INLINE bool mym_fits(size_t usable, size_t size)
 
 void *mym_calloc(size_t count, size_t size);
 void *mym_realloc(void *ptr, size_t size);
+/*
+ * An object is made smaller and nothing is left for another: it stays where it lies, cut as far
+ * as can be, as on glibc; few programs look whether that was refused. NULL: in the hardened
+ * build the kernel would not have it.
+ */
+void *mym_leave(void *ptr, size_t size);
 size_t mym_usable(const void *ptr);
 size_t mym_good_size(size_t size);
 

@@ -413,12 +413,16 @@ static bool resize_small(void *ptr, size_t old, size_t size, size_t room)
     return true;
 }
 
-/* It is made smaller and nothing is left for another: it stays, as in alloc.c. */
-static MYM_COLD void *leave(void *ptr, size_t old, size_t size, size_t room)
+MYM_COLD void *mym_leave(void *ptr, size_t size)
 {
-    if (room == 0)
+    size_t room = place_bytes(ptr);
+
+    if (room == 0 && reap_at(ptr) == NULL)
         return mym_fence_leave(ptr, size);
-    seal_anew(ptr, old, size, room);
+    if (room == 0)
+        __atomic_store_n(&mym_has_left, true, __ATOMIC_RELAXED);
+    else
+        seal_anew(ptr, mym_usable(ptr), size, room);
     return ptr;
 }
 
@@ -459,7 +463,7 @@ void *mym_realloc(void *ptr, size_t size)
         return fresh;
     fresh = size > old ? take_growing(old, size) : mym_malloc_slow(size);
     if (fresh == NULL)
-        return size > old ? NULL : leave(ptr, old, size, room);
+        return size > old ? NULL : mym_leave(ptr, size);
     memcpy(fresh, ptr, size < old ? size : old);
     mym_free_slow(ptr);
     return fresh;

@@ -5,12 +5,14 @@
 #include "face/family.h"
 
 #include "alloc/info.h"
+#include "alloc/reap.h"
 #include "base/check.h"
 #include "os/os.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <string.h>
 
 void *mym_face_reallocarray(void *ptr, size_t count, size_t size)
 {
@@ -21,6 +23,30 @@ void *mym_face_reallocarray(void *ptr, size_t count, size_t size)
         return NULL;
     }
     return mym_realloc(ptr, bytes);
+}
+
+/* What lies aligned and fits stays; so does what is made smaller while nothing is left. */
+void *mym_face_realloc_aligned(void *ptr, size_t alignment, size_t size)
+{
+    struct mym_reap *reap = mym_reap_of(ptr);
+    bool lies = ((uintptr_t)ptr & (alignment - 1)) == 0;
+    size_t old;
+    void *object;
+
+    if (ptr == NULL || !mym_face_is_alignment(alignment))
+        return mym_face_aligned_alloc(alignment, size);
+    if (alignment <= MYM_ALIGNMENT || size == 0)
+        return mym_realloc(ptr, size);
+    old = mym_usable(ptr);
+    if (lies && mym_fits(old, size) && (!MYM_SECURE_SEAL || size == old))
+        return ptr;
+    object = reap != NULL ? mym_reap_aligned(reap, alignment, size)
+                          : mym_aligned(alignment, size);
+    if (object == NULL)
+        return lies && size <= old ? mym_leave(ptr, size) : NULL;
+    memcpy(object, ptr, old < size ? old : size);
+    mym_free(ptr);
+    return object;
 }
 
 void *mym_face_aligned_slow(size_t alignment, size_t size)

@@ -17,6 +17,9 @@ MYM_INLINE bool mym_face_is_alignment(size_t value)
     return value != 0 && (value & (value - 1)) == 0;
 }
 
+/* errno is set where the alignment is no power of two, too. */
+void *mym_face_realloc_aligned(void *ptr, size_t alignment, size_t size);
+
 /* The cold half: errno is set where the alignment is no power of two. */
 void *mym_face_aligned_slow(size_t alignment, size_t size);
 

@@ -96,21 +96,9 @@ EXPORT void *mallocx(size_t size, int flags)
 EXPORT void *rallocx(void *ptr, size_t size, int flags)
 {
     size_t old = mym_usable(ptr);
-    size_t alignment = alignment_of(flags);
-    void *object = ptr;
+    void *object = mym_face_realloc_aligned(ptr, alignment_of(flags), size);
 
-    if (alignment == MYM_ALIGNMENT)
-        object = mym_realloc(ptr, size);
-    else if (size > old || size < old / 2 || (MYM_SECURE_SEAL && size != old) ||
-             (uintptr_t)ptr % alignment != 0)
-        object = mym_aligned(alignment, size);
-    if (object == NULL)
-        return NULL;
-    if (object != ptr && alignment != MYM_ALIGNMENT) {
-        memcpy(object, ptr, old < size ? old : size);
-        mym_free(ptr);
-    }
-    if ((flags & FLAG_ZERO) && mym_usable(object) > old)
+    if (object != NULL && (flags & FLAG_ZERO) && mym_usable(object) > old)
         memset((char *)object + old, 0, mym_usable(object) - old);
     return object;
 }

@@ -124,7 +124,7 @@ static MYM_SLOW void *move(struct mym_reap *reap, void *ptr, size_t size,
                            size_t alignment, size_t offset, bool zero)
 {
     size_t old = usable(ptr);
-    bool own = !is_other(ptr);
+    bool own = !is_other(ptr), lies;
     void *object;
 
     if (alignment <= sizeof(void *)) { /* even 0 and 3, which are none to take */
@@ -133,17 +133,21 @@ static MYM_SLOW void *move(struct mym_reap *reap, void *ptr, size_t size,
     }
     if (ptr == NULL)
         return take(reap, size, alignment, offset, zero);
+    lies =
+        mym_face_is_alignment(alignment) && ((uintptr_t)ptr + offset) % alignment == 0;
     if (alignment <= MYM_ALIGNMENT && offset % alignment == 0 && own &&
         mym_reap_of(ptr) == reap) {
         object = mym_realloc(ptr, size + (size == 0));
-    } else if (own && ((uintptr_t)ptr + offset) % alignment == 0 &&
-               mym_fits(old, size) && (!MYM_SECURE_SEAL || size == old)) {
+    } else if (own && lies && mym_fits(old, size) &&
+               (!MYM_SECURE_SEAL || size == old)) {
         object = ptr;
     } else {
         object = take(reap, size, alignment, offset, false);
         if (object != NULL) {
             memcpy(object, ptr, old < size ? old : size);
             put(ptr);
+        } else if (own && lies && size <= old) {
+            object = mym_leave(ptr, size);
         }
     }
     if (object != NULL && zero && usable(object) > old)

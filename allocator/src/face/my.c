@@ -35,6 +35,11 @@ void *MyReallocArray(void *ptr, size_t count, size_t size)
     return mym_face_reallocarray(ptr, count, size);
 }
 
+void *MyReallocAligned(void *ptr, size_t alignment, size_t size)
+{
+    return mym_face_realloc_aligned(ptr, alignment, size);
+}
+
 MYM_FAST void *MyAlignedAlloc(size_t alignment, size_t size)
 {
     return mym_face_aligned_alloc(alignment, size);

@@ -282,15 +282,16 @@ static void full_ones_make_smaller(void)
     for (size_t from = 0; from < 6; from++)
         for (size_t to = from + 1; to < 6; to++) {
             MyArena *arena = MyArenaCreate(MIB);
-            unsigned char *object = MyArenaAlloc(arena, sizes[from]), *less;
+            unsigned char *object = MyArenaAllocAligned(arena, 64, sizes[from]), *less;
 
             CHECK(object);
             memset(object, 7, sizes[from]);
             for (size_t size = MIB; size > 0; size /= 2)
                 while (MyArenaAlloc(arena, size))
                     ;
-            CHECKF((less = MyArenaRealloc(arena, object, sizes[to])), "%zu to %zu",
-                   sizes[from], sizes[to]);
+            less = from % 2 ? MyReallocAligned(object, 64, sizes[to])
+                            : MyArenaRealloc(arena, object, sizes[to]);
+            CHECKF(less, "%zu to %zu", sizes[from], sizes[to]);
             CHECK(less[0] == 7 && less[sizes[to] - 1] == 7);
             if (to % 2)
                 MyFreeSized(less, sizes[to]);

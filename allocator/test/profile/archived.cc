@@ -13,6 +13,7 @@ void *MyMalloc(size_t size);
 void *MyCalloc(size_t count, size_t size);
 void *MyRealloc(void *ptr, size_t size);
 void *MyReallocArray(void *ptr, size_t count, size_t size);
+void *MyReallocAligned(void *ptr, size_t alignment, size_t size);
 void *MyAlignedAlloc(size_t alignment, size_t size);
 void *MyMemalign(size_t alignment, size_t size);
 int MyPosixMemalign(void **object, size_t alignment, size_t size);
@@ -61,6 +62,7 @@ SITE(my_malloc, MyMalloc(s))
 SITE(my_calloc, MyCalloc(1, s))
 SITE(my_realloc, MyRealloc(MyMalloc(s / 3 + 1), 2 * s))
 SITE(my_array, MyReallocArray(nullptr, 2, s))
+SITE(my_moved, MyReallocAligned(MyMalloc(s / 3 + 1), 64, 2 * s))
 SITE(my_aligned, MyAlignedAlloc(64, (s + 63) & ~(size_t)63))
 SITE(my_memalign, MyMemalign(256, s))
 SITE(my_posix, site_by_pointer(MyPosixMemalign, s))
@@ -76,9 +78,9 @@ static void (*const sites[])(size_t) = {
     site_nothrow_aligned, site_mallocx,      site_mallocx_aligned,
     site_mallocx_zeroed,  site_mallocx_past, site_rallocx,
     site_rallocx_aligned, site_my_malloc,    site_my_calloc,
-    site_my_realloc,      site_my_array,     site_my_aligned,
-    site_my_memalign,     site_my_posix,     site_my_valloc,
-    site_my_pvalloc,
+    site_my_realloc,      site_my_moved,     site_my_array,
+    site_my_aligned,      site_my_memalign,  site_my_posix,
+    site_my_valloc,       site_my_pvalloc,
 };
 
 int main()

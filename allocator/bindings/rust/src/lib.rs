@@ -22,6 +22,7 @@ mod c {
         pub fn MyMalloc(size: usize) -> *mut c_void;
         pub fn MyCalloc(count: usize, size: usize) -> *mut c_void;
         pub fn MyRealloc(ptr: *mut c_void, size: usize) -> *mut c_void;
+        pub fn MyReallocAligned(ptr: *mut c_void, alignment: usize, size: usize) -> *mut c_void;
         pub fn MyAlignedAlloc(alignment: usize, size: usize) -> *mut c_void;
         pub fn MyFreeSized(ptr: *mut c_void, size: usize);
         pub fn MyFreeAlignedSized(ptr: *mut c_void, alignment: usize, size: usize);
@@ -78,26 +79,14 @@ unsafe impl GlobalAlloc for MyMalloc {
         object
     }
 
-    /// In place where the heap can. MyRealloc knows no alignment: what has more of it than
-    /// all objects stays where it is while its place fits, and is copied otherwise.
+    /// In place where the heap can; what is made smaller is never refused.
     #[inline]
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if layout.align() <= ALIGNMENT {
-            return c::MyRealloc(ptr.cast(), size).cast();
+            c::MyRealloc(ptr.cast(), size).cast()
+        } else {
+            c::MyReallocAligned(ptr.cast(), layout.align(), size).cast()
         }
-        let usable = c::MyUsableSize(ptr.cast());
-        // What is usable as asked for may be of the hardened library, which can also stand in
-        // front of the one that is linked: it knows the exact size, and must be told of another.
-        if usable != layout.size() && size <= usable && size >= usable / 2 {
-            return ptr;
-        }
-        // The caller promises that the size, rounded up to the alignment, is no overflow.
-        let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
-        if !new.is_null() {
-            ptr::copy_nonoverlapping(ptr, new, layout.size().min(size));
-            self.dealloc(ptr, layout);
-        }
-        new
     }
 }
 
