@@ -87,7 +87,8 @@ void mym_shelf_cool(void)
             continue;
         if (record_of(span)->next == THERE)
             record_of(span)->next = COOL;
-        else if (mym_os_purge(span, mym_large_bytes(span)))
+        else if (record_of(span)->next == COOL &&
+                 mym_os_purge(span, mym_large_bytes(span)))
             give_up_grant(span);
         if (!atomic_compare_exchange_strong(&mym_shelf_large[i], &none, span))
             let_go_large(span);

@@ -98,7 +98,17 @@ static void nothing_may_stay(void)
     mym_idle_set_keep(keep);
 }
 
-/* The helper: after two of its rounds. */
+/* In the place of the allocator's. */
+static unsigned purges;
+bool __wrap_mym_os_purge(void *addr, size_t bytes);
+bool __real_mym_os_purge(void *addr, size_t bytes);
+bool __wrap_mym_os_purge(void *addr, size_t bytes)
+{
+    purges++;
+    return __real_mym_os_purge(addr, bytes);
+}
+
+/* The helper: after two of its rounds, and is left alone then. */
 static void what_waits_long_goes(void)
 {
     const char *p = free_many(SIZE, SIZE);
@@ -108,6 +118,9 @@ static void what_waits_long_goes(void)
     mym_shelf_cool();
     CHECK(!is_resident(p));
     CHECKF(held() == 0, "%u units", held());
+    purges = 0;
+    mym_shelf_cool();
+    CHECKF(purges == 0, "%u given back once more", purges);
     nobody_has_access(p);
     free_many(SIZE, SIZE);
 }
