@@ -426,7 +426,7 @@ MYM_COLD void *mym_leave(void *ptr, size_t size)
     return ptr;
 }
 
-/* What grows once grows again: a quarter more room, in which it is resized. */
+/* What grows once grows again: a quarter more room, in which it is resized; or none more. */
 static void *take_growing(size_t old, size_t size)
 {
     size_t want = old + old / 4;
@@ -434,8 +434,8 @@ static void *take_growing(size_t old, size_t size)
     void *object = NULL;
 
     if (size < want && want <= SHORT_MAX)
-        return take(size, mym_class_of(want + MYM_SEAL_BYTES));
-    if (size < want && size > SHORT_MAX)
+        object = take(size, mym_class_of(want + MYM_SEAL_BYTES));
+    else if (size < want && size > SHORT_MAX)
         object = mym_fence_take(size, 1, want, &zeroed);
     return object != NULL ? object : mym_malloc_slow(size);
 }

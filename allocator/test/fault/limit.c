@@ -127,6 +127,44 @@ static void shrinking_is_served_at_the_limit(void)
     empty(count);
 }
 
+/*
+ * What is left are places of the size that it grows to, and nothing longer: it has none of the
+ * room in which it would grow again.
+ */
+static void grow_where_little_is_left(size_t old)
+{
+    size_t size = old + old / 16;
+    unsigned char *object = malloc(old);
+    void **all = NULL, **next;
+    unsigned left = 0;
+
+    CHECK(object);
+    memset(object, 9, old);
+    for (void **more; (more = malloc(size)) != NULL; all = more)
+        *more = all;
+    for (size_t any = 32 * MIB; any >= 16; any -= (any + 15) / 16)
+        while (malloc(any))
+            ;
+    for (unsigned i = 0; all; all = next, i++) {
+        next = *all;
+        if (i % 2) {
+            free(all);
+            left++;
+        }
+    }
+    CHECKF((object = realloc(object, size)),
+           "%zu to %zu bytes, for which %u places are left", old, size, left);
+    CHECK(object[0] == 9 && object[old - 1] == 9);
+}
+
+static void growth_takes_what_is_left(void)
+{
+    static const size_t from[] = {24000, 12000, 3000, 400, 100};
+
+    for (size_t i = 0; i < sizeof(from) / sizeof(*from); i++)
+        run_in_child(grow_where_little_is_left, from[i]);
+}
+
 /* From 7/8 of the limit on what is idle makes room: for spans, and for mappings of their own. */
 static void idle_memory_makes_room(void)
 {
@@ -231,6 +269,7 @@ CASE(growth_stops_at_the_limit)
 CASE(growth_in_place_is_charged)
 CASE(growth_reaches_the_limit)
 CASE(shrinking_is_served_at_the_limit)
+CASE(growth_takes_what_is_left)
 CASE(idle_memory_makes_room)
 CASE(the_charge_is_exact)
 
@@ -239,6 +278,7 @@ const struct test tests[] = {
     {"growth_in_place_is_charged", run_growth_in_place_is_charged},
     {"growth_reaches_the_limit", run_growth_reaches_the_limit},
     {"shrinking_is_served_at_the_limit", run_shrinking_is_served_at_the_limit},
+    {"growth_takes_what_is_left", run_growth_takes_what_is_left},
     {"idle_memory_makes_room", run_idle_memory_makes_room},
     {"the_charge_is_exact", run_the_charge_is_exact},
     {NULL, NULL},
