@@ -241,9 +241,25 @@ MYM_COLD void *mym_leave(void *ptr, size_t size)
     return cut != NULL ? cut : ptr;
 }
 
+/* One without a class, without a copy. */
+static void *resize(void *ptr, size_t size)
+{
+    return size > MYM_PLACE_MAX && size <= MYM_SIZE_MAX
+               ? mym_classless_resize(ptr, size)
+               : NULL;
+}
+
+/* What is free can be enough for more of it, or was given back for a copy that is not to be had. */
+static MYM_COLD void *resize_at_last(void *ptr, size_t usable, size_t size)
+{
+    mym_relieve(size - usable, 1);
+    return resize(ptr, size);
+}
+
 void *mym_realloc(void *ptr, size_t size)
 {
     struct mym_reap *reap;
+    bool large = false;
     size_t usable;
     void *fresh;
 
@@ -260,18 +276,19 @@ void *mym_realloc(void *ptr, size_t size)
     } else if ((reap = mym_reap_of(ptr)) != NULL) {
         return mym_reap_move(reap, ptr, size);
     } else {
+        large = true;
         usable = large_bytes(ptr);
         if (size <= usable && usable - size < MYM_UNIT && size > MYM_PLACE_MAX)
             return ptr;
-        fresh = size > MYM_PLACE_MAX && size <= MYM_SIZE_MAX
-                    ? mym_classless_resize(ptr, size)
-                    : NULL;
+        fresh = resize(ptr, size);
         if (fresh != NULL)
             return fresh;
     }
     fresh = size > usable ? take_growing(usable, size) : mym_malloc(size);
+    if (MYM_UNLIKELY(fresh == NULL) && size > usable)
+        return large ? resize_at_last(ptr, usable, size) : NULL;
     if (MYM_UNLIKELY(fresh == NULL))
-        return size > usable ? NULL : mym_leave(ptr, size);
+        return mym_leave(ptr, size);
     memcpy(fresh, ptr, size < usable ? size : usable);
     mym_free(ptr);
     return fresh;

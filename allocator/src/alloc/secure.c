@@ -440,6 +440,19 @@ static void *take_growing(size_t old, size_t size)
     return object != NULL ? object : mym_malloc_slow(size);
 }
 
+/* One without a class, without a copy. */
+static void *resize(void *ptr, size_t size)
+{
+    return size > SHORT_MAX ? mym_fence_resize(ptr, size) : NULL;
+}
+
+/* As in alloc.c. */
+static MYM_COLD void *resize_at_last(void *ptr, size_t old, size_t size)
+{
+    mym_relieve(size - old, 1);
+    return resize(ptr, size);
+}
+
 void *mym_realloc(void *ptr, size_t size)
 {
     struct mym_reap *reap;
@@ -458,12 +471,14 @@ void *mym_realloc(void *ptr, size_t size)
     old = mym_usable(ptr);
     if (room != 0 && resize_small(ptr, old, size, room))
         return ptr;
-    fresh = room == 0 && size > SHORT_MAX ? mym_fence_resize(ptr, size) : NULL;
+    fresh = room == 0 ? resize(ptr, size) : NULL;
     if (fresh != NULL)
         return fresh;
     fresh = size > old ? take_growing(old, size) : mym_malloc_slow(size);
+    if (fresh == NULL && size > old)
+        return room == 0 ? resize_at_last(ptr, old, size) : NULL;
     if (fresh == NULL)
-        return size > old ? NULL : mym_leave(ptr, size);
+        return mym_leave(ptr, size);
     memcpy(fresh, ptr, size < old ? size : old);
     mym_free_slow(ptr);
     return fresh;

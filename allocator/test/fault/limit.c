@@ -4,9 +4,11 @@
  */
 #include "check.h"
 #include "family.h"
+#include "proc.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define MIB    ((size_t)1 << 20)
 #define KIB    ((size_t)1 << 10)
@@ -104,6 +106,30 @@ static void growth_reaches_the_limit(void)
     got = grow_until_refused(&object, 40 * MIB, 64 * KIB);
     CHECKF(got + 4 * MIB >= limit, "%zu MiB at a limit of %zu", got / MIB, limit / MIB);
     free(object);
+}
+
+/* What was freed and waits for its next use is not in the way of what grows. */
+static void grow_beside_free_ones(size_t which)
+{
+    static const size_t sizes[] = {30000, 200000, 1000000, 5000000};
+    size_t each = sizes[which / 2], got;
+    unsigned count = (unsigned)(40 * MIB / each);
+    unsigned char *object = malloc(40 * MIB);
+
+    for (unsigned i = 0; i < count; i++)
+        CHECK((blocks[i] = memset(malloc(each), 1, each)));
+    empty(count);
+    if (which % 2) /* the kernel is what refuses */
+        limit_growth(RLIMIT_AS, 20 * MIB);
+    got = grow_until_refused(&object, 40 * MIB, 64 * KIB);
+    CHECKF(got >= 90 * MIB, "%zu MiB beside what was freed by %zu%s", got / MIB, each,
+           which % 2 ? ", in so much space" : "");
+}
+
+static void growth_beside_free_ones(void)
+{
+    for (size_t which = 0; which < 8; which++)
+        run_in_child(grow_beside_free_ones, which);
 }
 
 /* Nothing is left, and an object is made smaller: no more than before is in use. */
@@ -269,6 +295,7 @@ CASE(growth_stops_at_the_limit)
 CASE(growth_in_place_is_charged)
 CASE(growth_reaches_the_limit)
 CASE(shrinking_is_served_at_the_limit)
+CASE(growth_beside_free_ones)
 CASE(growth_takes_what_is_left)
 CASE(idle_memory_makes_room)
 CASE(the_charge_is_exact)
@@ -278,6 +305,7 @@ const struct test tests[] = {
     {"growth_in_place_is_charged", run_growth_in_place_is_charged},
     {"growth_reaches_the_limit", run_growth_reaches_the_limit},
     {"shrinking_is_served_at_the_limit", run_shrinking_is_served_at_the_limit},
+    {"growth_beside_free_ones", run_growth_beside_free_ones},
     {"growth_takes_what_is_left", run_growth_takes_what_is_left},
     {"idle_memory_makes_room", run_idle_memory_makes_room},
     {"the_charge_is_exact", run_the_charge_is_exact},
