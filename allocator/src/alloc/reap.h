@@ -45,6 +45,7 @@ struct mym_reap {
     uint32_t peak;   /* the most it ever held */
     uint32_t length; /* units of the next window */
     bool alive;      /* false: destroyed */
+    bool is_left;    /* to its objects: it is nobody's to leave, or to destroy */
     struct mym_bump shared;
     size_t freed;
     uint64_t filled[MYM_CLASS_WORDS]; /* bit set: the class has a freed object */

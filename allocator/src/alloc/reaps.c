@@ -144,13 +144,11 @@ void mym_reap_reset(struct mym_reap *reap)
     release(windows, large);
 }
 
-void mym_reap_destroy(struct mym_reap *reap)
+static void destroy(struct mym_reap *reap)
 {
     uint32_t windows, large;
     bool alive;
 
-    if (reap == NULL)
-        return;
     mym_reap_lock(reap);
     alive = reap->alive;
     if (alive)
@@ -170,6 +168,15 @@ void mym_reap_destroy(struct mym_reap *reap)
     reap->next = destroyed;
     destroyed = reap;
     UNLOCK_LIST();
+}
+
+void mym_reap_destroy(struct mym_reap *reap)
+{
+    if (reap == NULL)
+        return;
+    if (__atomic_load_n(&reap->is_left, __ATOMIC_RELAXED))
+        mym_fatal(MYM_DESTROYED, reap);
+    destroy(reap);
 }
 
 static size_t used_bytes(const struct mym_reap *reap, uint32_t window)
@@ -192,7 +199,7 @@ static bool ends(struct mym_reap *reap)
     over = reap->large == 0 && used == reap->freed;
     mym_reap_unlock(reap);
     if (over)
-        mym_reap_destroy(reap);
+        destroy(reap);
     return over;
 }
 
@@ -220,6 +227,8 @@ static void keep_left(struct mym_reap *reap)
 /* Two are looked at for one that comes: those whose objects are gone become fewer. */
 void mym_reap_leave(struct mym_reap *reap)
 {
+    if (__atomic_exchange_n(&reap->is_left, true, __ATOMIC_RELAXED))
+        mym_fatal(MYM_DESTROYED, reap);
     if (!ends(reap))
         keep_left(reap);
     for (int i = 0; i < 2 && (reap = take_left()) != NULL; i++)

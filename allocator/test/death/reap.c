@@ -292,7 +292,72 @@ static void link_is_written(void)
     MyArenaAlloc(arena, 64);
 }
 
+/* ---- mimalloc's heaps, whose names are one byte further ---- */
+
+#ifndef TEST_MY
+void *mi_heap_new(void);
+void *mi_heap_malloc(void *heap, size_t size);
+void mi_heap_delete(void *heap);
+void mi_heap_destroy(void *heap);
+
+static char *heap_with_one(void)
+{
+    char *heap = mi_heap_new();
+
+    CHECK(heap && mi_heap_malloc(heap, 100));
+    return heap;
+}
+
+static void heap_deleted_twice(void)
+{
+    char *heap = heap_with_one();
+
+    mi_heap_delete(heap);
+    mi_heap_delete((char *)wrong(heap - 1) + 1);
+}
+
+static void heap_deleted_and_destroyed(void)
+{
+    char *heap = heap_with_one();
+
+    mi_heap_delete(heap);
+    mi_heap_destroy((char *)wrong(heap - 1) + 1);
+}
+
+static void heap_destroyed_and_deleted(void)
+{
+    char *heap = heap_with_one();
+
+    mi_heap_destroy(heap);
+    mi_heap_delete((char *)wrong(heap - 1) + 1);
+}
+
+static void heap_destroyed_twice(void)
+{
+    char *heap = heap_with_one();
+
+    mi_heap_destroy(heap);
+    mi_heap_destroy((char *)wrong(heap - 1) + 1);
+}
+
+static void heap_deleted_empty_twice(void)
+{
+    char *heap = mi_heap_new();
+
+    CHECK(heap);
+    mi_heap_delete(heap);
+    mi_heap_delete((char *)wrong(heap - 1) + 1);
+}
+#endif
+
 static const struct death deaths[] = {
+#ifndef TEST_MY
+    {"heap_deleted_twice", ARENA_ENDED, heap_deleted_twice},
+    {"heap_deleted_and_destroyed", ARENA_ENDED, heap_deleted_and_destroyed},
+    {"heap_destroyed_and_deleted", ARENA_ENDED, heap_destroyed_and_deleted},
+    {"heap_destroyed_twice", ARENA_ENDED, heap_destroyed_twice},
+    {"heap_deleted_empty_twice", ARENA_ENDED, heap_deleted_empty_twice},
+#endif
     {"twice_small", DOUBLE_FREE, twice_small},
     {"twice_small_by_free", DOUBLE_FREE, twice_small_by_free},
     {"twice_with_others_between", DOUBLE_FREE, twice_with_others_between},
