@@ -233,9 +233,9 @@ MYM_SLOW void *mym_fence_resize(void *ptr, size_t size)
 }
 
 /* A seal tells of fewer unused bytes than a mapping of its own may have. */
-static bool cut_mapping(void *ptr)
+static bool cut_mapping(void *ptr, size_t size)
 {
-    size_t most = MYM_MAPPING_MIN / 2;
+    size_t most = size + MYM_MAPPING_MIN / 2;
 
     _Static_assert(MYM_MAPPING_MIN / 2 <= (size_t)1 << (64 - MYM_SEAL_SHIFT), "most");
     return mym_is_span(ptr) || mym_mapping_bytes(ptr) <= most ||
@@ -251,7 +251,7 @@ MYM_SLOW void *mym_fence_leave(void *ptr, size_t size)
     if (!lift_fence(ptr, room))
         return NULL;
     mym_unseal(ptr, old, room, MYM_IN_SPAN);
-    if (!cut_mapping(ptr)) {
+    if (!cut_mapping(ptr, size)) {
         settle(ptr, old);
         return NULL;
     }

@@ -101,6 +101,38 @@ static void what_cannot_be_remembered_is_not_lost(void)
     CHECK(family.verify == NULL || family.verify() == 0);
 }
 
+/* It maps no objects, and refuses the first that is to be resized. */
+static long refuse_first(long number, const long arguments[6])
+{
+    bool refuse = number == SYS_mremap
+                      ? refused == 0
+                      : number == SYS_mmap && (size_t)arguments[1] >= MIB;
+
+    refused += refuse && number == SYS_mremap;
+    return refuse ? -ENOMEM : gate_call(number, arguments);
+}
+
+/* It is made smaller, but not where it is, nor is there room for another: it has all its bytes. */
+static void one_that_cannot_be_cut_is_whole(void)
+{
+    size_t less = 31 * MIB;
+    unsigned char *object = malloc(40 * MIB);
+
+    CHECK(object);
+    memset(object, 7, 40 * MIB);
+    if (!gate_install_rule(refuse_first, 0, 0)) {
+        printf("no seccomp here: nothing is refused\n");
+        return;
+    }
+    CHECK((object = realloc(object, less)) && refused == 1);
+    CHECK(malloc_usable_size(object) >= less);
+    for (size_t at = 0; at < less; at += 4093)
+        CHECKF(object[at] == 7, "byte %zu", at);
+    memset(object, 8, less);
+    free(object);
+    CHECK(family.verify == NULL || family.verify() == 0);
+}
+
 /* Neither what is idle nor what the kernel grants is enough: together they are, again and again. */
 static void what_is_asked_for_at_a_limit_is_not_lost(void)
 {
@@ -127,6 +159,7 @@ static void what_is_asked_for_at_a_limit_is_not_lost(void)
 const struct test tests[] = {
     {"one_that_cannot_grow_stays_idle", one_that_cannot_grow_stays_idle},
     {"what_cannot_be_remembered_is_not_lost", what_cannot_be_remembered_is_not_lost},
+    {"one_that_cannot_be_cut_is_whole", one_that_cannot_be_cut_is_whole},
     {"what_is_asked_for_at_a_limit_is_not_lost",
      what_is_asked_for_at_a_limit_is_not_lost},
     {NULL, NULL},
