@@ -18,7 +18,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { SIZE = 1000, MANY = 4000, SECONDS = 30 };
+enum { SIZE = 1000, MANY = 4000, SECONDS = 60 };
 
 static _Atomic int held, done, late;
 static void *others[MANY];

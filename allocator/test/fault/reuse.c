@@ -350,7 +350,7 @@ static __thread bool frees;
 
 static void wait_for(_Atomic int *what)
 {
-    for (int naps = 0; !*what && naps < 30000; naps++)
+    for (int naps = 0; !*what && naps < 60000; naps++)
         nanosleep(&(struct timespec){0, 1000000}, NULL);
 }
 
