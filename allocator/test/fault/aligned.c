@@ -46,7 +46,8 @@ static void replace_aligned(size_t alignment)
     replace_some(alignment, steps, &random);
     now = address_space() - before;
     most = replace_some(alignment, steps * 3, &random);
-    now = now + now / 8 > 2 * most ? now + now / 8 : 2 * most;
+    /* Seven standard deviations more than is usual: who follows whom is chance. */
+    now = now + now / 4 > most / 4 * 9 ? now + now / 4 : most / 4 * 9;
     /* The heap grows by whole chunks: of small blocks each is much of what there is. */
     CHECKF(address_space() - before <= now + 2 * alignment + 2 * MIB,
            "%zu MiB, then %zu, for at most %zu in use, aligned to %zu KiB", now / MIB,
