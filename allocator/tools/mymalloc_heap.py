@@ -214,7 +214,7 @@ class Heap:
         pages = self.record("pages", self.fact["mym_pages"])
         clean, clean_runs, clean_longest = self.runs("MYM_CLEAN")
         dirty, dirty_runs, dirty_longest = self.runs("MYM_DIRTY")
-        held = self.fact["pages.held"] + 4 * self.fact["MYM_HOLDS_SLABS"]
+        holders = {name: self.fact["pages.held"] + 4 * self.fact[f"MYM_HOLDS_{name.upper()}"] for name in ("slabs", "shelf")}
         base = self.member("mym_heap", "heap", "base")
         info = {
             "pages.mapped": self.field("pages", pages, "mapped") * unit,
@@ -226,7 +226,7 @@ class Heap:
             "pages.huge": self.field("pages", pages, "huge") * self.fact["MYM_CHUNK_UNITS"] * unit,
             "pages.runs": clean_runs + dirty_runs,
             "pages.longest": max(clean_longest, dirty_longest) * unit,
-            "pages.held.slabs": int.from_bytes(pages[held:held + 4], "little") * unit,
+            **{f"pages.held.{name}": int.from_bytes(pages[at:at + 4], "little") * unit for name, at in holders.items()},
             "huge": self.member("mym_mappings", "mappings", "bytes"),
             "huges": self.member("mym_mappings", "mappings", "count"),
             "meta": self.variable("mym_meta_taken"),

@@ -25,8 +25,8 @@ struct mym_info {
     size_t large;                 /* bytes in large spans */
     size_t reaps;                 /* bytes that reaps hold */
     size_t huge, huges;           /* bytes in own mappings, and how many */
-    size_t waiting,
-        waiting_large; /* bytes on shelves, small and large (not resident) */
+    /* Bytes on shelves; of large ones what is granted to MYM_HOLDS_SHELF is resident. */
+    size_t waiting, waiting_large;
     size_t guarded, guarded_bytes; /* guarded samples in use, and their bytes */
     size_t guarded_pages;          /* bytes of pages that these and some others have */
     size_t guarded_ever;           /* objects that were guarded */

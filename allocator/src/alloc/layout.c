@@ -78,6 +78,8 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     FIELD(info, pages.huge), FIELD(info, pages.runs), FIELD(info, pages.longest),
     {"info.pages.held.slabs", offsetof(struct mym_info, pages.held[MYM_HOLDS_SLABS]),
      sizeof(size_t)},
+    {"info.pages.held.shelf", offsetof(struct mym_info, pages.held[MYM_HOLDS_SHELF]),
+     sizeof(size_t)},
     FIELD(info, small_used), FIELD(info, small_free), FIELD(info, caches),
     FIELD(info, spans), FIELD(info, depots), FIELD(info, large), FIELD(info, reaps),
     FIELD(info, huge), FIELD(info, huges), FIELD(info, meta), FIELD(info, rounding),
@@ -87,6 +89,6 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     FIELD(class_info, slabs), FIELD(class_info, places), FIELD(class_info, used),
     FIELD(class_info, cached), FIELD(class_info, depot), FIELD(class_info, free),
     FIELD(class_info, misses), FIELD(class_info, overflows),
-    NUMBER(MYM_HOLDS_SLABS),
+    NUMBER(MYM_HOLDS_SLABS), NUMBER(MYM_HOLDS_SHELF),
     {NULL, 0, 0},
 };

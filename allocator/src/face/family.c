@@ -174,8 +174,11 @@ void mym_face_stats(void)
 {
     struct mym_info info;
     const double mib = 1 << 20;
+    size_t shelf, large;
 
     mym_info_read(&info);
+    shelf = info.pages.held[MYM_HOLDS_SHELF];
+    large = info.waiting_large;
     print_line("mymalloc: front end %s\n", mym_mode_name());
     print_line("%-34s %12.2f MiB\n", "heap mapped", (double)info.pages.mapped / mib);
     print_line("%-34s %12.2f MiB\n", "  small objects in use",
@@ -194,7 +197,8 @@ void mym_face_stats(void)
                (double)info.pages.huge / mib);
     print_line("%-34s %12.2f MiB, %.2f may stay\n", "idle",
                (double)(info.pages.dirty + info.pages.idle +
-                        info.pages.held[MYM_HOLDS_SLABS] + info.cached + info.meta) /
+                        info.pages.held[MYM_HOLDS_SLABS] + info.cached + shelf +
+                        info.meta) /
                    mib,
                (double)info.pages.allowance / mib);
     print_line("%-34s %12.2f MiB\n", "  free pages", (double)info.pages.dirty / mib);
@@ -206,9 +210,10 @@ void mym_face_stats(void)
     print_line("%-34s %12.2f MiB, %.2f of large objects\n", "  caches",
                (double)(info.caches + info.spans) / mib, (double)info.spans / mib);
     if (MYM_SECURE_QUARANTINE)
-        print_line("%-34s %12.2f MiB, and %.2f of large objects, not resident\n",
-                   "  quarantine", (double)info.waiting / mib,
-                   (double)info.waiting_large / mib);
+        print_line("%-34s %12.2f MiB, %.2f of large objects, and %.2f not resident\n",
+                   "  quarantine", (double)(info.waiting + shelf) / mib,
+                   (double)shelf / mib,
+                   (double)(large > shelf ? large - shelf : 0) / mib);
     print_line("%-34s %12.2f MiB\n", "  records", (double)info.meta / mib);
     if (info.guarded_ever > 0)
         print_line("%-34s %12.2f MiB in %zu objects of %zu so far\n", "guarded samples",

@@ -28,7 +28,8 @@ static void add_up(void)
     least = mym_round_up(figures.small + figures.large, MYM_UNIT);
     if (figures.active < least)
         figures.active = least;
-    figures.dirty = info.pages.dirty + info.pages.idle + whole + info.spans;
+    figures.dirty = info.pages.dirty + info.pages.idle + whole + info.spans +
+                    info.pages.held[MYM_HOLDS_SHELF];
     figures.retained = info.pages.free - info.pages.dirty;
     figures.meta = mym_round_up(info.meta, mym_os_page());
     figures.purged = info.pages.purged;

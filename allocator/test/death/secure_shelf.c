@@ -6,7 +6,9 @@
 #include "alloc/secure.h"
 #include "dying.h"
 #include "heap/heap.h"
+#include "proc.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -73,6 +75,47 @@ static void dense_ones_stay(void)
     malloc_trim(0);
     CHECKF(held() == 0, "%u units", held());
     CHECK(MyVerify() == 0);
+}
+
+int mallctl(const char *name, void *old, size_t *old_length, void *new,
+            size_t new_length);
+
+static size_t resident_as_told(void)
+{
+    size_t told = 0, length = sizeof told;
+    uint64_t epoch = 1;
+
+    CHECK(mallctl("epoch", NULL, NULL, &epoch, sizeof epoch) == 0);
+    CHECK(mallctl("stats.resident", &told, &length, NULL, 0) == 0);
+    return told;
+}
+
+static void check_is_written(const char *text)
+{
+    static char all[1 << 16];
+    FILE *file = tmpfile();
+
+    CHECK(file && MyStatsWrite(fileno(file), MY_STATS_JSON) == 0);
+    CHECK(pread(fileno(file), all, sizeof all - 1, 0) > 0);
+    CHECKF(strstr(all, text), "no %s in %s", text, all);
+    fclose(file);
+}
+
+/* The statistics have what is resident of those that wait, as idle memory. */
+static void what_stays_is_told(void)
+{
+    char text[64];
+    size_t more = status_kib("RssAnon"), told;
+
+    free_many(SIZE, SIZE);
+    more = (status_kib("RssAnon") - more) << 10;
+    told = resident_as_told();
+    CHECKF(more > 4 * SIZE && told + SIZE >= more, "%zu KiB of %zu", told >> 10,
+           more >> 10);
+    snprintf(text, sizeof text, "\"quarantine_large\": %zu", (size_t)held() * MYM_UNIT);
+    check_is_written(text);
+    malloc_trim(0);
+    check_is_written("\"quarantine_large\": 0");
 }
 
 static void others_go(void)
@@ -172,6 +215,7 @@ static void what_was_not_granted_is_told(void)
 
 const struct test tests[] = {
     {"dense_ones_stay", dense_ones_stay},
+    {"what_stays_is_told", what_stays_is_told},
     {"others_go", others_go},
     {"nothing_may_stay", nothing_may_stay},
     {"what_waits_long_goes", what_waits_long_goes},
