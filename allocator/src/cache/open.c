@@ -78,12 +78,14 @@ bool mym_cache_open_here(void)
     return door.open;
 }
 
-static bool left; /* some are, perhaps */
+static bool left;           /* some are, perhaps */
+static uintptr_t collector; /* the thread that collects them, or has */
 
 /* The collector is at work still: it is this thread that forked, in a signal handler. */
 static bool is_at_work(const struct mym_cache *cache)
 {
-    return mym_fork_in_midst && cache->whose == MYM_COLLECTED;
+    return cache->whose == MYM_COLLECTED &&
+           collector == (uintptr_t)__builtin_thread_pointer();
 }
 
 /*
@@ -117,10 +119,14 @@ void mym_cache_leave_others(void)
  */
 void mym_cache_collect_left(void)
 {
+    uintptr_t outer;
+
     if (!__atomic_load_n(&left, __ATOMIC_RELAXED))
         return;
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     __atomic_store_n(&left, false, __ATOMIC_RELAXED);
+    outer = collector;
+    collector = (uintptr_t)__builtin_thread_pointer();
     for (unsigned id = 0; id < mym_caches_top; id++) {
         struct mym_cache *cache = mym_cache_made(id);
 
@@ -133,5 +139,6 @@ void mym_cache_collect_left(void)
         MYM_ASSERT(!mym_cache_is_open(id));
         cache->whose = MYM_ITS;
     }
+    collector = outer;
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
 }

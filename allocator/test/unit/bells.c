@@ -250,7 +250,6 @@ static bool opens_there(void)
     return opens;
 }
 
-/* A handler's fork, whose child goes on collecting when that is over. */
 static bool opens_in_its_child(void)
 {
     int status = 0;
@@ -260,15 +259,29 @@ static bool opens_in_its_child(void)
     child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     mym_fork_bare_done(child == 0);
     if (child == 0)
-        _exit(opens_there());
+        _exit(opens_there() && family.verify() == 0);
     CHECK(waitpid(child, &status, 0) == child);
     return status != 0;
 }
 
+/* The child of another thread does not have who collects. */
+static void *fork_beside(void *unused)
+{
+    (void)unused;
+    run_on(cpu[1]);
+    CHECK(opens_in_its_child());
+    return NULL;
+}
+
+/* A handler's fork, whose child goes on collecting when that is over; and another thread's. */
 static void come_there(void)
 {
+    pthread_t thread;
+
     CHECK(!opens_there());
     CHECK(!opens_in_its_child());
+    CHECK(pthread_create(&thread, NULL, fork_beside, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
     CHECK(!opens_there());
 }
 
