@@ -24,8 +24,14 @@
 static uint32_t children;
 static bool forked_by_one;
 
-/* Of this thread, which waits for them: so who sees one here is that child. */
+/* Of this thread, which waits for them: so who sees one here is that child, or forked by it. */
 static __thread uint32_t own_children __attribute__((tls_model("initial-exec")));
+static uint32_t inherited; /* by a process of its own, of which nobody waits for it */
+
+bool mym_cache_is_vforked(void)
+{
+    return own_children > inherited;
+}
 
 bool mym_cache_may_open(void)
 {
@@ -68,4 +74,5 @@ void mym_cache_vfork_fork(void)
 void mym_cache_vfork_fork_child(void)
 {
     children = forked_by_one;
+    inherited = own_children;
 }

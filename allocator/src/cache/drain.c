@@ -105,6 +105,7 @@ static void drain_quiet(void)
 /*
  * The helper's look always counts, on a busy program too: it alone asks for what other CPUs
  * hold of quiet classes. While it looks, who misses does so when none came for two seconds.
+ * Never a child of vfork: statistics that it wrote would be another process's, in between.
  */
 static bool is_second(uint64_t now, bool by_helper)
 {
@@ -113,8 +114,9 @@ static bool is_second(uint64_t now, bool by_helper)
 
     if (by_helper)
         atomic_store_explicit(&next, now + 2 * UPKEEP_MS, memory_order_relaxed);
-    return by_helper || (mym_os_is_due(now, was, 2 * UPKEEP_MS) &&
-                         atomic_compare_exchange_strong(&next, &was, now + UPKEEP_MS));
+    return by_helper ||
+           (!mym_cache_is_vforked() && mym_os_is_due(now, was, 2 * UPKEEP_MS) &&
+            atomic_compare_exchange_strong(&next, &was, now + UPKEEP_MS));
 }
 
 /*
