@@ -8,7 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define OVERDUE_S 4 /* by how long they are late when the child comes: more than two seconds */
+/* By how long they are late when the child comes: more than two. */
+#define OVERDUE_S 4
 
 static void use_heap(size_t least)
 {
