@@ -11,6 +11,7 @@
 #include "profile/guarded.h"
 
 #include "base/check.h"
+#include "cache/cache.h"
 #include "os/mutex.h"
 #include "os/os.h"
 
@@ -228,7 +229,7 @@ void *mym_guarded_take(size_t alignment, size_t size, const struct mym_trace *tr
     if (size > MYM_GUARD_MOST || alignment > mym_os_page())
         return NULL;
     LOCK();
-    if (!guard.forked)
+    if (!guard.forked && !mym_cache_is_vforked()) /* whose actions are its own */
         mym_fault_come_first();
     first = mym_guarded.open + bytes <= MYM_GUARD_BYTES ? find_cells(cells)
                                                         : MYM_GUARD_CELLS;

@@ -445,6 +445,7 @@ const struct test tests[] = {
     CASE(ignored),
     CASE(many_handlers),
     CASE(handler_of_a_child),
+    CASE(handler_after_vforks),
     CASE(protected_by_program),
     CASE(protected_and_freed),
     CASE(allocates_at_the_end),

@@ -27,6 +27,7 @@ void own_handler_once(void);
 void ignored(void);
 void many_handlers(void);
 void handler_of_a_child(void);
+void handler_after_vforks(void);
 void protected_by_program(void);
 void protected_and_freed(void);
 void allocates_at_the_end(void);

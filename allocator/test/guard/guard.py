@@ -75,6 +75,8 @@ CASES = {
     "ignored": (SEGV, "", "", {}),
     "many_handlers": (FINE, "", "", {}),
     "handler_of_a_child": (FINE, "", "", {}),
+    "handler_after_vforks": (ABORT, "use after free, a read", "at byte 5 of an object of 500 bytes",
+                             FREED | {"accessed by": "read_it"}),
     "protected_by_program": (FINE, "", "", {}),
     "protected_and_freed": (FINE, "", "", {}),
     "allocates_at_the_end": (FINE, "use after free, a read", "at byte 0 of an object of 500 bytes",

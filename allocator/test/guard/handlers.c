@@ -8,6 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifdef TEST_MY
+static const bool own_vfork = false; /* libc's: its child must not allocate */
+#else
+static const bool own_vfork = true;
+#endif
+
 static sigjmp_buf back;
 static volatile int handled;
 
@@ -178,6 +184,29 @@ void handler_of_a_child(void)
 {
     in_child(set_and_fork, take_and_free());
     went_on();
+}
+
+static void have_a_child_without_handlers(void)
+{
+    int status;
+    pid_t child = vfork(); /* NOLINT: that it may is what this is about */
+
+    if (child == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        free(take_it(10));
+        _exit(0);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+}
+
+/* The actions of a child of vfork are its own, while it has the program's memory. */
+void handler_after_vforks(void)
+{
+    free(take_it(10));
+    for (int i = 0; i < 5 && own_vfork; i++)
+        have_a_child_without_handlers();
+    set_handler(leave, NULL);
+    read_it(take_and_free() + 5);
 }
 
 /* A page of an object that the program itself protects is the program's. */
