@@ -236,8 +236,8 @@ void mym_cache_vfork(bool begins);
 /* Before fork, and in its child. */
 void mym_cache_vfork_fork(void);
 void mym_cache_vfork_fork_child(void);
-bool mym_cache_is_vforked(
-    void); /* who calls shares the memory, and is another process */
+/* Who calls is another process, with this one's memory. */
+bool mym_cache_is_vforked(void);
 bool mym_cache_may_open(void);
 /* Open what has been made, unless no cache may be open. */
 bool mym_cache_try_open(uint32_t id) MYM_REQUIRES(mym_front_lock);
