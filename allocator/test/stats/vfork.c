@@ -11,13 +11,15 @@
 /* By how long they are late when the child comes: more than two. */
 #define OVERDUE_S 4
 
-static void use_heap(size_t least)
-{
-    void *objects[64];
+#define MANY 16384 /* more than caches hold */
 
-    for (size_t i = 0; i < 64; i++)
-        objects[i] = malloc((i + 1) * least);
-    for (size_t i = 0; i < 64; i++)
+static void use_heap(size_t count, size_t bytes)
+{
+    static void *objects[MANY];
+
+    for (size_t i = 0; i < count; i++)
+        objects[i] = malloc(bytes);
+    for (size_t i = 0; i < count; i++)
         free(objects[i]);
 }
 
@@ -28,7 +30,7 @@ static pid_t have_a_child(void)
 
     if (child != 0)
         return child;
-    use_heap((size_t)64 << 10); /* more than ever: it looks what is due */
+    use_heap(64, (size_t)2 << 20); /* more than ever: it looks what is due */
     _exit(0);
 }
 
@@ -40,7 +42,7 @@ int main(int argc, char **argv)
 
     if (argc != 2)
         return 2;
-    use_heap(1024);
+    use_heap(MANY, 64);
     unlink(argv[1]);
     sleep(OVERDUE_S);
     child = have_a_child();
@@ -52,6 +54,6 @@ int main(int argc, char **argv)
         return 1;
     }
     while (access(argv[1], F_OK) != 0) /* its parent does */
-        use_heap(1024);
+        use_heap(MANY, 64);
     return 0;
 }
