@@ -130,7 +130,7 @@ static const char ours[] =
     "aligned_colder|(new|nothrow)(_aligned)?_slow|[mr]allocx|calloc|"
     "(own_)?(malloc|realloc(array)?|aligned_alloc)|(posix_)?memalign|p?valloc|"
     "operator new.*|(own)?_Zn[wa]m.*|"
-    "My(Malloc|Calloc|Realloc|ReallocArray|AlignedAlloc|PosixMemalign|Memalign|"
+    "My(Malloc|Calloc|Realloc(Array|Aligned)?|AlignedAlloc|PosixMemalign|Memalign|"
     "P?[Vv]alloc)|"
     /* pprof has taken what stands between < and > from names before it looks */
     "(std::(__1::)?(__new_)?|__gnu_cxx::new_)allocator(_traits)?(<.*>)?::allocate|"
