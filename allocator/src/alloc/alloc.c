@@ -249,9 +249,16 @@ static void *resize(void *ptr, size_t size)
                : NULL;
 }
 
-/* What is free can be enough for more of it, or was given back for a copy that is not to be had. */
-static MYM_COLD void *resize_at_last(void *ptr, size_t usable, size_t size)
+/*
+ * Nothing is left for a copy. For more of a large object what is free can be enough, or what was
+ * given back for the copy.
+ */
+static MYM_COLD void *without_copy(void *ptr, size_t usable, size_t size)
 {
+    if (size <= usable)
+        return mym_leave(ptr, size);
+    if (small_bytes(ptr) != 0)
+        return NULL;
     mym_relieve(size - usable, 1);
     return resize(ptr, size);
 }
@@ -259,7 +266,6 @@ static MYM_COLD void *resize_at_last(void *ptr, size_t usable, size_t size)
 void *mym_realloc(void *ptr, size_t size)
 {
     struct mym_reap *reap;
-    bool large = false;
     size_t usable;
     void *fresh;
 
@@ -276,7 +282,6 @@ void *mym_realloc(void *ptr, size_t size)
     } else if ((reap = mym_reap_of(ptr)) != NULL) {
         return mym_reap_move(reap, ptr, size);
     } else {
-        large = true;
         usable = large_bytes(ptr);
         if (size <= usable && usable - size < MYM_UNIT && size > MYM_PLACE_MAX)
             return ptr;
@@ -285,10 +290,8 @@ void *mym_realloc(void *ptr, size_t size)
             return fresh;
     }
     fresh = size > usable ? take_growing(usable, size) : mym_malloc(size);
-    if (MYM_UNLIKELY(fresh == NULL) && size > usable)
-        return large ? resize_at_last(ptr, usable, size) : NULL;
     if (MYM_UNLIKELY(fresh == NULL))
-        return mym_leave(ptr, size);
+        return without_copy(ptr, usable, size);
     memcpy(fresh, ptr, size < usable ? size : usable);
     mym_free(ptr);
     return fresh;

@@ -447,8 +447,12 @@ static void *resize(void *ptr, size_t size)
 }
 
 /* As in alloc.c. */
-static MYM_COLD void *resize_at_last(void *ptr, size_t old, size_t size)
+static MYM_COLD void *without_copy(void *ptr, size_t old, size_t size, size_t room)
 {
+    if (size <= old)
+        return mym_leave(ptr, size);
+    if (room != 0)
+        return NULL;
     mym_relieve(size - old, 1);
     return resize(ptr, size);
 }
@@ -475,10 +479,8 @@ void *mym_realloc(void *ptr, size_t size)
     if (fresh != NULL)
         return fresh;
     fresh = size > old ? take_growing(old, size) : mym_malloc_slow(size);
-    if (fresh == NULL && size > old)
-        return room == 0 ? resize_at_last(ptr, old, size) : NULL;
     if (fresh == NULL)
-        return mym_leave(ptr, size);
+        return without_copy(ptr, old, size, room);
     memcpy(fresh, ptr, size < old ? size : old);
     mym_free_slow(ptr);
     return fresh;
