@@ -1,4 +1,4 @@
-/* aligned.c - posix_memalign, aligned_alloc, memalign, valloc, pvalloc. */
+/* aligned.c - posix_memalign, aligned_alloc, memalign, valloc, pvalloc, MyReallocAligned. */
 #include "check.h"
 #include "family.h"
 
@@ -198,6 +198,56 @@ static void mixed_lifetimes(void)
     }
 }
 
+#ifdef TEST_MY
+static void check_kept(const unsigned char *p, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        CHECKF(p[i] == (unsigned char)i, "byte %zu of %zu", i, size);
+}
+
+/* Whatever it lay on before. */
+static void realloc_aligned_keeps_both(void)
+{
+    for (size_t alignment = 1; alignment <= (size_t)1 << 20; alignment *= 4)
+        for (size_t from = 1; from < SIZES; from++)
+            for (size_t to = 1; to < SIZES; to++) {
+                size_t least = sizes[from] < sizes[to] ? sizes[from] : sizes[to];
+                unsigned char *p = malloc(sizes[from]);
+
+                CHECK(p);
+                for (size_t i = 0; i < least; i++)
+                    p[i] = (unsigned char)i;
+                p = MyReallocAligned(p, alignment, sizes[to]);
+                CHECKF(p, "alignment %zu, size %zu", alignment, sizes[to]);
+                check_kept(p, least);
+                use(p, alignment, sizes[to]);
+                free(p);
+            }
+}
+
+static void realloc_aligned_errors(void)
+{
+    static const size_t wrong[] = {0, 3, 24, SIZE_MAX};
+    void *p = malloc(100);
+
+    CHECK(p);
+    memset(p, 7, 100);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+        errno = 0;
+        CHECK(!MyReallocAligned(p, wrong[i], 200) && errno == EINVAL);
+        CHECK(!MyReallocAligned(NULL, wrong[i], 200) && errno == EINVAL);
+    }
+    errno = 0;
+    CHECK(!MyReallocAligned(p, 64, PTRDIFF_MAX) && errno == ENOMEM);
+    for (size_t i = 0; i < 100; i++)
+        CHECK(((unsigned char *)p)[i] == 7);
+    CHECK(!MyReallocAligned(p, 64, 0)); /* it is free, as by MyRealloc */
+    p = MyReallocAligned(NULL, 64, 100);
+    use(p, 64, 100);
+    free(p);
+}
+#endif
+
 const struct test tests[] = {
     {"every_alignment", every_alignment},
     {"huge_alignment", huge_alignment},
@@ -207,5 +257,9 @@ const struct test tests[] = {
     {"memalign_rounds", memalign_rounds},
     {"whole_pages", whole_pages},
     {"mixed_lifetimes", mixed_lifetimes},
+#ifdef TEST_MY
+    {"realloc_aligned_keeps_both", realloc_aligned_keeps_both},
+    {"realloc_aligned_errors", realloc_aligned_errors},
+#endif
     {NULL, NULL},
 };
