@@ -88,15 +88,12 @@ static bool end_if_idle(void)
 
 static struct mym_mutex work;
 
-void mym_background_hold(void) MYM_LOCKS(acquire_capability(work));
-void mym_background_release(void) MYM_LOCKS(release_capability(work));
-
-void mym_background_hold(void)
+void mym_background_hold(void) MYM_ACQUIRES(work)
 {
     mym_mutex_lock(&work, MYM_RANK_HELPER);
 }
 
-void mym_background_release(void)
+void mym_background_release(void) MYM_RELEASES(work)
 {
     mym_mutex_unlock(&work, MYM_RANK_HELPER);
 }

@@ -18,23 +18,6 @@ enum lack { NOTHING, ROOM, MEMORY };
 
 bool mym_has_left;
 
-static void close_window(struct mym_reap *reap, struct mym_bump *bump)
-    MYM_REQUIRES(reap->lock);
-static enum lack open_window(struct mym_reap *reap, struct mym_bump *bump)
-    MYM_REQUIRES(reap->lock);
-static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
-                          size_t alignment, size_t bytes) MYM_REQUIRES(reap->lock);
-static void *take_small(struct mym_reap *reap, size_t alignment, unsigned cls,
-                        enum lack *lack) MYM_REQUIRES(reap->lock);
-static void *take_large(struct mym_reap *reap, size_t alignment, size_t size,
-                        enum lack *lack) MYM_REQUIRES(reap->lock);
-static const char *put_small(struct mym_reap *reap, void *ptr) MYM_REQUIRES(reap->lock);
-static bool put_large(struct mym_reap *reap, uint32_t unit) MYM_REQUIRES(reap->lock);
-static bool grow_last(struct mym_reap *reap, void *ptr, size_t size)
-    MYM_REQUIRES(reap->lock);
-static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
-    MYM_REQUIRES(reap->lock);
-
 static void hold(struct mym_reap *reap, uint32_t units)
 {
     reap->held += units;
@@ -46,6 +29,7 @@ static void hold(struct mym_reap *reap, uint32_t units)
 
 /* What is left of it becomes a hole; where there is no memory for that, it is lost. */
 static void close_window(struct mym_reap *reap, struct mym_bump *bump)
+    MYM_REQUIRES(reap->lock)
 {
     struct mym_unit *window = &mym_heap.units[bump->first];
     uintptr_t at = bump->at;
@@ -63,6 +47,7 @@ static void close_window(struct mym_reap *reap, struct mym_bump *bump)
 
 /* As long as all there is, so that there are few; shorter where there is no room for it. */
 static enum lack open_window(struct mym_reap *reap, struct mym_bump *bump)
+    MYM_REQUIRES(reap->lock)
 {
     enum lack lack = ROOM;
     uint32_t length = reap->length, first = 0;
@@ -88,7 +73,7 @@ static enum lack open_window(struct mym_reap *reap, struct mym_bump *bump)
 
 /* What the alignment skips becomes a hole. */
 static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
-                          size_t alignment, size_t bytes)
+                          size_t alignment, size_t bytes) MYM_REQUIRES(reap->lock)
 {
     uintptr_t at = bump->at;
     uintptr_t object = mym_round_up(at, alignment);
@@ -108,7 +93,7 @@ static void *bump_aligned(struct mym_reap *reap, struct mym_bump *bump,
 /* ---- taking ---- */
 
 static void *take_small(struct mym_reap *reap, size_t alignment, unsigned cls,
-                        enum lack *lack)
+                        enum lack *lack) MYM_REQUIRES(reap->lock)
 {
     struct mym_bump *bump = mym_reap_is_owner(reap) ? &reap->own : &reap->shared;
     size_t bytes = mym_classes[cls].size;
@@ -123,7 +108,7 @@ static void *take_small(struct mym_reap *reap, size_t alignment, unsigned cls,
 }
 
 static void *take_large(struct mym_reap *reap, size_t alignment, size_t size,
-                        enum lack *lack)
+                        enum lack *lack) MYM_REQUIRES(reap->lock)
 {
     size_t align = alignment <= MYM_UNIT ? 1 : alignment >> MYM_UNIT_SHIFT;
     bool zeroed = false;
@@ -234,7 +219,7 @@ static const char *wrong_with(const struct mym_reap *reap, const void *ptr)
     return mym_window_is_freed(mym_reap_record(ptr), at) ? MYM_TWICE : NULL;
 }
 
-static const char *put_small(struct mym_reap *reap, void *ptr)
+static const char *put_small(struct mym_reap *reap, void *ptr) MYM_REQUIRES(reap->lock)
 {
     const char *wrong = wrong_with(reap, ptr);
 
@@ -244,7 +229,7 @@ static const char *put_small(struct mym_reap *reap, void *ptr)
     return wrong;
 }
 
-static bool put_large(struct mym_reap *reap, uint32_t unit)
+static bool put_large(struct mym_reap *reap, uint32_t unit) MYM_REQUIRES(reap->lock)
 {
     struct mym_unit *span = &mym_heap.units[unit];
 
@@ -307,6 +292,7 @@ size_t mym_reap_bytes(struct mym_reap *reap, const void *ptr)
 
 /* The last object of a window that this thread may take from ends further on. */
 static bool grow_last(struct mym_reap *reap, void *ptr, size_t size)
+    MYM_REQUIRES(reap->lock)
 {
     struct mym_bump *bump = mym_reap_is_owner(reap) ? &reap->own : &reap->shared;
     uintptr_t end;
@@ -321,6 +307,7 @@ static bool grow_last(struct mym_reap *reap, void *ptr, size_t size)
 }
 
 static bool resize_large(struct mym_reap *reap, uint32_t unit, size_t size)
+    MYM_REQUIRES(reap->lock)
 {
     uint32_t had = mym_heap.units[unit].length, units;
 

@@ -54,15 +54,12 @@ struct mym_reap {
     struct mym_reap *left;            /* next of those that were left */
 } __attribute__((aligned(MYM_CACHELINE)));
 
-MYM_INLINE void mym_reap_lock(struct mym_reap *reap) MYM_ACQUIRES(reap->lock);
-MYM_INLINE void mym_reap_unlock(struct mym_reap *reap) MYM_RELEASES(reap->lock);
-
-MYM_INLINE void mym_reap_lock(struct mym_reap *reap)
+MYM_INLINE void mym_reap_lock(struct mym_reap *reap) MYM_ACQUIRES(reap->lock)
 {
     mym_mutex_lock(&reap->lock, MYM_RANK_REAP);
 }
 
-MYM_INLINE void mym_reap_unlock(struct mym_reap *reap)
+MYM_INLINE void mym_reap_unlock(struct mym_reap *reap) MYM_RELEASES(reap->lock)
 {
     mym_mutex_unlock(&reap->lock, MYM_RANK_REAP);
 }

@@ -65,9 +65,7 @@ struct mym_reap *mym_reap_create(size_t limit)
 
 /* All objects end, but for the spans, two chains that are the caller's now. */
 static void forget_objects(struct mym_reap *reap, uint32_t *windows, uint32_t *large)
-    MYM_REQUIRES(reap->lock);
-
-static void forget_objects(struct mym_reap *reap, uint32_t *windows, uint32_t *large)
+    MYM_REQUIRES(reap->lock)
 {
     *windows = reap->windows;
     *large = reap->large;

@@ -85,8 +85,7 @@ bool mym_guard_may_rest(void)
            MYM_RACY(mym_watch.of[MYM_FOR_PROBES]) == 0;
 }
 
-static void set_guard(enum mym_guard_time time) MYM_REQUIRES(mym_start_lock);
-static void set_guard(enum mym_guard_time time)
+static void set_guard(enum mym_guard_time time) MYM_REQUIRES(mym_start_lock)
 {
     bool always = time == MYM_GUARD_ALWAYS || !mym_guard_may_rest();
     size_t every = always ? guard_every : guard_every / MYM_GUARD_SHARE;
@@ -98,8 +97,7 @@ static void set_guard(enum mym_guard_time time)
 }
 
 /* No process forks meanwhile: see mym_arena_sampled. */
-static int watch(enum mym_watcher who, size_t every) MYM_REQUIRES(mym_start_lock);
-static int watch(enum mym_watcher who, size_t every)
+static int watch(enum mym_watcher who, size_t every) MYM_REQUIRES(mym_start_lock)
 {
     if (every != 0 && who != MYM_FOR_GUARD && !mym_arena_sampled())
         return ENOMEM;

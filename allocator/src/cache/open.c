@@ -13,9 +13,7 @@
 #include "heap/meta.h"
 #include "os/mutex.h"
 
-static struct mym_cache *find_or_make(uint32_t id) MYM_REQUIRES(mym_front_lock);
-
-static struct mym_cache *find_or_make(uint32_t id)
+static struct mym_cache *find_or_make(uint32_t id) MYM_REQUIRES(mym_front_lock)
 {
     struct mym_cache *cache = mym_cache_at(id);
 

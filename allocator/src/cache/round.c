@@ -12,9 +12,7 @@
 
 #include <string.h>
 
-static bool is_due(unsigned id) MYM_REQUIRES(mym_front_lock);
-
-static bool is_due(unsigned id)
+static bool is_due(unsigned id) MYM_REQUIRES(mym_front_lock)
 {
     return mym_cache_is_rung(id) && !mym_cache_made(id)->tried;
 }

@@ -33,13 +33,13 @@ static uint32_t in_use;               /* the others */
 static uint32_t process = 1; /* 1, in its child 2, ...: what `user` is compared with */
 static bool orphaned;        /* there are caches of threads that fork left behind */
 
-MYM_REQUIRES(mym_front_lock) static void count_in_use(int32_t more)
+static void count_in_use(int32_t more) MYM_REQUIRES(mym_front_lock)
 {
     in_use += (uint32_t)more;
     mym_magazines_share(in_use);
 }
 
-MYM_REQUIRES(mym_front_lock) static void retire_locked(struct mym_cache *cache)
+static void retire_locked(struct mym_cache *cache) MYM_REQUIRES(mym_front_lock)
 {
     MYM_ASSERT(mym_mutex_is_held(&mym_front_lock));
     count_in_use(-1);

@@ -38,7 +38,7 @@ static bool mark(uint32_t chunk)
 
 enum outcome { STAYS_SMALL, BECAME_HUGE, KERNEL_WOULD_NOT };
 
-MYM_REQUIRES(mym_pages.lock) static enum outcome collapse(uint32_t chunk)
+static enum outcome collapse(uint32_t chunk) MYM_REQUIRES(mym_pages.lock)
 {
     void *at = mym_unit_address(chunk);
     enum mym_collapsed result;

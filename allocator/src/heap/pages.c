@@ -210,7 +210,7 @@ out:
 }
 
 /* Memory was given back: the caller's lock is let go, and what may not stay goes. */
-MYM_RELEASES(mym_pages.lock) static void leave_dirty(void)
+static void leave_dirty(void) MYM_RELEASES(mym_pages.lock)
 {
     bool excess = mym_idle_watch_excess();
     uint32_t dirty = mym_pages_dirty();

@@ -18,21 +18,17 @@
 
 static struct mym_mutex purging;
 
-void mym_purge_begin(void) MYM_LOCKS(acquire_capability(purging));
-void mym_purge_end(void) MYM_LOCKS(release_capability(purging));
-void mym_purge_leave(void) MYM_LOCKS(release_capability(purging));
-
-void mym_purge_begin(void)
+void mym_purge_begin(void) MYM_ACQUIRES(purging)
 {
     mym_mutex_lock(&purging, MYM_RANK_PURGE);
 }
 
-void mym_purge_end(void)
+void mym_purge_end(void) MYM_RELEASES(purging)
 {
     mym_mutex_unlock(&purging, MYM_RANK_PURGE);
 }
 
-void mym_purge_leave(void)
+void mym_purge_leave(void) MYM_RELEASES(purging)
 {
     mym_purge_end();
     mym_purge_excess();
@@ -149,8 +145,8 @@ static void mark_purging(uint32_t from, uint32_t end)
 }
 
 /* After the call to the kernel: what was given back is clean, what was refused is not. */
-MYM_REQUIRES(mym_pages.lock)
 static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
+    MYM_REQUIRES(mym_pages.lock)
 {
     uint32_t given = 0;
 
@@ -212,7 +208,7 @@ static void put_clean(uint32_t first, uint32_t length)
 }
 
 /* Purge at most `excess` units of a run, a little more for a whole step; units given. */
-MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t excess)
+static uint32_t purge_run(uint32_t run, uint32_t excess) MYM_REQUIRES(mym_pages.lock)
 {
     uint32_t from, end, low, high, given;
     bool done;
@@ -249,7 +245,7 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_run(uint32_t run, uint32_t ex
  * The same for the idle mapping that was freed first: its end, or all of it; also where pages
  * cannot be given back, which go with their mapping.
  */
-MYM_REQUIRES(mym_pages.lock) static uint32_t purge_idle(uint32_t excess)
+static uint32_t purge_idle(uint32_t excess) MYM_REQUIRES(mym_pages.lock)
 {
     struct mym_idle idle = mym_pages_take_idle(0);
     uint32_t all = idle.dirty, given = mym_least(all, excess);
@@ -272,7 +268,7 @@ MYM_REQUIRES(mym_pages.lock) static uint32_t purge_idle(uint32_t excess)
 }
 
 /* No chunk that the span is in is huge from now on. */
-MYM_REQUIRES(mym_pages.lock) static void split_all(const struct mym_unit *span)
+static void split_all(const struct mym_unit *span) MYM_REQUIRES(mym_pages.lock)
 {
     uint32_t end = span->first + span->length;
 
@@ -286,7 +282,7 @@ MYM_REQUIRES(mym_pages.lock) static void split_all(const struct mym_unit *span)
  * be, or the kernel refuses. A call for each span costs a sixth of what the fault of its first
  * page would.
  */
-MYM_REQUIRES(mym_pages.lock) static uint32_t make_thin(void)
+static uint32_t make_thin(void) MYM_REQUIRES(mym_pages.lock)
 {
     uintptr_t list = mym_loose_take_thick(), span;
     size_t page = mym_os_page(), bytes;
@@ -327,7 +323,7 @@ static uint32_t longest_run(void)
 }
 
 /* Until at most `keep` units stay. The caller holds both locks. */
-MYM_REQUIRES(mym_pages.lock) static uint32_t purge_locked(uint32_t keep)
+static uint32_t purge_locked(uint32_t keep) MYM_REQUIRES(mym_pages.lock)
 {
     uint32_t total = 0;
 
@@ -385,7 +381,7 @@ void mym_purge_excess(void)
 }
 
 /* Units of freed mappings that go. What is left is the size of the heap from now on. */
-MYM_REQUIRES(mym_pages.lock) static uint32_t outgrown(void)
+static uint32_t outgrown(void) MYM_REQUIRES(mym_pages.lock)
 {
     uint64_t now = mym_pages_in_use() + mym_pages_dirty(), goes = 0;
     uint64_t step = mym_growth_step(now);

@@ -94,15 +94,12 @@ struct mym_pages {
 
 extern MYM_HIDDEN struct mym_pages mym_pages;
 
-MYM_INLINE void mym_pages_lock(void) MYM_ACQUIRES(mym_pages.lock);
-MYM_INLINE void mym_pages_unlock(void) MYM_RELEASES(mym_pages.lock);
-
-MYM_INLINE void mym_pages_lock(void)
+MYM_INLINE void mym_pages_lock(void) MYM_ACQUIRES(mym_pages.lock)
 {
     mym_mutex_lock(&mym_pages.lock, MYM_RANK_PAGES);
 }
 
-MYM_INLINE void mym_pages_unlock(void)
+MYM_INLINE void mym_pages_unlock(void) MYM_RELEASES(mym_pages.lock)
 {
     mym_mutex_unlock(&mym_pages.lock, MYM_RANK_PAGES);
 }

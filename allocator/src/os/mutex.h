@@ -35,8 +35,8 @@ enum mym_rank {
 };
 
 /*
- * clang follows locks through functions (-Wthread-safety). In C it does so for what a
- * prototype says, not for what a structure's fields need.
+ * clang follows locks through functions (-Wthread-safety). In C it does so for what stands
+ * behind a function's parameters, not for what a structure's fields need.
  */
 #if defined(__clang__)
 #define MYM_LOCKS(attribute) __attribute__((attribute))
@@ -98,13 +98,6 @@ void mym_rank_tried(enum mym_rank rank);
 #define mym_rank_leave(rank)   ((void)(rank))
 #endif
 
-MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex, enum mym_rank rank)
-    MYM_ACQUIRES(*mutex);
-MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex, enum mym_rank rank)
-    MYM_LOCKS(try_acquire_capability(true, *mutex));
-MYM_INLINE void mym_mutex_unlock(struct mym_mutex *mutex, enum mym_rank rank)
-    MYM_RELEASES(*mutex);
-
 MYM_INLINE bool mym_mutex_has_sleepers(uint32_t state)
 {
     return state % 2 == 0; /* it is held */
@@ -128,7 +121,7 @@ MYM_INLINE void mym_mutex_count(int32_t more)
 }
 
 MYM_UNFOLLOWED MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex,
-                                              enum mym_rank rank)
+                                              enum mym_rank rank) MYM_ACQUIRES(*mutex)
 {
     mym_mutex_count(1);
     mym_rank_enter(rank);
@@ -138,6 +131,7 @@ MYM_UNFOLLOWED MYM_INLINE void mym_mutex_lock(struct mym_mutex *mutex,
 
 MYM_UNFOLLOWED MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex,
                                                  enum mym_rank rank)
+    MYM_LOCKS(try_acquire_capability(true, *mutex))
 {
     mym_mutex_count(1);
     if (!mym_mutex_try(mutex)) {
@@ -149,7 +143,7 @@ MYM_UNFOLLOWED MYM_INLINE bool mym_mutex_trylock(struct mym_mutex *mutex,
 }
 
 MYM_UNFOLLOWED MYM_INLINE void mym_mutex_unlock(struct mym_mutex *mutex,
-                                                enum mym_rank rank)
+                                                enum mym_rank rank) MYM_RELEASES(*mutex)
 {
     mym_rank_leave(rank);
     /* release: pairs with the acquire in mym_mutex_try */

@@ -17,28 +17,9 @@
 
 _Static_assert(MYM_MAX_ARENAS <= UINT8_MAX, "a pool's arena is a byte");
 
-static struct mym_magazine *pop_loaded(struct mym_pool *pool, unsigned id)
-    MYM_REQUIRES(pool->lock);
-static void push_loaded(struct mym_pool *pool, unsigned id,
-                        struct mym_magazine *magazine, unsigned used)
-    MYM_REQUIRES(pool->lock);
-static struct mym_magazine *pop_empty(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
-    MYM_REQUIRES(pool->lock);
-static void lengthen(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static void shorten(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static void grow_batch(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine,
-                     unsigned want, bool fresh) MYM_REQUIRES(pool->lock);
-static struct mym_magazine *load_past_depot(struct mym_pool *pool, unsigned id,
-                                            struct mym_magazine *empty, unsigned want)
-    MYM_REQUIRES(pool->lock);
-static struct mym_magazine *pop_excess(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static void reclaim_for_room(struct mym_pool *pool, struct mym_magazine *magazine,
-                             unsigned used) MYM_RELEASES(pool->lock);
-
 /* What the cache brought itself, while there is any: that is in its CPU's lines still. */
 static struct mym_magazine *pop_loaded(struct mym_pool *pool, unsigned id)
+    MYM_REQUIRES(pool->lock)
 {
     struct mym_magazine **stack, *magazine = NULL;
 
@@ -61,6 +42,7 @@ static struct mym_magazine *pop_loaded(struct mym_pool *pool, unsigned id)
 
 static void push_loaded(struct mym_pool *pool, unsigned id,
                         struct mym_magazine *magazine, unsigned used)
+    MYM_REQUIRES(pool->lock)
 {
     struct mym_magazine **stack = &pool->loaded[id % MYM_DEPOT_STACKS];
 
@@ -73,7 +55,7 @@ static void push_loaded(struct mym_pool *pool, unsigned id,
     pool->loaded_count++;
 }
 
-static struct mym_magazine *pop_empty(struct mym_pool *pool)
+static struct mym_magazine *pop_empty(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 {
     struct mym_magazine *magazine = pool->empty;
 
@@ -87,6 +69,7 @@ static struct mym_magazine *pop_empty(struct mym_pool *pool)
 }
 
 static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
+    MYM_REQUIRES(pool->lock)
 {
     ASSERT_LOCKED(pool);
     MYM_ASSERT(mym_magazine_is_whole(magazine, 0));
@@ -106,7 +89,7 @@ static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
 
 static _Atomic int32_t budget = BUDGET;
 
-static void lengthen(struct mym_pool *pool)
+static void lengthen(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 {
     const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
     unsigned step =
@@ -123,7 +106,7 @@ static void lengthen(struct mym_pool *pool)
     MYM_ASSERT(pool->batch <= cls->room);
 }
 
-static void shorten(struct mym_pool *pool)
+static void shorten(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 {
     if (pool->busy < BUSY / 4 && pool->extra > 0) {
         atomic_fetch_add(&budget, (int32_t)pool->extra);
@@ -138,7 +121,7 @@ static void shorten(struct mym_pool *pool)
 /* Objects that the first miss of a pool moves that is not cold; doubles with each. */
 #define BATCH_FIRST 16u
 
-static void grow_batch(struct mym_pool *pool)
+static void grow_batch(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 {
     const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
     unsigned batch = pool->batch > 0 ? pool->batch * 2u : BATCH_FIRST;
@@ -184,7 +167,7 @@ static struct mym_magazine *borrow(struct mym_pool *pool, unsigned id)
 
 /* Fill an empty magazine so that the lowest address is popped first. */
 static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine,
-                     unsigned want, bool fresh)
+                     unsigned want, bool fresh) MYM_REQUIRES(pool->lock)
 {
     unsigned got;
 
@@ -203,6 +186,7 @@ static unsigned fill(struct mym_pool *pool, struct mym_magazine *magazine,
 /* A magazine of slabs' objects, where the depot has none; NULL: no memory. */
 static struct mym_magazine *load_past_depot(struct mym_pool *pool, unsigned id,
                                             struct mym_magazine *empty, unsigned want)
+    MYM_REQUIRES(pool->lock)
 {
     bool alone = mym_arena_count == 1;
     struct mym_magazine *borrowed = NULL;
@@ -246,7 +230,7 @@ struct mym_magazine *mym_pool_load(struct mym_pool *pool, unsigned id,
     return loaded;
 }
 
-static struct mym_magazine *pop_excess(struct mym_pool *pool)
+static struct mym_magazine *pop_excess(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 {
     return mym_depot_has_room(pool, 0) ? NULL : pop_loaded(pool, 0);
 }
@@ -257,7 +241,7 @@ static struct mym_magazine *pop_excess(struct mym_pool *pool)
  * that are shorter, of a time when all were. No lock is held afterwards.
  */
 static void reclaim_for_room(struct mym_pool *pool, struct mym_magazine *magazine,
-                             unsigned used)
+                             unsigned used) MYM_RELEASES(pool->lock)
 {
     struct mym_magazine *excess = pop_excess(pool);
 

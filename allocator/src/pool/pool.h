@@ -65,15 +65,12 @@ struct mym_pool {
     uint64_t at_upkeep;         /* misses + overflows at the last upkeep */
 } __attribute__((aligned(128)));
 
-MYM_INLINE void mym_pool_lock(struct mym_pool *pool) MYM_ACQUIRES(pool->lock);
-MYM_INLINE void mym_pool_unlock(struct mym_pool *pool) MYM_RELEASES(pool->lock);
-
-MYM_INLINE void mym_pool_lock(struct mym_pool *pool)
+MYM_INLINE void mym_pool_lock(struct mym_pool *pool) MYM_ACQUIRES(pool->lock)
 {
     mym_mutex_lock(&pool->lock, MYM_RANK_POOL);
 }
 
-MYM_INLINE void mym_pool_unlock(struct mym_pool *pool)
+MYM_INLINE void mym_pool_unlock(struct mym_pool *pool) MYM_RELEASES(pool->lock)
 {
     mym_mutex_unlock(&pool->lock, MYM_RANK_POOL);
 }

@@ -26,22 +26,6 @@ struct misuse {
     const void *object;
 };
 
-static void unlink_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
-static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
-    MYM_REQUIRES(pool->lock);
-static void rebin_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
-static uint32_t pick_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
-    MYM_REQUIRES(pool->lock);
-static void drop_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock);
-static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
-                        struct misuse *misuse) MYM_REQUIRES(pool->lock);
-static void drop_whole(struct mym_pool *pool, uint32_t count) MYM_REQUIRES(pool->lock);
-static void purge_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-static bool purge_sparse(struct mym_pool *pool, uint32_t count)
-    MYM_REQUIRES(pool->lock);
-static void end_fresh(struct mym_pool *pool) MYM_REQUIRES(pool->lock);
-
 /* For assertions: the record is a slab's of this pool, whose lock is held. */
 __attribute__((unused)) MYM_INLINE bool is_own(const struct mym_pool *pool,
                                                uint32_t slab)
@@ -85,7 +69,7 @@ unsigned mym_slabs_bin_of(const struct mym_unit *unit)
     return used <= unit->purged / 4u ? MYM_BIN_SPARSE : MYM_BIN_PURGED;
 }
 
-static void unlink_slab(struct mym_pool *pool, uint32_t slab)
+static void unlink_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
 
@@ -115,6 +99,7 @@ static void unlink_slab(struct mym_pool *pool, uint32_t slab)
 }
 
 static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
+    MYM_REQUIRES(pool->lock)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
 
@@ -136,7 +121,7 @@ static void link_slab(struct mym_pool *pool, uint32_t slab, unsigned bin)
     pool->bins[bin] = slab;
 }
 
-static void rebin_slab(struct mym_pool *pool, uint32_t slab)
+static void rebin_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock)
 {
     unsigned bin = mym_slabs_bin_of(&mym_heap.units[slab]);
 
@@ -146,7 +131,7 @@ static void rebin_slab(struct mym_pool *pool, uint32_t slab)
     }
 }
 
-static uint32_t pick_slab(struct mym_pool *pool)
+static uint32_t pick_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 {
     for (unsigned bin = 0; bin < MYM_SLAB_BINS; bin++)
         if (pool->bins[bin] != 0)
@@ -162,6 +147,7 @@ static uint32_t pick_slab(struct mym_pool *pool)
  * do those that come when the first one is gone: what it left is dirty.
  */
 static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
+    MYM_REQUIRES(pool->lock)
 {
     const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
     bool small = cls->size <= MYM_PAGE;
@@ -189,7 +175,7 @@ static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
 }
 
 /* A slab without an object, in no bin any more, leaves the pool for release_slabs. */
-static void drop_slab(struct mym_pool *pool, uint32_t slab)
+static void drop_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->lock)
 {
     unsigned objects = mym_heap.units[slab].free;
 
@@ -269,7 +255,7 @@ static bool may_stay(const struct mym_pool *pool, const struct mym_unit *slab)
  * counted. Slabs that become empty leave the pool.
  */
 static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
-                        struct misuse *misuse)
+                        struct misuse *misuse) MYM_REQUIRES(pool->lock)
 {
     unsigned mark = pool->arena == MYM_SAMPLED ? 0 : mym_pool_class(pool);
     unsigned left = 0;
@@ -306,7 +292,7 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
 }
 
 /* Up to `count` wholly free slabs leave the pool. */
-static void drop_whole(struct mym_pool *pool, uint32_t count)
+static void drop_whole(struct mym_pool *pool, uint32_t count) MYM_REQUIRES(pool->lock)
 {
     while (count-- > 0 && pool->bins[MYM_BIN_WHOLE] != 0) {
         uint32_t slab = pool->bins[MYM_BIN_WHOLE];
@@ -322,7 +308,7 @@ static void drop_whole(struct mym_pool *pool, uint32_t count)
  * slab cannot become wholly free, though it may change its bin. The caller holds the purge
  * lock: a fork waits until they are back.
  */
-static void purge_slab(struct mym_pool *pool)
+static void purge_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 {
     uint32_t slab = pool->bins[MYM_BIN_SPARSE];
     struct mym_unit *unit = &mym_heap.units[slab];
@@ -357,7 +343,7 @@ static void purge_slab(struct mym_pool *pool)
  * for them, and there is room for them in what may be kept. Slabs that were wholly free in
  * the end leave the pool. True: mym_purge_excess, for others may have left theirs meanwhile.
  */
-static bool purge_sparse(struct mym_pool *pool, uint32_t count)
+static bool purge_sparse(struct mym_pool *pool, uint32_t count) MYM_REQUIRES(pool->lock)
 {
     if (pool->sparse == 0 || (count == 0 && !mym_idle_is_overdrawn()))
         return false;
@@ -401,7 +387,7 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
  * Nobody takes what fresh slabs have: they may be sparse as others are. Into that bin they come only
  * as they are made, so of a class that stays quiet the bin is walked once.
  */
-static void end_fresh(struct mym_pool *pool)
+static void end_fresh(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 {
     uint32_t next;
 
