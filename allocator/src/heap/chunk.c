@@ -170,9 +170,9 @@ struct mym_stretch mym_chunk_renew(uint32_t first, uint32_t length)
     return small;
 }
 
-void mym_chunk_split(uint32_t unit)
+void mym_chunk_split(uint32_t first, uint32_t length)
 {
-    set_marks(mym_chunk_down(unit), mym_chunk_down(unit) + MYM_CHUNK_UNITS, false);
+    set_marks(mym_chunk_down(first), mym_chunk_up(first + length), false);
 }
 
 void mym_chunk_forget(uint32_t from, uint32_t to)

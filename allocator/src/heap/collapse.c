@@ -55,7 +55,7 @@ static enum outcome collapse(uint32_t chunk) MYM_REQUIRES(mym_pages.lock)
     mym_pages_lock();
     if (result == MYM_COLLAPSED)
         return BECAME_HUGE;
-    mym_chunk_split(chunk);
+    mym_chunk_split(chunk, 1);
     return result == MYM_BUSY ? STAYS_SMALL : KERNEL_WOULD_NOT;
 }
 

@@ -420,8 +420,8 @@ void mym_chunk_set_huge(enum mym_huge mode, bool by_default);
 bool mym_chunk_would_be_huge(size_t bytes);
 void mym_chunk_advise(void *object, size_t bytes, bool huge);
 
-/* Pages of the chunk that the span is in are given back one by one: small from now on. */
-void mym_chunk_split(uint32_t unit);
+/* The chunks that these units are in, of which a part may go, are small from now on. */
+void mym_chunk_split(uint32_t first, uint32_t length);
 
 /* ---- dense chunks, by the helper (idle.c, collapse.c) ---- */
 

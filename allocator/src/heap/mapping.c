@@ -327,9 +327,7 @@ static bool begin_adoption(uint32_t span, uint32_t had, uint32_t more)
     may = mym_pages.idle_count == 0 && mym_pages_may_use(more) && is_mapped(span + had);
     if (may) {
         mym_pages.claimed += more;
-        for (uint32_t unit = span; unit < span + had; unit += MYM_CHUNK_UNITS)
-            mym_chunk_split(unit);
-        mym_chunk_split(span + had - 1);
+        mym_chunk_split(span, had);
     }
     mym_pages_unlock();
     return may;

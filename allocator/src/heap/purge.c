@@ -153,7 +153,7 @@ static uint32_t put_unit_by_unit(uint32_t from, uint32_t end)
     for (uint32_t unit = from; unit < end; unit++) {
         bool done;
 
-        mym_chunk_split(unit); /* it is going to be clean in part */
+        mym_chunk_split(unit, 1); /* it is going to be clean in part */
         mym_pages_unlock();
         done = mym_os_purge(mym_unit_address(unit), MYM_UNIT);
         mym_pages_lock();
@@ -218,8 +218,8 @@ static uint32_t purge_run(uint32_t run, uint32_t excess) MYM_REQUIRES(mym_pages.
     take_clean_beside(from, end, &low, &high);
     mark_purging(low, high);
     if ((from | end) % MYM_CHUNK_UNITS != 0) {
-        mym_chunk_split(from);
-        mym_chunk_split(end - 1);
+        mym_chunk_split(from, 1);
+        mym_chunk_split(end - 1, 1);
     }
     mym_pages_unlock();
     done = mym_os_purge(mym_unit_address(from), (size_t)(end - from) * MYM_UNIT);
@@ -267,16 +267,6 @@ static uint32_t purge_idle(uint32_t excess) MYM_REQUIRES(mym_pages.lock)
     return given;
 }
 
-/* No chunk that the span is in is huge from now on. */
-static void split_all(const struct mym_unit *span) MYM_REQUIRES(mym_pages.lock)
-{
-    uint32_t end = span->first + span->length;
-
-    for (uint32_t unit = span->first; unit < end; unit += MYM_CHUNK_UNITS)
-        mym_chunk_split(unit);
-    mym_chunk_split(end - 1);
-}
-
 /*
  * A list of loose spans becomes thin; units that are no longer dirty. 0: there is none that may
  * be, or the kernel refuses. A call for each span costs a sixth of what the fault of its first
@@ -286,16 +276,17 @@ static uint32_t make_thin(void) MYM_REQUIRES(mym_pages.lock)
 {
     uintptr_t list = mym_loose_take_thick(), span;
     size_t page = mym_os_page(), bytes;
-    uint32_t units, firsts;
+    uint32_t length, units, firsts;
     bool done = true;
 
     if (list == 0)
         return 0;
-    bytes = mym_span_record(list)->length * MYM_UNIT;
-    units = mym_span_held(list) * mym_span_record(list)->length;
+    length = mym_span_record(list)->length;
+    bytes = length * MYM_UNIT;
+    units = mym_span_held(list) * length;
     firsts = mym_units_for(mym_span_held(list) * page);
     for (span = list; span >= MYM_UNIT; span = mym_span_record(span)->below)
-        split_all(mym_span_record(span));
+        mym_chunk_split(mym_span_record(span)->first, length);
     mym_pages.purging += units;
     mym_pages_unlock();
     for (span = list; span >= MYM_UNIT; span = mym_span_record(span)->below)
@@ -440,7 +431,7 @@ void mym_pages_give_up(uint32_t span)
 
     mym_purge_begin();
     mym_pages_lock();
-    split_all(&mym_heap.units[span]);
+    mym_chunk_split(span, length);
     mym_pages_unlock();
     done = mym_os_unmap(mym_unit_address(span), (size_t)length * MYM_UNIT);
     mym_pages_lock();

@@ -204,8 +204,7 @@ void mym_slab_purge(uint32_t slab, uint64_t pieces)
 
     MYM_ASSERT(mym_rank_is_held(MYM_RANK_PURGE));
     mym_pages_lock();
-    mym_chunk_split(slab);
-    mym_chunk_split(slab + length - 1);
+    mym_chunk_split(slab, length);
     mym_pages_unlock();
     for (unsigned piece = 0; piece < piece_count(); piece++) {
         unsigned end = piece;
