@@ -55,11 +55,6 @@ bool mym_chunk_is_huge(uint32_t unit)
     return *mark_of(unit);
 }
 
-uint32_t mym_chunk_units(void)
-{
-    return mym_pages.huge * MYM_CHUNK_UNITS;
-}
-
 /* Chunks from `from` on that are of the other kind change; where they end. */
 static uint32_t flip(uint32_t from, uint32_t to, bool huge)
 {
@@ -132,18 +127,14 @@ uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end,
     uint32_t high =
         mym_chunk_up(last) <= end ? mym_chunk_up(last) : mym_chunk_down(last);
 
-    if (mym_chunk_is_worth_it(dense)) {
-        set_marks(mym_chunk_down(first), low, false); /* chunks that others share */
-        if (low >= high || !may_be_marked(low, high)) {
-            set_marks(low, mym_chunk_up(last), false);
-            return last;
-        }
-        set_marks(low, high, true);
-        set_marks(high, mym_chunk_up(last), false);
-        return high > last ? high : last;
+    set_marks(mym_chunk_down(first), low, false); /* chunks that others share */
+    if (low >= high || !mym_chunk_is_worth_it(dense) || !may_be_marked(low, high)) {
+        set_marks(low, mym_chunk_up(last), false);
+        return last;
     }
-    set_marks(mym_chunk_down(first), mym_chunk_up(last), false);
-    return last;
+    set_marks(low, high, true);
+    set_marks(high, mym_chunk_up(last), false);
+    return high > last ? high : last;
 }
 
 /*

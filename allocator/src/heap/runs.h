@@ -240,7 +240,6 @@ struct mym_stretch mym_chunk_renew(uint32_t first, uint32_t length);
 /* Huge pages are asked for in a heap like this. */
 bool mym_chunk_is_worth_it(enum mym_dense dense);
 void mym_chunk_forget(uint32_t from, uint32_t to); /* whole chunks were unmapped */
-uint32_t mym_chunk_units(void);                    /* in chunks that are huge */
 bool mym_chunk_is_huge(uint32_t unit);
 /* For the verifier: no chunk of which the clean run [from, to) is a part is huge. */
 bool mym_chunk_may_be_clean(uint32_t from, uint32_t to);
