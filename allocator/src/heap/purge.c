@@ -301,18 +301,6 @@ static uint32_t make_thin(void) MYM_REQUIRES(mym_pages.lock)
     return units - firsts;
 }
 
-/* The longest dirty run, 0: none. */
-static uint32_t longest_run(void)
-{
-    const struct mym_index *index = mym_runs(MYM_DIRTY);
-
-    for (unsigned word = MYM_RUN_BINS / 64; word-- > 0;)
-        if (index->filled[word] != 0)
-            return index
-                ->bins[word * 64 + 63 - (unsigned)__builtin_clzll(index->filled[word])];
-    return 0;
-}
-
 /* Until at most `keep` units stay. The caller holds both locks. */
 static uint32_t purge_locked(uint32_t keep) MYM_REQUIRES(mym_pages.lock)
 {
@@ -331,7 +319,7 @@ static uint32_t purge_locked(uint32_t keep) MYM_REQUIRES(mym_pages.lock)
         }
         mym_loose_join();
         excess = mym_pages_dirty() - keep;
-        run = longest_run();
+        run = mym_runs_longest_bin(MYM_DIRTY);
         if (mym_pages.idle_count > 0 &&
             (run == 0 || mym_pages.idles[0].dirty >= mym_heap.units[run].length))
             given = purge_idle(excess);

@@ -28,15 +28,22 @@ unsigned mym_runs_bin_of(uint32_t length)
     return EXACT_BINS + (log - 6) * 4 + (length >> (log - 2) & 3);
 }
 
-uint32_t mym_runs_longest(enum mym_kind kind)
+uint32_t mym_runs_longest_bin(enum mym_kind kind)
 {
     const struct mym_index *index = mym_runs(kind);
-    uint32_t longest = 0;
-    unsigned bin = MYM_RUN_BINS;
 
-    while (bin > 0 && index->bins[bin - 1] == 0)
-        bin--;
-    for (uint32_t run = bin == 0 ? 0 : index->bins[bin - 1]; run != 0;
+    for (unsigned word = MYM_RUN_BINS / 64; word-- > 0;)
+        if (index->filled[word] != 0)
+            return index
+                ->bins[word * 64 + 63 - (unsigned)__builtin_clzll(index->filled[word])];
+    return 0;
+}
+
+uint32_t mym_runs_longest(enum mym_kind kind)
+{
+    uint32_t longest = 0;
+
+    for (uint32_t run = mym_runs_longest_bin(kind); run != 0;
          run = mym_heap.units[run].next)
         if (mym_heap.units[run].length > longest)
             longest = mym_heap.units[run].length;

@@ -175,7 +175,8 @@ void mym_idle_stick(void);
 
 unsigned mym_runs_bin_of(uint32_t length);
 
-/* Units in the longest one. */
+/* The runs of the longest bin that has any, 0: none; units in the longest one. */
+uint32_t mym_runs_longest_bin(enum mym_kind kind);
 uint32_t mym_runs_longest(enum mym_kind kind);
 
 /* A stretch becomes a free run, joined with its neighbours of that kind. */
