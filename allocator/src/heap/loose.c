@@ -135,12 +135,6 @@ static void pile(uintptr_t span, uint32_t length)
     count_in(1, length, MYM_THICK);
 }
 
-static void join_if_many(void)
-{
-    if (mym_pages.loose_count > COUNT_MOST)
-        mym_loose_join();
-}
-
 static void join(uintptr_t list, uint32_t length)
 {
     for (uintptr_t below; list >= MYM_UNIT; list = below) {
@@ -160,28 +154,19 @@ static void join_other_long(uint32_t length)
     mym_pages.loose_long = length;
 }
 
-void mym_loose_put(uintptr_t list)
+void mym_loose_put(uintptr_t list, unsigned kind)
 {
     uint32_t length = mym_span_record(list)->length;
 
     MYM_ASSERT(mym_span_record(list)->state == MYM_CACHED);
     if (length > MYM_LOOSE_MOST)
         join_other_long(length);
-    if (mym_span_held(list) == 1)
+    if (kind == MYM_THICK && mym_span_held(list) == 1)
         pile(list & ~(MYM_UNIT - 1), length);
     else
-        push(list, MYM_THICK);
-    join_if_many();
-}
-
-void mym_loose_put_back(uintptr_t list, bool thin)
-{
-    uint32_t length = mym_span_record(list)->length;
-
-    if (length > MYM_LOOSE_MOST)
-        join_other_long(length);
-    push(list, thin ? MYM_THIN : MYM_THICK);
-    join_if_many();
+        push(list, kind);
+    if (mym_pages.loose_count > COUNT_MOST)
+        mym_loose_join();
 }
 
 bool mym_loose_has(uint32_t length)
@@ -247,7 +232,7 @@ static bool add_up(uint32_t place, unsigned kind, uint32_t *count)
     for (uintptr_t list = mym_pages.loose[kind][place]; list != 0;
          list = *next_of(list)) {
         if (!mym_span_list_is_whole(list, length_at(place)) ||
-            mym_span_held(list) == 0 || (mym_pages.loose_places & bit(place)) == 0)
+            (mym_pages.loose_places & bit(place)) == 0)
             return false;
         *count += mym_span_held(list);
     }

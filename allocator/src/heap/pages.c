@@ -224,7 +224,7 @@ static void leave_dirty(void) MYM_RELEASES(mym_pages.lock)
 void mym_pages_put_loose(uintptr_t list)
 {
     mym_pages_lock();
-    mym_loose_put(list);
+    mym_loose_put(list, MYM_THICK);
     leave_dirty();
 }
 
@@ -258,7 +258,7 @@ void mym_pages_put(uint32_t first)
     if (mym_heap.units[first].kind == MYM_LARGE && length > MYM_LOOSE_MOST &&
         mym_heap.units[first].reap == NULL) {
         mym_span_mark(&mym_heap.units[first], true);
-        mym_loose_put((uintptr_t)mym_unit_address(first) + MYM_SPAN_HELD);
+        mym_loose_put((uintptr_t)mym_unit_address(first) + MYM_SPAN_HELD, MYM_THICK);
     } else {
         mym_runs_put(first, length, MYM_DIRTY);
     }

@@ -294,7 +294,7 @@ static uint32_t make_thin(void) MYM_REQUIRES(mym_pages.lock)
                              bytes - page);
     mym_pages_lock();
     mym_pages.purging -= units;
-    mym_loose_put_back(list, done);
+    mym_loose_put(list, done ? MYM_THIN : MYM_THICK);
     if (!done)
         return 0;
     mym_pages.purged += (units - firsts) * MYM_UNIT;

@@ -211,12 +211,11 @@ uint32_t mym_runs_room(enum mym_kind least, uint32_t at, uint32_t need);
 /* ---- loose.c: the caller holds mym_pages.lock ---- */
 
 /* mym_pages_put_loose and mym_pages_take_loose, to and from the lists alone. */
-void mym_loose_put(uintptr_t list);
+void mym_loose_put(uintptr_t list, unsigned kind);
 uintptr_t mym_loose_take(uint32_t length);
 bool mym_loose_has(uint32_t length); /* no lock is needed: a hint */
 /* A thick list of spans that are seldom written all over, 0: none; it comes back as either kind. */
 uintptr_t mym_loose_take_thick(void);
-void mym_loose_put_back(uintptr_t list, bool thin);
 /* What was given back as it was is joined with its neighbours. */
 void mym_loose_join(void);
 /* For the verifier: all are loose spans, and counted right. */
