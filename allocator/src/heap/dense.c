@@ -80,8 +80,11 @@ bool mym_is_seldom_dense(size_t bytes)
     return GET(size_of(bytes)->score) < 0;
 }
 
-static void set_score(struct size *size, int score, int least)
+static void learn(size_t bytes, bool dense, int least)
 {
+    struct size *size = size_of(bytes);
+    int score = GET(size->score) + (dense ? 1 : -2);
+
     SET(size->score, (int8_t)(score > SCORE_MOST ? SCORE_MOST
                               : score < least    ? least
                                                  : score));
@@ -124,6 +127,16 @@ static const char *sample_of(const void *object, size_t bytes, unsigned i,
                           ~(mym_os_page() - 1));
 }
 
+static bool all_are(bool (*written)(const char *page), const void *object, size_t bytes,
+                    uint32_t drawn)
+{
+    unsigned i = 0;
+
+    while (i < SAMPLES && written(sample_of(object, bytes, i, drawn)))
+        i++;
+    return i == SAMPLES;
+}
+
 /* ---- an object ends ---- */
 
 /* The object was a program's: its pages may be anything, even protected against reading. */
@@ -140,12 +153,7 @@ static bool is_written(const char *page)
 MYM_SLOW void mym_dense_look(const void *object, size_t bytes, size_t there,
                              uint32_t drawn)
 {
-    struct size *size = size_of(bytes);
-    unsigned written = 0;
-
-    while (written < SAMPLES && is_written(sample_of(object, there, written, drawn)))
-        written++;
-    set_score(size, GET(size->score) + (written == SAMPLES ? 1 : -2), -SCORE_MOST);
+    learn(bytes, all_are(is_written, object, there, drawn), -SCORE_MOST);
 }
 
 /* Whoever asked for it may have asked for less. */
@@ -201,13 +209,7 @@ static bool is_written_in_life(const char *page)
 
 static MYM_SLOW void look_at_living(const void *object, size_t bytes, uint32_t drawn)
 {
-    struct size *size = size_of(bytes);
-    unsigned written = 0;
-
-    while (written < SAMPLES &&
-           is_written_in_life(sample_of(object, bytes, written, drawn)))
-        written++;
-    set_score(size, GET(size->score) + (written == SAMPLES ? 1 : -2), LIVING_LEAST);
+    learn(bytes, all_are(is_written_in_life, object, bytes, drawn), LIVING_LEAST);
 }
 
 void mym_dense_taken(const void *object, size_t bytes, size_t whole)
