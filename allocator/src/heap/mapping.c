@@ -153,8 +153,9 @@ void *mym_mapping_take(size_t size, bool *zeroed)
             mym_dense_taken(object, size, bytes);
         }
     }
-    if (object != NULL &&
-        !mym_mapping_remember((struct mym_mapping){(uintptr_t)object, bytes, huge})) {
+    if (object != NULL && mym_mapping_hold_place()) {
+        mym_mapping_put_back((struct mym_mapping){(uintptr_t)object, bytes, huge});
+    } else if (object != NULL) {
         mym_os_unmap(object, bytes);
         object = NULL;
     }

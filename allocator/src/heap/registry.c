@@ -70,18 +70,6 @@ static bool make_room(void)
     return true;
 }
 
-bool mym_mapping_remember(struct mym_mapping mapping)
-{
-    bool done;
-
-    LOCK();
-    done = make_room();
-    if (done)
-        insert(mapping);
-    UNLOCK();
-    return done;
-}
-
 /* Entries behind one that was removed move up to their homes. */
 static void close_gap(size_t hole)
 {

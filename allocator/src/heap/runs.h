@@ -247,7 +247,6 @@ bool mym_chunk_adds_up(void);
 
 /* ---- registry.c: own mappings, for mapping.c; no lock is held ---- */
 
-bool mym_mapping_remember(struct mym_mapping mapping); /* false: no memory */
 /* It is out of the table; bytes 0: it was not in it. */
 struct mym_mapping mym_mapping_forget(const void *ptr);
 /* The same of one that mym_mapping_put_back brings again: a place is kept for it. */
