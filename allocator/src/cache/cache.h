@@ -65,7 +65,8 @@ MYM_INLINE size_t mym_other_slot(size_t cls)
 /* Behind the words, one that is always closed: of lengths that have no class. */
 #define MYM_SPAN_NO_WORD (MYM_SLOTS + MYM_SPAN_CLASSES)
 /* And one, of another form (spans.c), for the longer ones of any one length. */
-#define MYM_SPAN_LONG (MYM_SPAN_CLASSES + 1)
+#define MYM_SPAN_LONG  (MYM_SPAN_CLASSES + 1)
+#define MYM_SPAN_WORDS (MYM_SPAN_LONG + 1)
 
 /* Size classes, of which a drain may want some only. */
 #define MYM_CLASS_WORDS 2u
@@ -96,10 +97,10 @@ MYM_INLINE void mym_class_set_add(struct mym_class_set *set, unsigned cls)
 }
 
 struct mym_cache {
-    void **slot[MYM_SLOTS + MYM_SPAN_LONG + 1]; /* mym_slot_of and mym_slot_set, where
+    void **slot[MYM_SLOTS + MYM_SPAN_WORDS]; /* mym_slot_of and mym_slot_set, where
                                                   there is no sequence */
     uint32_t missed;    /* the span asked for in vain last, see spans.c; a hint */
-    uint32_t open;      /* span classes; a hint, see mym_span_take */
+    uint32_t open;      /* span words; a hint, see mym_span_take */
     uint32_t exchanges; /* with pools; a hint: written by whoever runs here */
     struct mym_class_set asked; /* what is to be emptied; under mym_front_lock, like */
     bool tried;    /* the helper went round to do that, and may have failed */

@@ -108,7 +108,7 @@ void mym_spans_init(void)
     set_word(&mym_front.closed, MYM_SPAN_LONG, MYM_SPAN_SHUT);
 }
 
-_Static_assert(MYM_SPAN_CLASSES <= 32, "a set of them is 32 bits");
+_Static_assert(MYM_SPAN_LONG < 32, "a set of them is 32 bits");
 
 static uint32_t bit(unsigned cls)
 {
@@ -158,14 +158,23 @@ static bool swap_out(struct mym_cache *own, unsigned cls, uintptr_t word)
            swap(own, cls, word, MYM_SPAN_CLOSED);
 }
 
-/* Of a word that was closed: what it stood for, and what it held. */
-static void give_back(unsigned cls, uintptr_t word)
+/* Units that an open word stands for: of the one for lengths without a class its length. */
+static uint32_t stands_for(unsigned cls, uintptr_t word)
 {
-    word &= ~(uintptr_t)MYM_SPAN_IDLE;
-    MYM_ASSERT(mym_span_list_is_whole(word, mym_span_units(cls)));
-    mym_idle_return(MYM_HOLDS_SPANS, room(word) * mym_span_units(cls));
-    if (is_span(word))
-        mym_pages_put_loose(word);
+    if (cls == MYM_SPAN_LONG)
+        return is_open(word) ? word & (MYM_SPAN_IDLE - 1) : 0;
+    return room(word) * mym_span_units(cls);
+}
+
+/* Its spans, as the page heap takes them: one alone needs nothing below. */
+static uintptr_t list_of(unsigned cls, uintptr_t word)
+{
+    uintptr_t list = word & ~(uintptr_t)MYM_SPAN_IDLE;
+
+    if (cls == MYM_SPAN_LONG)
+        return (word & ~(MYM_UNIT - 1)) + MYM_SPAN_HELD;
+    MYM_ASSERT(mym_span_list_is_whole(list, mym_span_units(cls)));
+    return list;
 }
 
 static bool close_word(struct mym_cache *own, unsigned cls)
@@ -175,54 +184,19 @@ static bool close_word(struct mym_cache *own, unsigned cls)
     if (!is_open(word) || !swap_out(own, cls, word))
         return false;
     set_hint(&cache_here(own)->open, bit(cls), false);
-    give_back(cls, word);
-    return true;
-}
-
-/* Of the word for lengths without a class: what it stands for, and what it held. */
-static uint32_t long_units(uintptr_t word)
-{
-    return is_open(word) ? word & (MYM_SPAN_IDLE - 1) : 0;
-}
-
-static void give_back_long(uintptr_t word)
-{
-    mym_idle_return(MYM_HOLDS_SPANS, long_units(word));
+    mym_idle_return(MYM_HOLDS_SPANS, stands_for(cls, word));
     if (is_span(word))
-        mym_pages_put_loose((word & ~(MYM_UNIT - 1)) + MYM_SPAN_HELD);
-}
-
-static bool close_long(struct mym_cache *own)
-{
-    uintptr_t word = read_word(own, MYM_SPAN_LONG);
-
-    if (!is_open(word) || !swap_out(own, MYM_SPAN_LONG, word))
-        return false;
-    give_back_long(word);
+        mym_pages_put_loose(list_of(cls, word));
     return true;
 }
 
 /* Close the next word after that of `cls` that is open; false: there is none. */
 static bool close_one(struct mym_cache *own, unsigned cls)
 {
-    if (close_long(own))
-        return true;
-    for (unsigned i = 1; i <= MYM_SPAN_CLASSES; i++)
-        if (close_word(own, (cls + i) % MYM_SPAN_CLASSES))
+    for (unsigned i = 1; i <= MYM_SPAN_WORDS; i++)
+        if (close_word(own, (cls + i) % MYM_SPAN_WORDS))
             return true;
     return false;
-}
-
-static void age_long(struct mym_cache *own)
-{
-    uintptr_t word = read_word(own, MYM_SPAN_LONG);
-
-    if (!is_open(word) || !is_span(word))
-        return;
-    if (word & MYM_SPAN_IDLE)
-        close_long(own);
-    else
-        swap(own, MYM_SPAN_LONG, word, word | MYM_SPAN_IDLE);
 }
 
 /* So many units were asked for in vain last: cache->missed. */
@@ -232,7 +206,6 @@ static void note_miss(struct mym_cache *own, uint32_t units)
     uint32_t open = __atomic_load_n(&cache->open, __ATOMIC_RELAXED);
 
     __atomic_store_n(&cache->missed, units, __ATOMIC_RELAXED);
-    age_long(own);
     for (; open != 0; open &= open - 1) {
         unsigned other = (unsigned)__builtin_ctz(open);
         uintptr_t word = read_word(own, other);
@@ -250,9 +223,9 @@ uint32_t mym_spans_open_in(const struct mym_cache *cache)
 {
     uint32_t units = 0;
 
-    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
-        units += room(mym_span_word_of(cache, MYM_SLOTS + cls)) * mym_span_units(cls);
-    return units + long_units(mym_span_word_of(cache, MYM_SLOTS + MYM_SPAN_LONG));
+    for (unsigned cls = 0; cls < MYM_SPAN_WORDS; cls++)
+        units += stands_for(cls, mym_span_word_of(cache, MYM_SLOTS + cls));
+    return units;
 }
 
 /* A word is to stand for so many units more: others are closed for it. */
@@ -315,16 +288,17 @@ static bool may_open(struct mym_cache *own, uint32_t units)
     return __atomic_load_n(&cache_here(own)->missed, __ATOMIC_RELAXED) == units;
 }
 
-static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, void *span)
+/* A closed word becomes one that holds a span of so many units. */
+static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, uint32_t units,
+                               uintptr_t word)
 {
-    uint32_t units = mym_span_units(cls);
+    const void *span = (const void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
 
-    mym_dense_ended(span, units * MYM_UNIT); /* the page heap will not see it soon */
     if (!grant(own, cls, units))
         return false;
-    mym_span_record((uintptr_t)span)->below = MYM_SPAN_ROOM;
+    mym_dense_ended(span, units * MYM_UNIT); /* the page heap will not see it soon */
     set_hint(&cache_here(own)->open, bit(cls), true);
-    if (swap(own, cls, MYM_SPAN_CLOSED, mym_span_onto(MYM_SPAN_ROOM, span))) {
+    if (swap(own, cls, MYM_SPAN_CLOSED, word)) {
         mym_idle_left(units);
         return true;
     }
@@ -350,6 +324,8 @@ static bool push(struct mym_cache *own, unsigned cls, uintptr_t word, void *span
 enum mym_push mym_span_push(unsigned cls, void *span)
 {
     struct mym_cache *own = mym_thread_hold();
+    struct mym_unit *record = mym_span_record((uintptr_t)span);
+    uint32_t units = mym_span_units(cls);
     uintptr_t word = read_word(own, cls);
     bool kept;
 
@@ -358,17 +334,20 @@ enum mym_push mym_span_push(unsigned cls, void *span)
         return MYM_PUSH_SHUT;
     }
     /* One that holds a single span keeps it. */
-    if (word == MYM_SPAN_CLOSED ? !may_open(own, mym_span_units(cls))
+    if (word == MYM_SPAN_CLOSED ? !may_open(own, units)
                                 : is_span(word) && room(word) == 1) {
         mym_thread_leave(own);
         return MYM_PUSH_REFUSED;
     }
-    mym_span_mark(mym_span_record((uintptr_t)span),
-                  true); /* as in mym_span_quick_push */
-    kept = word == MYM_SPAN_CLOSED ? open_with(own, cls, span)
-                                   : push(own, cls, word, span);
+    mym_span_mark(record, true); /* as in mym_span_quick_push */
+    if (word == MYM_SPAN_CLOSED) {
+        record->below = MYM_SPAN_ROOM;
+        kept = open_with(own, cls, units, mym_span_onto(MYM_SPAN_ROOM, span));
+    } else {
+        kept = push(own, cls, word, span);
+    }
     if (!kept)
-        mym_span_mark(mym_span_record((uintptr_t)span), false);
+        mym_span_mark(record, false);
     mym_thread_leave(own);
     return kept ? MYM_PUSH_KEPT : MYM_PUSH_REFUSED;
 }
@@ -381,7 +360,7 @@ void *mym_span_take_long(uint32_t units)
     uintptr_t word = read_word(own, MYM_SPAN_LONG);
     void *span = NULL;
 
-    if (is_span(word) && long_units(word) == units &&
+    if (is_span(word) && stands_for(MYM_SPAN_LONG, word) == units &&
         swap(own, MYM_SPAN_LONG, word, units)) {
         mym_span_mark(mym_span_record(word), false);
         span = (void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
@@ -396,21 +375,13 @@ void *mym_span_take_long(uint32_t units)
  * Not before it is known whether such are written all over: each that the page heap gives tells
  * more of it, and gets huge pages then.
  */
-static MYM_SLOW bool open_long(struct mym_cache *own, void *span, uint32_t units)
+static bool open_long(struct mym_cache *own, uint32_t units, uintptr_t word)
 {
     size_t bytes = (size_t)units * MYM_UNIT;
 
-    if (!may_open(own, units) ||
-        !(mym_is_always_dense(bytes) || mym_is_seldom_dense(bytes)) ||
-        !grant(own, 0, units))
-        return false;
-    mym_dense_ended(span, bytes); /* the page heap will not see it soon */
-    if (swap(own, MYM_SPAN_LONG, MYM_SPAN_CLOSED, (uintptr_t)span + units)) {
-        mym_idle_left(units);
-        return true;
-    }
-    mym_idle_return(MYM_HOLDS_SPANS, units);
-    return false;
+    return may_open(own, units) &&
+           (mym_is_always_dense(bytes) || mym_is_seldom_dense(bytes)) &&
+           open_with(own, MYM_SPAN_LONG, units, word);
 }
 
 enum mym_push mym_span_push_long(void *span)
@@ -419,16 +390,17 @@ enum mym_push mym_span_push_long(void *span)
     uintptr_t word = read_word(own, MYM_SPAN_LONG);
     struct mym_unit *record = mym_span_record((uintptr_t)span);
     uint32_t units = record->length;
+    uintptr_t with = (uintptr_t)span + units;
     enum mym_push done = MYM_PUSH_REFUSED;
 
     if (word == MYM_SPAN_SHUT) {
         done = MYM_PUSH_SHUT;
     } else if (word == units && mym_idle_is_overdrawn()) {
-        close_long(own); /* it is too long to stay until the next upkeep */
+        close_word(own, MYM_SPAN_LONG); /* too long to stay until the next upkeep */
     } else if (!is_span(word)) {
         mym_span_mark(record, true); /* as in mym_span_quick_push */
-        if (word == units ? swap(own, MYM_SPAN_LONG, word, (uintptr_t)span + units)
-                          : open_long(own, span, units))
+        if (word == units ? swap(own, MYM_SPAN_LONG, word, with)
+                          : open_long(own, units, with))
             done = MYM_PUSH_KEPT;
         else
             mym_span_mark(record, false);
@@ -453,11 +425,14 @@ void mym_spans_close_here(void)
 
 size_t mym_spans_in(const struct mym_cache *cache)
 {
-    uintptr_t word = mym_span_word_of(cache, MYM_SLOTS + MYM_SPAN_LONG);
-    size_t units = is_span(word) ? long_units(word) : 0;
+    size_t units = 0;
 
-    for (unsigned cls = 0; cls < MYM_SPAN_CLASSES; cls++)
-        units += (size_t)held(mym_span_word_of(cache, MYM_SLOTS + cls)) *
-                 mym_span_units(cls);
+    for (unsigned cls = 0; cls < MYM_SPAN_WORDS; cls++) {
+        uintptr_t word = mym_span_word_of(cache, MYM_SLOTS + cls);
+
+        if (is_span(word))
+            units += cls == MYM_SPAN_LONG ? stands_for(cls, word)
+                                          : held(word) * mym_span_units(cls);
+    }
     return units * MYM_UNIT;
 }
