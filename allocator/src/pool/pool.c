@@ -60,11 +60,9 @@ static struct mym_magazine *pop_empty(struct mym_pool *pool) MYM_REQUIRES(pool->
     struct mym_magazine *magazine = pool->empty;
 
     ASSERT_LOCKED(pool);
-    MYM_ASSERT((magazine == NULL) == (pool->empty_count == 0));
     if (magazine == NULL)
         return mym_magazine_make(mym_pool_class(pool));
     pool->empty = magazine->next;
-    pool->empty_count--;
     return magazine;
 }
 
@@ -75,7 +73,6 @@ static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
     MYM_ASSERT(mym_magazine_is_whole(magazine, 0));
     magazine->next = pool->empty;
     pool->empty = magazine;
-    pool->empty_count++;
 }
 
 /*

@@ -52,7 +52,6 @@ struct mym_pool {
     /* the depot: stacks, most recent first */
     struct mym_magazine *loaded[MYM_DEPOT_STACKS], *empty;
     uint32_t loaded_count, loaded_objects, loaded_low;
-    uint32_t empty_count;
     uint32_t bins[MYM_SLAB_BINS]; /* slabs with free places, by enum mym_bin */
     uint32_t slabs;
     uint32_t nonfull; /* slabs that have free places and objects */

@@ -27,7 +27,10 @@ static void count_cached(void *const *objects, size_t count, void *magazines)
 
 static void count_in_depot(struct mym_pool *pool, void *magazines)
 {
-    *(size_t *)magazines += pool->loaded_count + pool->empty_count;
+    *(size_t *)magazines += pool->loaded_count;
+    for (const struct mym_magazine *empty = pool->empty; empty != NULL;
+         empty = empty->next)
+        ++*(size_t *)magazines;
 }
 
 void check_magazines(size_t in_hands)
