@@ -202,8 +202,9 @@ class Heap:
         by_class = [dict.fromkeys(names, 0) for _ in classes]
         for number, pool in self.pools():
             entry = by_class[number]
-            for name in ("slabs", "places", "free", "misses", "overflows"):
+            for name in ("slabs", "free", "misses", "overflows"):
                 entry[name] += self.field("pool", pool, name)
+            entry["places"] = entry["slabs"] * classes[number]["objects"]
             entry["depot"] += self.field("pool", pool, "loaded_objects")
         for number, _, objects in self.magazines(classes):
             by_class[number]["cached"] += max(objects, 0)

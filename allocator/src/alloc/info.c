@@ -27,14 +27,13 @@ static void add_pool(struct mym_pool *pool, void *context)
 
     mym_pool_lock(pool);
     cls->slabs += pool->slabs;
-    cls->places += pool->places;
     cls->free += pool->free;
     cls->whole += pool->whole;
     cls->nonfull += pool->nonfull;
     cls->depot += pool->loaded_objects;
     cls->misses += pool->misses;
     cls->overflows += pool->overflows;
-    info->small_used += (size_t)(pool->places - pool->free) * size; /* or cached */
+    info->small_used += mym_pool_used(pool) * size; /* or cached */
     info->small_free += (size_t)pool->free * size;
     info->depots += pool->loaded_objects * size;
     mym_pool_unlock(pool);
@@ -56,6 +55,7 @@ void mym_info_read(struct mym_info *info)
         struct mym_class_info *cls = &info->cls[i];
         size_t size = mym_classes[i].size;
 
+        cls->places = cls->slabs * mym_classes[i].objects;
         cls->cached = cached[i];
         cls->used = less(cls->places - cls->free, cls->depot + cached[i] + waiting[i]);
         slabs += cls->slabs * mym_classes[i].units * MYM_UNIT;

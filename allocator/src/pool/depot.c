@@ -39,7 +39,7 @@ static uint64_t pinned(const struct mym_pool *pool, uint32_t objects)
     uint64_t bytes = (uint64_t)objects * cls->size, pins;
     uint64_t each = cls->size + cls->units * mym_os_page();
 
-    if (pool->places - pool->free >= objects + slabs * cls->objects / 4)
+    if (mym_pool_used(pool) >= objects + slabs * cls->objects / 4)
         return bytes;
     pins = objects * (each < slab ? each : slab);
     pins = pins < slabs * slab ? pins : slabs * slab;
@@ -51,7 +51,7 @@ bool mym_depot_has_room(const struct mym_pool *pool, unsigned used)
     unsigned size = mym_classes[mym_pool_class(pool)].size;
     uint32_t objects = pool->loaded_objects + used;
     uint64_t bytes = (uint64_t)objects * size;
-    uint64_t share = (pool->places - pool->free) * size / DEPOT_SHARE;
+    uint64_t share = mym_pool_used(pool) * size / DEPOT_SHARE;
 
     return (pinned(pool, objects) <= (uint64_t)pool->grant * MYM_UNIT &&
             objects <= most_objects(pool)) ||

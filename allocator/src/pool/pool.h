@@ -32,11 +32,10 @@ enum mym_bin {
 #define MYM_DEPOT_STACKS 4u
 
 /*
- * places == sum of the objects of the pool's slabs
  * free  == sum of the free places of its slabs; a slab with any is in one of the bins
  * loaded_objects == sum of `used` over the loaded magazines
- * An object is handed out (or cached) if and only if its bit is clear:
- *   places - free == objects in use + in caches + in depots of any arena
+ * An object is handed out (or cached) if and only if its bit is clear (mym_pool_used):
+ *   slabs * places of each - free == objects in use + in caches + in depots of any arena
  */
 struct mym_pool {
     struct mym_mutex lock; /* guards all below and the slabs' records and bitmaps */
@@ -59,7 +58,7 @@ struct mym_pool {
         leaving; /* a chain of slabs that are the pool's no more, for the page heap */
     uint32_t whole, sparse;         /* slabs in MYM_BIN_WHOLE and MYM_BIN_SPARSE, */
     uint32_t whole_low, sparse_low; /* and the fewest since the last upkeep */
-    uint64_t places, free;
+    uint64_t free;
     uint64_t misses, overflows; /* magazines that went out and came back */
     uint64_t at_upkeep;         /* misses + overflows at the last upkeep */
 } __attribute__((aligned(128)));
@@ -86,6 +85,13 @@ extern MYM_HIDDEN struct mym_arena *mym_arenas[MYM_MAX_ARENAS + 1];
 MYM_INLINE unsigned mym_pool_class(const struct mym_pool *pool)
 {
     return (unsigned)(pool - mym_arenas[pool->arena]->pool);
+}
+
+/* Objects in use, in caches and in depots. */
+MYM_INLINE uint64_t mym_pool_used(const struct mym_pool *pool)
+{
+    return (uint64_t)pool->slabs * mym_classes[mym_pool_class(pool)].objects -
+           pool->free;
 }
 
 /*

@@ -166,7 +166,6 @@ static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
         mym_pool_lock(pool);
     }
     pool->slabs++;
-    pool->places += cls->objects;
     pool->free += cls->objects;
     want = mym_slab_take(slab, out, want);
     pool->fresh |= mym_heap.units[slab].purged == MYM_FRESH;
@@ -182,9 +181,8 @@ static void drop_slab(struct mym_pool *pool, uint32_t slab) MYM_REQUIRES(pool->l
     MYM_ASSERT(is_own(pool, slab) &&
                objects == mym_classes[mym_pool_class(pool)].objects);
     MYM_ASSERT(mym_heap.units[slab].bin == MYM_NO_BIN);
-    MYM_ASSERT(pool->slabs > 0 && pool->free >= objects && pool->places >= pool->free);
+    MYM_ASSERT(pool->slabs > 0 && pool->free >= objects);
     pool->slabs--;
-    pool->places -= objects;
     pool->free -= objects;
     /* Idle until it is there: many of them would look like a program that takes memory again. */
     mym_idle_grant(MYM_HOLDS_SLABS, mym_heap.units[slab].length, 0);
@@ -213,7 +211,6 @@ static void release_slabs(struct mym_pool *pool)
     }
 }
 
-/* Up to `want` objects, ascending within a slab; `fresh`: make a slab if need be. */
 unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool fresh)
 {
     unsigned got = 0;
@@ -275,8 +272,7 @@ static unsigned reclaim(struct mym_pool *pool, void **objects, unsigned count,
             continue;
         }
         put = mym_slab_put(slab, objects + i, count - i, &misuse->what);
-        MYM_ASSERT((put > 0 || misuse->what != NULL) &&
-                   pool->free + put <= pool->places);
+        MYM_ASSERT((put > 0 || misuse->what != NULL) && put <= mym_pool_used(pool));
         pool->free += put;
         i += put;
         misuse->object = objects[i < count ? i : 0]; /* if it is one */
@@ -356,7 +352,6 @@ static bool purge_sparse(struct mym_pool *pool, uint32_t count) MYM_REQUIRES(poo
     return true;
 }
 
-/* Objects of whatever arena, back to their slabs. No pool lock is held. */
 void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
 {
     while (count > 0) {
@@ -439,7 +434,7 @@ bool mym_pool_place(const void *object, struct mym_place *place)
     slab = mym_heap.units[unit].first;
     place->slab = mym_unit_address(slab);
     place->free = mym_heap.units[slab].free;
-    place->pool_places = pool->places;
+    place->pool_places = (size_t)pool->slabs * cls->objects;
     place->pool_free = pool->free;
     place->nonfull = pool->nonfull;
     place->nonfull_used =

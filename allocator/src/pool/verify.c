@@ -130,10 +130,6 @@ size_t mym_pool_verify(struct mym_pool *pool)
                       whole == pool->whole && sparse == pool->sparse &&
                           nonfull == pool->nonfull,
                       "whole, sparse or nonfull slabs of a pool do not add up");
-    bad += mym_expect("pool check",
-                      pool->places == (uint64_t)pool->slabs *
-                                          mym_classes[mym_pool_class(pool)].objects,
-                      "places of a pool do not add up");
     for (unsigned i = 0; i < MYM_DEPOT_STACKS; i++)
         for (struct mym_magazine *m = pool->loaded[i]; m != NULL;
              m = m->next, loaded++) {

@@ -98,7 +98,7 @@ static void count(struct mym_pool *pool, void *cls)
     if (mym_pool_class(pool) != *(const unsigned *)cls)
         return;
     CHECK(mym_pool_verify(pool) == 0);
-    taken += pool->places - pool->free;
+    taken += mym_pool_used(pool);
     loaded += pool->loaded_objects;
 }
 

@@ -105,7 +105,7 @@ static void check_pins(size_t size)
 {
     const struct mym_pool *pool = mym_pool_of(0, mym_class_of(size));
     unsigned char *marks = mym_os_map(mym_heap.size / mym_os_page());
-    size_t cached = (pool->places - pool->free - pool->loaded_objects) *
+    size_t cached = (mym_pool_used(pool) - pool->loaded_objects) *
                     piece_of(&mym_classes[mym_class_of(size)]);
     size_t pins, may = pool->grant * MYM_UNIT;
 
