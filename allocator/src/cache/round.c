@@ -17,15 +17,20 @@ static bool is_due(unsigned id) MYM_REQUIRES(mym_front_lock)
     return mym_cache_is_rung(id) && !mym_cache_made(id)->tried;
 }
 
-bool mym_cache_round_is_due(void)
+static bool is_any(bool (*is)(unsigned id))
 {
-    bool due = false;
+    bool any = false;
 
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
     for (unsigned id = 0; id < mym_caches_top; id++)
-        due = due || is_due(id);
+        any = any || is(id);
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-    return due;
+    return any;
+}
+
+bool mym_cache_round_is_due(void)
+{
+    return is_any(is_due);
 }
 
 static void add_cpu(struct mym_os_cpus *cpus, unsigned cpu)
@@ -60,17 +65,6 @@ static void go(unsigned cpu)
         mym_cache_open_here();
 }
 
-static bool is_any_rung(void)
-{
-    bool rung = false;
-
-    mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    for (unsigned id = 0; id < mym_caches_top; id++)
-        rung = rung || mym_cache_is_rung(id);
-    mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-    return rung;
-}
-
 void mym_cache_round(void)
 {
     struct mym_os_cpus home, there;
@@ -81,7 +75,7 @@ void mym_cache_round(void)
     if (!mym_os_get_cpus(&home))
         return;
     for (unsigned cpu = 0; cpu < MYM_MAX_CPUS; cpu++)
-        if (has_cpu(&home, cpu) && has_cpu(&there, cpu) && is_any_rung())
+        if (has_cpu(&home, cpu) && has_cpu(&there, cpu) && is_any(mym_cache_is_rung))
             go(cpu);
     if (!mym_os_set_cpus(&home)) { /* none of them is there any more */
         memset(&home, 0xff, sizeof home);
