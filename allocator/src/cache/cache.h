@@ -68,43 +68,27 @@ MYM_INLINE size_t mym_other_slot(size_t cls)
 #define MYM_SPAN_LONG  (MYM_SPAN_CLASSES + 1)
 #define MYM_SPAN_WORDS (MYM_SPAN_LONG + 1)
 
-/* Size classes, of which a drain may want some only. */
-#define MYM_CLASS_WORDS 2u
-_Static_assert(MYM_CLASSES <= MYM_CLASS_WORDS * 64, "every class has a bit");
-struct mym_class_set {
-    uint64_t in[MYM_CLASS_WORDS];
-};
+/* Size classes, of which a drain may want some only: a bit for each. */
+__extension__ typedef unsigned __int128 mym_class_set __attribute__((aligned(8)));
+_Static_assert(MYM_CLASSES <= sizeof(mym_class_set) * 8, "every class has a bit");
 
-#define MYM_SPANS 0u /* in place of class 0, which has no objects: spans */
+#define MYM_EVERY_CLASS (~(mym_class_set)0)
+#define MYM_SPANS       0u /* in place of class 0, which has no objects: spans */
 
-MYM_INLINE bool mym_class_set_is_empty(const struct mym_class_set *set)
+MYM_INLINE mym_class_set mym_class_bit(unsigned cls)
 {
-    uint64_t all = 0;
-
-    for (unsigned i = 0; i < MYM_CLASS_WORDS; i++)
-        all |= set->in[i];
-    return all == 0;
-}
-
-MYM_INLINE bool mym_class_set_has(const struct mym_class_set *set, unsigned cls)
-{
-    return set->in[cls / 64] >> cls % 64 & 1;
-}
-
-MYM_INLINE void mym_class_set_add(struct mym_class_set *set, unsigned cls)
-{
-    set->in[cls / 64] |= (uint64_t)1 << cls % 64;
+    return (mym_class_set)1 << cls;
 }
 
 struct mym_cache {
     void **slot[MYM_SLOTS + MYM_SPAN_WORDS]; /* mym_slot_of and mym_slot_set, where
                                                   there is no sequence */
-    uint32_t missed;    /* the span asked for in vain last, see spans.c; a hint */
-    uint32_t open;      /* span words; a hint, see mym_span_take */
-    uint32_t exchanges; /* with pools; a hint: written by whoever runs here */
-    struct mym_class_set asked; /* what is to be emptied; under mym_front_lock, like */
-    bool tried;    /* the helper went round to do that, and may have failed */
-    uint8_t whose; /* of an id, in a child: enum mym_whose */
+    uint32_t missed;     /* the span asked for in vain last, see spans.c; a hint */
+    uint32_t open;       /* span words; a hint, see mym_span_take */
+    uint32_t exchanges;  /* with pools; a hint: written by whoever runs here */
+    mym_class_set asked; /* what is to be emptied; under mym_front_lock, like */
+    bool tried;          /* the helper went round to do that, and may have failed */
+    uint8_t whose;       /* of an id, in a child: enum mym_whose */
     /* of a thread; under mym_front_lock: */
     uint32_t user;          /* 1 + the process that its thread is of, see thread.c */
     struct mym_cache *next; /* in mym_thread_caches */
@@ -202,19 +186,16 @@ void mym_cache_init(void);
 
 /* ---- slots.c ---- */
 
-extern MYM_HIDDEN const struct mym_class_set mym_every_class;
-
 /* There is no magazine in its slots; it reads 0 so far. */
 void mym_cache_make(struct mym_cache *cache);
 
 /* Empty slots of a thread's cache that the caller holds; NULL: of this CPU's. */
-void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some);
+void mym_cache_empty(struct mym_cache *own, mym_class_set some);
 /* All that a cache holds which nobody else can reach, spans too. */
 void mym_cache_flush(struct mym_cache *cache);
 
 /* Ask for a cache that holds any of it to be emptied by who next runs there. */
-void mym_cache_ring(unsigned id, const struct mym_class_set *some)
-    MYM_REQUIRES(mym_front_lock);
+void mym_cache_ring(unsigned id, mym_class_set some) MYM_REQUIRES(mym_front_lock);
 /* Nobody has come by since. */
 bool mym_cache_is_rung(unsigned id) MYM_REQUIRES(mym_front_lock);
 

@@ -14,7 +14,7 @@
 
 /* ---- draining ---- */
 
-static void drain(const struct mym_class_set *some)
+static void drain(mym_class_set some)
 {
     struct mym_cache *own;
 
@@ -35,7 +35,7 @@ static void drain(const struct mym_class_set *some)
 
 void mym_cache_drain(void)
 {
-    drain(&mym_every_class);
+    drain(MYM_EVERY_CLASS);
 }
 
 /* ---- upkeep: from slow paths, once a second and whenever the heap has grown ---- */
@@ -76,7 +76,7 @@ static void add_quiet(struct mym_pool *pool, void *set)
 {
     if (mym_pool_class(pool) != 0 && pool->arena != MYM_SAMPLED &&
         mym_pool_is_quiet(pool))
-        mym_class_set_add(set, mym_pool_class(pool));
+        *(mym_class_set *)set |= mym_class_bit(mym_pool_class(pool));
 }
 
 /* What makes upkeep due. */
@@ -95,11 +95,10 @@ static void keep_up(struct mym_pool *pool, void *context)
 
 static void drain_quiet(void)
 {
-    struct mym_class_set quiet = {{0}};
+    mym_class_set quiet = mym_class_bit(MYM_SPANS);
 
-    mym_class_set_add(&quiet, MYM_SPANS);
     mym_pools_each(add_quiet, &quiet);
-    drain(&quiet);
+    drain(quiet);
 }
 
 /*

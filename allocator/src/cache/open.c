@@ -40,7 +40,7 @@ static struct mym_cache *find_or_make(uint32_t id) MYM_REQUIRES(mym_front_lock)
  */
 MYM_COLD bool mym_cache_open(uint32_t id)
 {
-    struct mym_class_set asked = {{0}};
+    mym_class_set asked = 0;
     struct mym_cache *cache;
     bool opened;
 
@@ -52,15 +52,15 @@ MYM_COLD bool mym_cache_open(uint32_t id)
     opened = cache != NULL && mym_cache_try_open(id);
     if (opened) {
         asked = cache->asked;
-        cache->asked = (struct mym_class_set){{0}};
+        cache->asked = 0;
     }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-    if (!mym_class_set_is_empty(&asked)) {
+    if (asked != 0) {
         mym_spans_close_here();
-        mym_cache_empty(NULL, &asked);
+        mym_cache_empty(NULL, asked);
         if (mym_rseq_id() != id) {
             mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-            mym_cache_ring(id, &asked);
+            mym_cache_ring(id, asked);
             mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
         }
     }
@@ -102,7 +102,7 @@ void mym_cache_leave_others(void)
         if (mym_cache_made(id) != NULL && !is_at_work(mym_cache_at(id))) {
             mym_cache_at(id)->whose = id == here ? MYM_ITS : MYM_LEFT;
             if (id != here) {
-                mym_cache_at(id)->asked = (struct mym_class_set){{0}};
+                mym_cache_at(id)->asked = 0;
                 mym_cache_shut(id);
                 __atomic_store_n(&left, true, __ATOMIC_RELAXED);
             }

@@ -11,8 +11,6 @@ struct mym_front mym_front __attribute__((aligned(MYM_CACHELINE)));
 struct mym_mutex mym_front_lock;
 unsigned mym_caches_top;
 
-const struct mym_class_set mym_every_class = {{UINT64_MAX, UINT64_MAX}};
-
 MYM_SLOW bool mym_door_swap_again(size_t index, uintptr_t old, uintptr_t fresh)
 {
     return mym_rseq_swap(index, old, fresh);
@@ -25,7 +23,7 @@ void mym_cache_make(struct mym_cache *cache)
     /* Span words are closed: what a cache is made of reads 0. */
 }
 
-void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
+void mym_cache_empty(struct mym_cache *own, mym_class_set some)
 {
     struct mym_door door = {.own = own, .id = mym_door_id(own)};
 
@@ -33,7 +31,7 @@ void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
         unsigned cls = i % MYM_CLASSES;
         unsigned used;
         struct mym_magazine *magazine =
-            mym_class_set_has(some, cls) ? mym_door_take(door, cls, i, &used) : NULL;
+            some & mym_class_bit(cls) ? mym_door_take(door, cls, i, &used) : NULL;
 
         if (magazine != NULL)
             mym_pool_unload(used == 0 ? mym_pool_of(0, cls)
@@ -45,26 +43,26 @@ void mym_cache_empty(struct mym_cache *own, const struct mym_class_set *some)
 void mym_cache_flush(struct mym_cache *cache)
 {
     mym_spans_close(cache);
-    mym_cache_empty(cache, &mym_every_class);
+    mym_cache_empty(cache, MYM_EVERY_CLASS);
 }
 
 /*
  * Whose objects a cache holds, as it looks from outside, and MYM_SPANS. Who has nothing need
  * not be asked: each bell costs a slow path.
  */
-static struct mym_class_set classes_in(const struct mym_cache *cache)
+static mym_class_set classes_in(const struct mym_cache *cache)
 {
-    struct mym_class_set set = {{0}};
+    mym_class_set set = 0;
 
     for (unsigned i = 0; i < MYM_SLOTS; i++) {
         void **top = mym_slot_of(cache, i);
         unsigned cls = i % MYM_CLASSES;
 
         if (mym_is_magazine(top) && top != mym_magazine_of(cls, top)->entry)
-            mym_class_set_add(&set, cls);
+            set |= mym_class_bit(cls);
     }
     if (mym_spans_open_in(cache) > 0)
-        mym_class_set_add(&set, MYM_SPANS);
+        set |= mym_class_bit(MYM_SPANS);
     return set;
 }
 
@@ -78,26 +76,22 @@ static struct mym_class_set classes_in(const struct mym_cache *cache)
  * A CPU on which no thread of the program runs any more keeps what its cache holds, unless
  * the helper goes there (round.c).
  */
-void mym_cache_ring(unsigned id, const struct mym_class_set *some)
+void mym_cache_ring(unsigned id, mym_class_set some)
 {
     struct mym_cache *cache = mym_cache_made(id);
-    struct mym_class_set held;
+    mym_class_set more;
 
     if (cache == NULL)
         return;
-    held = classes_in(cache);
-    for (unsigned i = 0; i < MYM_CLASS_WORDS; i++) {
-        uint64_t more = some->in[i] & held.in[i] & ~cache->asked.in[i];
-
-        cache->asked.in[i] |= more;
-        cache->tried = cache->tried && more == 0;
-    }
-    if (!mym_class_set_is_empty(&cache->asked))
+    more = some & classes_in(cache) & ~cache->asked;
+    cache->asked |= more;
+    cache->tried = cache->tried && more == 0;
+    if (cache->asked != 0)
         mym_cache_shut(id);
 }
 
 bool mym_cache_is_rung(unsigned id)
 {
     return !mym_cache_is_open(id) && mym_cache_made(id) != NULL &&
-           !mym_class_set_is_empty(&mym_cache_made(id)->asked);
+           mym_cache_made(id)->asked != 0;
 }

@@ -138,16 +138,13 @@ static void spans_go_when_asked(void)
 /* The helper's round goes for each of them once, though it may not run where that would help. */
 static void bells_are_followed_once(void)
 {
-    struct mym_class_set some = {{0}};
-
     if (!has_two())
         return;
     malloc_trim(0);
     leave_there(100, 4000);
     leave_there(100, 2000);
-    mym_class_set_add(&some, mym_class_of(4000));
     mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);
-    mym_cache_ring(id_of(0), &some);
+    mym_cache_ring(id_of(0), mym_class_bit(mym_class_of(4000)));
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
     CHECK(mym_cache_round_is_due());
     mym_cache_round();
