@@ -64,18 +64,6 @@ bool mym_reap_is_hole(const struct mym_reap *reap, const void *object, unsigned 
            class_within(mym_reap_extent(reap, object)) == cls;
 }
 
-/* The first class from `cls` on of which there is a hole, or MYM_CLASSES. */
-static unsigned next_filled(const struct mym_reap *reap, unsigned cls)
-{
-    for (; cls < MYM_CLASSES; cls = (cls | 63) + 1) {
-        uint64_t rest = reap->filled[cls / 64] >> cls % 64;
-
-        if (rest != 0)
-            return cls + (unsigned)__builtin_ctzll(rest);
-    }
-    return MYM_CLASSES;
-}
-
 /*
  * The rest of a longer one becomes a hole of its own. Not by others in the owner's open
  * window: he may be marking a start in the same word.
@@ -84,7 +72,7 @@ void *mym_reap_take_hole(struct mym_reap *reap, unsigned cls)
 {
     size_t bytes = mym_classes[cls].size;
 
-    for (; (cls = next_filled(reap, cls)) < MYM_CLASSES; cls++) {
+    for (; (cls = mym_next_bit(reap->filled, cls, MYM_CLASSES)) < MYM_CLASSES; cls++) {
         void *object = reap->free[cls];
         size_t has;
 

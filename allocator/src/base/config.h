@@ -96,6 +96,18 @@ MYM_INLINE uint64_t mym_mix(uint64_t word)
     return word ^ word >> 31;
 }
 
+/* The first bit that is set from this one on, or `end`: none is set behind that. */
+MYM_INLINE unsigned mym_next_bit(const uint64_t *words, unsigned bit, unsigned end)
+{
+    for (; bit < end; bit = (bit | 63) + 1) {
+        uint64_t rest = words[bit / 64] >> bit % 64;
+
+        if (rest != 0)
+            return bit + (unsigned)__builtin_ctzll(rest);
+    }
+    return end;
+}
+
 /* To a multiple of `to`, a power of two. */
 MYM_INLINE size_t mym_round_up(size_t bytes, size_t to)
 {

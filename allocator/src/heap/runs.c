@@ -179,13 +179,7 @@ void mym_runs_cut(uint32_t run, uint32_t first, uint32_t length)
 /* The first filled bin from `bin` on, or MYM_RUN_BINS. */
 static unsigned next_filled(const struct mym_index *index, unsigned bin)
 {
-    for (; bin < MYM_RUN_BINS; bin = (bin | 63) + 1) {
-        uint64_t rest = index->filled[bin / 64] >> bin % 64;
-
-        if (rest != 0)
-            return bin + (unsigned)__builtin_ctzll(rest);
-    }
-    return MYM_RUN_BINS;
+    return mym_next_bit(index->filled, bin, MYM_RUN_BINS);
 }
 
 /* The first aligned unit from `unit` on. Addresses are aligned, not numbers. */
