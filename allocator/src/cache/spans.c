@@ -289,8 +289,8 @@ static bool may_open(struct mym_cache *own, uint32_t units)
 }
 
 /* A closed word becomes one that holds a span of so many units. */
-static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, uint32_t units,
-                               uintptr_t word)
+static bool open_with(struct mym_cache *own, unsigned cls, uint32_t units,
+                      uintptr_t word)
 {
     const void *span = (const void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
 
@@ -304,6 +304,12 @@ static MYM_SLOW bool open_with(struct mym_cache *own, unsigned cls, uint32_t uni
     }
     mym_idle_return(MYM_HOLDS_SPANS, units);
     return false;
+}
+
+static MYM_SLOW bool open_word(struct mym_cache *own, unsigned cls, void *span)
+{
+    mym_span_record((uintptr_t)span)->below = MYM_SPAN_ROOM;
+    return open_with(own, cls, mym_span_units(cls), mym_span_onto(MYM_SPAN_ROOM, span));
 }
 
 /* On top of what the word holds; if that is all it may, in its stead. */
@@ -324,8 +330,6 @@ static bool push(struct mym_cache *own, unsigned cls, uintptr_t word, void *span
 enum mym_push mym_span_push(unsigned cls, void *span)
 {
     struct mym_cache *own = mym_thread_hold();
-    struct mym_unit *record = mym_span_record((uintptr_t)span);
-    uint32_t units = mym_span_units(cls);
     uintptr_t word = read_word(own, cls);
     bool kept;
 
@@ -334,20 +338,17 @@ enum mym_push mym_span_push(unsigned cls, void *span)
         return MYM_PUSH_SHUT;
     }
     /* One that holds a single span keeps it. */
-    if (word == MYM_SPAN_CLOSED ? !may_open(own, units)
+    if (word == MYM_SPAN_CLOSED ? !may_open(own, mym_span_units(cls))
                                 : is_span(word) && room(word) == 1) {
         mym_thread_leave(own);
         return MYM_PUSH_REFUSED;
     }
-    mym_span_mark(record, true); /* as in mym_span_quick_push */
-    if (word == MYM_SPAN_CLOSED) {
-        record->below = MYM_SPAN_ROOM;
-        kept = open_with(own, cls, units, mym_span_onto(MYM_SPAN_ROOM, span));
-    } else {
-        kept = push(own, cls, word, span);
-    }
+    mym_span_mark(mym_span_record((uintptr_t)span),
+                  true); /* as in mym_span_quick_push */
+    kept = word == MYM_SPAN_CLOSED ? open_word(own, cls, span)
+                                   : push(own, cls, word, span);
     if (!kept)
-        mym_span_mark(record, false);
+        mym_span_mark(mym_span_record((uintptr_t)span), false);
     mym_thread_leave(own);
     return kept ? MYM_PUSH_KEPT : MYM_PUSH_REFUSED;
 }
@@ -375,7 +376,7 @@ void *mym_span_take_long(uint32_t units)
  * Not before it is known whether such are written all over: each that the page heap gives tells
  * more of it, and gets huge pages then.
  */
-static bool open_long(struct mym_cache *own, uint32_t units, uintptr_t word)
+static MYM_SLOW bool open_long(struct mym_cache *own, uint32_t units, uintptr_t word)
 {
     size_t bytes = (size_t)units * MYM_UNIT;
 
