@@ -31,7 +31,7 @@ void mym_cache_empty(struct mym_cache *own, mym_class_set some)
         unsigned cls = i % MYM_CLASSES;
         unsigned used;
         struct mym_magazine *magazine =
-            some & mym_class_bit(cls) ? mym_door_take(door, cls, i, &used) : NULL;
+            some >> cls & 1 ? mym_door_take(door, cls, i, &used) : NULL;
 
         if (magazine != NULL)
             mym_pool_unload(used == 0 ? mym_pool_of(0, cls)
