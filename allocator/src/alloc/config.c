@@ -75,18 +75,22 @@ static bool is_one_of(const char *value, const char *const *words, unsigned *pla
     return false;
 }
 
-static bool read_front_end(struct mym_config *config, const char *value)
+/*
+ * Readers of a value return where it is not understood, up to a comma or the end; NULL: it is,
+ * and only then is anything kept.
+ */
+static const char *read_front_end(struct mym_config *config, const char *value)
 {
     static const char *const names[] = {"rseq", "mm_cid", "cpu_id", "tls", NULL};
     unsigned place;
 
     if (!is_one_of(value, names, &place))
-        return false;
+        return value;
     config->front_end = names[place];
-    return true;
+    return NULL;
 }
 
-static bool read_arenas(struct mym_config *config, const char *value)
+static const char *read_arenas(struct mym_config *config, const char *value)
 {
     size_t together;
 
@@ -97,46 +101,46 @@ static bool read_arenas(struct mym_config *config, const char *value)
     else if (strcmp(value, "llc") == 0)
         together = MYM_TOGETHER_LLC;
     else if (!parse_bytes(value, &together) || together == 0 || together > MYM_MAX_CPUS)
-        return false;
+        return value;
     config->together = (unsigned)together;
-    return true;
+    return NULL;
 }
 
-static bool read_keep(struct mym_config *config, const char *value)
+static const char *read_keep(struct mym_config *config, const char *value)
 {
-    return parse_bytes(value, &config->keep);
+    return parse_bytes(value, &config->keep) ? NULL : value;
 }
 
-static bool read_limit(struct mym_config *config, const char *value)
+static const char *read_limit(struct mym_config *config, const char *value)
 {
     size_t limit;
 
     if (!parse_bytes(value, &limit) || limit == 0)
-        return false;
+        return value;
     config->limit = limit;
-    return true;
+    return NULL;
 }
 
-static bool read_cgroup(struct mym_config *config, const char *value)
+static const char *read_cgroup(struct mym_config *config, const char *value)
 {
     static const char *const names[] = {"start", "watch", "off", NULL};
     unsigned place;
 
     if (!is_one_of(value, names, &place))
-        return false;
+        return value;
     config->cgroup = place;
-    return true;
+    return NULL;
 }
 
-static bool read_huge(struct mym_config *config, const char *value)
+static const char *read_huge(struct mym_config *config, const char *value)
 {
     static const char *const names[] = {"never", "auto", "always", NULL};
     unsigned place;
 
     if (!is_one_of(value, names, &place))
-        return false;
+        return value;
     config->huge = (enum mym_huge)place;
-    return true;
+    return NULL;
 }
 
 static bool is_option(const char *text, const char *option)
@@ -184,7 +188,7 @@ static bool parse_owner(const char *text, int *owner)
  * PATH[,every=BYTES][,stacks=FRAMES][,signal=NAME][,form=proto|text][,of=PROCESS]; absolute,
  * for a program may change its folder.
  */
-static bool read_profile(struct mym_config *config, const char *value)
+static const char *read_profile(struct mym_config *config, const char *value)
 {
     struct mym_profile_config profile = {.path = value,
                                          .length = strcspn(value, ","),
@@ -192,103 +196,105 @@ static bool read_profile(struct mym_config *config, const char *value)
                                          .depth = MYM_STACK_DEPTH};
 
     if (value[0] != '/' || profile.length >= MYM_REPORT_PATH)
-        return false;
+        return value;
     for (const char *at = strchr(value, ','); at != NULL; at = strchr(at, ',')) {
         at++;
         if (strncmp(at, "every=", 6) == 0) {
             if (!parse_every(at + 6, &profile.every))
-                return false;
+                return at;
         } else if (strncmp(at, "stacks=", 7) == 0) {
             if (!parse_bytes_to(at + 7, ',', &profile.depth) || profile.depth == 0 ||
                 profile.depth > MYM_STACK_DEPTH)
-                return false;
+                return at;
         } else if (strncmp(at, "signal=", 7) == 0) {
             if (!read_signal(at + 7, &profile.signal))
-                return false;
+                return at;
         } else if (is_option(at, "form=text") || is_option(at, "form=proto")) {
             profile.text = at[5] == 't';
         } else if (strncmp(at, "of=", 3) == 0) {
             if (!parse_owner(at + 3, &profile.owner))
-                return false;
+                return at;
         } else {
-            return false;
+            return at;
         }
     }
     config->profile = profile;
-    return true;
+    return NULL;
 }
 
 /* PATH[,form=json|prometheus][,every=SECONDS][,of=PROCESS] */
-static bool read_stats(struct mym_config *config, const char *value)
+static const char *read_stats(struct mym_config *config, const char *value)
 {
     struct mym_stats_config stats = {value, strcspn(value, ","), 0, 0,
                                      MYM_METRICS_JSON};
 
     if (value[0] != '/' || stats.length >= MYM_REPORT_PATH)
-        return false;
+        return value;
     for (const char *at = strchr(value, ','); at != NULL; at = strchr(at, ',')) {
         at++;
         if (strncmp(at, "every=", 6) == 0) {
             if (!parse_bytes_to(at + 6, ',', &stats.every) || stats.every == 0 ||
                 stats.every > STATS_SELDOM)
-                return false;
+                return at;
         } else if (is_option(at, "form=json") || is_option(at, "form=prometheus")) {
             stats.form = at[5] == 'p' ? MYM_METRICS_PROMETHEUS : MYM_METRICS_JSON;
         } else if (strncmp(at, "of=", 3) == 0) {
             if (!parse_owner(at + 3, &stats.owner))
-                return false;
+                return at;
         } else {
-            return false;
+            return at;
         }
     }
     config->stats = stats;
-    return true;
+    return NULL;
 }
 
 /* What is not understood changes nothing: there may be a right one before it. */
-static bool read_either(bool *is, const char *value, const char *yes, const char *no)
+static const char *read_either(bool *is, const char *value, const char *yes,
+                               const char *no)
 {
     if (strcmp(value, yes) != 0 && strcmp(value, no) != 0)
-        return false;
+        return value;
     *is = strcmp(value, yes) == 0;
-    return true;
+    return NULL;
 }
 
-static bool read_names(struct mym_config *config, const char *value)
+static const char *read_names(struct mym_config *config, const char *value)
 {
     return read_either(&config->names, value, "on", "off");
 }
 
 /* every=BYTES[,on-error=abort|continue] */
-static bool read_guard(struct mym_config *config, const char *value)
+static const char *read_guard(struct mym_config *config, const char *value)
 {
     size_t every;
     const char *at = strchr(value, ',');
     bool go_on = at != NULL && strcmp(at, ",on-error=continue") == 0;
 
-    if (strncmp(value, "every=", 6) != 0 || !parse_every(value + 6, &every) ||
-        (at != NULL && !go_on && strcmp(at, ",on-error=abort") != 0))
-        return false;
+    if (strncmp(value, "every=", 6) != 0 || !parse_every(value + 6, &every))
+        return value;
+    if (at != NULL && !go_on && strcmp(at, ",on-error=abort") != 0)
+        return at + 1;
     config->guard.every = every;
     config->guard.go_on = go_on;
-    return true;
+    return NULL;
 }
 
-static bool read_background(struct mym_config *config, const char *value)
+static const char *read_background(struct mym_config *config, const char *value)
 {
     return read_either(&config->background, value, "on", "off");
 }
 
-static bool read_verbose(struct mym_config *config, const char *value)
+static const char *read_verbose(struct mym_config *config, const char *value)
 {
     return read_either(&config->verbose, value, "1", "0");
 }
 
-static bool read_help(struct mym_config *config, const char *value);
+static const char *read_help(struct mym_config *config, const char *value);
 
 static const struct variable {
     const char *name;
-    bool (*read)(struct mym_config *config, const char *value);
+    const char *(*read)(struct mym_config *config, const char *value);
     const char *accepts, *meaning;
 } variables[] = {
     {"MYMALLOC_FRONTEND", read_front_end, "rseq, mm_cid, cpu_id or tls",
@@ -308,21 +314,18 @@ static const struct variable {
      "huge pages for what will be written all over, for nothing, or for everything; "
      "default: auto"},
     {"MYMALLOC_PROFILE", read_profile,
-     "an absolute path, then if need be ,every=BYTES ,stacks=FRAMES (1 to 64) "
-     ",signal=USR1, USR2 or 35 to 64 ,form=proto or ,form=text",
+     "/PATH[,every=BYTES][,stacks=1-64][,signal=USR1|USR2|35-64][,form=proto|text]",
      "write a heap profile to this file when the process ends, and at the signal one "
      "more, to PATH.s1 and so on; every: bytes between samples, 512K by default, 1 for "
      "all; stacks: frames that are kept, 64 by default; form: for pprof, or the text "
      "of before it"},
-    {"MYMALLOC_STATS", read_stats,
-     "an absolute path, then if need be ,form=json or ,form=prometheus ,every=SECONDS",
+    {"MYMALLOC_STATS", read_stats, "/PATH[,form=json|prometheus][,every=SECONDS]",
      "write statistics to this file when the process ends, and each so many seconds, "
      "86400 at most, in which it uses the heap's slow paths"},
     {"MYMALLOC_NAMES", read_names, "on or off",
      "mappings say in /proc/PID/smaps what they are for (prctl, which a sandbox may "
      "forbid); default: off"},
-    {"MYMALLOC_GUARD", read_guard,
-     "every=BYTES, then if need be ,on-error=abort or ,on-error=continue",
+    {"MYMALLOC_GUARD", read_guard, "every=BYTES[,on-error=abort|continue]",
      "put an object against pages that cannot be touched, one for each so many bytes, "
      "and tell the stacks of overflows and uses after free; then abort (default), or "
      "go on"},
@@ -340,11 +343,11 @@ static void print(const char *text)
     mym_say(text, strlen(text));
 }
 
-static bool read_help(struct mym_config *config, const char *value)
+static const char *read_help(struct mym_config *config, const char *value)
 {
     (void)config;
     if (strcmp(value, "1") != 0)
-        return strcmp(value, "0") == 0;
+        return strcmp(value, "0") == 0 ? NULL : value;
     for (unsigned i = 0; i < VARIABLES; i++) {
         print(variables[i].name);
         print("  (");
@@ -353,7 +356,7 @@ static bool read_help(struct mym_config *config, const char *value)
         print(variables[i].meaning);
         print("\n");
     }
-    return true;
+    return NULL;
 }
 
 /* How many letters to insert, drop or replace until a is b, upper or lower case. */
@@ -397,6 +400,23 @@ static const struct variable *nearest(const char *name, size_t length)
     return found;
 }
 
+static void refuse(const char *entry, const char *wrong, const char *accepts)
+{
+    size_t length = strcspn(wrong, ",");
+    char part[40];
+
+    if (wrong == strchr(entry, '=') + 1) {
+        MYM_WARN_ALL(entry,
+                     ": ignored, the value is not understood; accepted: ", accepts);
+        return;
+    }
+    length = length < sizeof part ? length : sizeof part - 1;
+    memcpy(part, wrong, length);
+    part[length] = '\0';
+    MYM_WARN_ALL(entry, ": ignored, '", part,
+                 "' is not understood; accepted: ", accepts);
+}
+
 /* One "MYMALLOC_NAME=VALUE" of the environment. */
 static void read_entry(struct mym_config *config, const char *entry)
 {
@@ -406,16 +426,19 @@ static void read_entry(struct mym_config *config, const char *entry)
         length <= PREFIX_LENGTH
             ? NULL
             : nearest(entry + PREFIX_LENGTH, length - PREFIX_LENGTH);
+    const char *wrong = NULL;
 
     if (variable == NULL)
         return;
     if (strncmp(entry, variable->name, length) != 0 || variable->name[length] != '\0') {
-        mym_warn(entry, "ignored, there is no such variable");
-        mym_warn("  the nearest is", variable->name);
-    } else if (end[1] != '\0' && !variable->read(config, end + 1)) {
-        mym_warn(entry, "ignored, the value is not understood");
-        mym_warn("  accepted", variable->accepts);
+        MYM_WARN_ALL(entry, ": ignored, there is no such variable; the nearest is ",
+                     variable->name);
+        return;
     }
+    if (end[1] != '\0')
+        wrong = variable->read(config, end + 1);
+    if (wrong != NULL)
+        refuse(entry, wrong, variable->accepts);
 }
 
 /* Programs that the process starts are told whose file it is. The string has no room. */

@@ -12,19 +12,30 @@
 #include <string.h>
 #include <time.h>
 
+#define LONGEST \
+    200 /* bytes of a text, which may be the user's, that tell which it is */
+
 struct line {
-    char text[256];
+    char text[512];
     size_t used;
 };
 
+static bool is_inside_character(char byte)
+{
+    return (byte & 0xc0) == 0x80; /* of UTF-8 */
+}
+
+/* No more than room for the line's end is left, and nothing that ends it or that a terminal obeys. */
 static void add_text(struct line *line, const char *text)
 {
-    size_t n = strlen(text);
-
-    if (n > sizeof line->text - 1 - line->used)
-        n = sizeof line->text - 1 - line->used;
-    memcpy(line->text + line->used, text, n);
-    line->used += n;
+    for (size_t i = 0; text[i] != '\0' && line->used < sizeof line->text - 1; i++) {
+        if (i >= LONGEST + 3 || (i >= LONGEST && !is_inside_character(text[i]))) {
+            add_text(line, "...");
+            return;
+        }
+        line->text[line->used++] =
+            (unsigned char)text[i] < ' ' || text[i] == 127 ? '?' : text[i];
+    }
 }
 
 char *mym_digits(char *end, uint64_t value, unsigned base)
@@ -106,17 +117,19 @@ void mym_give_up(void)
     abort();
 }
 
-void mym_warn(const char *what, const char *detail)
+void mym_warn_all(const char *const *texts)
 {
     struct line line = {.used = 0};
 
     add_text(&line, "mymalloc: ");
-    add_text(&line, what);
-    if (detail != NULL) {
-        add_text(&line, ": ");
-        add_text(&line, detail);
-    }
+    for (; *texts != NULL; texts++)
+        add_text(&line, *texts);
     write_line(&line);
+}
+
+void mym_warn(const char *what, const char *detail)
+{
+    MYM_WARN_ALL(what, ": ", detail);
 }
 
 size_t mym_expect(const char *who, bool fact, const char *what)

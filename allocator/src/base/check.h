@@ -21,8 +21,12 @@ _Noreturn void mym_fatal(const char *what, const void *ptr);
 /* Abort, after what was wrong was told at length. */
 _Noreturn void mym_give_up(void);
 
-/* One line on standard error, "mymalloc: <what>[: <detail>]"; the program goes on. */
+/* One line on standard error, "mymalloc: <what>: <detail>"; the program goes on. */
 void mym_warn(const char *what, const char *detail);
+
+/* The same of several texts, each of which is cut where it is long. */
+void mym_warn_all(const char *const *texts);
+#define MYM_WARN_ALL(...) mym_warn_all((const char *const[]){__VA_ARGS__, NULL})
 
 /* For checkers, which go on: 1, and a warning of `who`, where the fact does not hold. */
 size_t mym_expect(const char *who, bool fact, const char *what);

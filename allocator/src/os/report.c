@@ -49,14 +49,7 @@ static const char *reason_of(int error)
 
 void mym_report_complain(const char *what, const char *who, int error)
 {
-    const char *reason = reason_of(error);
-    size_t length = strlen(what);
-    char text[128];
-
-    memcpy(text, what, length);
-    strcpy(text + length, ": ");
-    strcpy(text + length + 2, reason);
-    mym_warn(who, text);
+    MYM_WARN_ALL(who, ": ", what, ": ", reason_of(error));
 }
 
 int mym_report_at(struct mym_report *report, const char *path, size_t length, int owner)

@@ -27,28 +27,17 @@ expect() { # "TEXT" PROFILE [COMMAND...]
     printf 'MYMALLOC_PROFILE=%s\nsaid: %s\nnot:  %s\n' "$profile" "$got" "$wanted"
     faults=1
 }
-refused() { # PROFILE
-    expect "mymalloc: MYMALLOC_PROFILE=$1: ignored, the value is not understood
-mymalloc:   accepted: an absolute path, then if need be ,every=BYTES ,stacks=FRAMES (1 to 64) \
-,signal=USR1, USR2 or 35 to 64 ,form=proto or ,form=text" "$1"
+refused() { # PROFILE WHAT
+    expect "mymalloc: MYMALLOC_PROFILE=$1: ignored, $2 is not understood; \
+accepted: /PATH[,every=BYTES][,stacks=1-64][,signal=USR1|USR2|35-64][,form=proto|text]" "$1"
 }
 
-refused out.pb
-refused "$work/out,every=0"
-refused "$work/out,every=2048G"
-refused "$work/out,every=12x"
-refused "$work/out,every="
-refused "$work/out,form=svg"
-refused "$work/out,form=textual"
-refused "$work/out,stacks=0"
-refused "$work/out,stacks=65"
-refused "$work/out,stacks=deep"
-refused "$work/out,signal=KILL"
-refused "$work/out,signal=USR22"
-refused "$work/out,signal=9"
-refused "$work/out,signal=65"
-refused "$work/out,signal="
-refused "$work/out,"
+refused out.pb "the value"
+for option in every=0 every=2048G every=12x every= form=svg form=textual stacks=0 stacks=65 stacks=deep \
+    signal=KILL signal=USR22 signal=9 signal=65 signal= ""; do
+    refused "$work/out,$option" "'$option'"
+    refused "$work/out,every=1,$option,form=text" "'$option'"
+done
 [ ! -e "$work/out" ] || { echo "a refused profile made a file"; faults=1; }
 expect "mymalloc: MYMALLOC_PROFILE: no heap profile: no such folder" "$work/none/out"
 expect "mymalloc: MYMALLOC_PROFILE: no heap profile: it is a folder" "$work"

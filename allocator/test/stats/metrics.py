@@ -199,11 +199,13 @@ def check_refusals(program, work):
     def said(stats):
         return run(program, stats=stats).removeprefix("mymalloc: ").rstrip("\n")
 
-    accepted = "an absolute path, then if need be ,form=json or ,form=prometheus ,every=SECONDS"
-    for value in ("out.json", f"{work}/x,every=0", f"{work}/x,every=86401", f"{work}/x,every=", f"{work}/x,every=1x",
-                  f"{work}/x,form=xml", f"{work}/x,form=jsonl", f"{work}/x,signal=USR1", f"{work}/x,"):
-        expect(value, said(value), f"MYMALLOC_STATS={value}: ignored, the value is not understood\n"
-               f"mymalloc:   accepted: {accepted}")
+    def refused(value, what):
+        expect(value, said(value), f"MYMALLOC_STATS={value}: ignored, {what} is not understood; "
+               "accepted: /PATH[,form=json|prometheus][,every=SECONDS]")
+
+    refused("out.json", "the value")
+    for option in "every=0", "every=86401", "every=", "every=1x", "form=xml", "form=jsonl", "signal=USR1", "":
+        refused(f"{work}/x,{option}", f"'{option}'")
     expect("a refused name makes a file", (work / "x").exists(), False)
     expect("no folder", said(work / "none/x"), "MYMALLOC_STATS: no statistics: no such folder")
     expect("a folder", said(work), "MYMALLOC_STATS: no statistics: it is a folder")
