@@ -265,9 +265,10 @@ class Heap:
     def front_end(self):
         return self.text(self.number(self.fact["mym_mode_names"] + 8 * self.variable("mym_mode"), 8))
 
-    def statistics(self):
-        """What MyStatsWrite writes as JSON; and {name: (help, is a counter, label)}."""
+    def statistics(self, faults):
+        """What MyStatsWrite writes as JSON; and {name: (help, is a counter, label)}. faults: minor and major ones."""
         info, by_class = self.info()
+        info["minor_faults"], info["major_faults"] = faults
         place = {self.fact[f"info.{name}"]: value for name, value in info.items()}
         names = {self.fact["info.cls"] + self.fact[f"class_info.{name}"]: name
                  for name in ("slabs", "places", "used", "cached", "depot", "free", "misses", "overflows")}

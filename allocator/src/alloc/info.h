@@ -32,6 +32,7 @@ struct mym_info {
     size_t guarded_ever;           /* objects that were guarded */
     size_t meta;                   /* bytes of the allocator's own records */
     size_t rounding; /* bytes that rounding up to classes costs in objects at most */
+    uint64_t minor_faults, major_faults; /* of the process; metrics alone read them */
 };
 
 /*

@@ -84,6 +84,7 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     FIELD(info, huge), FIELD(info, huges), FIELD(info, meta), FIELD(info, rounding),
     FIELD(info, waiting), FIELD(info, waiting_large), FIELD(info, guarded),
     FIELD(info, guarded_bytes), FIELD(info, guarded_pages), FIELD(info, guarded_ever),
+    FIELD(info, minor_faults), FIELD(info, major_faults),
     FIELD(info, cls), SIZE(class_info),
     FIELD(class_info, slabs), FIELD(class_info, places), FIELD(class_info, used),
     FIELD(class_info, cached), FIELD(class_info, depot), FIELD(class_info, free),

@@ -26,6 +26,10 @@ const char mym_version[] = MYM_STR(MYMALLOC_VERSION_MAJOR) "." MYM_STR(
     {                                                         \
         "mymalloc_" name, help, NULL, NULL, INFO(field), true \
     }
+#define PROCESS(name, field, help)                           \
+    {                                                        \
+        "process_" name, help, NULL, NULL, INFO(field), true \
+    }
 #define PART(name, label, value, field, help)                    \
     {                                                            \
         "mymalloc_" name, help, label, value, INFO(field), false \
@@ -75,6 +79,10 @@ const struct mym_metric mym_metrics[] = {
     COUNTER("guarded_objects_total", guarded_ever, "Objects that were guarded."),
     COUNTER("purged_bytes_total", pages.purged,
             "Bytes that were given back to the kernel."),
+    PROCESS("minor_page_faults_total", minor_faults,
+            "Page faults of the process that needed no I/O."),
+    PROCESS("major_page_faults_total", major_faults,
+            "Page faults of the process that needed I/O."),
     CLASSES("slabs", slabs, false, "Slabs of a size class."),
     CLASSES("used_objects", used, false,
             "Objects of a size class that the program holds."),
@@ -260,6 +268,7 @@ int mym_metrics_write(int file, enum mym_metrics_form form, const char *path)
         return ENOMEM;
     work->out.file = file;
     mym_info_read(&work->info);
+    mym_os_faults(&work->info.minor_faults, &work->info.major_faults);
     if (form == MYM_METRICS_PROMETHEUS)
         write_prometheus(&work->out, &work->info, path);
     else

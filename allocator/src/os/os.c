@@ -260,6 +260,15 @@ size_t mym_os_space_limit(void)
     return space < data ? space : data;
 }
 
+void mym_os_faults(uint64_t *minor, uint64_t *major)
+{
+    struct rusage usage = {0};
+
+    mym_syscall(SYS_getrusage, RUSAGE_SELF, (long)&usage, 0, 0, 0, 0);
+    *minor = (uint64_t)usage.ru_minflt;
+    *major = (uint64_t)usage.ru_majflt;
+}
+
 bool mym_os_counts_mapped(const char *overcommit)
 {
     char mode[4];

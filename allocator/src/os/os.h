@@ -190,6 +190,9 @@ MYM_INLINE bool mym_os_is_due(uint64_t now, uint64_t next, uint64_t most)
 }
 uint64_t mym_os_wall_ns(void); /* since 1970 */
 
+/* Page faults of the process so far, those that needed I/O (major) and not; 0: refused. */
+void mym_os_faults(uint64_t *minor, uint64_t *major);
+
 int mym_os_process(void); /* its id */
 int mym_os_thread(void);  /* the calling thread's; the same in the first one */
 bool mym_os_has_thread(int thread);

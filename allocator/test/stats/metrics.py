@@ -70,6 +70,7 @@ def check_values(stats):
     cached = stats["mymalloc_class_cached_objects"]
     expect("in caches", idle["caches"], sum(cached[c] * int(c) for c in cached))
     expect("purged", stats["mymalloc_purged_bytes_total"] > 0, True)
+    expect("page faults", stats["process_minor_page_faults_total"] > 0 <= stats["process_major_page_faults_total"], True)
     mapped = stats["mymalloc_heap_mapped_bytes"]
     places = small + idle["caches"] + idle["depots"] + stats["mymalloc_free_places_bytes"]
     rest = kinds["large"] + kinds["arena"] + idle["cached_large"] + stats["mymalloc_free_pages_bytes"]
@@ -91,10 +92,14 @@ def check_files(program, work):
     expect("said", run(program, "--write", *files), "")
     by_json = json.loads(files[0].read_text())
     by_text, types = read_prometheus(files[1].read_text())
+    for name in "minor", "major":  # known.c writes the text after the other
+        name = f"process_{name}_page_faults_total"
+        expect(name, by_text[name] >= by_json[name], True)
+        by_text[name] = by_json[name]
     expect("the two forms", by_text, by_json)
     expect("counters", sorted(n for n in types if types[n] == "counter"),
            ["mymalloc_class_misses_total", "mymalloc_class_overflows_total", "mymalloc_guarded_objects_total",
-            "mymalloc_purged_bytes_total"])
+            "mymalloc_purged_bytes_total", "process_major_page_faults_total", "process_minor_page_faults_total"])
     check_values(by_json)
 
 

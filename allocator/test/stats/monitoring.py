@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 
 FOLDER, TOOL, KNOWN = (pathlib.Path(argument) for argument in sys.argv[1:])
+METRIC = r"\b(?:mymalloc|process)_[a-z_]+"
 SAMPLE = re.compile(r"([a-z_]+)\{((?:[a-z_]+=\"[^\"\\]*\",?)+)\} \d+")
 
 
@@ -78,7 +79,7 @@ def check_dashboard(names):
         taken |= cells
         for target in panel["targets"]:
             expect(f"parentheses of {target['expr']}", target["expr"].count("("), target["expr"].count(")"))
-            asked.update(re.findall(r"mymalloc_[a-z_]+", target["expr"]))
+            asked.update(re.findall(METRIC, target["expr"]))
             for variable in re.findall(r"\$(?!__)\{?(\w+)", json.dumps(target)):
                 expect(f"{variable} of {panel['title']} is a variable", variable in variables, True)
     expect("metrics that there are not", asked - names, set())
@@ -89,7 +90,7 @@ def check_rules(names):
     text = (FOLDER / "rules.yml").read_text()
     expressions = re.findall(r"^ +expr: (.+)$", text, re.M)
     expect("alerts", len(expressions), text.count("- alert: "))
-    asked = {name for expression in expressions for name in re.findall(r"mymalloc_[a-z_]+", expression)}
+    asked = {name for expression in expressions for name in re.findall(METRIC, expression)}
     expect("alerts on metrics", bool(asked), True)
     expect("metrics that there are not", asked - names, set())
 
