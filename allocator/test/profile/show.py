@@ -98,6 +98,8 @@ def check_terminal(folder):
     path.unlink()
     said = subprocess.run([tool, "top", "--by", "alloc_objects", out], text=True, capture_output=True)
     expect(f"terminal: {said}", said.returncode == 0 and "\x1b" not in said.stdout + said.stderr and "\\033[31m: No such" in said.stderr)
+    closed = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", tool, "top", "--by", "alloc_objects", out], text=True, capture_output=True)
+    expect(f"standard error closed: {closed}", (closed.returncode, closed.stdout) == (0, said.stdout))
 
 
 def check_tree(file):
@@ -140,6 +142,50 @@ def check_names(file, folder):
     expect(f"names: {lines}", {"main", "site_stays", "site_comes_and_goes"} <= {name.split(".")[0] for name in lines})
     said = show("names", "-o", folder / "none" / "out", file, status=1)
     expect(f"names -o: said {said!r}", said.startswith(f"mymalloc-prof: {folder}/none/out: "))
+
+
+def check_named_elsewhere(folder):
+    """On a machine without the program its names are there, too, once they are in the profile."""
+    path, out, named = (folder / name for name in ("gone", "gone.pb", "gone-named.pb"))
+    shutil.copy(program, path)
+    take(path, out, "stays_behind", folder)
+    show("names", "-o", named, out)
+    before = [show(*command, out) for command in (["top"], ["tree"])]
+    path.unlink()
+    for file in named, folder / "named-again.pb":
+        done = [subprocess.run([tool, *command, file], text=True, capture_output=True) for command in (["top"], ["tree"])]
+        expect(f"elsewhere: {done}", [(one.stdout, one.stderr) for one in done] == [(text, "") for text in before])
+        show("names", "-o", folder / "named-again.pb", named)
+
+
+def varint(number):
+    return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
+
+
+def put(number, value):
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def check_others(folder):
+    """Profiles that others wrote: with names and without mappings, as Go's; of stacks as deep as recursion is."""
+    strings = b"".join(put(6, text) for text in (b"", b"inuse_space", b"bytes", b"main.leaf", b"/src/leaf.go", b"main.main"))
+    kind = put(1, put(1, 1) + put(2, 2))
+    names = put(5, put(1, 7) + put(2, 3) + put(4, 4)) + put(5, put(1, 8) + put(2, 5) + put(4, 4))
+    (folder / "go").write_bytes(kind + put(2, put(1, b"\1\2") + put(2, b"\x64")) + put(4, put(1, 1) + put(4, put(1, 7))) +
+                                put(4, put(1, 2) + put(4, put(1, 8))) + names + strings)
+    for _ in range(2):
+        text = show("top", folder / "go")
+        expect(f"Go's: {text}", re.search(r"100 B .* 100 B .*  main\.leaf  \[leaf\.go\]\n", text) and "main.main" in text)
+        show("names", "-o", folder / "go", folder / "go")
+    depth = 3000
+    sample = put(2, put(1, b"".join(varint(i) for i in range(1, depth + 1))) + put(2, b"\x64"))
+    (folder / "deep").write_bytes(kind + sample + b"".join(put(4, put(1, i) + put(3, 16 * i)) for i in range(1, depth + 1)) + strings)
+    expect("deep: tree", show("tree", folder / "deep").endswith(f"  0x{16:x}\n"))
+    show("svg", "-o", folder / "deep.svg", folder / "deep")
+    boxes = (folder / "deep.svg").read_text(encoding="utf-8").count('<g class="f"')
+    expect(f"deep: {boxes} boxes", boxes == depth + 1)
 
 
 def check_inlined(folder, binary):
@@ -233,6 +279,7 @@ def check_bad(file, folder):
     expect(f"cut: at {ends}", len(ends) > 4)
     for name, data in (("empty", b""), *((f"cut at {end}", whole[:end]) for end in (*ends[:3], *ends[-3:])), ("text", b"heap profile: 0: 0 [0: 0] @ x\n"),
                        ("noise", bytes(range(256))), ("squeezed", gzip.compress(whole)[:-30]),
+                                      ("endless", whole + b"\x60" + b"\xff" * 300 + b"\x01"),  # a number
                        # of another kind: a string, the period, a location's address
                        ("word", whole + b"\x30\x01"), ("period", whole + b"\x62\x05often"),
                        ("address", whole + b"\x22\x09\x08\xe1\x3c\x1a\x04here"),
@@ -253,9 +300,14 @@ def check_bad(file, folder):
     expect(f"--by: said {said!r}", "alloc_objects, alloc_space, inuse_objects, inuse_space, peak_objects, peak_space" in said)
     said = show("svg", "-o", folder / "none" / "out", file, status=1)
     expect(f"-o: said {said!r}", said.startswith(f"mymalloc-prof: {folder}/none/out: "))
-    for options, status in ((["tree", "--least", "nan"], 2), (["top", "--lines", "0"], 2)):
-        said = show(*options, file, status=status)
-        expect(f"{options}: said {said!r}", f"argument {options[1]}: " in said)
+    (folder / "loop").symlink_to("loop")
+    said = show("names", "-o", folder / "loop", file, status=1)
+    expect(f"a loop: said {said!r}", said.startswith(f"mymalloc-prof: {folder}/loop: ") and said.count("\n") == 1)
+    for options, told in ((["tree", "--least", "nan"], "argument --least: 'nan' is not a number from 0 to 100"),
+                          (["top", "--lines", "0"], "argument --lines: '0' is not a number from 1 on"),
+                          (["svg", "-o", ""], "argument -o/--output: its value is empty"), (["svg", "--bse", "x"], "--bse"), ([], "invalid choice")):
+        said = show(*options, file, status=2)
+        expect(f"{options}: said {said!r}", told in said and said.startswith("mymalloc-prof") and said.count("\n") == 1)
     with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run([tool, "top", file], stdout=full, stderr=subprocess.PIPE, text=True)
     expect(f"a full disk: {done}", (done.returncode, done.stderr) == (
@@ -311,6 +363,8 @@ def main():
             got = changes[site].calls if site in changes else 0
             expect(f"diff: {site} {got}, in truth {change}", got == change)
         check_names(one, folder)
+        check_named_elsewhere(folder)
+        check_others(folder)
         check_inlined(folder, inlined)
         check_library(folder)
         check_split(folder)

@@ -64,15 +64,13 @@ def svg(stacks, base):
     files = sorted(weight, key=lambda file: (-weight[file], file))
     boxes, total = [], root.width
 
-    def place(node, name, depth, x):
-        boxes.append((name, depth, x, node))
+    if total:
+        boxes.append((("all", ""), 0, 0.0, root))
+    for _, depth, x, node in boxes:
         for frame, child in sorted(node.below.items(), key=lambda item: (-item[1].width, item[0])):
             if child.width * space >= LEAST * total:
-                place(child, frame, depth + 1, x)
+                boxes.append((frame, depth + 1, x, child))
             x += child.width / total
-
-    if total:
-        place(root, ("all", ""), 0, 0.0)
     rows = 1 + max((depth for _, depth, _, _ in boxes), default=0)
     high = TOP + rows * ROW + EDGE
     before = f", before {stacks.say(base.total)}" if base else ""

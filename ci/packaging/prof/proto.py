@@ -1,6 +1,7 @@
 """Reading profile.proto, pprof's form of a profile, compressed or not; and writing one with names."""
 import glob
 import gzip
+import os
 import pathlib
 import re
 import zlib
@@ -21,6 +22,8 @@ def varint(data, at):
         if byte < 128:
             return value, at
         shift += 7
+        if shift > 63:
+            raise IndexError  # a number has 64 bits
 
 
 def fields(data):
@@ -63,11 +66,14 @@ def scalars(data, most):
 
 
 class Profile:
-    """types, period, samples [(addresses innermost first, values)], mappings {id: dict}."""
+    """
+    types, period, samples [(addresses innermost first, values)], mappings {id: dict}, and where names are in it
+    named {location: [(function, file), ...]}, innermost first.
+    """
 
     def __init__(self, data):
         self.data = data
-        raw, self.samples, self.mappings, self.locations, strings = [], [], {}, {}, []
+        raw, self.samples, self.mappings, self.locations, strings, lines, functions = [], [], {}, {}, [], {}, {}
         self.period = drop = 0
         for number, value in fields(data):
             if number == 1:
@@ -84,6 +90,10 @@ class Profile:
             elif number == 4:
                 location = scalars(value, 3)
                 self.locations[location[1]] = location
+                lines[location[1]] = [scalars(line, 1).get(1, 0) for part, line in fields(value) if part == 4]
+            elif number == 5:
+                function = scalars(value, 4)
+                functions[function[1]] = function
             elif number == 6:
                 strings.append(printed(str(value, "utf-8", "replace")))  # a number is a TypeError
             elif number == 7:
@@ -98,6 +108,9 @@ class Profile:
         self.drop = re.compile(strings[drop]) if drop else None
         for mapping in self.mappings.values():
             mapping["file"], mapping["build_id"] = strings[mapping.get(5, 0)], strings[mapping.get(6, 0)]
+        found = {key: (strings[one.get(2, 0)], os.path.basename(strings[one.get(4, 0)])) for key, one in functions.items()}
+        self.functions = max(functions, default=0)
+        self.named = {key: [found[one] for one in ids] for key, ids in lines.items() if ids}
 
 
 def beside(path):
@@ -153,8 +166,9 @@ def with_names(profile, names):
         if number == 3:
             value += b"".join(put(field, 1) for field in (7, 10))  # has_functions, has_inline_frames
         elif number == 4:
-            for frame in names.get(dict(fields(value))[1], ()):
-                value += put(4, put(1, functions.setdefault(frame, len(functions) + 1)))
+            key = dict(fields(value))[1]
+            for frame in names.get(key, ()) if key not in profile.named else ():
+                value += put(4, put(1, functions.setdefault(frame, profile.functions + len(functions) + 1)))
         out += put(number, value)
     for at, ((name, file), key) in enumerate(functions.items()):
         text = profile.strings + 2 * at

@@ -76,10 +76,14 @@ class Node:
         self.value = self.before = self.width = 0
         self.below = {}
 
-    def widen(self):
-        """Wide enough for both values, and for all that is called."""
-        self.width = max(self.value, self.before, sum(child.widen() for child in self.below.values()))
-        return self.width
+
+def widen(root):
+    """Each is wide enough for both values, and for all that is called. Not by recursion: others' stacks may be of any depth."""
+    nodes = [root]
+    for node in nodes:
+        nodes += node.below.values()
+    for node in reversed(nodes):
+        node.width = max(node.value, node.before, sum(child.width for child in node.below.values()))
 
 
 def grow(stacks, base=None):
@@ -91,5 +95,5 @@ def grow(stacks, base=None):
             for frame in stack:
                 node = node.below.setdefault(frame, Node())
                 setattr(node, name, getattr(node, name) + amount)
-    root.widen()
+    widen(root)
     return root

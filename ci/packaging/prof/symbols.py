@@ -198,8 +198,10 @@ def demangle(names):
 
 def names_of(profile):
     """{location: [(function, file), ...]}, innermost first."""
-    by_mapping, names = defaultdict(list), {}
+    by_mapping, names = defaultdict(list), dict(profile.named)
     for key, location in profile.locations.items():
+        if key in names:
+            continue
         by_mapping[location.get(2, 0)].append((key, location.get(3, 0)))
     for number, entries in by_mapping.items():
         mapping = profile.mappings.get(number)
