@@ -80,7 +80,7 @@ def check_preloaded(stats, library):
             found = json.loads(tool(stats, "--json", process.pid))
             expect("small", 100000 < found["mymalloc_allocated_bytes"]["small"] < 1 << 30, True)
         for rows in 24, 200:
-            page = watched(stats, process.pid, 80, rows)
+            page = second_page(stats, process.pid, 80, rows)
             expect(f"sizes are left out: {page}", bool(re.search(r"^and \d+ more sizes$", page, re.M)), rows == 24)
         watching = subprocess.Popen([sys.executable, stats, "--watch", str(process.pid)], stdout=subprocess.PIPE, text=True)
         expect("--watch PID", "mymalloc " in watching.stdout.readline(), True)
@@ -96,32 +96,37 @@ def check_preloaded(stats, library):
         expect("status of --watch when the process ended", watching.returncode, 0)
 
 
-def watched(stats, pid, columns, rows):
-    """The second page that --watch draws on such a terminal."""
+def watched(stats, pid, columns, rows, until=b"\033[H", **variables):
+    """What --watch draws on such a terminal, up to its third page."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "TERM")} | variables
     watching = subprocess.Popen([sys.executable, stats, "--watch", "0.1", str(pid)], stdout=theirs, env=environment)
     os.close(theirs)
     drawn = b""
-    while drawn.count(b"\033[H") < 3:
+    while drawn.count(until) < 3:
         drawn += os.read(ours, 65536)
     watching.kill()
     watching.wait()
     os.close(ours)
-    return re.sub(r"\033\[.|\r", "", drawn.decode().split("\033[H")[2])
+    return drawn.decode()
+
+
+def second_page(*arguments):
+    return re.sub(r"\033\[.|\r", "", watched(*arguments).split("\033[H")[2])
 
 
 def check_watch(stats, known):
     """It fits the terminal, and is text alone where there is none."""
     with Running(known, "--wait") as process:
         for columns, rows in (40, 20), (80, 24), (200, 70), (10, 2):
-            page = watched(stats, process.pid, columns, rows).split("\n")
+            page = second_page(stats, process.pid, columns, rows).split("\n")
             expect(f"{page} fits {columns} x {rows}", len(page) <= rows and max(map(len, page)) <= columns, True)
             text = "\n".join(page)
             if rows >= 20:
                 for line in r"in use +65\.\d\d MiB$", r"  cached large +0\.31 MiB$", r" +size +slabs", r" +\d+ +\d+ +\d+":
                     expect(f"'{line}' in {text}", bool(re.search(f"^{line}", text, re.M)), True)
+        expect("a dumb terminal is told to move", "\033" in watched(stats, process.pid, 80, 24, b"front end", TERM="dumb"), False)
         watching = subprocess.Popen([sys.executable, stats, "--watch", "0.1", str(process.pid)], stdout=subprocess.PIPE, text=True)
         lines = [watching.stdout.readline() for _ in range(100)]
         watching.kill()
@@ -264,6 +269,9 @@ def check_refusals(stats, known, work):
         expect("--watch", "from 0.1" in tool(stats, "--watch", wrong, "1", status=2), True)
     for without in [], ["--watch"], ["--json"]:
         expect("no process", "is missing: PID" in tool(stats, *without, status=2), True)
+    for wrong, told in (["1", "2"], "'2' is one too many"), (["--jsn", "1"], "--jsn"), (["--json", "--prometheus", "1"], "not allowed with"):
+        said = tool(stats, *wrong, status=2)
+        expect(f"{wrong}: {said}", told in said and said.startswith("mymalloc-stats: ") and said.count("\n") == 1, True)
     ended = subprocess.Popen(["true"])
     ended.wait()
     expect("ended", tool(stats, ended.pid, status=1), f"mymalloc-stats: process {ended.pid}: there is none\n")
