@@ -231,6 +231,10 @@ static bool check_header(struct trace *t)
     }
     if (h->first < sizeof(*h) || h->first > t->length)
         return refuse(t, "damaged: the first block lies outside the file");
+    /* The recorder writes none that a terminal obeys; a file of others may have any. */
+    for (char *at = h->command; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 127)
+            *at = '?';
     return true;
 }
 

@@ -67,6 +67,18 @@ class BadFiles(TraceCase):
                 bad[76:80] = struct.pack("<I", zlib.crc32(bytes(bad[:512])))
                 self.refuse(bytes(bad), "")
 
+    def test_command_that_a_terminal_would_obey(self):
+        odd = bytearray(self.good)
+        odd[80:90] = b"a\x1b[31m\n\x7f\x07b"
+        odd[76:80] = bytes(4)
+        odd[76:80] = struct.pack("<I", zlib.crc32(bytes(odd[:512])))
+        path = os.path.join(self.directory, "odd")
+        with open(path, "wb") as f:
+            f.write(odd)
+        for command in "summary", "replay":
+            done = run(TOOL, command, path)
+            self.assertEqual((done.returncode, "\x1b" in done.stdout, "a?[31m???b" in done.stdout), (0, False, True), command)
+
     def test_missing_and_directory(self):
         done = run(TOOL, "summary", os.path.join(self.directory, "no"))
         self.assert_one_line(done, 1, "No such file")
