@@ -219,6 +219,8 @@ static int look_around(const char *library)
                 library, WTERMSIG(status));
         return 1;
     }
+    if (WEXITSTATUS(status) == UNWRITTEN)
+        _exit(1); /* it has said so */
     return WEXITSTATUS(status);
 }
 
@@ -239,11 +241,11 @@ static int look_at(const char *name, const char *library)
 
     if (error) {
         fprintf(stderr, "mymalloc-run: %s: %s\n", name, strerror(error));
-        return 127;
+        return error == ENOENT ? 127 : 126;
     }
-    say("program", "%s", program.path);
+    say("program", "%s", program_shown(program.path));
     if (strcmp(program.path, program.binary) != 0)
-        say("run by", "%s", program.binary);
+        say("run by", "%s", program_shown(program.binary));
     if (program.elf && !program.foreign)
         say("loader", "%s", program.loader[0] ? program.loader : "none: it is static");
     const char *reason = program_refuses(&program, library);

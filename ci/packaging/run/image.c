@@ -83,6 +83,22 @@ const char *image_foreign(const struct image *image)
     return "another machine";
 }
 
+bool image_is_program(const struct image *image)
+{
+    const ElfW(Ehdr) *header = at(image, 0, sizeof *header);
+    const ElfW(Phdr) *segments =
+        at(image, header->e_phoff, (size_t)header->e_phnum * sizeof *segments);
+
+    if ((header->e_type != ET_EXEC && header->e_type != ET_DYN) ||
+        header->e_entry == 0 || header->e_phnum == 0 || !segments)
+        return false;
+    for (unsigned i = 0; i < header->e_phnum; i++)
+        if (segments[i].p_type == PT_LOAD &&
+            !at(image, segments[i].p_offset, segments[i].p_filesz))
+            return false;
+    return true;
+}
+
 bool image_loader(const struct image *image, char *out, size_t size)
 {
     const ElfW(Ehdr) *header = at(image, 0, sizeof *header);

@@ -26,6 +26,9 @@ bool image_is_elf(const struct image *image);
  */
 const char *image_foreign(const struct image *image);
 
+/* It can be started: neither a library, nor an object file, nor cut short. */
+bool image_is_program(const struct image *image);
+
 /* Copy the name of the program's loader; false when it has none: it is static. */
 bool image_loader(const struct image *image, char *out, size_t size);
 

@@ -42,8 +42,19 @@ static int find_in_path(const char *name, char *out, size_t size)
     return result;
 }
 
-/* Take the interpreter of a #! line as the next binary; false when there is none. */
-static bool follow_script(const struct image *image, struct program *program)
+const char *program_shown(const char *path)
+{
+    static char shown[PATH_MAX];
+
+    snprintf(shown, sizeof shown, "%s", path);
+    for (char *at = shown; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 127)
+            *at = '?';
+    return shown;
+}
+
+/* Take the interpreter of a #! line as the next binary, where there is none the shell, as execvp does. */
+static void follow_script(const struct image *image, struct program *program)
 {
     char line[256];
     size_t length = image->size < sizeof line - 1 ? image->size : sizeof line - 1;
@@ -52,12 +63,11 @@ static bool follow_script(const struct image *image, struct program *program)
         memcpy(line, image->bytes, length);
     line[length] = '\0';
     line[strcspn(line, "\n")] = '\0';
-    if (strncmp(line, "#!", 2) != 0)
-        return false;
     char *rest = NULL;
-    const char *name = strtok_r(line + 2, " \t", &rest);
+    const char *name =
+        strncmp(line, "#!", 2) == 0 ? strtok_r(line + 2, " \t", &rest) : NULL;
     if (!name)
-        return false;
+        name = "/bin/sh";
     snprintf(program->binary, sizeof program->binary, "%s", name);
     /* env becomes another program at once, so that one counts. */
     const char *base = strrchr(name, '/');
@@ -69,7 +79,6 @@ static bool follow_script(const struct image *image, struct program *program)
         if (word && find_in_path(word, found, sizeof found) == 0)
             memcpy(program->binary, found, sizeof found);
     }
-    return true;
 }
 
 /* Returns true when the file was a script and another file is to be examined. */
@@ -80,17 +89,19 @@ static bool examine(struct program *program)
     program->readable = image_open(program->binary, &image);
     if (!program->readable)
         return false;
-    bool again = follow_script(&image, program);
-    program->elf = !again && image_is_elf(&image);
-    if (program->elf) {
+    program->elf = image_is_elf(&image);
+    if (!program->elf) {
+        follow_script(&image, program);
+    } else {
         program->foreign = image_foreign(&image);
         if (!program->foreign) {
+            program->startable = image_is_program(&image);
             image_loader(&image, program->loader, sizeof program->loader);
             program->own_malloc = image_defines_malloc(&image);
         }
     }
     image_close(&image);
-    return again;
+    return !program->elf;
 }
 
 int program_find(const char *name, struct program *program)
@@ -217,17 +228,22 @@ const char *program_refuses(const struct program *program, const char *library)
 {
     static char clause[128];
 
+    if (!program->readable && strchr(program->binary, '\r'))
+        return "is not there: the program's first line ends with a carriage return, as "
+               "those of Windows do";
     if (!program->readable && access(program->binary, F_OK) != 0)
         return "is not there, though the program's first line names it";
     if (!program->readable)
         return "cannot be read, so whether a preload takes is not known";
     if (!program->elf)
-        return NULL; /* run by /bin/sh */
+        return NULL; /* scripts that run each other: execve will say so */
     if (program->foreign) {
         snprintf(clause, sizeof clause, "is for %s, the library is not",
                  program->foreign);
         return clause;
     }
+    if (!program->startable)
+        return "is a library, an object file or cut short, and cannot be started";
     if (!program->loader[0])
         return "is statically linked, and nothing can be preloaded into it";
     const char *reason = gains_rights(program->binary);

@@ -14,9 +14,12 @@ struct program {
     char loader[PATH_MAX]; /* PT_INTERP of binary; empty when it has none */
     const char *foreign;   /* the machine it is for, when that is not this one */
     bool readable;         /* binary could be examined at all */
-    bool elf;
+    bool elf, startable;
     bool own_malloc; /* binary defines malloc itself */
 };
+
+/* A path as it is printed: nothing in it that a terminal obeys. The text of the last call. */
+const char *program_shown(const char *path);
 
 /* Find name as execvp would. Returns 0, or an errno value. */
 int program_find(const char *name, struct program *program);

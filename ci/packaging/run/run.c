@@ -67,7 +67,8 @@ static int start(char **arguments, const char *library, bool anyway)
     }
     const char *reason = program_refuses(&program, library);
     if (reason) {
-        fprintf(stderr, "mymalloc-run: %s %s; %s\n", program.binary, reason,
+        fprintf(stderr, "mymalloc-run: %s %s; %s\n", program_shown(program.binary),
+                reason,
                 anyway ? "it runs with its own malloc" : "not started (see --anyway)");
         if (!anyway)
             return REFUSED;
@@ -125,6 +126,8 @@ static bool set_guard(const char *value)
     return setenv("MYMALLOC_GUARD", value != NULL ? value : "every=8M", 1) == 0;
 }
 
+static bool is_inside; /* doctor_inside() */
+
 /* Nothing that was printed may be missing while the status says that all is well. */
 static void close_output(void)
 {
@@ -132,7 +135,19 @@ static void close_output(void)
         return;
     fprintf(stderr, "mymalloc-run: cannot write to standard output: %s\n",
             strerror(errno));
-    _exit(1);
+    _exit(is_inside ? UNWRITTEN : 1);
+}
+
+/* The option that getopt_long did not take; nothing has a single letter. */
+static int refuse(int option, char *word)
+{
+    if (option == ':')
+        fprintf(stderr, "mymalloc-run: %s needs a value; see --help\n", word);
+    else if (strncmp(word, "--", 2) == 0)
+        fprintf(stderr, "mymalloc-run: unknown option '%s'; see --help\n", word);
+    else
+        fprintf(stderr, "mymalloc-run: unknown option '-%c'; see --help\n", optopt);
+    return 2;
 }
 
 int main(int argc, char **argv)
@@ -155,9 +170,10 @@ int main(int argc, char **argv)
     int mode = 0, option;
 
     atexit(close_output);
-    while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
-        if (option == '?')
-            return 2;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "+:", options, NULL)) != -1) {
+        if (option == '?' || option == ':')
+            return refuse(option, argv[optind - 1]);
         if (option == 'a')
             anyway = true;
         else if (option == 's')
@@ -173,8 +189,10 @@ int main(int argc, char **argv)
     }
     if (mode == 'h')
         return fputs(usage_text, stdout) == EOF;
-    if (mode == 'i')
+    if (mode == 'i') {
+        is_inside = true;
         return doctor_inside();
+    }
     if (!mode && optind == argc) {
         fputs("mymalloc-run: PROGRAM is missing; see --help\n", stderr);
         return 2;
