@@ -307,10 +307,12 @@ class Objects:
         heap, cached = self.heap, set()
         for _, start, objects in heap.magazines(self.classes):
             cached.update(struct.unpack(f"<{objects}Q", heap.read(start, 8 * objects)))
+        at, size = heap.fact["pool.loaded"], heap.bytes["pool.loaded"]
         for _, pool in heap.pools():
-            for at, magazine in heap.chain("magazine", heap.field("pool", pool, "loaded")):
-                used = heap.field("magazine", magazine, "used")
-                cached.update(struct.unpack(f"<{used}Q", heap.read(at + heap.fact["magazine.entry"], 8 * used)))
+            for first in struct.unpack_from(f"<{size // 8}Q", pool, at):
+                for magazine, record in heap.chain("magazine", first):
+                    used = heap.field("magazine", record, "used")
+                    cached.update(struct.unpack(f"<{used}Q", heap.read(magazine + heap.fact["magazine.entry"], 8 * used)))
         return cached
 
     def _spans(self):

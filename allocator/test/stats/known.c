@@ -19,9 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SMALLS = 1000, GONE = 5000 };
+enum { SMALLS = 1000, GONE = 5000, SPREAD = 3000 };
 
-static void *smalls[SMALLS], *gone[GONE];
+static void *smalls[SMALLS], *gone[GONE], *spread[SPREAD];
 
 static void *take(size_t size)
 {
@@ -48,6 +48,15 @@ static void tell(const char *name, const void *object, size_t size, const char *
     printf("object %s %p %zu %s\n", name, object, size, state);
 }
 
+/* More than a cache holds: the rest is in the depot. */
+static void fill_depot(void)
+{
+    for (int i = 0; i < SPREAD; i++)
+        spread[i] = take(700);
+    for (int i = 0; i < SPREAD; i++)
+        MyFree(spread[i]);
+}
+
 static void fill(void)
 {
     void *large, *cached, *mapping, *dropped, *aligned, *first, *hole, *whole;
@@ -69,6 +78,7 @@ static void fill(void)
     for (int i = 1; i < GONE; i++)
         MyFree(gone[i]);
     MyTrim(0); /* to the slabs, and whole slabs to the page heap */
+    fill_depot();
     MyFree(smalls[1]);
     dropped = take(300000);
     MyFree(dropped);
@@ -78,6 +88,7 @@ static void fill(void)
     tell("small", smalls[0], 200, "live");
     tell("last", smalls[SMALLS - 1], 200, "live");
     tell("cached", smalls[1], 200, "cached");
+    tell("given-back", spread[0], 700, "cached");
     tell("stays", gone[0], 48, "live");
     tell("slot", gone[1], 48, "free");
     tell("page", gone[GONE - 1], 48, "gone");
@@ -152,8 +163,13 @@ static void churn(const char *path)
 
 int main(int argc, char **argv)
 {
+    int cpu[2];
+
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-    stay_on_one_cpu();
+    if (find_two_cpus(cpu)) /* not the first: each fourth one has the depots' first stack */
+        run_on(cpu[1]);
+    else
+        stay_on_one_cpu();
     fill();
     walk();
     for (int i = 1; i < argc; i++) {
