@@ -79,7 +79,7 @@ def objects_of(output):
 
 
 def check_process():
-    with subprocess.Popen([KNOWN, "--wait"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([KNOWN, "--depot", "--wait"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         lines = []
         while "ready\n" not in lines:
             lines.append(process.stdout.readline())
@@ -92,7 +92,7 @@ def check_core():
     """gdb's own core file: where the kernel's would go is the machine's business."""
     with tempfile.TemporaryDirectory() as folder:
         core, output = pathlib.Path(folder, "core"), pathlib.Path(folder, "output")
-        gdb(f"file {KNOWN}", "set startup-with-shell on", f"run --abort > {output}", f"generate-core-file {core}", "kill")
+        gdb(f"file {KNOWN}", "set startup-with-shell on", f"run --depot --abort > {output}", f"generate-core-file {core}", "kill")
         check([f"file {KNOWN}", f"core-file {core}"], objects_of(output.read_text().splitlines()))
 
 

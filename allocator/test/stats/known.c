@@ -2,7 +2,7 @@
  * known.c - a heap of which everything is known: taken and freed here, told on standard
  * output, for those who look at it from outside.
  *
- *   known [--fork | --start] [--write JSON PROMETHEUS] [--churn FILE] [--wait | --abort]
+ *   known [--depot] [--fork | --start] [--write JSON PROMETHEUS] [--churn FILE] [--wait | --abort]
  *
  * prints "object NAME ADDRESS SIZE STATE" a line, SIZE as it was asked for, and what a walk
  * of the heap finds. --churn: takes and frees until the file is another one. --wait: "ready", then until standard input ends.
@@ -55,9 +55,10 @@ static void fill_depot(void)
         spread[i] = take(700);
     for (int i = 0; i < SPREAD; i++)
         MyFree(spread[i]);
+    tell("given-back", spread[0], 700, "cached");
 }
 
-static void fill(void)
+static void fill(bool depot)
 {
     void *large, *cached, *mapping, *dropped, *aligned, *first, *hole, *whole;
     MyArena *arena = MyArenaCreate(0);
@@ -78,7 +79,8 @@ static void fill(void)
     for (int i = 1; i < GONE; i++)
         MyFree(gone[i]);
     MyTrim(0); /* to the slabs, and whole slabs to the page heap */
-    fill_depot();
+    if (depot)
+        fill_depot();
     MyFree(smalls[1]);
     dropped = take(300000);
     MyFree(dropped);
@@ -88,7 +90,6 @@ static void fill(void)
     tell("small", smalls[0], 200, "live");
     tell("last", smalls[SMALLS - 1], 200, "live");
     tell("cached", smalls[1], 200, "cached");
-    tell("given-back", spread[0], 700, "cached");
     tell("stays", gone[0], 48, "live");
     tell("slot", gone[1], 48, "free");
     tell("page", gone[GONE - 1], 48, "gone");
@@ -170,10 +171,12 @@ int main(int argc, char **argv)
         run_on(cpu[1]);
     else
         stay_on_one_cpu();
-    fill();
+    fill(argc > 1 && strcmp(argv[1], "--depot") == 0);
     walk();
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--write") == 0 && i + 2 < argc) {
+        if (i == 1 && strcmp(argv[i], "--depot") == 0) {
+            continue;
+        } else if (strcmp(argv[i], "--write") == 0 && i + 2 < argc) {
             write_to(argv[++i], MY_STATS_JSON);
             write_to(argv[++i], MY_STATS_PROMETHEUS);
         } else if (strcmp(argv[i], "--fork") == 0) {
