@@ -138,24 +138,25 @@ class Heap:
                     start = (top & -(1 << (size - 1).bit_length())) + entry
                     yield i % many, start, (top - start) // 8
 
-    def waiting(self, classes):
-        """The hardened library's quarantine: objects by class, and bytes of large ones in the page heap."""
-        found, large = [0] * len(classes), 0
+    def quarantine(self):
+        """Objects that wait on the hardened library's shelves: of size classes, and large ones."""
         if "mym_shelves" not in self.fact:
-            return found, large
+            return [], []
         at, size = self.fact["shelf.place"], self.bytes["shelf.place"]
+        places = [self.record("shelf", self.fact["mym_shelves"] + i * self.size("shelf"))[at:at + size]
+                  for i in range(self.fact["MYM_SHELVES"])]
+        large = self.read(self.fact["mym_shelf_large"], 8 * self.fact["MYM_SHELF_LARGE"])
+        return ([object for object in struct.unpack(f"<{len(words) // 8}Q", words) if object != 0]
+                for words in (b"".join(places), large))
+
+    def waiting(self, classes):
+        """The same as numbers: objects by class, and bytes of large ones in the page heap."""
+        small, large = self.quarantine()
         base, table = (self.member("mym_heap", "heap", name) for name in ("base", "cls"))
-        for i in range(self.fact["MYM_SHELVES"]):
-            shelf = self.record("shelf", self.fact["mym_shelves"] + i * self.size("shelf"))
-            for object in struct.unpack(f"<{size // 8}Q", shelf[at:at + size]):
-                if object != 0:
-                    found[self.number(table + (object - base) // self.fact["MYM_UNIT"], 1)] += 1
-        for i in range(self.fact["MYM_SHELF_LARGE"]):
-            object = self.number(self.fact["mym_shelf_large"] + 8 * i, 8)
-            if object != 0:
-                unit = (object - base) // self.fact["MYM_UNIT"]
-                large += self.field("unit", self.unit_record(unit), "length") * self.fact["MYM_UNIT"]
-        return found, large
+        unit, found = self.fact["MYM_UNIT"], [0] * len(classes)
+        for object in small:
+            found[self.number(table + (object - base) // unit, 1)] += 1
+        return found, unit * sum(self.field("unit", self.unit_record((object - base) // unit), "length") for object in large)
 
     def cached_spans(self):
         """(the span on top, how many there are) of each span word."""
@@ -298,6 +299,7 @@ class Objects:
         self.kinds = {heap.fact[name]: name for name in ("MYM_ABSENT", "MYM_GONE", "MYM_CLEAN", "MYM_DIRTY", "MYM_PURGING",
                                                          "MYM_SLAB", "MYM_WINDOW", "MYM_LARGE")}
         self.cached = self._cached()
+        self.waiting = {object for objects in heap.quarantine() for object in objects}
         self.spans = self._spans()
         self.firsts = [first for first, _ in self.spans]
         self.mappings = self._mappings()
@@ -352,14 +354,18 @@ class Objects:
         size = self.heap.fact["MYM_BIT_WORDS"] * 8
         return int.from_bytes(self.heap.read(self.heap.member("mym_heap", "heap", table) + unit * size, words * 8), "little")
 
-    # ---- spans: (object, bytes, state); state: live, cached, free ----
+    # ---- spans: (object, bytes, state); state: live, cached, waiting, free ----
+
+    def _held(self, object, cached):
+        """The state of what its span has given out."""
+        return "cached" if cached else "waiting" if object in self.waiting else "live"
 
     def in_slab(self, first, record):
         one = self.classes[self.heap.field("unit", record, "cls")]
         bits = self._bits("bits", first, (one["objects"] + 63) // 64)
         for i in range(one["objects"]):
             at = self.address(first) + i * one["size"]
-            yield at, one["size"], "free" if bits >> i & 1 else "cached" if at in self.cached else "live"
+            yield at, one["size"], "free" if bits >> i & 1 else self._held(at, at in self.cached)
 
     def in_window(self, first, record):
         heap, words = self.heap, self.heap.fact["MYM_BIT_WORDS"]
@@ -390,8 +396,8 @@ class Objects:
         elif kind == "MYM_WINDOW":
             yield from self.in_window(first, record)
         elif kind == "MYM_LARGE":
-            state = "cached" if self.heap.field("unit", record, "cached") else "live"
-            yield self.address(first), self.heap.field("unit", record, "length") * self.unit, state
+            at, cached = self.address(first), self.heap.field("unit", record, "cached")
+            yield at, self.heap.field("unit", record, "length") * self.unit, self._held(at, cached)
 
     def live(self):
         """(address, bytes) of every object that the program holds."""
@@ -438,7 +444,7 @@ class Objects:
         return "an arena's span" if self.heap.field("unit", record, "reap") else "a span"
 
 
-STATES = {"live": "live", "cached": "free (in a cache)", "free": "free"}
+STATES = {"live": "live", "cached": "free (in a cache)", "waiting": "free (in quarantine)", "free": "free"}
 
 
 def _object(address, start, size, state):

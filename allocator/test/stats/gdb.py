@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What gdb's `mymalloc` commands say of a process and of its core, of which everything is known.
 
-  gdb.py SCRIPT KNOWN-PROGRAM [--core]
+  gdb.py SCRIPT KNOWN-PROGRAM [--core | --secure LIBRARY]
 """
 import os
 import pathlib
@@ -96,6 +96,35 @@ def check_core():
         check([f"file {KNOWN}", f"core-file {core}"], objects_of(output.read_text().splitlines()))
 
 
+# More than fits on the shelves of all CPUs, of both kinds; then it waits.
+QUARANTINED = """
+import ctypes, sys
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+for size in 20000, 1 << 20:
+    objects = [libc.malloc(ctypes.c_size_t(size)) for _ in range(40)]
+    print(size, *map(hex, objects), flush=True)
+    for object in objects[1:]:
+        libc.free(ctypes.c_void_p(object))
+sys.stdin.read()
+"""
+
+
+def check_quarantine(library):
+    """What was freed and waits is not told as the program's own; the first of each size is."""
+    with subprocess.Popen([sys.executable, "-c", QUARANTINED], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          env={**os.environ, "LD_PRELOAD": library}) as process:
+        found = [process.stdout.readline().split() for _ in range(2)]
+        for size, *objects in found:
+            said = gdb(f"attach {process.pid}", f"source {SCRIPT}", *(f"mymalloc info {object}" for object in objects))
+            states = [line.split(": ")[1] for line in said.splitlines() if line.split(": ")[0] in objects]
+            expect(f"objects of {size} bytes", len(states), len(objects))
+            live = [state.startswith("live") for state in states]
+            expect(f"live ones of {size} bytes, {states}", live, [True] + [False] * (len(objects) - 1))
+            expect(f"of {size} bytes some wait: {states}", any(state.startswith("free (in quarantine)") for state in states), True)
+        process.communicate()
+
+
 def check_refusals():
     for commands, text in ((["mymalloc info 16"], "there is no process"), (["mymalloc heap"], "there is no process"),
                            (["file /bin/true", "starti", "mymalloc heap"], "not in this program"),
@@ -108,6 +137,8 @@ def check_refusals():
 def main():
     if "--core" in sys.argv:
         check_core()
+    elif "--secure" in sys.argv:
+        check_quarantine(sys.argv[-1])
     else:
         check_process()
         check_refusals()

@@ -167,7 +167,7 @@ int main(int argc, char **argv)
     int cpu[2];
 
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-    if (find_two_cpus(cpu)) /* not the first: each fourth one has the depots' first stack */
+    if (find_two_cpus(cpu)) /* not the first, whose stack in a depot is the first */
         run_on(cpu[1]);
     else
         stay_on_one_cpu();

@@ -102,7 +102,7 @@ class Walk(gdb.Command):
             counts[size]["live"] += 1
         print(f"{'size':>12} {'live':>10} {'cached':>10} {'free':>10}")
         for size, count in sorted(counts.items()):
-            print(f"{size:>12} {count['live']:>10} {count['cached']:>10} {count['free']:>10}")
+            print(f"{size:>12} {count['live']:>10} {count['cached'] + count['waiting']:>10} {count['free']:>10}")
         live = sum(count["live"] for count in counts.values())
         total = sum(size * count["live"] for size, count in counts.items())
         print(f"{live} live objects of {total} bytes; {heap.mapped()} bytes of heap are mapped")
