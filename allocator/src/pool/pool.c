@@ -55,15 +55,44 @@ static void push_loaded(struct mym_pool *pool, unsigned id,
     pool->loaded_count++;
 }
 
-static struct mym_magazine *pop_empty(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
+/* The pool of the same class so many arenas further. */
+static struct mym_pool *beside(const struct mym_pool *pool, unsigned distance)
+{
+    unsigned arena = (pool->arena + distance) % mym_arena_count;
+
+    return &mym_arenas[arena]->pool[mym_pool_class(pool)];
+}
+
+/* NULL: it has none. */
+static struct mym_magazine *take_empty(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 {
     struct mym_magazine *magazine = pool->empty;
 
     ASSERT_LOCKED(pool);
-    if (magazine == NULL)
-        return mym_magazine_make(mym_pool_class(pool));
-    pool->empty = magazine->next;
+    if (magazine != NULL)
+        pool->empty = magazine->next;
     return magazine;
+}
+
+/*
+ * What another arena has is better used than one more, which stays for good: where magazines wander
+ * one way (a drain gives them to the first arena, who borrows keeps them) there would be no end to
+ * it. The pool's lock is let go meanwhile.
+ */
+static struct mym_magazine *pop_empty(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
+{
+    struct mym_magazine *magazine = take_empty(pool);
+
+    for (unsigned i = 1; magazine == NULL && i < mym_arena_count; i++) {
+        struct mym_pool *other = beside(pool, i);
+
+        mym_pool_unlock(pool);
+        mym_pool_lock(other);
+        magazine = take_empty(other);
+        mym_pool_unlock(other);
+        mym_pool_lock(pool);
+    }
+    return magazine != NULL ? magazine : mym_magazine_make(mym_pool_class(pool));
 }
 
 static void push_empty(struct mym_pool *pool, struct mym_magazine *magazine)
@@ -135,14 +164,6 @@ static void grow_batch(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 static unsigned ration(const struct mym_pool *pool)
 {
     return mym_magazine_ration(pool->batch);
-}
-
-/* The pool of the same class so many arenas further. */
-static struct mym_pool *beside(const struct mym_pool *pool, unsigned distance)
-{
-    unsigned arena = (pool->arena + distance) % mym_arena_count;
-
-    return &mym_arenas[arena]->pool[mym_pool_class(pool)];
 }
 
 /* A loaded magazine that another arena can spare. */

@@ -8,6 +8,7 @@
 #include "cache/cache.h"
 #include "heap/meta.h"
 #include "pool/pool.h"
+#include "pool/slabs.h"
 #include "pool/topology.h"
 
 #include <pthread.h>
@@ -281,6 +282,31 @@ static void magazines_go_to_their_owner(void)
     CHECK(loaded > 0);
 }
 
+/*
+ * What is emptied goes to another arena than the one that it came from, as when a thread wanders, a
+ * cache is drained or a magazine is borrowed: no more are made for that, for good.
+ */
+static void magazines_come_back_from_other_arenas(void)
+{
+    unsigned cls = mym_class_of(100);
+    struct mym_pool *from = &mym_arenas[0]->pool[cls];
+    struct mym_pool *to = &mym_arenas[mym_arena_count - 1]->pool[cls];
+    size_t records = 0;
+
+    for (int turn = 0; turn < 1000; turn++) {
+        struct mym_magazine *magazine = mym_pool_load(from, 0, NULL);
+
+        CHECK(magazine && magazine->used > 0);
+        mym_slabs_reclaim(from, magazine->entry, magazine->used);
+        mym_pool_unload(to, 0, magazine, 0);
+        if (turn == 0)
+            records = mym_meta_bytes();
+    }
+    CHECKF(mym_meta_bytes() == records, "%zu KiB more",
+           (mym_meta_bytes() - records) >> 10);
+    CHECK(family.verify() == 0);
+}
+
 /* Its cache has objects of 4000 bytes; the thread is on CPU 1 then. */
 static void leave_cached_on_0(void)
 {
@@ -325,6 +351,7 @@ const struct test tests[] = {
     {"free_needs_no_memory", free_needs_no_memory},
     {"slots_of_all_arenas_serve", slots_of_all_arenas_serve},
     {"magazines_go_to_their_owner", magazines_go_to_their_owner},
+    {"magazines_come_back_from_other_arenas", magazines_come_back_from_other_arenas},
     {"caches_are_emptied_when_asked", caches_are_emptied_when_asked},
     {"helper_asks_at_each_look", helper_asks_at_each_look},
     {NULL, NULL},
