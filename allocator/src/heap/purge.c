@@ -432,6 +432,17 @@ void mym_pages_give_up(uint32_t span)
     mym_purge_leave();
 }
 
+/* The kernel's own limit is 65530 mappings of all kinds, among them those of the program's threads. */
+#define HOLES_IN_ALL 8192u
+
+/* Of a few holes each may be one more; else what makes one longer. */
+static bool may_be_unmapped(uint32_t run)
+{
+    return mym_runs(MYM_GONE)->count < HOLES_IN_ALL ||
+           (run % MYM_CHUNK_UNITS == 0 && mym_heap.units[run - 1].kind == MYM_GONE);
+}
+
+/* The longest first. */
 size_t mym_pages_unmap(void)
 {
     uint32_t units = 0;
@@ -441,7 +452,8 @@ size_t mym_pages_unmap(void)
         for (uint32_t run = mym_runs(MYM_CLEAN)->bins[bin]; run != 0;) {
             uint32_t next = mym_heap.units[run].next;
 
-            units += unmap_run(run);
+            if (may_be_unmapped(run))
+                units += unmap_run(run);
             run = next;
         }
     mym_pages_unlock();
