@@ -1,8 +1,10 @@
 /*
  * table.c - the stacks that were seen, with what they took; and the sampled objects.
  *
- * Stacks are never given up: there are as many as the program has ways to malloc. Objects
- * are in an open hash table by address, at most half full, which grows and does not shrink.
+ * Stacks are never given up: there are as many as the program has ways to malloc. One that
+ * recurses has no end of them, so those that come when there are STACKS_MOST are told apart by
+ * who called malloc alone. Objects are in an open hash table by address, at most half full, which
+ * grows and does not shrink.
  *
  * The peak costs nothing but a number for each: when the sum of all in use exceeds what it
  * ever was, that number is counted up, and a stack whose own is less keeps what it has, before
@@ -25,6 +27,9 @@
  */
 #define BUCKETS_FIRST 512u
 #define ROOM_FIRST    128u /* places for objects */
+
+/* Some 20 to 40 MiB. */
+#define STACKS_MOST 131072u
 
 static struct {
     struct mym_mutex lock;
@@ -50,10 +55,10 @@ struct packed {
     uint8_t bytes[MYM_PACKED_MOST];
 };
 
-static void pack(struct packed *packed, const struct mym_trace *trace)
+static void pack(struct packed *packed, const struct mym_trace *trace, unsigned most)
 {
-    packed->depth = (uint16_t)trace->depth;
-    packed->length = (uint16_t)mym_stack_pack(packed->bytes, trace->pc, trace->depth);
+    packed->depth = (uint16_t)(trace->depth < most ? trace->depth : most);
+    packed->length = (uint16_t)mym_stack_pack(packed->bytes, trace->pc, packed->depth);
 }
 
 static struct mym_stack **bucket_of(const uint8_t *packed, size_t length)
@@ -113,14 +118,27 @@ static struct mym_stack *make_stack(const struct packed *packed)
 
 static struct mym_stack *find_stack(const struct packed *packed)
 {
-    if (!make_buckets())
-        return NULL;
     for (struct mym_stack *stack = *bucket_of(packed->bytes, packed->length);
          stack != NULL; stack = stack->chain)
         if (stack->depth == packed->depth && stack->length == packed->length &&
             memcmp(stack->packed, packed->bytes, packed->length) == 0)
             return stack;
-    return make_stack(packed);
+    return NULL;
+}
+
+/* NULL: no memory. */
+static struct mym_stack *stack_of(struct packed *packed, const struct mym_trace *trace)
+{
+    struct mym_stack *stack;
+
+    if (!make_buckets())
+        return NULL;
+    stack = find_stack(packed);
+    if (stack == NULL && table.stacks >= STACKS_MOST) {
+        pack(packed, trace, 1);
+        stack = find_stack(packed);
+    }
+    return stack != NULL ? stack : make_stack(packed);
 }
 
 /* ---- objects ---- */
@@ -227,9 +245,9 @@ bool mym_profile_keep(const void *ptr, size_t bytes, size_t every,
     struct packed packed;
     bool done;
 
-    pack(&packed, trace);
+    pack(&packed, trace, MYM_STACK_DEPTH);
     LOCK();
-    sample.stack = trace->known ? find_stack(&packed) : &unknown;
+    sample.stack = trace->known ? stack_of(&packed, trace) : &unknown;
     done = sample.stack != NULL && make_room();
     if (done) {
         place(sample);
