@@ -396,8 +396,10 @@ class Objects:
         elif kind == "MYM_WINDOW":
             yield from self.in_window(first, record)
         elif kind == "MYM_LARGE":
-            at, cached = self.address(first), self.heap.field("unit", record, "cached")
-            yield at, self.heap.field("unit", record, "length") * self.unit, self._held(at, cached)
+            before = self.heap.field("unit", record, "lines") * self.heap.fact["MYM_CACHELINE"]
+            room = self.heap.fact["MYM_LINES_ROOM"] if before else 0
+            at, cached = self.address(first) + before, self.heap.field("unit", record, "cached")
+            yield at, self.heap.field("unit", record, "length") * self.unit - room, self._held(at, cached)
 
     def live(self):
         """(address, bytes) of every object that the program holds."""

@@ -44,17 +44,18 @@ static MYM_SLOW void *malloc_colder(size_t size)
 
 static MYM_SLOW void *malloc_span_colder(size_t size)
 {
-    void *object = mym_span_pop(mym_span_class(size));
+    void *span = mym_span_pop(mym_span_class(size));
 
-    return object != NULL ? object : malloc_colder(size);
+    return span != NULL ? mym_large_begin(span, size) : malloc_colder(size);
 }
 
 /* Saves no register either. */
 static MYM_APART void *malloc_span(size_t size)
 {
-    void *object = mym_span_quick_pop(size);
+    void *span = mym_span_quick_pop(size);
 
-    return MYM_LIKELY(object != NULL) ? object : malloc_span_colder(size);
+    return MYM_LIKELY(span != NULL) ? mym_large_begin(span, size)
+                                    : malloc_span_colder(size);
 }
 
 /* A sample point was reached; or nobody samples: each countdown is over. */
@@ -191,7 +192,7 @@ size_t mym_usable(const void *ptr)
 static size_t place_size(size_t size)
 {
     return size <= MYM_CLASS_MAX ? mym_classes[mym_class_of(size)].size
-                                 : mym_large_good_size(size);
+                                 : mym_large_good_size(size, 1);
 }
 
 /* Of one that may be guarded no byte more than was asked for can be used. */
@@ -219,8 +220,9 @@ static void *take_growing(size_t usable, size_t size)
                               : mym_malloc(room < MYM_PLACE_MAX ? room : MYM_PLACE_MAX);
         return object != NULL ? object : mym_malloc(size);
     }
+    /* All of its units, so no lines before it: it may become a mapping of its own. */
     object = size < room && mym_fits(mym_round_up(room, MYM_UNIT), size)
-                 ? mym_classless_take(room, 1, false, &zeroed)
+                 ? mym_classless_take(mym_round_up(room, MYM_UNIT), 1, false, &zeroed)
                  : NULL;
     if (object == NULL)
         object = mym_classless_take(size, 1, true, &zeroed);
@@ -367,7 +369,7 @@ static inline bool is_span_for(const void *ptr, size_t size)
     if (size <= MYM_CLASS_MAX || size >= MYM_MAPPING_MIN || !mym_in_heap(ptr))
         return false;
     unit = &mym_heap.units[mym_unit_of(ptr)];
-    if (unit->state != MYM_IN_USE)
+    if (unit->state != MYM_IN_USE || (unit->lines != 0 && !mym_has_lines(size)))
         return false;
     if (size > MYM_SPAN_MAX)
         return unit->length == mym_round_up(size, MYM_UNIT) >> MYM_UNIT_SHIFT;

@@ -291,6 +291,36 @@ MYM_INLINE bool mym_is_span(const void *ptr)
     return unit->kind >= MYM_WINDOW && unit->first == mym_unit_of(ptr);
 }
 
+/*
+ * Spans start at multiples of 64 KiB, and what lies at one place in each of a dozen of them is in
+ * one set of the first cache, in huge pages of the second one, too: a loop over 12 vectors of
+ * 800,000 bytes took 16 times as long as with glibc's objects. So an object of a size that leaves
+ * so much of its last unit unused starts some cache lines behind its span; which, is drawn by the
+ * address.
+ */
+MYM_INLINE bool mym_has_lines(size_t size)
+{
+    return !MYM_SECURE && -size % MYM_UNIT >= MYM_LINES_ROOM;
+}
+
+/* Where in its span an object of so many bytes starts, for which no alignment was asked. */
+MYM_INLINE void *mym_large_begin(void *span, size_t size)
+{
+    uint32_t number = (uint32_t)((uintptr_t)span >> MYM_UNIT_SHIFT);
+    /* Of 16 spans of 2 to 512 units, one behind the other, at least 7 lines; without the shift 1. */
+    uint32_t drawn = (number ^ number >> 5) * 0x9e3779b1u >> 27;
+    unsigned lines = mym_has_lines(size) ? drawn << 1 | 1 : 0;
+
+    mym_heap.units[mym_unit_of(span)].lines = (uint8_t)lines;
+    return (char *)span + lines * MYM_CACHELINE;
+}
+
+/* Whether a large object of malloc's with this record starts there. */
+MYM_INLINE bool mym_is_begin(const struct mym_unit *unit, const void *ptr)
+{
+    return (uintptr_t)ptr % MYM_UNIT == (size_t)unit->lines * MYM_CACHELINE;
+}
+
 /* One that is not sampled, by what there is; or NULL. */
 void *mym_large_take(size_t size, size_t alignment, bool *zeroed);
 /* A span of the page heap, and its record. */
@@ -298,7 +328,7 @@ void mym_large_put(void *ptr, const struct mym_unit *span);
 /* What of the heap cannot be used any more: it is unmapped, or else nobody's. */
 void mym_large_give_up(void *ptr);
 size_t mym_large_bytes(const void *ptr);
-size_t mym_large_good_size(size_t size);
+size_t mym_large_good_size(size_t size, size_t alignment);
 /* mym_classless_resize of one that is not sampled. */
 void *mym_large_resize(void *ptr, size_t size);
 /* A span's record says whether the heap profile knows it; a mapping has none. */

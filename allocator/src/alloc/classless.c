@@ -58,7 +58,7 @@ static const struct mym_unit *span_at(const void *ptr)
     const struct mym_unit *u = &mym_heap.units[unit];
 
     return u->kind == MYM_LARGE && u->first == unit && !u->cached && u->reap == NULL &&
-                   (uintptr_t)ptr % MYM_UNIT == 0
+                   mym_is_begin(u, ptr)
                ? u
                : NULL;
 }
@@ -107,9 +107,9 @@ MYM_APART void mym_span_put(void *ptr)
     struct mym_unit *unit = &mym_heap.units[number];
 
     if (MYM_UNLIKELY(unit->state != MYM_IN_USE || unit->first != number ||
-                     unit->reap != NULL || (uintptr_t)ptr % MYM_UNIT != 0))
+                     unit->reap != NULL || !mym_is_begin(unit, ptr)))
         put_span_colder(ptr);
-    else if (!mym_span_quick_push(unit, ptr))
+    else if (!mym_span_quick_push(unit, (char *)ptr - (uintptr_t)ptr % MYM_UNIT))
         mym_large_put(ptr, unit);
 }
 
@@ -151,7 +151,7 @@ static bool was_freed(const void *ptr)
 
     return span->first == first &&
            (mym_is_free(span->kind) || span->kind == MYM_PURGING || span->cached) &&
-           (offset == 0 || span->cls == MYM_REAPED ||
+           (mym_is_begin(span, ptr) || span->cls == MYM_REAPED ||
             (c->size != 0 && mym_slab_index(c, offset) < c->objects));
 }
 

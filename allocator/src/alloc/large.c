@@ -28,6 +28,26 @@ static uint32_t units_for(size_t size)
                      (size == 0);
 }
 
+/* Of an object that is known to be no mapping of its own. */
+static size_t span_bytes(const void *ptr)
+{
+    const struct mym_unit *span = &mym_heap.units[mym_unit_of(ptr)];
+
+    return (size_t)span->length * MYM_UNIT - (span->lines != 0 ? MYM_LINES_ROOM : 0);
+}
+
+/* What is longer is a mapping of its own, and starts where its pages do. */
+static bool may_begin_later(size_t size, size_t alignment)
+{
+    return size > MYM_CLASS_MAX && size < MYM_MAPPING_MIN &&
+           alignment <= MYM_ALIGNMENT && mym_has_lines(size);
+}
+
+static void *begin(void *span, size_t size, size_t alignment)
+{
+    return mym_large_begin(span, may_begin_later(size, alignment) ? size : 0);
+}
+
 static inline void *take_cached(size_t size)
 {
     if (has_class(size))
@@ -43,7 +63,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
 
     if (object != NULL) {
         *zeroed = false;
-        return object;
+        return begin(object, size, alignment);
     }
     if (size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return NULL;
@@ -64,7 +84,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
     mym_heap.units[unit].reap = NULL;
     if (size > 0)
         mym_dense_taken(mym_unit_address(unit), size, (size_t)units * MYM_UNIT);
-    return mym_unit_address(unit);
+    return begin(mym_unit_address(unit), size, alignment);
 }
 
 void mym_large_mark(void *ptr, bool sampled)
@@ -105,16 +125,18 @@ static void put_loose(void *span)
 MYM_APART void mym_large_put(void *ptr, const struct mym_unit *span)
 {
     uint32_t units = span->length;
+    void *start = mym_unit_address(span->first);
 
     if (MYM_UNLIKELY(span->sampled)) {
         mym_profile_drop(ptr);
         mym_large_mark(ptr, false);
     }
-    if ((has_word(units) || is_long((size_t)units * MYM_UNIT)) && keep_span(ptr, units))
+    if ((has_word(units) || is_long((size_t)units * MYM_UNIT)) &&
+        keep_span(start, units))
         return;
-    mym_dense_ended(ptr, (size_t)units * MYM_UNIT);
+    mym_dense_ended(start, (size_t)units * MYM_UNIT);
     if (has_word(units))
-        put_loose(ptr);
+        put_loose(start);
     else
         mym_pages_put(span->first);
 }
@@ -131,14 +153,15 @@ void mym_large_give_up(void *ptr)
 
 size_t mym_large_bytes(const void *ptr)
 {
-    return mym_is_span(ptr) ? (size_t)mym_heap.units[mym_unit_of(ptr)].length * MYM_UNIT
-                            : mym_mapping_bytes(ptr);
+    return mym_is_span(ptr) ? span_bytes(ptr) : mym_mapping_bytes(ptr);
 }
 
-size_t mym_large_good_size(size_t size)
+size_t mym_large_good_size(size_t size, size_t alignment)
 {
-    return size >= MYM_MAPPING_MIN ? mym_round_up(size, mym_os_page())
-                                   : (size_t)units_for(size) * MYM_UNIT;
+    if (size >= MYM_MAPPING_MIN)
+        return mym_round_up(size, mym_os_page());
+    return (size_t)units_for(size) * MYM_UNIT -
+           (may_begin_later(size, alignment) ? MYM_LINES_ROOM : 0);
 }
 
 static bool resize_span(uint32_t unit, size_t size)
@@ -154,12 +177,14 @@ static bool resize_span(uint32_t unit, size_t size)
 void *mym_large_resize(void *ptr, size_t size)
 {
     uint32_t unit;
+    bool lines;
 
     if (!mym_is_span(ptr)) /* small enough to live in the page heap again: no */
         return size < MYM_MAPPING_MIN / 2 ? NULL : mym_mapping_resize(ptr, size);
     unit = mym_unit_of(ptr);
+    lines = mym_heap.units[unit].lines != 0;
     if (size >= MYM_MAPPING_MIN &&
         (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
-        return mym_mapping_adopt(unit, size);
-    return resize_span(unit, size) ? ptr : NULL;
+        return lines ? NULL : mym_mapping_adopt(unit, size);
+    return resize_span(unit, size + (lines ? MYM_LINES_ROOM : 0)) ? ptr : NULL;
 }

@@ -30,7 +30,7 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     ARRAY(mym_classes), ARRAY(mym_arenas), ARRAY(mym_mode_names), ARRAY(mym_metrics),
     ARRAY(mym_version),
 
-    NUMBER(MYM_UNIT), NUMBER(MYM_ALIGNMENT), NUMBER(MYM_CLASSES), NUMBER(MYM_SAMPLED),
+    NUMBER(MYM_UNIT), NUMBER(MYM_CACHELINE), NUMBER(MYM_LINES_ROOM), NUMBER(MYM_ALIGNMENT), NUMBER(MYM_CLASSES), NUMBER(MYM_SAMPLED),
     NUMBER(MYM_SPAN_CLASSES), NUMBER(MYM_SPAN_SHUT), NUMBER(MYM_SPAN_ROOM), NUMBER(MYM_BIT_WORDS),
     NUMBER(MYM_CHUNK_UNITS), NUMBER(MYM_REAPED),
     NUMBER(MYM_ABSENT), NUMBER(MYM_GONE), NUMBER(MYM_CLEAN), NUMBER(MYM_DIRTY),
@@ -41,6 +41,7 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     SIZE(unit), FIELD(unit, next), FIELD(unit, used), FIELD(unit, first),
     FIELD(unit, length), FIELD(unit, arena), FIELD(unit, free), FIELD(unit, reap),
     FIELD(unit, kind), FIELD(unit, cls), FIELD(unit, cached), FIELD(unit, holes),
+    FIELD(unit, lines),
     SIZE(class), FIELD(class, size), FIELD(class, objects), FIELD(class, units),
     FIELD(class, room),
     SIZE(pages), FIELD(pages, end), FIELD(pages, mapped), FIELD(pages, purging),

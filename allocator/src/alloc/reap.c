@@ -126,6 +126,7 @@ static void *take_large(struct mym_reap *reap, size_t alignment, size_t size,
     if (unit == 0)
         return NULL;
     mym_heap.units[unit].cls = 0;
+    mym_heap.units[unit].lines = 0;
     mym_heap.units[unit].reap = reap;
     mym_heap.units[unit].prev = 0;
     mym_heap.units[unit].next = reap->large;

@@ -173,7 +173,9 @@ static int walk_span(const struct walk *walk, uint32_t first)
         return span->reap == NULL && (is_free(walk, start) ||
                                       !mym_is_live((void *)start)) /* NOLINT */
                    ? 0
-                   : visit(walk, start, span->length * MYM_UNIT);
+                   : visit(
+                         walk, start + span->lines * MYM_CACHELINE, /* of a reap's: 0 */
+                         span->length * MYM_UNIT - (span->lines ? MYM_LINES_ROOM : 0));
     default:
         return 0;
     }

@@ -92,12 +92,18 @@ struct mym_unit {
         };
         uint32_t state; /* all four, MYM_IN_USE and MYM_CACHED of a large span */
     };
-    uint8_t cls;      /* slab: its size class; free: what it was, or MYM_REAPED */
-    bool huge;        /* first unit of a chunk: the kernel may make it a huge page */
-    bool holes;       /* window: has set bits in freed */
+    uint8_t cls; /* slab: its size class; free: what it was, or MYM_REAPED */
+    bool huge;   /* first unit of a chunk: the kernel may make it a huge page */
+    union {
+        bool holes;    /* window: has set bits in freed */
+        uint8_t lines; /* large, malloc's: of a cache, before the object (large.c) */
+    };
     uint8_t has_bits; /* its bitmaps may be resident: MYM_IN_BITS, MYM_IN_FREED */
 };
 _Static_assert(sizeof(struct mym_unit) == 32, "two to a cache line");
+
+/* What is left in the span of an object that starts some lines behind it, before and after it. */
+#define MYM_LINES_ROOM (63u * MYM_CACHELINE)
 
 /* A large span that is in use, and nothing else is to be known about it; one in a cache. */
 #define MYM_IN_USE ((uint32_t)MYM_LARGE)

@@ -7,6 +7,8 @@
 #include "heap/heap.h"
 #include "heap/sizes.h"
 
+#include <string.h>
+
 static void classes_fit(void)
 {
     free(malloc(1)); /* the tables are made at the first request */
@@ -153,6 +155,65 @@ static void sizes_to_free_are_quick_while_samples_are_taken(void)
     CHECK(mym_profile_stop() == 0);
 }
 
+/* Where 16 of a size lie at one place of their pages, a loop over all has one set of the cache. */
+static void large_ones_start_at_lines_of_their_own(void)
+{
+    static const size_t sizes[] = {140000, 240000, 800000, 3000000, 8000000};
+
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char *object[16];
+        uint64_t lines = 0;
+
+        for (unsigned k = 0; k < 16; k++) {
+            CHECK(object[k] = malloc(sizes[i]));
+            CHECK(malloc_usable_size(object[k]) == family.good_size(sizes[i]));
+            object[k][0] = object[k][malloc_usable_size(object[k]) - 1] = (char)k;
+            lines |= (uint64_t)1 << (uintptr_t)object[k] / MYM_CACHELINE % 64;
+        }
+        CHECKF(MYM_SECURE || __builtin_popcountll(lines) >= 4, "%zu bytes: %#llx",
+               sizes[i], (unsigned long long)lines);
+        for (unsigned k = 0; k < 16; k++) {
+            CHECK(object[k][0] == (char)k);
+            free(object[k]);
+        }
+    }
+}
+
+/* Nothing is lost of what leaves no room, nor of what is to lie at a page. */
+static void pages_are_whole_where_they_are_asked_for(void)
+{
+    void *whole = malloc(5 * MYM_UNIT), *aligned = memalign(4096, 300000);
+
+    CHECK((uintptr_t)whole % MYM_UNIT == 0 &&
+          malloc_usable_size(whole) == 5 * MYM_UNIT);
+    CHECK((uintptr_t)aligned % 4096 == 0 &&
+          malloc_usable_size(aligned) == 5 * MYM_UNIT);
+    free(whole);
+    free(aligned);
+}
+
+/* As they grow and shrink where they are, what is told of their size can be used. */
+static void those_that_start_later_are_resized(void)
+{
+    static const size_t steps[] = {250000, 258112,   262144, 400000,
+                                   140000, 40000000, 300000};
+    size_t had = 200000;
+    char *object = malloc(had);
+
+    CHECK(object);
+    memset(object, 7, had);
+    for (unsigned i = 0; i < sizeof steps / sizeof *steps; i++) {
+        CHECK(object = realloc(object, steps[i]));
+        CHECK(malloc_usable_size(object) >= steps[i]);
+        for (size_t at = 0; at < (had < steps[i] ? had : steps[i]); at += 997)
+            CHECK(object[at] == 7);
+        had = malloc_usable_size(object);
+        memset(object, 7, had);
+    }
+    family.free_sized(object, steps[sizeof steps / sizeof *steps - 1]);
+    CHECK(family.verify() == 0);
+}
+
 const struct test tests[] = {
     {"classes_fit", classes_fit},
     {"classes_waste_little", classes_waste_little},
@@ -163,5 +224,9 @@ const struct test tests[] = {
     {"quick_classes_are_classes", quick_classes_are_classes},
     {"sizes_to_free_are_quick_while_samples_are_taken",
      sizes_to_free_are_quick_while_samples_are_taken},
+    {"large_ones_start_at_lines_of_their_own", large_ones_start_at_lines_of_their_own},
+    {"pages_are_whole_where_they_are_asked_for",
+     pages_are_whole_where_they_are_asked_for},
+    {"those_that_start_later_are_resized", those_that_start_later_are_resized},
     {NULL, NULL},
 };
