@@ -177,14 +177,18 @@ static bool resize_span(uint32_t unit, size_t size)
 void *mym_large_resize(void *ptr, size_t size)
 {
     uint32_t unit;
-    bool lines;
+    size_t lines;
 
     if (!mym_is_span(ptr)) /* small enough to live in the page heap again: no */
         return size < MYM_MAPPING_MIN / 2 ? NULL : mym_mapping_resize(ptr, size);
     unit = mym_unit_of(ptr);
-    lines = mym_heap.units[unit].lines != 0;
+    lines = mym_heap.units[unit].lines != 0 ? MYM_LINES_ROOM : 0;
     if (size >= MYM_MAPPING_MIN &&
         (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
-        return lines ? NULL : mym_mapping_adopt(unit, size);
-    return resize_span(unit, size + (lines ? MYM_LINES_ROOM : 0)) ? ptr : NULL;
+        return lines != 0 ? NULL : mym_mapping_adopt(unit, size);
+    /* What has two units for the sake of the lines would be too large for a sized free. */
+    if (lines != 0 &&
+        !mym_fits((size_t)units_for(size + lines) * MYM_UNIT - lines, size))
+        return NULL;
+    return resize_span(unit, size + lines) ? ptr : NULL;
 }

@@ -211,6 +211,11 @@ static void those_that_start_later_are_resized(void)
         memset(object, 7, had);
     }
     family.free_sized(object, steps[sizeof steps / sizeof *steps - 1]);
+    for (size_t size = 30000; size < 300000; size += 499) {
+        CHECK(object = malloc(size < 200000 ? 200000 : 140000));
+        CHECK(object = realloc(object, size));
+        family.free_sized(object, size);
+    }
     CHECK(family.verify() == 0);
 }
 
