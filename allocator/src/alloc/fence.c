@@ -106,8 +106,10 @@ static void settle(void *ptr, size_t size)
         room = room_of(ptr); /* more than it needs: mym_fence_leave */
     mym_seal(ptr, size, room, MYM_IN_SPAN, false);
     set_fence(ptr, room);
-    if (mym_is_span(ptr))
+    if (mym_is_span(ptr)) {
         mym_live_set(ptr);
+        record_of(ptr)->has_bits |= MYM_IN_FREED; /* for when it is purged */
+    }
 }
 
 MYM_SLOW void *mym_fence_take(size_t size, size_t alignment, size_t reserve,
