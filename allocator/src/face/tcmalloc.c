@@ -86,6 +86,7 @@ GIVES(tc_pvalloc, mym_face_pvalloc, (size_t size), size)
 TAKES(tc_free, mym_free, (void *ptr), ptr)
 TAKES(tc_cfree, mym_free, (void *ptr), ptr)
 TAKES(tc_free_sized, mym_free_sized, (void *ptr, size_t size), ptr, size)
+TAKES(tc_free_aligned_sized, mym_free_aligned_sized, (void *ptr, size_t alignment, size_t size), ptr, alignment, size)
 TELLS(int, tc_posix_memalign, mym_face_posix_memalign,
       (void **out, size_t alignment, size_t size), out, alignment, size)
 TELLS(size_t, tc_malloc_size, mym_usable, (void *ptr), ptr)

@@ -160,6 +160,10 @@ void sized_and_aligned()
                  {"tc_delete_sized_aligned", "tc_deletearray_sized_aligned"})
                 find<both>(put)(find<aligned_form>("tc_new_aligned")(size, alignment),
                                 size, alignment);
+            if (seek<void()>("MyVersion") != nullptr) /* tcmalloc has it since 2.17 */
+                find<both>("tc_free_aligned_sized")(
+                    find<aligned_form>("tc_memalign")(alignment, size), alignment,
+                    size);
             for (auto *name : {"tc_new_aligned_nothrow", "tc_newarray_aligned_nothrow"})
                 for (auto *put :
                      {"tc_delete_aligned_nothrow", "tc_deletearray_aligned_nothrow"}) {
