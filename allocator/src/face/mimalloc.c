@@ -1,7 +1,7 @@
 /*
  * mimalloc.c - mimalloc's functions under their names, for libmymalloc_preload.so.
  *
- * As its manuals have them, 2.0's and 3.6's: those that take or give objects, of the thread's
+ * As its manuals have them, from 2.0's to 3.6's: those that take or give objects, of the thread's
  * heap or of one that is named (heaps.c). An offset that is no multiple of its alignment stays
  * mimalloc's, where it is loaded, and so do its objects; they come back by the names that are
  * here, and go on to it.
@@ -201,6 +201,28 @@ static char *copy_path(struct mym_reap *reap, const char *path, char *resolved)
     return object;
 }
 
+/* How many bytes there are is told, where somebody asks. */
+static void *told(void *object, size_t *bytes)
+{
+    if (object != NULL && bytes != NULL)
+        *bytes = usable(object);
+    return object;
+}
+
+static void *move_told(void *ptr, size_t size, size_t *before, size_t *after)
+{
+    if (before != NULL)
+        *before = usable(ptr);
+    return told(move(mym_mimalloc_chosen, ptr, size, MYM_ALIGNMENT, 0, false), after);
+}
+
+static void put_told(void *ptr, size_t *bytes)
+{
+    if (bytes != NULL)
+        *bytes = usable(ptr);
+    put(ptr);
+}
+
 /* The forms of operator new are in operators.c. */
 MYM_HIDDEN void *own_Znwm(size_t size);
 MYM_HIDDEN void *own_ZnwmSt11align_val_t(size_t size, size_t alignment);
@@ -327,6 +349,24 @@ GIVES(mi_aligned_recalloc, move, (void *ptr, size_t count, size_t size, size_t a
       mym_mimalloc_chosen, ptr, product(count, size), alignment, 0, true)
 GIVES(mi_expand, expand, (void *ptr, size_t size), ptr, size)
 
+/* What came with 2.2 and 3. */
+GIVES(mi_umalloc, told, (size_t size, size_t *bytes), take_plain(mym_mimalloc_chosen, size), bytes)
+GIVES(mi_umalloc_small, told, (size_t size, size_t *bytes), take_plain(mym_mimalloc_chosen, size), bytes)
+GIVES(mi_uzalloc, told, (size_t size, size_t *bytes), take(mym_mimalloc_chosen, size, ANY, true), bytes)
+GIVES(mi_uzalloc_small, told, (size_t size, size_t *bytes), take(mym_mimalloc_chosen, size, ANY, true), bytes)
+GIVES(mi_ucalloc, told, (size_t count, size_t size, size_t *bytes),
+      take(mym_mimalloc_chosen, product(count, size), ANY, true), bytes)
+GIVES(mi_umalloc_aligned, told, (size_t size, size_t alignment, size_t *bytes),
+      take(mym_mimalloc_chosen, size, alignment, 0, false), bytes)
+GIVES(mi_uzalloc_aligned, told, (size_t size, size_t alignment, size_t *bytes),
+      take(mym_mimalloc_chosen, size, alignment, 0, true), bytes)
+GIVES(mi_urealloc, move_told, (void *ptr, size_t size, size_t *before, size_t *after), ptr, size, before, after)
+TAKES(mi_ufree, put_told, (void *ptr, size_t *bytes), ptr, bytes)
+TAKES(mi_free_small, put, (void *ptr), ptr)
+TAKES(mi_free_small_nonnull, put, (void *ptr), ptr)
+TAKES(mi_free_small_local, put, (void *ptr), ptr)
+TAKES(mi_free_small_local_nonnull, put, (void *ptr), ptr)
+
 #define UNUSED size_t unused __attribute__((unused))
 TAKES(mi_free, put, (void *ptr), ptr)
 TAKES(mi_cfree, put, (void *ptr), ptr)
@@ -336,11 +376,51 @@ TAKES(mi_free_size_aligned, put, (void *ptr, UNUSED, size_t alignment __attribut
 
 TELLS(size_t, mi_usable_size, usable, (const void *ptr), ptr)
 TELLS(size_t, mi_malloc_size, usable, (const void *ptr), ptr)
+TELLS(size_t, malloc_size, usable, (const void *ptr), ptr)
 TELLS(size_t, mi_malloc_usable_size, usable, (const void *ptr), ptr)
 TELLS(bool, mi_check_owned, mym_is_own, (const void *ptr), ptr)
 TELLS(size_t, mi_good_size, mym_good_size, (size_t size), size)
 TELLS(size_t, mi_malloc_good_size, mym_good_size, (size_t size), size)
 /* clang-format on */
+
+/*
+ * What a mimalloc has by names that are not its own, 3.6 even strdup: that gives objects of another
+ * heap than the program's free takes. As libc's and BSD's they come down to malloc, whosever it is.
+ */
+static void *(*const volatile first_malloc)(size_t) = malloc;
+static void *(*const volatile first_realloc)(void *, size_t) = realloc;
+static void (*const volatile first_free)(void *) = free;
+
+static char *duplicate(const char *text, size_t length)
+{
+    char *object = first_malloc(length + 1);
+
+    if (object != NULL) {
+        memcpy(object, text, length);
+        object[length] = '\0';
+    }
+    return object;
+}
+
+EXPORT char *strdup(const char *text)
+{
+    return duplicate(text, strlen(text));
+}
+
+EXPORT char *strndup(const char *text, size_t most)
+{
+    return duplicate(text, strnlen(text, most));
+}
+
+void *reallocf(void *ptr, size_t size);
+EXPORT void *reallocf(void *ptr, size_t size)
+{
+    void *object = first_realloc(ptr, size);
+
+    if (object == NULL && size != 0)
+        first_free(ptr);
+    return object;
+}
 
 /* The array at *out; an error number, and that is as it was. */
 int mi_reallocarr(void *out, size_t count, size_t size);
@@ -360,8 +440,10 @@ EXPORT int mi_reallocarr(void *out, size_t count, size_t size)
 }
 
 /* Of whatever heap. */
-bool mi_is_in_heap_region(const void *ptr);
-EXPORT bool mi_is_in_heap_region(const void *ptr)
+static bool is_known(const void *ptr)
 {
     return mym_is_own(ptr) || (other() != NULL && other()->has(ptr));
 }
+
+TELLS(bool, mi_is_in_heap_region, is_known, (const void *ptr), ptr)
+TELLS(bool, mi_any_heap_contains, is_known, (const void *ptr), ptr)

@@ -119,6 +119,79 @@ void growing_keeps_and_zeroes()
     free(none);
 }
 
+/* Which Debian 12's mimalloc does not have. */
+void later_names()
+{
+    using told_form = void *(size_t, size_t *);
+    using told_aligned_form = void *(size_t, size_t, size_t *);
+    size_t bytes = 0, before = 1;
+
+    for (auto *take :
+         {"mi_umalloc", "mi_umalloc_small", "mi_uzalloc", "mi_uzalloc_small"}) {
+        auto *object = static_cast<char *>(find<told_form>(take)(100, &bytes));
+
+        CHECKF(bytes == malloc_usable_size(object), "%s: %zu bytes", take, bytes);
+        CHECK(take[4] != 'z' || reads(object, 100, 0));
+        free(written(object, 100, 1));
+        free(written(find<told_form>(take)(100, nullptr), 100, 1));
+    }
+    for (size_t size : sizes)
+        for (auto *take : {"mi_umalloc_aligned", "mi_uzalloc_aligned"}) {
+            void *object = find<told_aligned_form>(take)(size, 64, &bytes);
+
+            CHECK((uintptr_t)object % 64 == 0 && bytes == malloc_usable_size(object));
+            free(written(object, size, 1));
+            object = find<told_aligned_form>("mi_ucalloc")(3, size, &bytes);
+            CHECK(reads(static_cast<char *>(object), 3 * size, 0));
+            CHECK(bytes == malloc_usable_size(object));
+            object = find<void *(void *, size_t, size_t *, size_t *)>("mi_urealloc")(
+                object, 5 * size, &before, &bytes);
+            CHECK(before >= 3 * size && bytes == malloc_usable_size(object));
+            find<void(void *, size_t *)>("mi_ufree")(written(object, 5 * size, 1),
+                                                     &before);
+            CHECK(before == bytes);
+        }
+    for (auto *put : {"mi_free_small", "mi_free_small_nonnull", "mi_free_small_local",
+                      "mi_free_small_local_nonnull"})
+        find<put_form>(put)(malloc(100));
+    bytes = huge;
+    CHECK(find<told_form>("mi_umalloc")(huge, &bytes) == nullptr && bytes == huge);
+    void *object = malloc(100);
+    CHECK(find<bool(const void *)>("mi_any_heap_contains")(object));
+    free(object);
+    void *heap = find<void *(int, bool, void *)>("mi_heap_new_ex")(0, true, nullptr);
+    object = find<move_form>("mi_heap_malloc")(heap, 100);
+    CHECK(find<bool(void *, const void *)>("mi_heap_contains")(heap, object));
+    find<put_form>("mi_heap_destroy")(heap);
+}
+
+/* A mimalloc of 3.6 that is linked has all of these in front of libc's. */
+void names_of_others()
+{
+    void *object = malloc(100);
+
+    for (auto *name : {"strdup", "strndup", "reallocf", "malloc_size"}) {
+        Dl_info library;
+
+        CHECKF(dladdr(find<void *>(name), &library) &&
+                   strstr(library.dli_fname, "mymalloc"),
+               "%s", name);
+    }
+    CHECK(find<size_form>("malloc_size")(object) == malloc_usable_size(object));
+    object = find<move_form>("reallocf")(object, 5000);
+    free(written(object, 5000, 1));
+    CHECK(find<move_form>("reallocf")(malloc(100), huge) == nullptr);
+    for (size_t most : {size_t{0}, size_t{3}, SIZE_MAX}) {
+        char *part = find<char *(const char *, size_t)>("strndup")("a text", most);
+
+        CHECK(strlen(part) == (most < 6 ? most : 6) && !strncmp(part, "a text", most));
+        free(part);
+    }
+    char *text = find<char *(const char *)>("strdup")("a text");
+    CHECK(!strcmp(text, "a text"));
+    find<put_form>("mi_free")(text);
+}
+
 void texts_and_arrays()
 {
     char *text = find<char *(const char *)>("mi_strdup")("a text");
@@ -217,6 +290,8 @@ extern "C" const struct test tests[] = {
     {"one_heap", one_heap},
     {"alignments_are_kept", alignments_are_kept},
     {"growing_keeps_and_zeroes", growing_keeps_and_zeroes},
+    {"later_names", later_names},
+    {"names_of_others", names_of_others},
     {"texts_and_arrays", texts_and_arrays},
     {"failures", failures},
     {"failures_throw", failures_throw},
