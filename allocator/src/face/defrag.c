@@ -14,12 +14,15 @@
 
 int get_defrag_hint(void *ptr);
 
-/* As the jemalloc that comes with redis has it: 1 when moving the object would help. */
+/*
+ * As the jemalloc that comes with redis has it: 1 when moving the object would help. In the
+ * hardened library that takes by the usual way (jemalloc.c) none does, and redis would not end.
+ */
 __attribute__((visibility("default"))) int get_defrag_hint(void *ptr)
 {
     struct mym_place place;
 
-    return mym_pool_place(ptr, &place) && mym_place_is_thin(&place);
+    return !MYM_SECURE && mym_pool_place(ptr, &place) && mym_place_is_thin(&place);
 }
 
 /* What is asked about one object; all 0: it is none. */
