@@ -250,6 +250,12 @@ static MYM_APART void *new_slow(size_t size, const void *caller)
     PASS_ON(_Znwm, DIE, size);
 }
 
+/* libstdc++ 12 rounds up to a multiple of the alignment, and what is past SIZE_MAX to a few bytes. */
+MYM_INLINE size_t roundable(size_t size)
+{
+    return size < MYM_SIZE_MAX ? size : MYM_SIZE_MAX;
+}
+
 static MYM_APART void *new_aligned_slow(size_t size, size_t alignment,
                                         const void *caller)
 {
@@ -257,7 +263,7 @@ static MYM_APART void *new_aligned_slow(size_t size, size_t alignment,
 
     if (MYM_LIKELY(object != NULL))
         return object;
-    PASS_ON(_ZnwmSt11align_val_t, DIE, size, alignment);
+    PASS_ON(_ZnwmSt11align_val_t, DIE, roundable(size), alignment);
 }
 
 static MYM_APART void *nothrow_slow(size_t size, const void *nothrow,
@@ -277,7 +283,8 @@ static MYM_APART void *nothrow_aligned_slow(size_t size, size_t alignment,
 
     if (MYM_LIKELY(object != NULL) || !mym_cxx_may_handle(caller))
         return object;
-    PASS_ON(_ZnwmSt11align_val_tRKSt9nothrow_t, return NULL, size, alignment, nothrow);
+    PASS_ON(_ZnwmSt11align_val_tRKSt9nothrow_t, return NULL, roundable(size), alignment,
+            nothrow);
 }
 
 #define COLD(function, ...) function(__VA_ARGS__, __builtin_return_address(0))

@@ -5,6 +5,7 @@ extern "C" {
 
 #include <cstring>
 #include <dlfcn.h>
+#include <initializer_list>
 #include <malloc.h>
 #include <new>
 #include <string>
@@ -195,6 +196,24 @@ void failure()
     std::set_new_handler(nullptr);
 }
 
+/* Nor a size that becomes a small one when it is rounded up, as libstdc++ 12 does. */
+void sizes_do_not_wrap()
+{
+    const size_t much = opaque(SIZE_MAX - 8);
+    const char *expect = getenv("TEST_EXPECT");
+
+    if (!expect || strcmp(expect, "mymalloc") != 0)
+        return;
+    for (auto handler : {std::new_handler{nullptr}, throwing_handler}) {
+        std::set_new_handler(handler);
+        CHECK(throws_bad_alloc([=] { return ::operator new(much, aligned64); }));
+        CHECK(throws_bad_alloc([=] { return ::operator new[](much, aligned64); }));
+        CHECK(!::operator new(much, aligned64, std::nothrow));
+        CHECK(!::operator new[](much, aligned64, std::nothrow));
+    }
+    std::set_new_handler(nullptr);
+}
+
 int catches;
 
 /* Without a handler that could give memory there is nothing to throw for. */
@@ -272,6 +291,7 @@ extern "C" const struct test tests[] = {
     {"every_aligned_pair", every_aligned_pair},
     {"delete_of_null", delete_of_null},
     {"failure", failure},
+    {"sizes_do_not_wrap", sizes_do_not_wrap},
     {"nothrow_throws_nothing", nothrow_throws_nothing},
     {"failure_during_dlopen", failure_during_dlopen},
     {"containers", containers},
