@@ -295,8 +295,8 @@ MYM_INLINE bool mym_is_span(const void *ptr)
  * Spans start at multiples of 64 KiB, and what lies at one place in each of a dozen of them is in
  * one set of the first cache, in huge pages of the second one, too: a loop over 12 vectors of
  * 800,000 bytes took 16 times as long as with glibc's objects. So an object of a size that leaves
- * so much of its last unit unused starts some cache lines behind its span; which, is drawn by the
- * address.
+ * so much of its last unit unused starts some cache lines behind the start of its span: how many
+ * is drawn by the address.
  */
 MYM_INLINE bool mym_has_lines(size_t size)
 {
@@ -319,6 +319,17 @@ MYM_INLINE void *mym_large_begin(void *span, size_t size)
 MYM_INLINE bool mym_is_begin(const struct mym_unit *unit, const void *ptr)
 {
     return (uintptr_t)ptr % MYM_UNIT == (size_t)unit->lines * MYM_CACHELINE;
+}
+
+/* Bytes of its span that it leaves for the lines; those that are its own. */
+MYM_INLINE size_t mym_lines_room(const struct mym_unit *unit)
+{
+    return unit->lines != 0 ? MYM_LINES_ROOM : 0;
+}
+
+MYM_INLINE size_t mym_span_bytes(const struct mym_unit *unit)
+{
+    return (size_t)unit->length * MYM_UNIT - mym_lines_room(unit);
 }
 
 /* One that is not sampled, by what there is; or NULL. */

@@ -28,14 +28,6 @@ static uint32_t units_for(size_t size)
                      (size == 0);
 }
 
-/* Of an object that is known to be no mapping of its own. */
-static size_t span_bytes(const void *ptr)
-{
-    const struct mym_unit *span = &mym_heap.units[mym_unit_of(ptr)];
-
-    return (size_t)span->length * MYM_UNIT - (span->lines != 0 ? MYM_LINES_ROOM : 0);
-}
-
 /* What is longer is a mapping of its own, and starts where its pages do. */
 static bool may_begin_later(size_t size, size_t alignment)
 {
@@ -153,7 +145,8 @@ void mym_large_give_up(void *ptr)
 
 size_t mym_large_bytes(const void *ptr)
 {
-    return mym_is_span(ptr) ? span_bytes(ptr) : mym_mapping_bytes(ptr);
+    return mym_is_span(ptr) ? mym_span_bytes(&mym_heap.units[mym_unit_of(ptr)])
+                            : mym_mapping_bytes(ptr);
 }
 
 size_t mym_large_good_size(size_t size, size_t alignment)
@@ -182,7 +175,7 @@ void *mym_large_resize(void *ptr, size_t size)
     if (!mym_is_span(ptr)) /* small enough to live in the page heap again: no */
         return size < MYM_MAPPING_MIN / 2 ? NULL : mym_mapping_resize(ptr, size);
     unit = mym_unit_of(ptr);
-    lines = mym_heap.units[unit].lines != 0 ? MYM_LINES_ROOM : 0;
+    lines = mym_lines_room(&mym_heap.units[unit]);
     if (size >= MYM_MAPPING_MIN &&
         (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
         return lines != 0 ? NULL : mym_mapping_adopt(unit, size);

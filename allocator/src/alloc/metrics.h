@@ -3,8 +3,9 @@
  * JSON or as Prometheus' text format, version 0.0.4.
  *
  * Names follow https://prometheus.io/docs/practices/naming/: the unit last, _total where
- * a number only grows, "process_" where it is not the heap's. A further metric is a row of the table, here and in every reader:
- * mymalloc-stats finds the table in the process that it looks at (layout.h).
+ * a number only grows, "process_" where it is not the heap's. A further metric is a row of
+ * the table, here and in every reader: mymalloc-stats finds the table in the process that it
+ * looks at (layout.h).
  */
 #ifndef MYM_ALLOC_METRICS_H
 #define MYM_ALLOC_METRICS_H

@@ -48,9 +48,8 @@ struct mym_reap {
     bool is_left;    /* to its objects: it is nobody's to leave, or to destroy */
     struct mym_bump shared;
     size_t freed;
-    uint64_t
-        filled[(MYM_CLASSES + 63) / 64]; /* bit set: the class has a freed object */
-    void *free[MYM_CLASSES];      /* by class: an object of that size or longer */
+    uint64_t filled[(MYM_CLASSES + 63) / 64]; /* bit set: the class has a freed one */
+    void *free[MYM_CLASSES];      /* by class: a freed object of that size or longer */
     struct mym_reap *next, *prev; /* of all reaps; next of those destroyed */
     struct mym_reap *left;        /* next of those that were left */
 } __attribute__((aligned(MYM_CACHELINE)));

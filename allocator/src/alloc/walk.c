@@ -170,12 +170,11 @@ static int walk_span(const struct walk *walk, uint32_t first)
         return walk_window(walk, first);
     case MYM_LARGE:
         start = (uintptr_t)mym_unit_address(first);
-        return span->reap == NULL && (is_free(walk, start) ||
-                                      !mym_is_live((void *)start)) /* NOLINT */
-                   ? 0
-                   : visit(
-                         walk, start + span->lines * MYM_CACHELINE, /* of a reap's: 0 */
-                         span->length * MYM_UNIT - (span->lines ? MYM_LINES_ROOM : 0));
+        if (span->reap == NULL &&
+            (is_free(walk, start) || !mym_is_live((void *)start))) /* NOLINT */
+            return 0;
+        start += span->lines * MYM_CACHELINE; /* of a reap's: 0 */
+        return visit(walk, start, mym_span_bytes(span));
     default:
         return 0;
     }

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <time.h>
 
-#define LONGEST \
-    200 /* bytes of a text, which may be the user's, that tell which it is */
+/* Bytes of a text, which may be the user's, that tell which it is. */
+#define LONGEST 200
 
 struct line {
     char text[512];

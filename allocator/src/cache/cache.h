@@ -81,8 +81,8 @@ MYM_INLINE mym_class_set mym_class_bit(unsigned cls)
 }
 
 struct mym_cache {
-    void **slot[MYM_SLOTS + MYM_SPAN_WORDS]; /* mym_slot_of and mym_slot_set, where
-                                                  there is no sequence */
+    /* By mym_slot_of and mym_slot_set, where there is no sequence. */
+    void **slot[MYM_SLOTS + MYM_SPAN_WORDS];
     uint32_t missed;     /* the span asked for in vain last, see spans.c; a hint */
     uint32_t open;       /* span words; a hint, see mym_span_take */
     uint32_t exchanges;  /* with pools; a hint: written by whoever runs here */

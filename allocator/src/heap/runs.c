@@ -32,10 +32,12 @@ uint32_t mym_runs_longest_bin(enum mym_kind kind)
 {
     const struct mym_index *index = mym_runs(kind);
 
-    for (unsigned word = MYM_RUN_BINS / 64; word-- > 0;)
-        if (index->filled[word] != 0)
-            return index
-                ->bins[word * 64 + 63 - (unsigned)__builtin_clzll(index->filled[word])];
+    for (unsigned word = MYM_RUN_BINS / 64; word-- > 0;) {
+        uint64_t filled = index->filled[word];
+
+        if (filled != 0)
+            return index->bins[word * 64 + 63 - (unsigned)__builtin_clzll(filled)];
+    }
     return 0;
 }
 
