@@ -247,7 +247,7 @@ class Heap:
                  for name in ("used", "free", "cached", "depot", "waiting")}
         info |= {"small_used": total["used"], "small_free": total["free"],
                  "caches": total["cached"], "depots": total["depot"], "waiting": total["waiting"]}
-        info["rounding"] = sum(entry["used"] * (size - before - 1)
+        info["rounding"] = sum(entry["used"] * (size - (before if before < size else 0) - 1)
                                for entry, size, before in zip(by_class[1:], sizes[1:], sizes))
         slabs = unit * sum(entry["slabs"] * one["units"] for entry, one in zip(by_class, classes))
         info["large"] = max(info["pages.mapped"] - info["pages.free"] - slabs - info["spans"] - info["reaps"]
@@ -363,8 +363,9 @@ class Objects:
     def in_slab(self, first, record):
         one = self.classes[self.heap.field("unit", record, "cls")]
         bits = self._bits("bits", first, (one["objects"] + 63) // 64)
+        start = self.address(first) + self.heap.field("unit", record, "lines") * self.heap.fact["MYM_CACHELINE"]
         for i in range(one["objects"]):
-            at = self.address(first) + i * one["size"]
+            at = start + i * one["size"]
             yield at, one["size"], "free" if bits >> i & 1 else self._held(at, at in self.cached)
 
     def in_window(self, first, record):

@@ -166,8 +166,8 @@ static inline size_t small_bytes(const void *ptr)
     c = &mym_classes[mym_heap.cls[unit]];
     if (c->size == 0) /* class 0 */
         return mym_sampled_bytes(ptr);
-    start = (uintptr_t)mym_unit_address(mym_heap.units[unit].first);
-    if (MYM_UNLIKELY(mym_slab_index(c, (uintptr_t)ptr - start) >= c->objects))
+    start = mym_slab_start(mym_heap.units[unit].first);
+    if (MYM_UNLIKELY(mym_slab_index(c, start, ptr) >= c->objects))
         mym_fatal(MYM_INSIDE, ptr);
     return c->size;
 }

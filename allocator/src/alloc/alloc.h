@@ -92,7 +92,8 @@ MYM_INLINE bool mym_quick_class_aligned(enum mym_use use, size_t alignment, size
     if (MYM_LIKELY(last < mym_small_end(use)))
         *cls = mym_front.class_of[last + 1];
     else if (last < mym_class_end(use) && alignment <= MYM_UNIT)
-        *cls = mym_class_of_64[last / 64 + 1];
+        *cls = alignment <= MYM_CACHELINE ? mym_class_of_64[last / 64 + 1]
+                                          : mym_class_of_128[last / 128 + 1];
     else
         return false;
     return true;

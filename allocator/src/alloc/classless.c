@@ -147,12 +147,12 @@ static bool was_freed(const void *ptr)
     uint32_t first = mym_heap.units[mym_unit_of(ptr)].first;
     const struct mym_unit *span = &mym_heap.units[first];
     const struct mym_class *c = &mym_classes[span->cls];
-    uintptr_t offset = (uintptr_t)ptr - (uintptr_t)mym_unit_address(first);
 
     return span->first == first &&
            (mym_is_free(span->kind) || span->kind == MYM_PURGING || span->cached) &&
            (mym_is_begin(span, ptr) || span->cls == MYM_REAPED ||
-            (c->size != 0 && mym_slab_index(c, offset) < c->objects));
+            (c->size != 0 &&
+             mym_slab_index(c, mym_slab_start(first), ptr) < c->objects));
 }
 
 /* Of what was_freed: together with all of its reap. */
@@ -166,9 +166,9 @@ static bool is_interior(const void *ptr)
 {
     uint32_t unit = mym_unit_of(ptr);
     const struct mym_class *c = &mym_classes[mym_heap.cls[unit]];
-    uintptr_t start = (uintptr_t)mym_unit_address(mym_heap.units[unit].first);
+    uintptr_t start = mym_slab_start(mym_heap.units[unit].first);
 
-    return c->size != 0 && mym_slab_index(c, (uintptr_t)ptr - start) >= c->objects;
+    return c->size != 0 && mym_slab_index(c, start, ptr) >= c->objects;
 }
 
 /* The hardened build knows of each place whether it is in use: this one, of any object, is not. */

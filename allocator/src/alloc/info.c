@@ -61,7 +61,7 @@ void mym_info_read(struct mym_info *info)
         slabs += cls->slabs * mym_classes[i].units * MYM_UNIT;
         info->caches += cached[i] * size;
         info->waiting += waiting[i] * size;
-        info->rounding += cls->used * (size - mym_classes[i - 1].size - 1);
+        info->rounding += cls->used * (size - mym_class_before(i) - 1);
     }
     info->cached = info->caches + info->depots + info->waiting;
     info->reaps = mym_reaps_bytes();

@@ -44,11 +44,10 @@ MYM_SLOW size_t mym_sampled_bytes(const void *ptr)
 {
     uint32_t slab = slab_of(ptr);
     const struct mym_class *c = &mym_classes[mym_heap.units[slab].cls];
-    uintptr_t start = (uintptr_t)mym_unit_address(slab);
 
     if (slab == 0)
         return mym_guarded_bytes(ptr); /* in a gap of the heap */
-    if (mym_slab_index(c, (uintptr_t)ptr - start) >= c->objects)
+    if (mym_slab_index(c, mym_slab_start(slab), ptr) >= c->objects)
         mym_fatal(MYM_INSIDE, ptr);
     return c->size;
 }

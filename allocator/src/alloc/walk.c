@@ -83,12 +83,12 @@ static void note_span(const struct map *map, uint32_t first)
 {
     const struct mym_unit *span = &mym_heap.units[first];
     const struct mym_class *c = class_of(span);
-    uintptr_t start = (uintptr_t)mym_unit_address(first);
+    uintptr_t start = mym_slab_start(first);
 
     if (!is_first(first))
         return;
     if (span->kind == MYM_LARGE && span->cached)
-        note(map, start);
+        note(map, (uintptr_t)mym_unit_address(first));
     for (unsigned i = 0; c != NULL && i < c->objects; i++)
         if (mym_heap.bits[first][i / 64] >> i % 64 & 1)
             note(map, start + i * (uintptr_t)c->size);
@@ -126,7 +126,7 @@ static bool is_over(uintptr_t object, size_t room)
 static int walk_slab(const struct walk *walk, uint32_t slab)
 {
     const struct mym_class *c = class_of(&mym_heap.units[slab]);
-    uintptr_t object = (uintptr_t)mym_unit_address(slab);
+    uintptr_t object = mym_slab_start(slab);
     int stop = 0;
 
     for (unsigned i = 0; c != NULL && i < c->objects && stop == 0;

@@ -19,12 +19,12 @@
 #define MYM_SMALL_MAX 1024u  /* largest size served by the shortest path */
 #define MYM_FINE_MAX  16384u /* up to here classes are at most an eighth apart */
 /* In front of a power of two, which has a class with it: a link, a header, that of pages. */
-#define MYM_LINK   16u /* of 1 KiB */
-#define MYM_HEADER 64u /* of 1 and 2 KiB */
-#define MYM_PAGE_HEADER \
-    272u /* from 4 KiB on: 15 of them leave that much of a page each */
+#define MYM_LINK         16u  /* of 1 KiB */
+#define MYM_HEADER       64u  /* of 1 and 2 KiB, a line */
+#define MYM_PAGE_HEADER  272u /* of 4 KiB: 15 of them leave that much of a page each */
+#define MYM_PAGES_HEADER 320u /* of 8 to 32 KiB: five lines */
 /* Largest size for which reaps and calloc go by size classes, and that lies packed in slabs. */
-#define MYM_PLACE_MAX (32768u + MYM_PAGE_HEADER)
+#define MYM_PLACE_MAX (32768u + MYM_PAGES_HEADER)
 #define MYM_CLASS_MAX 131072u /* largest size that has a size class */
 #define MYM_CLASSES   96u     /* upper bound; class 0 means "no size class" */
 
@@ -40,6 +40,8 @@
 #define MYM_MAX_ARENAS  64u
 
 #define MYM_PAGE 4096u /* granule of bookkeeping; os.c asks the kernel for its own */
+#define MYM_PAGE_CLASS \
+    (MYM_PAGE + MYM_CACHELINE) /* the class of objects as long as one */
 
 #define MYM_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define MYM_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -247,7 +247,7 @@ int mym_face_malloc_info(int options, FILE *stream)
         if (info.cls[i].places > 0)
             fprintf(stream,
                     "<size from=\"%u\" to=\"%u\" total=\"%zu\" count=\"%zu\"/>\n",
-                    mym_classes[i - 1].size + 1, mym_classes[i].size,
+                    mym_class_before(i) + 1, mym_classes[i].size,
                     info.cls[i].places * mym_classes[i].size, info.cls[i].places);
     fprintf(stream, "</sizes>\n<total type=\"fast\" count=\"0\" size=\"%zu\"/>\n",
             info.cached);

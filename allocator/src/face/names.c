@@ -127,9 +127,10 @@ static uint64_t read_bin_flushes(const size_t *at)
 
 /* ---- sizes ---- */
 
+/* Those of malloc, which ascend: what is aligned to more than a line is in none. */
 static size_t bins(void)
 {
-    return mym_start() ? mym_class_count - 1 : 0;
+    return mym_start() ? mym_class_of(MYM_CLASS_MAX) : 0;
 }
 
 /* Large objects: what caches hold, then each number of units up to own mappings. */

@@ -59,7 +59,7 @@ enum mym_dense mym_is_dense(size_t bytes)
     uint32_t tails = GET(size->tails);
     int score = GET(size->score);
 
-    if (bytes <= MYM_PAGE)
+    if (bytes <= MYM_PAGE_CLASS)
         return MYM_SMALL;
     if (score == 0)
         score = GET(size_of(bytes / 2)->score);
@@ -115,6 +115,7 @@ static bool is_drawn(uint32_t drawn, uint32_t one_in)
 #define SAMPLES 4u   /* pages of an object, one in each quarter */
 #define STRIDE  256u /* bytes between the words of a page that are looked at */
 
+/* An object may start anywhere in a page: one is looked at that has STRIDE bytes of it. */
 static const char *sample_of(const void *object, size_t bytes, unsigned i,
                              uint32_t drawn)
 {
@@ -123,7 +124,7 @@ static const char *sample_of(const void *object, size_t bytes, unsigned i,
 
     if (quarter > 1)
         page += (drawn >> 8) * (i + 1) % quarter;
-    return (const char *)(((uintptr_t)object + page * MYM_PAGE) & /* NOLINT */
+    return (const char *)(((uintptr_t)object + page * MYM_PAGE + STRIDE) & /* NOLINT */
                           ~(mym_os_page() - 1));
 }
 

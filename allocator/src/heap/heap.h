@@ -96,7 +96,7 @@ struct mym_unit {
     bool huge;   /* first unit of a chunk: the kernel may make it a huge page */
     union {
         bool holes;    /* window: has set bits in freed */
-        uint8_t lines; /* large, malloc's: of a cache, before the object (large.c) */
+        uint8_t lines; /* of a cache, before its objects: slab; large, malloc's */
     };
     uint8_t has_bits; /* its bitmaps may be resident: MYM_IN_BITS, MYM_IN_FREED */
 };
@@ -460,12 +460,22 @@ uint64_t mym_slab_hide(uint32_t slab);
 void mym_slab_purge(uint32_t slab, uint64_t pieces);
 void mym_slab_unhide(uint32_t slab, uint64_t pieces);
 
-/*
- * The number of the object that starts `offset` bytes into a slab; c->objects or more when
- * none does. ceil(2^40 / size) divides any offset in a slab exactly (unit/classes.c).
- */
-MYM_INLINE uint64_t mym_slab_index(const struct mym_class *c, uint64_t offset)
+/* Where the objects of the slab with this first unit start. */
+MYM_INLINE uintptr_t mym_slab_start(uint32_t slab)
 {
+    return (uintptr_t)mym_unit_address(slab) +
+           (uintptr_t)mym_heap.units[slab].lines * MYM_CACHELINE;
+}
+
+/*
+ * The number of the object that starts at the address, in a slab whose objects start there;
+ * c->objects or more when none does. ceil(2^40 / size) divides any offset in a slab exactly
+ * (unit/classes.c); what lies before them is none.
+ */
+MYM_INLINE uint64_t mym_slab_index(const struct mym_class *c, uintptr_t start,
+                                   const void *ptr)
+{
+    uint64_t offset = (uintptr_t)ptr - start;
     uint64_t index = offset * c->inverse >> 40;
 
     return MYM_LIKELY(index * c->size == offset) ? index : UINT64_MAX;

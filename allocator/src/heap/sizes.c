@@ -10,7 +10,7 @@
 
 /*
  * What a full magazine holds: as many bytes for all classes, which bounds the memory
- * cached per CPU (87 classes, two magazines each: 3.3 MiB), and more for those that are
+ * cached per CPU (93 classes, two magazines each: 3.7 MiB), and more for those that are
  * found to be busy, out of a common budget (pool.c): 2 MiB at most in two magazines each.
  * With 4 of the largest, batches of 64 spend half of their time on exchanges.
  */
@@ -41,38 +41,50 @@ MYM_FIXED struct mym_places mym_places;
 MYM_FIXED unsigned mym_class_count;
 MYM_FIXED uint8_t mym_class_of_16[MYM_CLASS_MAX / 16 + 1];
 MYM_FIXED uint8_t mym_class_of_64[MYM_CLASS_MAX / 64 + 1];
+MYM_FIXED uint8_t mym_class_of_128[MYM_CLASS_MAX / 128 + 1];
 
 static unsigned clamp(unsigned value, unsigned low, unsigned high)
 {
     return value < low ? low : value > high ? high : value;
 }
 
+static bool is_odd(unsigned size)
+{
+    return size % (2 * MYM_CACHELINE) == MYM_CACHELINE;
+}
+
 /*
  * The shortest slab that loses at most 1/16 at its end and has at least 8 objects; of those
- * above MYM_PLACE_MAX one will do, for the less of them a slab has the sooner it is free.
+ * above MYM_PLACE_MAX one will do, for the less of them a slab has the sooner it is free. What
+ * is lost is a page at least, which all may start behind, where objects are longer than three:
+ * else the same few pages of each slab would have the starts. Up to 8 KiB one unit; but of the
+ * class of a page, the commonest of them, that would be 15 objects, and two are 31.
  */
 static unsigned slab_units(unsigned size)
 {
-    unsigned units = 1, least = size > MYM_PLACE_MAX ? 1 : 8;
+    unsigned units = 1, objects = size > MYM_PLACE_MAX ? 1 : 8;
+    unsigned left = is_odd(size) && size > 3 * MYM_PAGE ? MYM_PAGE : 0;
 
     if (size <= MYM_UNIT / 8)
-        return 1;
-    while (units * MYM_UNIT / size < least ||
+        return size == MYM_PAGE_CLASS ? 2 : 1;
+    while (units * MYM_UNIT / size < objects || units * MYM_UNIT % size < left ||
            units * MYM_UNIT % size > units * MYM_UNIT / 16)
         units++;
     return units;
 }
 
-/* What has no class yet, up to this entry, is of this one. */
-static void fill(uint8_t *class_of, unsigned *filled, unsigned last)
+/* Lines that a slab of objects of an odd number of them may leave at its start. */
+static unsigned spare_lines(const struct mym_class *cls)
 {
-    memset(class_of + *filled, (int)mym_class_count, last + 1 - *filled);
-    *filled = last + 1;
+    unsigned left = cls->units * (unsigned)MYM_UNIT - cls->objects * cls->size;
+
+    return MYM_SECURE || !is_odd(cls->size) || cls->size < MYM_SMALL_MAX
+               ? 0
+               : clamp(left / MYM_CACHELINE, 0, UINT8_MAX);
 }
 
-static void add_class(unsigned size)
+static unsigned add_class(unsigned size)
 {
-    static unsigned filled_16 = 1, filled_64 = 1;
     struct mym_class *cls = &mym_classes[mym_class_count];
     unsigned most = size <= TINY ? MAGAZINE_TINY : MAGAZINE_OBJECTS;
     unsigned bytes = MYM_SECURE_QUARANTINE && size <= MYM_SMALL_MAX ? MAGAZINE_WAITING
@@ -88,13 +100,76 @@ static void add_class(unsigned size)
     MYM_CHECK(slab_units(size) <= UINT8_MAX);
     cls->units = (uint8_t)slab_units(size);
     cls->objects = (uint16_t)(cls->units * MYM_UNIT / size);
-    cls->capacity = (uint8_t)clamp(bytes / size, size <= 4096 ? 2 : 1, most);
+    cls->capacity = (uint8_t)clamp(bytes / size, size <= MYM_PAGE_CLASS ? 2 : 1, most);
     cls->room = (uint8_t)clamp(MAGAZINE_BUSY / size, BUSY_LEAST, most);
+    cls->lines = (uint8_t)spare_lines(cls);
     cls->inverse = (((uint64_t)1 << 40) + size - 1) / size;
-    fill(mym_class_of_16, &filled_16, size / 16);
+    return mym_class_count++;
+}
+
+struct table {
+    uint8_t *class_of;
+    unsigned granule, filled;
+};
+
+/* What has no class yet, up to this size, is of this one. */
+static void fill(struct table *table, unsigned size, unsigned cls)
+{
+    unsigned end = size / table->granule + 1;
+
+    memset(table->class_of + table->filled, (int)cls, end - table->filled);
+    table->filled = end;
+}
+
+static void add(unsigned size)
+{
+    static struct table by_16 = {mym_class_of_16, 16, 1},
+                        by_64 = {mym_class_of_64, 64, 1};
+    unsigned cls = add_class(size);
+
+    fill(&by_16, size, cls);
     if (size <= MYM_SMALL_MAX || size % 64 == 0)
-        fill(mym_class_of_64, &filled_64, size / 64);
-    mym_class_count++;
+        fill(&by_64, size, cls);
+}
+
+static bool is_power(unsigned size)
+{
+    return (size & (size - 1)) == 0;
+}
+
+/* The one for a step above MYM_SMALL_MAX. */
+static void add_step(unsigned size)
+{
+    if (!is_power(size)) {
+        add(size + (size > MYM_PAGE ? MYM_CACHELINE : 0));
+    } else if (size == MYM_PAGE) {
+        add(MYM_PAGE_CLASS);
+        add(size + MYM_PAGE_HEADER);
+    } else {
+        add(size + (size < MYM_PAGE        ? MYM_HEADER
+                    : size < MYM_PLACE_MAX ? MYM_PAGES_HEADER
+                                           : 0));
+    }
+}
+
+static unsigned power_within(unsigned size)
+{
+    return 1u << (31 - __builtin_clz(size));
+}
+
+/* For what is to be aligned to more than a line: 8 per doubling to a page, then 2. */
+static void add_wide(void)
+{
+    struct table by_128 = {mym_class_of_128, 128, 0};
+
+    for (unsigned size = MYM_SMALL_MAX; size <= MYM_CLASS_MAX;
+         size += power_within(size) / (size < MYM_PAGE ? 8 : 2)) {
+        unsigned cls = mym_class_of(size);
+
+        if (mym_classes[cls].size != size)
+            cls = add_class(size);
+        fill(&by_128, size, cls);
+    }
 }
 
 #if MYM_SECURE
@@ -112,23 +187,19 @@ void mym_sizes_init(void)
     mym_class_count = 1;
     mym_class_of_16[0] = mym_class_of_64[0] = 1;
     for (unsigned size = 16; size <= 128; size += 16)
-        add_class(size);
+        add(size);
     for (unsigned step = 16, size = 128; size < MYM_SMALL_MAX; step *= 2)
         for (unsigned i = 0; i < 8; i++)
-            add_class(size += step);
-    add_class(MYM_SMALL_MAX + MYM_LINK);
-    for (unsigned step = 128, size = MYM_SMALL_MAX; size < MYM_FINE_MAX; step *= 2) {
-        add_class(size + (size < MYM_PAGE ? MYM_HEADER : MYM_PAGE_HEADER));
-        for (unsigned i = 0; i < 8; i++)
-            add_class(size += step);
+            add(size += step);
+    add(MYM_SMALL_MAX + MYM_LINK);
+    add(MYM_SMALL_MAX + MYM_HEADER);
+    for (unsigned size = MYM_SMALL_MAX; size < MYM_CLASS_MAX;) {
+        size += size < MYM_FINE_MAX       ? power_within(size) / 8
+                : size < 2 * MYM_FINE_MAX ? MYM_FINE_MAX / 4
+                                          : MYM_FINE_MAX / 2;
+        add_step(size);
     }
-    add_class(MYM_FINE_MAX + MYM_PAGE_HEADER);
-    for (unsigned i = 1; i <= 4; i++)
-        add_class(MYM_FINE_MAX + i * (MYM_FINE_MAX / 4));
-    add_class(2 * MYM_FINE_MAX + MYM_PAGE_HEADER);
-    for (unsigned step = MYM_FINE_MAX / 2, size = 2 * MYM_FINE_MAX;
-         size < MYM_CLASS_MAX;)
-        add_class(size += step);
+    add_wide();
 #if MYM_SECURE
     /* It looks at two lanes of 16 bytes at once: nothing is shorter. */
     mym_class_of_16[0] = mym_class_of_16[1] = 2;
@@ -137,17 +208,19 @@ void mym_sizes_init(void)
 }
 
 /*
- * Round up to the alignment, then to a class. The class lies on multiples of its step: a
- * step of at least the alignment is a multiple of it (both are powers of two); with a
- * smaller one, the rounded size is a class itself. Nothing is aligned to more than a unit.
- * Of headers, those are left out that the second table leaves out.
+ * Round up to the alignment, then to a class. Up to MYM_SMALL_MAX a class lies on multiples of
+ * its step: a step of at least the alignment is a multiple of it (both are powers of two); with a
+ * smaller one, the rounded size is a class itself. So it is with those of the third table. Above,
+ * what is a multiple of a line is in the second. Nothing is aligned to more than a unit.
  */
 unsigned mym_class_of_aligned(size_t alignment, size_t size)
 {
     size_t rounded = mym_round_up(size + (size == 0), alignment);
 
-    return rounded >= size && rounded <= MYM_CLASS_MAX && alignment <= MYM_UNIT
-               ? rounded <= MYM_SMALL_MAX ? mym_class_of_16[(rounded + 15) / 16]
-                                          : mym_class_of_64[(rounded + 63) / 64]
-               : 0;
+    if (rounded < size || rounded > MYM_CLASS_MAX || alignment > MYM_UNIT)
+        return 0;
+    if (rounded <= MYM_SMALL_MAX)
+        return mym_class_of_16[(rounded + 15) / 16];
+    return alignment <= MYM_CACHELINE ? mym_class_of_64[(rounded + 63) / 64]
+                                      : mym_class_of_128[(rounded + 127) / 128];
 }

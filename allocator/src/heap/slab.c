@@ -52,6 +52,15 @@ static MYM_SLOW void zero_places(uint32_t slab, const struct mym_class *c)
     }
 }
 
+/*
+ * The lines of a cache that a slab leaves at its start, of those that its class has to spare:
+ * drawn by its place, as those of large objects are (large.c).
+ */
+static unsigned lines_of(uint32_t slab, const struct mym_class *c)
+{
+    return (unsigned)((uint64_t)(slab * 0x9e3779b1u) * (c->lines + 1u) >> 32);
+}
+
 MYM_SLOW uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh)
 {
     const struct mym_class *c = &mym_classes[cls];
@@ -68,6 +77,7 @@ MYM_SLOW uint32_t mym_slab_make(unsigned cls, unsigned arena, bool *fresh)
     unit->arena = (uint16_t)arena;
     unit->free = c->objects;
     unit->scan = 0;
+    unit->lines = (uint8_t)lines_of(slab, c);
     unit->purged = mym_chunk_is_huge(slab) ? MYM_FRESH : MYM_NEVER_PURGED;
     unit->has_bits |= MYM_IN_BITS;
     for (unsigned i = 0; i < words; i++)
@@ -106,7 +116,7 @@ unsigned mym_slab_take(uint32_t slab, void **out, unsigned want)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
     uint64_t *bits = mym_heap.bits[slab];
-    uintptr_t start = (uintptr_t)mym_unit_address(slab);
+    uintptr_t start = mym_slab_start(slab);
     const struct mym_class *c = &mym_classes[unit->cls];
     uintptr_t size = c->size;
     unsigned skip = unit->free == c->objects ? colour(c) : 0;
@@ -158,12 +168,18 @@ struct range {
     uint64_t first, last;
 };
 
-static struct range objects_on(const struct mym_class *c, unsigned piece)
+static struct range objects_on(const struct mym_unit *slab, unsigned piece)
 {
-    uint64_t from = piece * (c->units * mym_os_page());
-    uint64_t to = from + c->units * mym_os_page();
-    struct range range = {from / c->size, (to + c->size - 1) / c->size};
+    const struct mym_class *c = &mym_classes[slab->cls];
+    uint64_t lines = (uint64_t)slab->lines * MYM_CACHELINE;
+    uint64_t from = piece * (c->units * mym_os_page()),
+             to = from + c->units * mym_os_page();
+    struct range range = {0, 0};
 
+    if (to <= lines)
+        return range;
+    range.first = from > lines ? (from - lines) / c->size : 0;
+    range.last = (to - lines + c->size - 1) / c->size;
     if (range.last > c->objects)
         range.last = c->objects;
     return range;
@@ -172,12 +188,11 @@ static struct range objects_on(const struct mym_class *c, unsigned piece)
 uint64_t mym_slab_hide(uint32_t slab)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
-    const struct mym_class *c = &mym_classes[unit->cls];
     uint64_t *bits = mym_heap.bits[slab];
     uint64_t pieces = 0;
 
     for (unsigned piece = 0; piece < piece_count(); piece++) {
-        struct range range = objects_on(c, piece);
+        struct range range = objects_on(unit, piece);
         uint64_t i = range.first;
 
         while (i < range.last && is_free(bits, i))
@@ -186,7 +201,7 @@ uint64_t mym_slab_hide(uint32_t slab)
             pieces |= (uint64_t)1 << piece;
     }
     for (uint64_t rest = pieces; rest != 0; rest &= rest - 1) {
-        struct range range = objects_on(c, (unsigned)__builtin_ctzll(rest));
+        struct range range = objects_on(unit, (unsigned)__builtin_ctzll(rest));
 
         for (uint64_t i = range.first; i < range.last; i++) {
             unit->free = (uint16_t)(unit->free - is_free(bits, i));
@@ -221,11 +236,10 @@ void mym_slab_purge(uint32_t slab, uint64_t pieces)
 void mym_slab_unhide(uint32_t slab, uint64_t pieces)
 {
     struct mym_unit *unit = &mym_heap.units[slab];
-    const struct mym_class *c = &mym_classes[unit->cls];
     uint64_t *bits = mym_heap.bits[slab];
 
     for (uint64_t rest = pieces; rest != 0; rest &= rest - 1) {
-        struct range range = objects_on(c, (unsigned)__builtin_ctzll(rest));
+        struct range range = objects_on(unit, (unsigned)__builtin_ctzll(rest));
 
         for (uint64_t i = range.first; i < range.last; i++) {
             unit->free = (uint16_t)(unit->free + !is_free(bits, i));
@@ -242,7 +256,7 @@ unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count,
     struct mym_unit *unit = &mym_heap.units[slab];
     const struct mym_class c = mym_classes[unit->cls];
     uint64_t *bits = mym_heap.bits[slab];
-    uintptr_t start = (uintptr_t)mym_unit_address(slab);
+    uintptr_t start = mym_slab_start(slab), span = (uintptr_t)mym_unit_address(slab);
     uintptr_t length = (uintptr_t)unit->length * MYM_UNIT;
     /* The word in hand stays in a register: through memory each object would wait for
        the one before it. */
@@ -250,8 +264,8 @@ unsigned mym_slab_put(uint32_t slab, void *const *objects, unsigned count,
     uint64_t scan = unit->scan;
     unsigned done = 0;
 
-    while (done < count && (uintptr_t)objects[done] - start < length) {
-        uint64_t index = mym_slab_index(&c, (uintptr_t)objects[done] - start);
+    while (done < count && (uintptr_t)objects[done] - span < length) {
+        uint64_t index = mym_slab_index(&c, start, objects[done]);
         uint64_t bit = (uint64_t)1 << index % 64;
 
         if (MYM_UNLIKELY(index >= c.objects)) {

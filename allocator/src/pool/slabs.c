@@ -142,26 +142,28 @@ static uint32_t pick_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 /*
  * From a slab of one's own, which others see afterwards: the kernel populates it while they go
  * on, and one more of them may need another meanwhile. The very first one may never hold more
- * than a few objects, and all its pages would stay resident if it were of dirty memory. Those of
- * several units, whose objects are longer than pages, gain nothing from that (z3 +0.4 MiB), nor
+ * than a few objects, and all its pages would stay resident if it were of dirty memory; nor does
+ * it start its objects later, by which the first one would lie in a page more. Those of several units, whose objects are longer than pages, gain nothing from that (z3 +0.4 MiB), nor
  * do those that come when the first one is gone: what it left is dirty.
  */
 static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
     MYM_REQUIRES(pool->lock)
 {
     const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
-    bool small = cls->size <= MYM_PAGE;
-    bool fresh = pool->slabs == 0 && pool->misses <= 1 && cls->units == 1;
+    bool small = cls->size <= MYM_PAGE_CLASS;
+    bool fresh = pool->slabs == 0 && pool->misses <= 1 && (small || cls->units == 1);
     uint32_t slab = mym_slab_make(mym_pool_class(pool), pool->arena, &fresh);
 
     if (slab == 0)
         return 0;
+    if (pool->slabs == 0)
+        mym_heap.units[slab].lines = 0;
     if (!small || (fresh && pool->slabs >= POPULATE_FROM)) {
         mym_pool_unlock(pool);
         if (small)
             mym_slab_populate(slab);
         else
-            mym_dense_taken(mym_unit_address(slab), cls->size,
+            mym_dense_taken((void *)mym_slab_start(slab), cls->size, /* NOLINT */
                             (size_t)cls->units * MYM_UNIT);
         mym_pool_lock(pool);
     }
@@ -205,7 +207,7 @@ static void release_slabs(struct mym_pool *pool)
         mym_pool_unlock(pool);
         if (slab == 0)
             return;
-        mym_dense_forget(mym_unit_address(slab),
+        mym_dense_forget((void *)mym_slab_start(slab), /* NOLINT */
                          mym_classes[mym_pool_class(pool)].size);
         mym_pages_put(slab);
     }

@@ -45,14 +45,14 @@ static int check(size_t bytes, size_t place, const char *what, void (*run)(void)
     return check_death(&death);
 }
 
-/* 32 bytes at either end of a place are looked at by malloc: of 112, 288, 32 and 32768 bytes here. */
+/* 32 bytes at either end of a place are looked at by malloc: of 112, 288, 32 and 33088 bytes here. */
 static void words_that_were_freed(void)
 {
     static const struct {
         size_t size, at;
     } words[] = {{100, 3}, {100, 19},      {100, 83},  {100, 99},
                  {260, 0}, {260, 31},      {260, 256}, {260, 259},
-                 {16, 15}, {32760, 32759}, {100000, 0}};
+                 {16, 15}, {33080, 33079}, {100000, 0}};
     int failed = 0;
 
     share_culprit();
@@ -205,7 +205,7 @@ static size_t unit_of(const void *p)
 /* Before a large object, which cannot be read when it was freed. */
 static bool find_last(void)
 {
-    enum { BYTES = 30000, MANY = 3000 };
+    enum { BYTES = 65000, MANY = 3000 }; /* a class that fills its slab */
     static char *small[MANY], *large[MANY / 10];
 
     for (unsigned i = 0; i < MANY; i++) {

@@ -57,8 +57,7 @@ static void receive(const struct mym_pool *pool, void *object)
     CHECKF(mym_in_heap(object) &&
                mym_heap.cls[mym_unit_of(object)] == mym_pool_class(pool),
            "%p is not of class %u", object, mym_pool_class(pool));
-    CHECKF(mym_slab_index(c, (uintptr_t)object - (uintptr_t)mym_unit_address(slab)) <
-               c->objects,
+    CHECKF(mym_slab_index(c, mym_slab_start(slab), object) < c->objects,
            "%p starts in the midst of an object", object);
     CHECKF(*first != mark_of(object), "%p was handed out twice", object);
     *first = *last_word(pool, object) = mark_of(object);

@@ -279,7 +279,7 @@ static void one_object_keeps_no_slab(void)
 {
     free(malloc(1));
     mym_idle_set_keep(0);
-    for (unsigned i = mym_class_of(8192); i < mym_class_count; i++)
+    for (unsigned i = mym_class_of(8192); i < mym_class_of(MYM_CLASS_MAX); i++)
         if (mym_classes[i].objects > 1)
             check_long(&mym_classes[i]);
 }

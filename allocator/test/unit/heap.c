@@ -332,7 +332,7 @@ static void slab_gives_each_object_once(void)
     for (unsigned c = 1; c < mym_class_count; c++) {
         const struct mym_class *cls = &mym_classes[c];
         uint32_t slab = mym_slab_make(c, 0, &fresh);
-        char *start = mym_unit_address(slab);
+        char *start = (char *)mym_slab_start(slab); /* NOLINT */
         unsigned got = 0;
         void *first;
 
