@@ -73,7 +73,7 @@ MYM_SLOW bool mym_sampled_put(void *ptr)
 }
 
 /* Where there is no memory to remember it, it is an object like others. */
-static void *take_known(unsigned cls, size_t every, const struct mym_trace *trace)
+static void *take_known(unsigned cls, size_t every, struct mym_trace *trace)
 {
     struct mym_pool *pool = &mym_arenas[MYM_SAMPLED]->pool[cls];
     void *object = mym_pool_take(pool);

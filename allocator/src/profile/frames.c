@@ -97,7 +97,7 @@ void mym_frames_start(void)
 }
 
 /* Those up to the last one stay, so the way to it is safe. */
-static bool stays_loaded(const struct link_map *object)
+bool mym_frames_stay(const struct link_map *object)
 {
     const struct link_map *last = __atomic_load_n(&last_at_start, __ATOMIC_RELAXED);
     const struct link_map *map = last == NULL ? NULL : _r_debug.r_map;
@@ -123,18 +123,28 @@ static MYM_SLOW uint32_t find_rule(uintptr_t pc)
     view = mym_view_of((uintptr_t)header);
     shift = view == NULL ? 0 : view->shift;
     rule = mym_rule_read(view, header + shift, pc - 1 + shift);
-    if (rule != MYM_RULE_NONE && stays_loaded(object.dlfo_link_map))
+    if (rule != MYM_RULE_NONE && mym_frames_stay(object.dlfo_link_map))
         __atomic_store_n(&entries[(pc ^ pc >> INDEX) & ((1 << INDEX) - 1)],
                          (uint64_t)(pc >> INDEX) << MYM_RULE_BITS | rule,
                          __ATOMIC_RELAXED);
     return rule;
 }
 
+MYM_INLINE uint64_t entry_for(uintptr_t pc)
+{
+    return __atomic_load_n(&entries[(pc ^ pc >> INDEX) & ((1 << INDEX) - 1)],
+                           __ATOMIC_RELAXED);
+}
+
+bool mym_frames_remember(uintptr_t pc)
+{
+    return entry_for(pc) >> MYM_RULE_BITS == pc >> INDEX;
+}
+
 /* About 10 instructions for an address that was looked up before. */
 MYM_INLINE uint32_t rule_of(uintptr_t pc)
 {
-    uint64_t entry = __atomic_load_n(&entries[(pc ^ pc >> INDEX) & ((1 << INDEX) - 1)],
-                                     __ATOMIC_RELAXED);
+    uint64_t entry = entry_for(pc);
 
     return MYM_LIKELY(entry >> MYM_RULE_BITS == pc >> INDEX)
                ? (uint32_t)entry & ((1u << MYM_RULE_BITS) - 1)
@@ -200,6 +210,18 @@ unsigned mym_frames_walk(void **pc, unsigned room)
     (void)pc;
     (void)room;
     return 0;
+}
+
+bool mym_frames_remember(uintptr_t pc)
+{
+    (void)pc;
+    return false;
+}
+
+bool mym_frames_stay(const struct link_map *object)
+{
+    (void)object;
+    return false;
 }
 
 #endif

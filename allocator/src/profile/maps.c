@@ -1,5 +1,5 @@
 /*
- * maps.c - which file's code is mapped where, and the files' build ids.
+ * maps.c - which file's code is mapped where now, and the files' build ids.
  *
  * From /proc/self/maps and the files, not from the loader's list: that has a lock, and
  * what it names may be unmapped while it is read.
@@ -65,7 +65,7 @@ static uint64_t hexadecimal(const char **at)
 }
 
 /* The build id among the notes of a file. */
-static bool find_build_id(const char *notes, size_t length, char *out)
+bool mym_build_id_find(const char *notes, size_t length, char *out)
 {
     ElfW(Nhdr) note;
 
@@ -124,7 +124,7 @@ static void read_build_id(struct mym_maps *maps, char *out)
                               part.p_filesz < sizeof maps->notes ? part.p_filesz
                                                                  : sizeof maps->notes,
                               part.p_offset);
-            find_build_id(maps->notes, length, out);
+            mym_build_id_find(maps->notes, length, out);
         }
     mym_os_close(file);
 }
@@ -194,14 +194,15 @@ void mym_maps_read(struct mym_maps *maps)
     struct mym_line line;
     const char *at;
     size_t lines = 0;
+    bool is_read = mym_maps_read_text(maps);
 
-    if (!mym_maps_read_text(maps))
-        return;
     for (size_t i = 0; i < maps->length; i++)
         lines += maps->text[i] == '\n';
-    maps->map_room = (lines + 1) * sizeof *maps->map;
+    maps->map_room = (lines + 1 + MYM_IMAGES_MOST) * sizeof *maps->map;
     maps->map = mym_os_map(maps->map_room);
-    for (at = maps->text; maps->map != NULL && mym_maps_next(maps, &at, &line);)
+    if (!is_read || maps->map == NULL)
+        return;
+    for (at = maps->text; mym_maps_next(maps, &at, &line);)
         maps->count += keep_line(maps, &line);
 }
 

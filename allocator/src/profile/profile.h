@@ -107,6 +107,11 @@ void mym_frames_note_start(void);
 void mym_frames_start(void);
 /* Return addresses, the first one in the caller; 0: backtrace has to do it. */
 unsigned mym_frames_walk(void **pc, unsigned room);
+/* A return address in code that is never unloaded; false: it is not, or not remembered. */
+bool mym_frames_remember(uintptr_t pc);
+/* The same of a whole object of the loader's. */
+struct link_map;
+bool mym_frames_stay(const struct link_map *object);
 
 /* ---- unwind.c: the stack ---- */
 
@@ -172,9 +177,12 @@ struct mym_sample {
     struct mym_sums weight;
 };
 
-/* An object was taken here, at this rate; false: no memory to remember it. */
+/*
+ * An object was taken here, at this rate; false: no memory to remember it. The trace has the
+ * profile's addresses then (images.c).
+ */
 bool mym_profile_keep(const void *ptr, size_t bytes, size_t every,
-                      const struct mym_trace *trace);
+                      struct mym_trace *trace);
 
 /* It ends, before its memory can be another's. False: it is not a sampled one. */
 bool mym_profile_drop(const void *ptr);
@@ -212,6 +220,7 @@ struct mym_map {
     const char *path;
     size_t path_length;
     char build_id[2 * MYM_BUILD_ID_MOST + 1]; /* hexadecimal; "": none */
+    bool is_image; /* not in the text, or of what was closed */
 };
 
 struct mym_maps {
@@ -239,9 +248,24 @@ bool mym_maps_next(const struct mym_maps *maps, const char **at, struct mym_line
 /* Its path, until the next is asked for; NULL: none. */
 const char *mym_maps_path(struct mym_maps *maps, const struct mym_line *line);
 
-/* *maps is zero. Opens files; without /proc there are none, and without memory as many as fit. */
+/*
+ * *maps is zero, and has room for all images afterwards. Opens files; without /proc there are
+ * no mappings, and no room without memory.
+ */
 void mym_maps_read(struct mym_maps *maps);
 void mym_maps_drop(struct mym_maps *maps);
+
+/* The build id among the notes of a file; false: there is none. */
+bool mym_build_id_find(const char *notes, size_t length, char *out);
+
+/* ---- images.c: code that may be unloaded, and other code in its place ---- */
+
+#define MYM_IMAGES_MOST 1024u
+
+/* The table's lock is held. Makes addresses of these in code the profile's own. */
+void mym_images_place(void **pc, unsigned depth);
+/* What is gone, too; without a lock. */
+void mym_images_join(struct mym_maps *maps);
 
 /* ---- write.c ---- */
 

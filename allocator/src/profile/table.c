@@ -10,7 +10,7 @@
  * ever was, that number is counted up, and a stack whose own is less keeps what it has, before
  * that changes (or never, if it does not). So all stacks have what they had at the peak.
  *
- * Locking: table.lock guards everything here; a stack's frames and `older` are never
+ * Locking: table.lock guards everything here, and images; a stack's frames and `older` are never
  * changed once others can find it. Sums and `newest` are read without it.
  */
 #include "profile/profile.h"
@@ -234,7 +234,7 @@ static void place(struct mym_sample sample)
 }
 
 bool mym_profile_keep(const void *ptr, size_t bytes, size_t every,
-                      const struct mym_trace *trace)
+                      struct mym_trace *trace)
 {
     double weight = mym_sample_weight(bytes, every);
     struct mym_sample sample = {
@@ -245,8 +245,9 @@ bool mym_profile_keep(const void *ptr, size_t bytes, size_t every,
     struct packed packed;
     bool done;
 
-    pack(&packed, trace, MYM_STACK_DEPTH);
     LOCK();
+    mym_images_place(trace->pc, trace->known ? trace->depth : 0);
+    pack(&packed, trace, MYM_STACK_DEPTH);
     sample.stack = trace->known ? stack_of(&packed, trace) : &unknown;
     done = sample.stack != NULL && make_room();
     if (done) {

@@ -319,7 +319,7 @@ static unsigned mapping_of(const struct mym_maps *maps, uintptr_t pc)
         else
             return middle + 1;
     }
-    return 0; /* of a library that is gone, or made at run time */
+    return 0; /* made at run time, for the most part */
 }
 
 static void put_location(struct mym_out *out, const struct mym_maps *maps, uintptr_t pc)
@@ -332,15 +332,15 @@ static void put_location(struct mym_out *out, const struct mym_maps *maps, uintp
     put_message(out, LOCATION, &message);
 }
 
-static void write_proto(struct mym_out *out, const struct mym_maps *maps)
+static void write_proto(struct mym_out *out, const struct mym_maps *maps,
+                        const struct mym_stack *newest)
 {
     struct seen seen = {NULL, 0, 0};
     void *pc[MYM_STACK_DEPTH];
 
     put_head(out, maps);
     put_mappings(out, maps);
-    for (struct mym_stack *stack = mym_profile_stacks(); stack != NULL;
-         stack = stack->older) {
+    for (const struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
         mym_stack_unpack(pc, stack->packed, stack->depth);
         put_stack(out, stack, pc);
         for (unsigned i = 0; i < stack->depth; i++)
@@ -366,13 +366,47 @@ static void put_sums(struct mym_out *out, const struct mym_sums *sums)
     mym_out_text(out, "] @");
 }
 
-static void write_text(struct mym_out *out, const struct mym_maps *maps)
+/* As the kernel has it in its list. */
+static void put_line(struct mym_out *out, const struct mym_map *map)
 {
-    struct mym_stack *newest = mym_profile_stacks();
+    mym_out_digits(out, map->start, 16);
+    mym_out_text(out, "-");
+    mym_out_digits(out, map->end, 16);
+    mym_out_text(out, " r-xp ");
+    mym_out_digits(out, map->offset, 16);
+    mym_out_text(out, " 00:00 0 ");
+    for (size_t i = 0; i < map->path_length; i++)
+        if (map->path[i] == '\n')
+            mym_out_text(out, "\\012");
+        else
+            mym_out_put(out, &map->path[i], 1);
+    mym_out_text(out, "\n");
+}
+
+/* All lines but of code that an image's is written for. */
+static void put_lines(struct mym_out *out, const struct mym_maps *maps)
+{
+    struct mym_line line;
+    const char *from = maps->text, *at = from;
+
+    for (; from != NULL && mym_maps_next(maps, &at, &line); from = at) {
+        unsigned number = mapping_of(maps, line.start);
+
+        if (line.rights[2] != 'x' || number == 0 || !maps->map[number - 1].is_image)
+            mym_out_put(out, from, (size_t)(at - from));
+    }
+    for (unsigned i = 0; i < maps->count; i++)
+        if (maps->map[i].is_image)
+            put_line(out, &maps->map[i]);
+}
+
+static void write_text(struct mym_out *out, const struct mym_maps *maps,
+                       const struct mym_stack *newest)
+{
     struct mym_sums total[MYM_WHENS] = {{0, 0}}, sums[MYM_WHENS];
     void *pc[MYM_STACK_DEPTH];
 
-    for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
+    for (const struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
         mym_profile_sums(stack, sums);
         for (unsigned when = 0; when < MYM_WHENS; when++) {
             total[when].objects += sums[when].objects;
@@ -383,7 +417,7 @@ static void write_text(struct mym_out *out, const struct mym_maps *maps)
     put_sums(out, total);
     mym_out_text(out,
                  " heapprofile\n"); /* estimates already: readers are not to scale */
-    for (struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
+    for (const struct mym_stack *stack = newest; stack != NULL; stack = stack->older) {
         mym_profile_sums(stack, sums);
         put_sums(out, sums);
         mym_stack_unpack(pc, stack->packed, stack->depth);
@@ -394,7 +428,7 @@ static void write_text(struct mym_out *out, const struct mym_maps *maps)
         mym_out_text(out, "\n");
     }
     mym_out_text(out, "\nMAPPED_LIBRARIES:\n");
-    mym_out_put(out, maps->text, maps->length);
+    put_lines(out, maps);
 }
 
 int mym_profile_write(int file, enum mym_profile_form form)
@@ -403,16 +437,19 @@ int mym_profile_write(int file, enum mym_profile_form form)
         struct mym_out out;
         struct mym_maps maps;
     } *work = mym_os_map(sizeof *work); /* a signal's stack is small */
+    /* First: what these stacks are in is mapped, or an image. */
+    const struct mym_stack *newest = mym_profile_stacks();
     int error;
 
     if (work == NULL)
         return ENOMEM;
     work->out.file = file;
     mym_maps_read(&work->maps);
+    mym_images_join(&work->maps);
     if (form == MYM_PROFILE_TEXT)
-        write_text(&work->out, &work->maps);
+        write_text(&work->out, &work->maps, newest);
     else
-        write_proto(&work->out, &work->maps);
+        write_proto(&work->out, &work->maps, newest);
     mym_out_flush(&work->out);
     error = work->out.error;
     mym_maps_drop(&work->maps);

@@ -115,7 +115,7 @@ static void check_stacks(void)
 
 static void keep(unsigned i, unsigned which, size_t bytes, size_t every)
 {
-    static const struct mym_trace none;
+    static struct mym_trace none;
     struct object *object = &objects[i];
     double weight = mym_sample_weight(bytes, every);
 
