@@ -21,11 +21,16 @@
 
 #include <string.h>
 
-#define LOOKS 512u /* before pages are given back: 2 to 5 each, many of them the same */
+/*
+ * Before pages are given back: 2 to 5 each, many of them the same. Few at first: programs that
+ * have little memory have few rules to read.
+ */
+#define LOOKS_FIRST 32u
+#define LOOKS_MOST  512u
 
 static struct mym_view views[MYM_VIEWS];
 static bool was_read[MYM_VIEWS];
-static unsigned made, looks;
+static unsigned made, looks, allowed = LOOKS_FIRST;
 
 struct work {
     struct mym_maps before, now;
@@ -138,10 +143,13 @@ const struct mym_view *mym_view_of(uintptr_t header)
 void mym_views_give_back(void)
 {
     unsigned count = __atomic_load_n(&made, __ATOMIC_ACQUIRE);
+    unsigned most = __atomic_load_n(&allowed, __ATOMIC_RELAXED);
 
-    if (__atomic_load_n(&looks, __ATOMIC_RELAXED) < LOOKS)
+    if (__atomic_load_n(&looks, __ATOMIC_RELAXED) < most)
         return;
     __atomic_store_n(&looks, 0, __ATOMIC_RELAXED);
+    if (most < LOOKS_MOST)
+        __atomic_store_n(&allowed, 2 * most, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < count; i++)
         if (__atomic_load_n(&was_read[i], __ATOMIC_RELAXED)) {
             __atomic_store_n(&was_read[i], false, __ATOMIC_RELAXED);
