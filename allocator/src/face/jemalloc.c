@@ -92,12 +92,14 @@ EXPORT void *mallocx(size_t size, int flags)
     return object;
 }
 
-/* Growing with FLAG_ZERO: the real size before is where the zeros start. */
+/* With FLAG_ZERO: the real size before is where the zeros start, or the end of what was copied. */
 EXPORT void *rallocx(void *ptr, size_t size, int flags)
 {
     size_t old = mym_usable(ptr);
     void *object = mym_face_realloc_aligned(ptr, alignment_of(flags), size);
 
+    if (object != ptr && size < old)
+        old = size;
     if (object != NULL && (flags & FLAG_ZERO) && mym_usable(object) > old)
         memset((char *)object + old, 0, mym_usable(object) - old);
     return object;

@@ -117,8 +117,8 @@ static int take_to(void **out, size_t alignment, size_t size)
 }
 
 /*
- * A size of 0 is one, too. Zero: what is beyond the object's former end. What cannot stay
- * where it is goes to the heap that is named.
+ * A size of 0 is one, too. Zero: what is beyond the object's former end, and beyond what was copied
+ * where it moves. What cannot stay where it is goes to the heap that is named.
  */
 static MYM_SLOW void *move(struct mym_reap *reap, void *ptr, size_t size,
                            size_t alignment, size_t offset, bool zero)
@@ -150,6 +150,8 @@ static MYM_SLOW void *move(struct mym_reap *reap, void *ptr, size_t size,
             object = mym_leave(ptr, size);
         }
     }
+    if (object != ptr && size < old)
+        old = size;
     if (object != NULL && zero && usable(object) > old)
         memset((char *)object + old, 0, usable(object) - old);
     return object;

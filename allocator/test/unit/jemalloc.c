@@ -128,10 +128,33 @@ static void zeros_go_on(void)
         }
 }
 
+/* In a place of more bytes than were copied to it, too, or of fewer than the one before. */
+static void zeros_go_on_elsewhere(void)
+{
+    static const struct {
+        size_t size;
+        int from, to; /* alignments, as powers */
+    } moves[] = {{1, 0, 12}, {100, 0, 12}, {10500, 16, 0}};
+
+    find_all();
+    for (unsigned i = 0; i < sizeof moves / sizeof *moves; i++) {
+        size_t size = moves[i].size, more = size + 9;
+        unsigned char *p = je.mallocx(size, moves[i].from | ZERO),
+                      *soiled = je.mallocx(size + 1, moves[i].to);
+
+        je.dallocx(memset(soiled, 0xff, je.sallocx(soiled, moves[i].to)), moves[i].to);
+        p = je.rallocx(p, size + 1, moves[i].to | ZERO);
+        p = je.rallocx(p, more, ZERO);
+        CHECKF(reads(p, more, 0), "%zu bytes", size);
+        je.dallocx(p, 0);
+    }
+}
+
 const struct test tests[] = {
     {"objects_are_aligned_and_zeroed", objects_are_aligned_and_zeroed},
     {"sizes_agree", sizes_agree},
     {"growing_keeps_and_zeroes", growing_keeps_and_zeroes},
     {"zeros_go_on", zeros_go_on},
+    {"zeros_go_on_elsewhere", zeros_go_on_elsewhere},
     {NULL, NULL},
 };

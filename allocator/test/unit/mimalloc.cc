@@ -119,6 +119,33 @@ void growing_keeps_and_zeroes()
     free(none);
 }
 
+/* What is next of this size, and aligned so, held something before. */
+void soil(size_t size, size_t alignment)
+{
+    void *object = find<array_form>("mi_malloc_aligned")(size, alignment);
+
+    free(memset(object, 0xff, usable(object)));
+}
+
+/* In a place of more bytes than were copied to it, too, or of fewer than the one before. */
+void zeros_go_on()
+{
+    auto *grow = find<moves_form>("mi_rezalloc_aligned");
+    const struct {
+        size_t size, from, to; /* alignments */
+    } moves[] = {{1, 16, 4096}, {100, 16, 4096}, {10500, 1 << 16, 16}};
+
+    for (auto &m : moves) {
+        void *object = find<array_form>("mi_zalloc_aligned")(m.size, m.from);
+
+        soil(m.size + 1, m.to);
+        object = grow(object, m.size + 1, m.to);
+        object = find<move_form>("mi_rezalloc")(object, m.size + 9);
+        CHECKF(reads(static_cast<char *>(object), m.size + 9, 0), "%zu", m.size);
+        free(object);
+    }
+}
+
 /* Which Debian 12's mimalloc does not have. */
 void later_names()
 {
@@ -290,6 +317,7 @@ extern "C" const struct test tests[] = {
     {"one_heap", one_heap},
     {"alignments_are_kept", alignments_are_kept},
     {"growing_keeps_and_zeroes", growing_keeps_and_zeroes},
+    {"zeros_go_on", zeros_go_on},
     {"later_names", later_names},
     {"names_of_others", names_of_others},
     {"texts_and_arrays", texts_and_arrays},
