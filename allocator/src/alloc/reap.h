@@ -84,6 +84,12 @@ void mym_reap_destroy(struct mym_reap *reap);
 
 /* Nobody takes from it any more; it ends after its last object, at a later call of this. */
 void mym_reap_leave(struct mym_reap *reap);
+
+MYM_INLINE bool mym_reap_is_left(const struct mym_reap *reap)
+{
+    return __atomic_load_n(&reap->is_left, __ATOMIC_RELAXED);
+}
+
 void mym_reap_info(struct mym_reap *reap, struct MyArenaInfo *info);
 
 /* The reap of an object in it; NULL: it is malloc's, or none. */

@@ -172,7 +172,7 @@ void mym_reap_destroy(struct mym_reap *reap)
 {
     if (reap == NULL)
         return;
-    if (__atomic_load_n(&reap->is_left, __ATOMIC_RELAXED))
+    if (mym_reap_is_left(reap))
         mym_fatal(MYM_DESTROYED, reap);
     destroy(reap);
 }

@@ -117,9 +117,17 @@ static void *choose(void *heap)
 
 /* ---- asked ---- */
 
-static void *heap_that_has(const void *ptr)
+/* NULL: malloc's. What a deleted heap had is, too: that heap has no name any more. */
+static struct mym_reap *reap_of(const void *ptr)
 {
     struct mym_reap *reap = mym_reap_of(ptr);
+
+    return reap != NULL && !mym_reap_is_left(reap) ? reap : NULL;
+}
+
+static void *heap_that_has(const void *ptr)
+{
+    struct mym_reap *reap = reap_of(ptr);
 
     if (reap != NULL)
         return heap_of(reap);
@@ -128,7 +136,7 @@ static void *heap_that_has(const void *ptr)
 
 static bool has(void *heap, const void *ptr)
 {
-    return mym_is_own(ptr) && mym_reap_of(ptr) == mym_mimalloc_reap(heap);
+    return mym_is_own(ptr) && reap_of(ptr) == mym_mimalloc_reap(heap);
 }
 
 struct area {

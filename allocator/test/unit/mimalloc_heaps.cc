@@ -101,6 +101,25 @@ void heaps_deleted()
            resident_bytes(), before);
 }
 
+/* Theirs are malloc's then. */
+void what_deleted_heaps_had()
+{
+    auto *has = find<bool(void *, const void *)>("mi_heap_contains_block");
+    auto *which = seek<void *(const void *)>("mi_heap_of"); /* 3.6 has it */
+    void *backing = find<make_form>("mi_heap_get_backing")();
+
+    for (size_t size : {100, 100000}) {
+        void *heap = find<make_form>("mi_heap_new")();
+        void *object = find<move_form>("mi_heap_malloc")(heap, size);
+
+        CHECK(has(heap, object) && !has(backing, object));
+        find<put_form>("mi_heap_delete")(heap);
+        CHECKF(has(backing, object), "%zu bytes", size);
+        CHECKF(which == nullptr || which(object) == backing, "%zu bytes", size);
+        find<put_form>("mi_free")(object);
+    }
+}
+
 /* Whatever the order in which their objects end; a heap that is in use is none of them. */
 void heaps_deleted_in_any_order()
 {
@@ -269,6 +288,7 @@ extern "C" const struct test tests[] = {
     {"heaps", heaps},
     {"heaps_in_all_forms", heaps_in_all_forms},
     {"heaps_deleted", heaps_deleted},
+    {"what_deleted_heaps_had", what_deleted_heaps_had},
     {"heaps_deleted_in_any_order", heaps_deleted_in_any_order},
     {"heaps_destroyed", heaps_destroyed},
     {"heaps_by_default", heaps_by_default},
