@@ -285,7 +285,7 @@ void *mym_realloc(void *ptr, size_t size)
         return mym_reap_move(reap, ptr, size);
     } else {
         usable = large_bytes(ptr);
-        if (size <= usable && usable - size < MYM_UNIT && size > MYM_PLACE_MAX)
+        if (mym_fits(usable, size) && usable - size < MYM_UNIT && size > MYM_PLACE_MAX)
             return ptr;
         fresh = resize(ptr, size);
         if (fresh != NULL)

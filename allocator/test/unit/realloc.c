@@ -134,6 +134,21 @@ static void grow_and_shrink(void)
         free(neighbour[i]);
 }
 
+/* Whatever steps it takes down, a sized free knows it by its last size. */
+static void sized_frees_take_what_shrank(void)
+{
+    const size_t step = 1000;
+
+    for (size_t first = 131073; family.free_sized && first < 600000; first += 150000)
+        for (size_t second = 70000; second < first; second += 5 * step)
+            for (size_t third = 30000; third < second; third += step) {
+                void *p = realloc(realloc(malloc(first), second), third);
+
+                CHECK(p);
+                family.free_sized(p, third);
+            }
+}
+
 /* Huge mappings move page tables, not bytes: the contents must come along. */
 static void huge_grows(void)
 {
@@ -225,6 +240,7 @@ const struct test tests[] = {
     {"zero_size_frees", zero_size_frees},
     {"contents_survive", contents_survive},
     {"grow_and_shrink", grow_and_shrink},
+    {"sized_frees_take_what_shrank", sized_frees_take_what_shrank},
     {"huge_grows", huge_grows},
     {"failure_leaves_object", failure_leaves_object},
     {"reallocarray_multiplies", reallocarray_multiplies},
