@@ -32,9 +32,12 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/mymallocConfig.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/mymallocConfigVersion.cmake
   DESTINATION ${mym_cmake_dir} COMPONENT dev)
 
-# The .pc file is relative to itself, so that a moved or staged installation works.
-file(RELATIVE_PATH mym_pc_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
-string(REGEX REPLACE "/$" "" mym_pc_prefix "${mym_pc_prefix}")
+# The .pc file is relative to itself, so that a moved or staged installation works; where each of the
+# folders is elsewhere, too (CMAKE_INSTALL_LIBDIR may be a whole path).
+foreach(folder PREFIX FULL_LIBDIR FULL_INCLUDEDIR)
+  file(RELATIVE_PATH path ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_${folder}})
+  string(REGEX REPLACE "/$" "" mym_pc_${folder} "${path}")
+endforeach()
 configure_file(${CMAKE_CURRENT_LIST_DIR}/mymalloc.pc.in
   ${CMAKE_CURRENT_BINARY_DIR}/mymalloc.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/mymalloc.pc
