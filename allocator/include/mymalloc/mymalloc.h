@@ -46,7 +46,11 @@ struct mallinfo2 {
 
 #ifdef __cplusplus
 extern "C" {
+#if __cplusplus >= 201103L
 #define MYM_NOEXCEPT noexcept
+#else
+#define MYM_NOEXCEPT throw()
+#endif
 #else
 #define MYM_NOEXCEPT
 #endif

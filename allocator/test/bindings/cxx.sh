@@ -32,6 +32,12 @@ END
 "${compile[@]}" -fno-exceptions -fno-rtti -o "$work/plain" "$work/plain.cc" "$library/libmymalloc.a" -pthread
 "$work/plain"
 
+# What C has is there for the oldest C++ too.
+printf '#include <mymalloc/%s>\n' mymalloc.h arena.h >"$work/old.cc"
+echo 'int main() { MyFree(MyMalloc(8)); }' >>"$work/old.cc"
+"${compile[@]}" -std=c++98 -o "$work/old" "$work/old.cc" "$library/libmymalloc.a" -pthread
+"$work/old"
+
 for part in check family main; do
     gcc -O1 -g -std=gnu11 -D_GNU_SOURCE -DTEST_MY -I "$here/../lib" -I "$here/../../include" \
         -c -o "$work/$part.o" "$here/../lib/$part.c"
