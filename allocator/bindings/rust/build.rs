@@ -36,7 +36,8 @@ fn from_pkg_config() -> PathBuf {
     if series(&found) != series(wanted) {
         fail(format!("version {found} is installed, this crate is for {}.x", series(wanted)));
     }
-    PathBuf::from(ask(&program, "--variable=libdir"))
+    // It is quoted for a shell: a blank has a backslash in front.
+    PathBuf::from(ask(&program, "--variable=libdir").replace('\\', ""))
 }
 
 fn has(directory: &Path, file: &str) {
@@ -52,7 +53,7 @@ fn main() {
     };
 
     println!("cargo:rerun-if-changed=build.rs");
-    for variable in [DIR, "PKG_CONFIG", "PKG_CONFIG_PATH"] {
+    for variable in [DIR, "PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     println!("cargo:rustc-link-search=native={}", directory.display());

@@ -38,6 +38,10 @@ if [[ $1 == refuses ]]; then
     refused "does not know mymalloc" PKG_CONFIG=pkg-config PKG_CONFIG_LIBDIR="$work"
     printf 'Name: mymalloc\nDescription: of another time\nVersion: 9.1.0\n' >"$work/mymalloc.pc"
     refused "version 9.1.0 is installed, this crate is for 0.1.x" PKG_CONFIG_LIBDIR="$work"
+    mkdir "$work/with blank"
+    # shellcheck disable=SC2016 # pkg-config expands it
+    printf 'libdir=${pcfiledir}\nName: mymalloc\nDescription: elsewhere\nVersion: 0.1.9\n' >"$work/with blank/mymalloc.pc"
+    refused "$work/with blank has no libmymalloc.so" PKG_CONFIG_LIBDIR="$work/with blank"
     exit 0
 fi
 
