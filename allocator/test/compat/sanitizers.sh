@@ -1,6 +1,7 @@
 #!/bin/bash
 # Programs built with sanitizers. Linked with libmymalloc they keep all their checks; preloaded,
-# AddressSanitizer refuses to start, or checks no heap; UndefinedBehaviorSanitizer does not mind.
+# gcc's AddressSanitizer refuses to start, or checks no heap; UndefinedBehaviorSanitizer does not mind.
+# clang's runtimes are in the program, in front of the preload, and keep malloc.
 source "$(dirname "$0")/lib.sh"
 need gcc
 folder=$(dirname "$MYMALLOC_PRELOAD")
@@ -48,3 +49,16 @@ status=0
 with "$work/plain-address" >"$work/got" 2>&1 || status=$?
 [[ $status != 0 && $(cat "$work/got") == *"ASan runtime does not come first"* ]] || fail "ASan: $status, $(cat "$work/got")"
 ASAN_OPTIONS=verify_asan_link_order=0 runs with "$work/plain-address"
+
+command -v clang >/dev/null || exit 0
+for sanitizer in address thread; do
+    clang -g -fsanitize=$sanitizer -o "$work/clang-$sanitizer" "$work/plain.c" 2>"$work/said" || { cat "$work/said"; continue; }
+    if ! "$work/clang-$sanitizer" >/dev/null 2>&1; then # as above
+        echo "clang's $sanitizer: no program runs with it here"
+        continue
+    fi
+    runs with "$work/clang-$sanitizer"
+    [[ $sanitizer == address ]] || continue
+    with "$work/clang-$sanitizer" wrong >"$work/got" 2>&1 && fail "clang's AddressSanitizer, preloaded, sees nothing"
+    grep heap-buffer-overflow "$work/got" >/dev/null || fail "clang's AddressSanitizer, preloaded: $(cat "$work/got")"
+done
