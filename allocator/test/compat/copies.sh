@@ -1,6 +1,7 @@
 #!/bin/bash
 # Several copies of mymalloc in one process: the preloaded one answers for libmymalloc.so too;
-# copies hidden in plugins have heaps of their own, tell each other's objects, and stay when closed.
+# copies hidden in plugins have heaps of their own, tell each other's objects, and stay when closed;
+# so have those in a namespace of their own (dlmopen).
 source "$(dirname "$0")/lib.sh"
 need gcc
 folder=$(dirname "$MYMALLOC_PRELOAD")
@@ -14,6 +15,7 @@ void give(void *object) { MyFree(object); }
 size_t faults(void) { return MyVerify(); }
 CODE
 cat >"$work/host.c" <<'CODE'
+#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -21,6 +23,7 @@ cat >"$work/host.c" <<'CODE'
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#define OPEN(file) (APART ? dlmopen(LM_ID_NEWLM, file, RTLD_NOW) : dlopen(file, RTLD_NOW))
 enum { COPIES = 2, OBJECTS = 3000 };
 static struct copy {
     void *(*take)(size_t size);
@@ -48,7 +51,7 @@ int main(int argc, char **argv)
     pthread_t threads[4];
     int status;
     for (int c = 1; c <= COPIES; c++) {
-        void *plugin = dlopen(argv[c], RTLD_NOW);
+        void *plugin = OPEN(argv[c]);
         if (plugin == NULL) {
             puts(dlerror());
             return 9;
@@ -64,6 +67,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < 20; i++) {
         pid_t child = fork();
         if (child == 0) {
+            if (APART) /* no handler there was told of the fork */
+                _exit(0);
             churn(NULL);
             _exit(copies[1].faults() + copies[2].faults() > 0);
         }
@@ -82,12 +87,21 @@ for copy in one two; do
     [[ $(nm -D --defined-only "$work/$copy.so" | awk '{print $3}' | sort | tr '\n' ' ') == "faults give take " ]] ||
         fail "a hidden copy shows: $(nm -D --defined-only "$work/$copy.so")"
 done
-gcc -O1 -o "$work/host" "$work/host.c" -pthread -ldl
-for front in rseq tls; do
-    [[ $(MYMALLOC_FRONTEND=$front "$work/host" "$work/one.so" "$work/two.so") == "0 faults" ]] || fail "beside libc, $front"
-    [[ $(MYMALLOC_FRONTEND=$front with "$work/host" "$work/one.so" "$work/two.so") == "0 faults" ]] ||
-        fail "beside the preloaded copy, $front"
-done
+gcc -O1 -DAPART=0 -o "$work/host" "$work/host.c" -pthread -ldl
+gcc -O1 -DAPART=1 -o "$work/apart" "$work/host.c" -pthread -ldl
+# One that is linked with the preload library has its malloc there, though libc's is the namespace's own.
+sed 's/MyMalloc(/malloc(/; 1s/^/#include <stdlib.h>\n/' "$work/plugin.c" >"$work/linked.c"
+gcc -O1 -fno-builtin -Wno-mismatched-dealloc -shared -fPIC -I"$include" -o "$work/linked.so" "$work/linked.c" \
+    -L"$folder" -lmymalloc_preload -Wl,-rpath,"$folder"
+both() { # PROGRAM PLUGIN...: beside libc's malloc, and beside the preloaded copy
+    local front
+    for front in rseq tls; do
+        [[ $(MYMALLOC_FRONTEND=$front "$@") == "0 faults" ]] || fail "${1##*/} beside libc, $front"
+        [[ $(MYMALLOC_FRONTEND=$front with "$@") == "0 faults" ]] || fail "${1##*/} beside the preloaded copy, $front"
+    done
+}
+both "$work/host" "$work/one.so" "$work/two.so"
+both "$work/apart" "$work/one.so" "$work/linked.so"
 status=0
 with "$work/host" "$work/one.so" "$work/two.so" mixed 2>"$work/said" || status=$?
 [[ $status == 134 && $(cat "$work/said") == *"never allocated"* ]] || fail "a mix-up was not seen: $(cat "$work/said")"
