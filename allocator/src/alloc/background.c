@@ -213,10 +213,13 @@ static void find_create_thread(void)
 {
     create_thread = pthread_create;
     if (&dlsym != NULL && &__sanitizer_set_death_callback == NULL) {
-        void *next = dlsym(RTLD_NEXT, "pthread_create");
+        const union {
+            void *symbol;
+            __typeof__(pthread_create) *call;
+        } next = {.symbol = dlsym(RTLD_NEXT, "pthread_create")};
 
-        if (next != NULL)
-            create_thread = (__typeof__(pthread_create) *)next;
+        if (next.symbol != NULL)
+            create_thread = next.call;
     }
 }
 

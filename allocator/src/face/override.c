@@ -183,8 +183,14 @@ static bool is_ours(void)
 
 __attribute__((constructor(101))) static void find_end_of_tls(void)
 {
-    if (next_end_of_tls == NULL && is_ours())
-        next_end_of_tls = (end_of_tls *)dlsym(RTLD_NEXT, "_dl_deallocate_tls");
+    if (next_end_of_tls == NULL && is_ours()) {
+        const union {
+            void *symbol;
+            end_of_tls *call;
+        } next = {.symbol = dlsym(RTLD_NEXT, "_dl_deallocate_tls")};
+
+        next_end_of_tls = next.call;
+    }
 }
 
 EXPORT __attribute__((weak)) void _dl_deallocate_tls(void *thread, bool with_block)

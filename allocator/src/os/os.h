@@ -206,7 +206,7 @@ MYM_INLINE bool mym_os_is_alone(void)
 
 /* The kernel's struct sigaction, as x86-64 and arm64 have it. */
 struct mym_os_action {
-    void *handler;
+    void (*handler)(void); /* of either kind, or SIG_DFL, which is NULL, or SIG_IGN */
     unsigned long flags;
     void *restorer;
     uint64_t mask;

@@ -23,6 +23,7 @@ static void in_front_1(int signal, siginfo_t *info, void *context);
 static void in_front_2(int signal, siginfo_t *info, void *context);
 static void in_front_3(int signal, siginfo_t *info, void *context);
 
+typedef void (*any_handler)(void);
 typedef void (*full_handler)(int, siginfo_t *, void *);
 static const full_handler in_front[FRONTS] = {in_front_0, in_front_1, in_front_2,
                                               in_front_3};
@@ -89,11 +90,11 @@ static void fall_to_default(int signal, const siginfo_t *info)
 static void pass_on(const struct mym_os_action *next, int signal, siginfo_t *info,
                     void *context)
 {
-    bool ignored = next->handler == (void *)SIG_IGN; /* NOLINT */
+    bool ignored = next->handler == (any_handler)SIG_IGN;
 
     if (ignored && info->si_code <= 0)
         return;
-    if (ignored || next->handler == (void *)SIG_DFL) { /* NOLINT */
+    if (ignored || next->handler == (any_handler)SIG_DFL) {
         fall_to_default(signal, info);
         return;
     }
@@ -141,7 +142,7 @@ static void in_front_3(int signal, siginfo_t *info, void *context)
 static bool is_ours(const struct mym_os_action *action)
 {
     for (unsigned i = 0; i < fronts; i++)
-        if (action->handler == (void *)in_front[i]) /* NOLINT */
+        if (action->handler == (any_handler)in_front[i])
             return true;
     return false;
 }
@@ -168,11 +169,11 @@ void mym_fault_come_first(void)
 
     if (fronts == FRONTS || !mym_os_action(SIGSEGV, NULL, &now) || is_ours(&now))
         return;
-    set.handler = (void *)in_front[fronts]; /* NOLINT */
+    set.handler = (any_handler)in_front[fronts];
     set.mask = now.mask;
     set.flags = (now.flags & ~(unsigned long)(unsigned)SA_RESETHAND) | SA_SIGINFO;
     /* One that runs on the default action may well find the stack full. */
-    if (now.handler == (void *)SIG_DFL) /* NOLINT */
+    if (now.handler == (any_handler)SIG_DFL)
         set.flags |= SA_ONSTACK;
 #if defined(__x86_64__)
     set.flags |= 0x04000000; /* SA_RESTORER */

@@ -28,11 +28,11 @@ END
 
 "$here/../../../ci/amalgamate" "$work"
 cd "$work"
-said=$("${cc[@]}" -O2 -Wall -Wextra -Wundef -c mymalloc.c 2>&1) || fail "mymalloc.c does not compile: $said"
+said=$("${cc[@]}" -O2 -Wall -Wextra -Wundef -pedantic -c mymalloc.c 2>&1) || fail "mymalloc.c does not compile: $said"
 [[ -z $said ]] || fail "mymalloc.c does not compile in silence: $said"
 # Without the optimizer, which takes most of the time; what it alone warns of was seen above.
-"${cc[@]}" -O0 -Wall -Wextra -Wundef -Werror -DMYMALLOC_OVERRIDE -c -o override.o mymalloc.c
-"${cc[@]}" -O0 -DMYM_DEBUG=1 -Wall -Wextra -Werror -c -o debug.o mymalloc.c
+"${cc[@]}" -O0 -Wall -Wextra -Wundef -pedantic -Werror -DMYMALLOC_OVERRIDE -c -o override.o mymalloc.c
+"${cc[@]}" -O0 -DMYM_DEBUG=1 -Wall -Wextra -pedantic -Werror -c -o debug.o mymalloc.c
 
 # What others may see of it; tags and statics are its own. All that have static probes share one name.
 foreign=$(nm -g --defined-only mymalloc.o | awk '{print $3}' | grep -v '^My' | grep -v '^mym_' | grep -vxF _.stapsdt.base || true)
