@@ -39,6 +39,10 @@ for kind in -static -pthread; do
     gcc "$kind" -o "$work/own" "$work/own.c" "$archive" -pthread
     [[ $("$work/own") == 112 ]] || fail "$kind with the archive does not run on mymalloc"
 done
+# The whole archive has the C++ operators in it, which want a C++ library.
+gcc -c -o "$work/own.o" "$work/own.c"
+g++ -o "$work/own" "$work/own.o" -Wl,--whole-archive "$archive" -Wl,--no-whole-archive -pthread
+[[ $("$work/own") == 112 ]] || fail "with --whole-archive it does not run on mymalloc"
 
 cat >"$work/inside.cc" <<'EOF'
 #include <cstdio>

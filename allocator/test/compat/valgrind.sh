@@ -27,3 +27,8 @@ for text in 'Invalid write of size 1' '0 bytes after a block of size 100' 'defin
 done
 [[ $(with valgrind -q --error-exitcode=9 --soname-synonyms=somalloc=nouserintercepts "$work/t") == "112 bytes usable" ]] ||
     fail "with nouserintercepts it does not run on mymalloc"
+with valgrind -q --tool=massif --massif-out-file="$work/out" "$work/t" >"$work/got" || fail "massif"
+grep 'mem_heap_B=[1-9]' "$work/out" >/dev/null || fail "massif counts nothing"
+for tool in helgrind drd; do
+    [[ $(with valgrind -q --tool=$tool "$work/t" 2>&1) == "100 bytes usable" ]] || fail "$tool"
+done
