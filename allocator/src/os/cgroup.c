@@ -93,12 +93,27 @@ static bool next_group(struct reader *reader, bool *memory)
 }
 
 /*
+ * What one group may use. Where it has more than memory.high nothing fails, but all its threads
+ * wait while the kernel looks for what it can take: without swap it finds none of what is idle.
+ */
+static size_t limit_of(int folder, bool version_1)
+{
+    size_t most, high;
+
+    if (version_1)
+        return read_number(folder, "memory.limit_in_bytes");
+    most = read_number(folder, "memory.max");
+    high = read_number(folder, "memory.high");
+    return high < most ? high : most;
+}
+
+/*
  * The least of the group and those above it, which is met on the way down: a path may be longer
  * than the stack of who looks has room for (MYMALLOC_CGROUP=watch).
  */
-static size_t least_below(int folder, struct reader *path, const char *leaf)
+static size_t least_below(int folder, struct reader *path, bool version_1)
 {
-    size_t least = read_number(folder, leaf);
+    size_t least = limit_of(folder, version_1);
     char name[256];
     int end = '/';
 
@@ -111,7 +126,7 @@ static size_t least_below(int folder, struct reader *path, const char *leaf)
             continue;
         folder = mym_os_open_folder(above, name);
         mym_os_close(above);
-        here = read_number(folder, leaf);
+        here = limit_of(folder, version_1);
         least = here < least ? here : least;
     }
     mym_os_close(folder);
@@ -171,8 +186,7 @@ size_t mym_os_memory_limit(const char *groups, const char *mount)
             folder = mym_os_open_folder(root, "memory");
             mym_os_close(root);
         }
-        limit = least_below(folder, &reader,
-                            memory ? "memory.limit_in_bytes" : "memory.max");
+        limit = least_below(folder, &reader, memory);
     }
     mym_os_close(reader.file);
     return limit;

@@ -177,6 +177,26 @@ static void parents_count(void)
     CHECK(limit() == 20 * MIB);
 }
 
+/* Above memory.high the kernel takes from the group, and where it finds nothing has its threads wait. */
+static void high_counts(void)
+{
+    set_up("0::/app/worker\n");
+    put_limit("/app/worker", "memory.max", "max\n");
+    put_limit("/app/worker", "memory.high", "104857600\n");
+    CHECK(limit() == 100 * MIB);
+
+    set_up("0::/app/worker\n");
+    put_limit("/app", "memory.high", "31457280\n");
+    put_limit("/app/worker", "memory.max", "52428800\n");
+    put_limit("/app/worker", "memory.high", "max\n");
+    CHECK(limit() == 30 * MIB);
+
+    set_up("0::/app\n");
+    put_limit("/app", "memory.max", "20971520\n");
+    put_limit("/app", "memory.high", "41943040\n");
+    CHECK(limit() == 20 * MIB);
+}
+
 /* Version 1 has a line for each controller, in any order, the unified one last. */
 static void version_1(void)
 {
@@ -246,6 +266,7 @@ static void nothing_known(void)
 const struct test tests[] = {
     {"version_2", version_2},
     {"parents_count", parents_count},
+    {"high_counts", high_counts},
     {"version_1", version_1},
     {"hybrid", hybrid},
     {"foreign_paths", foreign_paths},
