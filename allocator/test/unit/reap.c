@@ -177,6 +177,21 @@ static void freed_memory_is_cut(void)
     destroy(arena);
 }
 
+/* What is left at the end of a window that is closed serves others. */
+static void what_windows_leave_serves_others(void)
+{
+    MyArena *arena = create(2 * SPAN);
+    size_t left = 2 * SPAN - 3 * 24 * KIB, count = 0;
+
+    for (int i = 0; i < 3; i++)
+        CHECK(MyArenaAlloc(arena, 24 * KIB));
+    while (MyArenaAlloc(arena, KIB))
+        count++;
+    CHECKF(count == left / KIB, "%zu objects of %zu", count, left / KIB);
+    CHECK(stats(arena).freed == 0 && MyVerify() == 0);
+    destroy(arena);
+}
+
 static void large_ones_go_back_at_once(void)
 {
     MyArena *arena = create(0);
@@ -271,6 +286,7 @@ const struct test tests[] = {
     {"too_large", too_large},
     {"freed_memory_serves_again", freed_memory_serves_again},
     {"freed_memory_is_cut", freed_memory_is_cut},
+    {"what_windows_leave_serves_others", what_windows_leave_serves_others},
     {"large_ones_go_back_at_once", large_ones_go_back_at_once},
     {"sizes_are_recognised", sizes_are_recognised},
     {"resized_stays_in_its_arena", resized_stays_in_its_arena},

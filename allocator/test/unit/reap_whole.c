@@ -185,6 +185,23 @@ static void limit_is_kept(void)
     }
 }
 
+/* What an arena may not have is no reason to give back what is idle. */
+static void at_its_limit_nothing_is_given_back(void)
+{
+    MyArena *arena = create(SPAN);
+    size_t idle;
+
+    free(memset(malloc(4 * MIB), 1, 4 * MIB));
+    idle = mallinfo2().fsmblks + mallinfo2().keepcost;
+    while (MyArenaAlloc(arena, 1000))
+        ;
+    CHECK(!MyArenaAlloc(arena, 300 * KIB));
+    CHECKF(mallinfo2().fsmblks + mallinfo2().keepcost + MIB >= idle,
+           "%zu KiB idle, then %zu", idle / KIB,
+           (mallinfo2().fsmblks + mallinfo2().keepcost) / KIB);
+    destroy(arena);
+}
+
 /* How many of the same requests, small ones and one large, fit. */
 static unsigned fill_alike(MyArena *arena, uint64_t seed)
 {
@@ -400,6 +417,7 @@ const struct test tests[] = {
     {"long_holes_are_holes", long_holes_are_holes},
     {"arenas_come_and_go", arenas_come_and_go},
     {"limit_is_kept", limit_is_kept},
+    {"at_its_limit_nothing_is_given_back", at_its_limit_nothing_is_given_back},
     {"limit_is_the_same_after_a_reset", limit_is_the_same_after_a_reset},
     {"other_threads", other_threads},
     {"windows_of_others_go_back", windows_of_others_go_back},
