@@ -225,16 +225,22 @@ void heaps_by_default()
     free(object);
 }
 
-struct seen {
-    size_t areas, blocks, bytes;
+struct area {
+    void *blocks;
+    size_t reserved, committed, used;
 };
 
-bool count_and_free(void *, const void *, void *block, size_t bytes, void *argument)
+struct seen {
+    size_t areas, used, blocks, bytes;
+};
+
+bool count_and_free(void *, const void *of, void *block, size_t bytes, void *argument)
 {
     auto *seen = static_cast<struct seen *>(argument);
 
     if (block == nullptr) {
         seen->areas++;
+        seen->used += static_cast<const area *>(of)->used;
         return true;
     }
     seen->blocks++;
@@ -243,9 +249,10 @@ bool count_and_free(void *, const void *, void *block, size_t bytes, void *argum
     return true;
 }
 
+using visit_form = bool(void *, bool, decltype(count_and_free) *, void *argument);
+
 void heaps_visited()
 {
-    using visit_form = bool(void *, bool, decltype(count_and_free) *, void *argument);
     void *heap = find<make_form>("mi_heap_new")(), *freed;
     struct seen seen = {};
 
@@ -257,10 +264,74 @@ void heaps_visited()
     CHECK(find<visit_form>("mi_heap_visit_blocks")(heap, true, count_and_free, &seen));
     CHECKF(seen.blocks == 300 && seen.areas > 0 && seen.bytes >= 75 * 71064,
            "%zu blocks, %zu areas, %zu bytes", seen.blocks, seen.areas, seen.bytes);
+    CHECKF(seen.used == 300, "%zu blocks in areas", seen.used);
     seen.blocks = 0;
     CHECK(find<visit_form>("mi_heap_visit_blocks")(heap, true, count_and_free, &seen));
     CHECKF(seen.blocks == 0, "%zu blocks", seen.blocks);
     find<void(void *, bool)>("mi_heap_collect")(heap, true);
+    find<put_form>("mi_heap_destroy")(heap);
+}
+
+/* The first so many. */
+bool go_on(void *, const void *, void *block, size_t, void *argument)
+{
+    auto *left = static_cast<size_t *>(argument);
+
+    (void)block;
+    CHECK(*left > 0);
+    return --*left > 0;
+}
+
+/* At an area, or at the first block in it. */
+void visits_end_where_they_are_told()
+{
+    auto *visit = find<visit_form>("mi_heap_visit_blocks");
+    void *heap = find<make_form>("mi_heap_new")();
+
+    for (size_t size : {16, 16, 1000, 70000})
+        find<move_form>("mi_heap_malloc")(heap, size);
+    for (size_t last : {1, 2}) {
+        size_t left = last;
+
+        CHECK(!visit(heap, true, go_on, &left));
+        CHECKF(left == 0, "%zu of %zu", left, last);
+    }
+    find<put_form>("mi_heap_destroy")(heap);
+}
+
+int add(void *object, size_t, void *sum)
+{
+    *static_cast<uintptr_t *>(sum) += reinterpret_cast<uintptr_t>(object);
+    return 0;
+}
+
+bool add_block(void *, const void *, void *block, size_t, void *sum)
+{
+    return add(block, 0, sum) == 0; /* nothing for an area */
+}
+
+/* A visit's own list is no block of the heap, and ends with it. */
+void visits_leave_nothing()
+{
+    auto *walk = seek<int(decltype(add) *, void *)>("MyHeapWalk");
+    void *backing = find<make_form>("mi_heap_get_backing")();
+    void *last = malloc(40 << 20); /* a mapping of its own, behind the list */
+    uintptr_t live = 0, after = 0, seen = 0;
+
+    CHECK(last != nullptr && walk != nullptr && walk(add, &live) == 0);
+    CHECK(find<visit_form>("mi_heap_visit_blocks")(backing, true, add_block, &seen));
+    CHECK(walk(add, &after) == 0);
+    CHECK(seen == live && after == live);
+    free(last);
+}
+
+/* mimalloc itself would look for a block of its own there. */
+void what_is_none_is_in_no_heap()
+{
+    void *heap = find<make_form>("mi_heap_new")();
+
+    for (void *of : {heap, find<make_form>("mi_heap_get_backing")()})
+        CHECK(!find<bool(void *, const void *)>("mi_heap_contains_block")(of, &heap));
     find<put_form>("mi_heap_destroy")(heap);
 }
 
@@ -293,5 +364,8 @@ extern "C" const struct test tests[] = {
     {"heaps_destroyed", heaps_destroyed},
     {"heaps_by_default", heaps_by_default},
     {"heaps_visited", heaps_visited},
+    {"visits_end_where_they_are_told", visits_end_where_they_are_told},
+    {"visits_leave_nothing", visits_leave_nothing},
+    {"what_is_none_is_in_no_heap", what_is_none_is_in_no_heap},
     {"it_is_unloaded", it_is_unloaded},
     {nullptr, nullptr}};
