@@ -1,6 +1,6 @@
 /*
  * replaced.cc - a program that replaces a part of the C++ operators: new and delete of an
- * object, aligned or not; or those of arrays alone (ARRAYS). Each object has a header of the
+ * object, aligned or not, also their nothrow forms (NOTHROW); or those of arrays alone (ARRAYS). Each object has a header of the
  * program's, so no other form may take or free one by itself ([new.delete]).
  */
 extern "C" {
@@ -89,6 +89,18 @@ void operator FORM(delete)(void *object, std::align_val_t) noexcept
 {
     give(object);
 }
+
+#ifdef NOTHROW
+void *operator new(size_t size, const std::nothrow_t &) noexcept
+{
+    return size < SIZE_MAX / 4 ? take(size) : nullptr;
+}
+
+void *operator new(size_t size, std::align_val_t, const std::nothrow_t &) noexcept
+{
+    return size < SIZE_MAX / 4 ? take(size) : nullptr;
+}
+#endif
 
 namespace
 {
