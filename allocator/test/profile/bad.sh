@@ -34,11 +34,12 @@ accepted: /PATH[,every=BYTES][,stacks=1-64][,signal=USR1|USR2|35-64][,form=proto
 
 refused out.pb "the value"
 for option in every=0 every=2048G every=12x every= form=svg form=textual stacks=0 stacks=65 stacks=deep \
-    signal=KILL signal=USR22 signal=9 signal=65 signal= ""; do
+    signal=KILL signal=USR22 signal=9 signal=34 signal=65 signal= ""; do
     refused "$work/out,$option" "'$option'"
     refused "$work/out,every=1,$option,form=text" "'$option'"
 done
 [ ! -e "$work/out" ] || { echo "a refused profile made a file"; faults=1; }
+expect "" "$work/last,signal=64"
 expect "mymalloc: MYMALLOC_PROFILE: no heap profile: no such folder" "$work/none/out"
 expect "mymalloc: MYMALLOC_PROFILE: no heap profile: it is a folder" "$work"
 expect "mymalloc: /dev/full: no heap profile: no space left" /dev/full

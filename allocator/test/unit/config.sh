@@ -41,6 +41,20 @@ wrong MYMALLOC_KEEP=20000000000G "bytes, with K, M or G"
 wrong MYMALLOC_LIMIT=0 "bytes above 0, with K, M or G"
 wrong MYMALLOC_BACKGROUND=1 "on or off"
 wrong MYMALLOC_FRONTEND=rsec "rseq, mm_cid, cpu_id or tls"
+for value in 0 cpus 1000000; do
+    wrong "MYMALLOC_ARENAS=$value" "all, llc, cpu or a number of CPUs"
+done
+for owner in 0 2147483648 me; do
+    wrong "MYMALLOC_STATS=/x,of=$owner" "/PATH[,form=json|prometheus][,every=SECONDS]" "'of=$owner'"
+done
+# A path that is longer than one can be.
+for name in MYMALLOC_PROFILE MYMALLOC_STATS; do
+    got=$(said "$name=/$(printf '%04096d' 0)" || echo "status $?")
+    [[ $got == "mymalloc: $name=/000"*": ignored, the value is not understood; accepted: "* ]] || {
+        echo "$name, a long path: $got"
+        faults=1
+    }
+done
 guard="every=BYTES[,on-error=abort|continue]"
 for value in on every= every=0 every=2048G on-error=continue; do
     wrong "MYMALLOC_GUARD=$value" "$guard"
