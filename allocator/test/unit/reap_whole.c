@@ -185,6 +185,18 @@ static void limit_is_kept(void)
     }
 }
 
+/* What an object has already counts once. */
+static void one_that_grows_needs_the_difference(void)
+{
+    MyArena *arena = create(10 * SPAN);
+    void *p = MyArenaAlloc(arena, 10 * SPAN);
+
+    CHECK(p && MyArenaRealloc(arena, p, 6 * SPAN) == p); /* room to grow into */
+    CHECK(MyArenaRealloc(arena, p, 8 * SPAN) == p && stats(arena).held == 8 * SPAN);
+    CHECK(!MyArenaRealloc(arena, p, 11 * SPAN) && stats(arena).held == 8 * SPAN);
+    destroy(arena);
+}
+
 /* What an arena may not have is no reason to give back what is idle. */
 static void at_its_limit_nothing_is_given_back(void)
 {
@@ -417,6 +429,7 @@ const struct test tests[] = {
     {"long_holes_are_holes", long_holes_are_holes},
     {"arenas_come_and_go", arenas_come_and_go},
     {"limit_is_kept", limit_is_kept},
+    {"one_that_grows_needs_the_difference", one_that_grows_needs_the_difference},
     {"at_its_limit_nothing_is_given_back", at_its_limit_nothing_is_given_back},
     {"limit_is_the_same_after_a_reset", limit_is_the_same_after_a_reset},
     {"other_threads", other_threads},
