@@ -207,7 +207,7 @@ static void large_ones_go_back_at_once(void)
     destroy(arena);
 }
 
-/* Any size is known again, as it was taken and where it grew from one that is shorter. */
+/* Any size is known again, as it was taken and where it was resized. */
 static void sizes_are_recognised(void)
 {
     MyArena *arena = create(0);
@@ -221,10 +221,30 @@ static void sizes_are_recognised(void)
         CHECKF(MyUsableSize(q) / 2 <= size + 1 || size < 32, "%zu bytes for %zu",
                MyUsableSize(q), size + 1);
         MyFreeSized(q, size + 1);
+        q = MyArenaRealloc(arena, MyArenaAlloc(arena, size), size / 8 + 1);
+        MyFreeSized(q, size / 8 + 1);
         MyFreeSized(MyArenaAlloc(arena, size), size);
         MyFreeAlignedSized(MyArenaAllocAligned(arena, SPAN, size), SPAN, size);
     }
     destroy(arena);
+}
+
+/* Where there is no room for a shorter one it stays, and is freed with the size it was to have. */
+static void shrink_without_room(size_t size)
+{
+    MyArena *arena = create(SPAN);
+    void *p = MyArenaAlloc(arena, 32 * KIB);
+
+    CHECK(p && MyArenaAlloc(arena, 32 * KIB));
+    CHECK(MyArenaRealloc(arena, p, size) == p);
+    MyFreeSized(p, size);
+    destroy(arena);
+}
+
+/* In a child: from then on sizes are not checked as closely. */
+static void what_could_not_shrink_is_recognised(void)
+{
+    run_in_child(shrink_without_room, 100);
 }
 
 /* ---- realloc ---- */
@@ -289,6 +309,7 @@ const struct test tests[] = {
     {"what_windows_leave_serves_others", what_windows_leave_serves_others},
     {"large_ones_go_back_at_once", large_ones_go_back_at_once},
     {"sizes_are_recognised", sizes_are_recognised},
+    {"what_could_not_shrink_is_recognised", what_could_not_shrink_is_recognised},
     {"resized_stays_in_its_arena", resized_stays_in_its_arena},
     {"last_object_grows_in_place", last_object_grows_in_place},
     {NULL, NULL},
