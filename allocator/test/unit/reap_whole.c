@@ -185,6 +185,17 @@ static void limit_is_kept(void)
     }
 }
 
+/* One beyond all memory is none. */
+static void limits_have_no_end(void)
+{
+    for (unsigned shift = 40; shift <= 64; shift++) {
+        MyArena *arena = create(shift < 64 ? (size_t)1 << shift : SIZE_MAX);
+
+        CHECKF(MyArenaAlloc(arena, 1) && MyArenaAlloc(arena, MIB), "at 2^%u", shift);
+        destroy(arena);
+    }
+}
+
 /* What an object has already counts once. */
 static void one_that_grows_needs_the_difference(void)
 {
@@ -429,6 +440,7 @@ const struct test tests[] = {
     {"long_holes_are_holes", long_holes_are_holes},
     {"arenas_come_and_go", arenas_come_and_go},
     {"limit_is_kept", limit_is_kept},
+    {"limits_have_no_end", limits_have_no_end},
     {"one_that_grows_needs_the_difference", one_that_grows_needs_the_difference},
     {"at_its_limit_nothing_is_given_back", at_its_limit_nothing_is_given_back},
     {"limit_is_the_same_after_a_reset", limit_is_the_same_after_a_reset},
