@@ -150,6 +150,27 @@ static void without_a_thread_there_is_no_waiting(void)
         in_child(fall_alone);
 }
 
+/* As nobody, until there is room for a thread. */
+static void wait_for_room(void)
+{
+    struct rlimit before, none;
+
+    CHECK(getrlimit(RLIMIT_NPROC, &before) == 0);
+    none = (struct rlimit){0, before.rlim_max};
+    CHECK(setrlimit(RLIMIT_NPROC, &none) == 0);
+    CHECK(getuid() != 0 || setuid(65534) == 0);
+    left_by_a_fall();
+    CHECK(!is_there());
+    CHECK(setrlimit(RLIMIT_NPROC, &before) == 0);
+    until_it_is_there();
+}
+
+static void one_that_was_refused_comes_later(void)
+{
+    if (wanted())
+        in_child(wait_for_room);
+}
+
 static void work_of_child(void)
 {
     pid_t helper;
@@ -269,6 +290,7 @@ static void misuse_is_told(void)
 const struct test tests[] = {
     /* First: its process was not yet seen to go up and down. */
     {"without_a_thread_there_is_no_waiting", without_a_thread_there_is_no_waiting},
+    {"one_that_was_refused_comes_later", one_that_was_refused_comes_later},
     {"never_without_being_asked", never_without_being_asked},
     {"idle_memory_goes", idle_memory_goes},
     {"idle_mappings_go", idle_mappings_go},
