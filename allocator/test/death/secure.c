@@ -61,6 +61,43 @@ static void words_that_were_freed(void)
     CHECKF(!failed, "%d writes were not found", failed);
 }
 
+/* What is cut off is as what was freed, but for the red zone at the end of the place. */
+static void what_is_cut_off_reads_zero(void)
+{
+    char *p = malloc(1000);
+
+    CHECK(p);
+    memset(p, 0x42, 1000);
+    CHECK(realloc(p, 900) == p);
+    for (size_t byte = 900; byte < 1024 - MYM_REACH; byte++)
+        CHECKF(((volatile char *)p)[byte] == 0, "byte %zu", byte);
+    free(p);
+}
+
+static void free_as_another_size(void)
+{
+    MyFreeSized(wrong(take(size)), at);
+}
+
+static void free_as_another_size_in_an_arena(void)
+{
+    MyFreeSized(wrong(MyArenaAlloc(MyArenaCreate(0), size)), at);
+}
+
+/* Those without a seal of their own, too. */
+static void sizes_of_large_objects(void)
+{
+    int failed = 0;
+
+    share_culprit();
+    failed += check(300000, 1000, WRONG_SIZE, free_as_another_size);
+    failed += check(300000, 299999, WRONG_SIZE, free_as_another_size);
+    failed += check(40000000, 40000001, WRONG_SIZE, free_as_another_size);
+    failed += check(1000, 24, WRONG_SIZE, free_as_another_size_in_an_arena);
+    failed += check(300000, 1000, WRONG_SIZE, free_as_another_size_in_an_arena);
+    CHECKF(!failed, "%d sizes were not found wrong", failed);
+}
+
 #if MYM_SECURE_ZERO_ON_FREE == MYM_ZERO_ALL
 /* calloc reads all of what it returns. */
 static void write_after_free_calloc(void)
@@ -445,6 +482,8 @@ static void who_moves_out_leaves_no_mark(void)
 
 const struct test tests[] = {
     {"who_moves_out_leaves_no_mark", who_moves_out_leaves_no_mark},
+    {"what_is_cut_off_reads_zero", what_is_cut_off_reads_zero},
+    {"sizes_of_large_objects", sizes_of_large_objects},
     {"words_that_were_freed", words_that_were_freed},
     {"words_in_the_middle", words_in_the_middle},
     {"short_ones_are_overwritten", short_ones_are_overwritten},
