@@ -1,6 +1,6 @@
 /*
- * helper.c - the helper thread: who starts it has no lock; and it is no longer wanted while it
- * starts, held at its first step until that was said.
+ * helper.c - the helper thread: who starts it has no lock; it is no longer wanted while it
+ * starts, held at its first step until that was said; and a process forks while it works.
  */
 #include "check.h"
 
@@ -11,9 +11,12 @@
 #include "alloc/background.h"
 #include "heap/runs.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 static _Atomic bool held, may_go_on;
 
@@ -106,9 +109,44 @@ static void switched_off_while_it_starts(void)
     CHECK(!helped);
 }
 
+static _Atomic bool works;
+
+static void *work_until_told(void *unused)
+{
+    mym_background_hold();
+    works = true;
+    await(&may_go_on);
+    mym_background_release();
+    return unused;
+}
+
+/* What it holds while a process forks nobody gives back in the child. */
+static void a_child_waits_for_no_work(void)
+{
+    pthread_t thread;
+    int status = 0;
+    pid_t child;
+
+    may_go_on = false;
+    CHECK(pthread_create(&thread, NULL, work_until_told, NULL) == 0);
+    await(&works);
+    child = fork();
+    if (child == 0) {
+        alarm(20);
+        mym_background_hold();
+        mym_background_release();
+        _exit(0);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECKF(status == 0, "it ended with 0x%x", (unsigned)status);
+    may_go_on = true;
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
 const struct test tests[] = {
     {"who_tells_has_no_lock", who_tells_has_no_lock},
     {"none_is_started_under_a_lock", none_is_started_under_a_lock},
     {"switched_off_while_it_starts", switched_off_while_it_starts},
+    {"a_child_waits_for_no_work", a_child_waits_for_no_work},
     {NULL, NULL},
 };
