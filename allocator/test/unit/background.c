@@ -5,6 +5,7 @@
  * TEST_HELPER=0: it was not asked for, and is never there.
  */
 #include "family.h"
+#include "proc.h"
 #include "waiting.h"
 
 #include <fcntl.h>
@@ -84,6 +85,21 @@ static void caches_of_other_cpus_go(void)
     free(objects[0]); /* the helper is started, and may go everywhere */
     pin(&here);
     AWAIT(mallinfo2().fsmblks < MIB / 64);
+}
+
+/* Each has the stack of the one before. */
+static void helpers_leave_no_stacks(void)
+{
+    size_t before = 0;
+
+    for (int i = 0; i < 3 && wanted(); i++) {
+        until_it_is_there();
+        AWAIT(!is_there());
+        if (i == 0)
+            before = address_space();
+    }
+    CHECKF(!wanted() || address_space() <= before + 256 * 1024, "%zu KiB, then %zu",
+           before >> 10, address_space() >> 10);
 }
 
 /* A mapping of its own that is kept for the next one. */
@@ -293,6 +309,7 @@ const struct test tests[] = {
     {"one_that_was_refused_comes_later", one_that_was_refused_comes_later},
     {"never_without_being_asked", never_without_being_asked},
     {"idle_memory_goes", idle_memory_goes},
+    {"helpers_leave_no_stacks", helpers_leave_no_stacks},
     {"idle_mappings_go", idle_mappings_go},
     {"caches_of_other_cpus_go", caches_of_other_cpus_go},
     {"a_fall_waits_for_the_helper", a_fall_waits_for_the_helper},
