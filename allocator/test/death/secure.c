@@ -84,14 +84,14 @@ static void free_as_another_size_in_an_arena(void)
     MyFreeSized(wrong(MyArenaAlloc(MyArenaCreate(0), size)), at);
 }
 
-/* Those without a seal of their own, too. */
-static void sizes_of_large_objects(void)
+/* Each wrong one is told, also where it would do no harm, which is enough for the catalogue. */
+static void sizes_of_all_objects(void)
 {
     int failed = 0;
 
     share_culprit();
     failed += check(300000, 1000, WRONG_SIZE, free_as_another_size);
-    failed += check(300000, 299999, WRONG_SIZE, free_as_another_size);
+    failed += check(100, 99, WRONG_SIZE, free_as_another_size);
     failed += check(40000000, 40000001, WRONG_SIZE, free_as_another_size);
     failed += check(1000, 24, WRONG_SIZE, free_as_another_size_in_an_arena);
     failed += check(300000, 1000, WRONG_SIZE, free_as_another_size_in_an_arena);
@@ -483,7 +483,7 @@ static void who_moves_out_leaves_no_mark(void)
 const struct test tests[] = {
     {"who_moves_out_leaves_no_mark", who_moves_out_leaves_no_mark},
     {"what_is_cut_off_reads_zero", what_is_cut_off_reads_zero},
-    {"sizes_of_large_objects", sizes_of_large_objects},
+    {"sizes_of_all_objects", sizes_of_all_objects},
     {"words_that_were_freed", words_that_were_freed},
     {"words_in_the_middle", words_in_the_middle},
     {"short_ones_are_overwritten", short_ones_are_overwritten},
