@@ -155,6 +155,29 @@ static void read_within_alignment(void)
     went_on();
 }
 
+/* All that is left there, by the same byte: a copy that is too long, of zeros. */
+static void overflow_of_all_that_is_left(void)
+{
+    char *p = take_right(100);
+
+    memset(p, 0, opaque(112));
+    free_it(p);
+}
+
+KEPT static char *take_far_down(unsigned depth)
+{
+    char *p = depth == 0 ? take_right(64) : take_far_down(depth - 1);
+
+    sink = 0;
+    return p;
+}
+
+/* More frames than are kept. */
+static void overflow_of_far_down(void)
+{
+    write_it(take_far_down(50) + 64);
+}
+
 static void overflow_of_left(void)
 {
     char *p = take_left(100);
@@ -420,6 +443,8 @@ const struct test tests[] = {
     CASE(overflow_within_alignment),
     CASE(read_within_alignment),
     CASE(overflow_of_left),
+    CASE(overflow_of_all_that_is_left),
+    CASE(overflow_of_far_down),
     CASE(underflow_of_right),
     CASE(use_after_free_read),
     CASE(use_after_free_write),
