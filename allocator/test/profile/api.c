@@ -127,6 +127,31 @@ static void known_beyond_the_end(void)
            after.bytes - before.bytes);
 }
 
+/* One that stays, since there is no room, is known as before. */
+static void resized_samples(void)
+{
+    struct sums before = read_sums(), known, after;
+    void *object, *other;
+
+    CHECK(MyProfileStart(1) == 0);
+    object = malloc(opaque(1 << 20));
+    other = malloc(opaque(1 << 20));
+    known = read_sums();
+    CHECK(realloc(object, opaque(((size_t)1 << 47) - ((size_t)1 << 40))) == NULL);
+    CHECK(realloc(other, opaque((1 << 20) - 1)) == other);
+    after = read_sums();
+    CHECK(after.bytes == known.bytes && after.taken_bytes == known.taken_bytes);
+    CHECK(MyProfileStop() == 0);
+    object = realloc(object, opaque(3 << 20));
+    CHECK(object);
+    free(other);
+    after = read_sums();
+    CHECKF(after.bytes == before.bytes && after.taken_bytes == known.taken_bytes,
+           "%ld and %ld bytes", after.bytes - before.bytes,
+           after.taken_bytes - known.taken_bytes);
+    free(object);
+}
+
 /* In slabs of their own: all that can be asked or done is as with others. */
 static void sampled_objects_are_objects(void)
 {
@@ -385,6 +410,7 @@ const struct test tests[] = {
     {"a_written_profile_leaves_nothing", a_written_profile_leaves_nothing},
     {"ended_samples_leave_nothing", ended_samples_leave_nothing},
     {"known_beyond_the_end", known_beyond_the_end},
+    {"resized_samples", resized_samples},
     {"sampled_objects_are_objects", sampled_objects_are_objects},
     {"arenas_count_as_their_spans", arenas_count_as_their_spans},
     {"samples_leave_no_slabs", samples_leave_no_slabs},

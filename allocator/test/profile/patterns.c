@@ -218,6 +218,7 @@ static void grows_huge(void)
     note("site_realloc", object, 0, 1);
     for (size_t size = (size_t)10 << 20; size < (size_t)300 << 20; size += size / 3)
         object = site_realloc(object, size);
+    CHECK(realloc(object, opaque(((size_t)1 << 47) - ((size_t)1 << 40))) == NULL);
     object = site_realloc(object, (size_t)100 << 20);
 }
 
