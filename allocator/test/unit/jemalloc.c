@@ -3,12 +3,16 @@
 
 #include <dlfcn.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#define ZERO 64
+#define ZERO     64
+#define NO_CACHE 0x100
 
 static struct {
     void *(*mallocx)(size_t, int);
@@ -85,6 +89,16 @@ static void sizes_agree(void)
         p = malloc(sizes[i]);
         je.dallocx(p, 0);
     }
+    for (int lg = 0; lg <= 16; lg += 4) {
+        size_t size = ((size_t)40 << 20) + 1;
+        void *p = je.mallocx(size, lg);
+
+        CHECKF(je.nallocx(size, lg) == je.sallocx(p, lg),
+               "1 << %d: %zu told, %zu given", lg, je.nallocx(size, lg),
+               je.sallocx(p, lg));
+        je.dallocx(p, lg);
+        CHECK(je.nallocx(PTRDIFF_MAX, lg) == 0 && je.nallocx(SIZE_MAX, lg) == 0);
+    }
 }
 
 static void growing_keeps_and_zeroes(void)
@@ -150,11 +164,29 @@ static void zeros_go_on_elsewhere(void)
     }
 }
 
+/* A slab takes an object past the caches, too, only as what it is. */
+static void a_wrong_size_is_told(void)
+{
+    int status;
+
+    find_all();
+    if (dlsym(RTLD_DEFAULT, "MyVersion") == NULL) /* jemalloc itself believes it */
+        return;
+    if (fork() == 0) {
+        freopen("/dev/null", "w", stderr);
+        je.sdallocx(je.mallocx(1000, NO_CACHE), 100, NO_CACHE);
+        _exit(0);
+    }
+    CHECK(wait(&status) > 0);
+    CHECKF(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status 0x%x", status);
+}
+
 const struct test tests[] = {
     {"objects_are_aligned_and_zeroed", objects_are_aligned_and_zeroed},
     {"sizes_agree", sizes_agree},
     {"growing_keeps_and_zeroes", growing_keeps_and_zeroes},
     {"zeros_go_on", zeros_go_on},
     {"zeros_go_on_elsewhere", zeros_go_on_elsewhere},
+    {"a_wrong_size_is_told", a_wrong_size_is_told},
     {NULL, NULL},
 };
