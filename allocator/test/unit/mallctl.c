@@ -317,9 +317,42 @@ static void append(void *context, const char *piece)
     text->length += strlen(piece);
 }
 
+static const char *skip_white(const char *at)
+{
+    return at + strspn(at, " \t\n");
+}
+
+/* Behind a value of JSON; NULL: it is none. */
+static const char *value_end(const char *at)
+{
+    bool named = *at == '{';
+    char close = named ? '}' : ']';
+
+    if (*at == '"')
+        return (at = strchr(at + 1, '"')) != NULL ? at + 1 : NULL;
+    if (!named && *at != '[') { /* a number, true, false */
+        size_t length = strspn(at, "-.0123456789abcdefghijklmnopqrstuvwxyz");
+
+        return length > 0 ? at + length : NULL;
+    }
+    at = skip_white(at + 1);
+    if (*at == close)
+        return at + 1;
+    for (;; at = skip_white(at + 1)) {
+        if (named && (*at != '"' || (at = value_end(at)) == NULL || *at++ != ':'))
+            return NULL;
+        if ((at = value_end(skip_white(at))) == NULL)
+            return NULL;
+        at = skip_white(at);
+        if (*at != ',')
+            return *at == close ? at + 1 : NULL;
+    }
+}
+
 static void all_is_printed(void)
 {
     struct text text = {NULL, 0};
+    const char *end;
 
     find_all();
     print(append, &text, NULL);
@@ -327,6 +360,7 @@ static void all_is_printed(void)
     text.length = 0;
     print(append, &text, "J");
     CHECK(text.start[0] == '{' && strstr(text.start, "\"stats.arenas\":{"));
+    CHECK((end = value_end(text.start)) != NULL && *skip_white(end) == '\0');
     /* jemalloc has no sum of one arena */
     CHECK(strstr(text.start, "\"merged\":{") || strstr(text.start, "\"0\":{"));
     CHECK(strstr(text.start, "\"curregs\":"));
