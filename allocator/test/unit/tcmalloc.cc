@@ -279,7 +279,7 @@ void pointers_are_known()
 void statistics_are_told()
 {
     auto *tell = find<void(char *, int)>("MallocExtension_GetStats");
-    char text[20000], part[32];
+    char text[20000], part[32], lines[128];
 
     memset(part, 'x', sizeof part);
     tell(text, sizeof text);
@@ -287,6 +287,9 @@ void statistics_are_told()
     tell(part, 20);
     CHECKF(strlen(part) == 19 && strncmp(part, text, 19) == 0 && part[20] == 'x',
            "%.31s", part);
+    memset(lines, 'x', sizeof lines);
+    tell(lines, 100);
+    CHECKF(strlen(lines) == 99 && lines[100] == 'x', "%.127s", lines);
     find<void()>("tc_malloc_stats")();
     CHECK(find<struct mallinfo()>("tc_mallinfo")().arena > 0);
     CHECK(find<int(int, int)>("tc_mallopt")(M_TRIM_THRESHOLD, 64 << 20) == 1);
