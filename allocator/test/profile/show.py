@@ -16,6 +16,7 @@ import pathlib
 import re
 import resource
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -188,6 +189,69 @@ def check_others(folder):
     expect(f"deep: {boxes} boxes", boxes == depth + 1)
 
 
+def made(path, kind, values, period=0):
+    """A profile of main, which calls `work`, which calls `leaf`; `deep`, which calls itself; and `little`."""
+    names = b"main", b"work", b"leaf", b"deep", b"little"
+    strings = b"".join(put(6, text) for text in (b"", kind, b"bytes", *names))
+    stacks = b"\3\2\1", b"\4\4\1", b"\5\1"
+    path.write_bytes(put(1, put(1, 1) + put(2, 2)) + put(12, period) + strings +
+                     b"".join(put(2, put(1, stack) + put(2, varint(value & (1 << 64) - 1))) for stack, value in zip(stacks, values)) +
+                     b"".join(put(4, put(1, i) + put(4, put(1, i))) + put(5, put(1, i) + put(2, 2 + i)) for i in range(1, 6)))
+    return path
+
+
+def check_words(folder):
+    """All that is printed of a profile of three stacks."""
+    now = made(folder / "now", b"inuse_space", (3 << 20, 1 << 20, 1000), 512 << 10)
+    before = made(folder / "before", b"inuse_space", (1 << 20, 2 << 20, 1000))
+    for what, wanted in (
+        (("top", "--lines", 4, now), """\
+inuse_space: 4.0 MiB, a sample each 512.0 KiB
+    itself        with calls         function
+   3.0 MiB  75.0%    3.0 MiB  75.0%  leaf
+   1.0 MiB  25.0%    1.0 MiB  25.0%  deep
+    1000 B   0.0%     1000 B   0.0%  little
+       0 B   0.0%    4.0 MiB 100.0%  main
+and 1 more (--lines)
+"""),
+        (("tree", now), """\
+inuse_space: 4.0 MiB, a sample each 512.0 KiB
+   4.0 MiB 100.0%  main
+   3.0 MiB  75.0%  ├ work
+   3.0 MiB  75.0%  │ leaf
+   1.0 MiB  25.0%  └ deep
+   1.0 MiB  25.0%    deep
+1 branches of less than 1 % are not shown (--least)
+"""),
+        (("diff", "--lines", 3, before, now), """\
+inuse_space: 3.0 MiB before, 4.0 MiB now, +1.0 MiB
+     itself  with calls  function
+   +2.0 MiB    +2.0 MiB  leaf
+   -1.0 MiB    -1.0 MiB  deep
+        0 B    +2.0 MiB  work
+and 1 more (--lines)
+"""),
+        (("top", made(folder / "freed", b"inuse_space", ())), """\
+inuse_space: 0 B; all was freed by then: --by peak_space, alloc_space
+    itself        with calls         function
+"""),
+        (("top", "--lines", 1, made(folder / "less", b"space", (-(3 << 20), 1 << 20, 0))), """\
+space: -2.0 MiB
+    itself        with calls         function
+   1.0 MiB -50.0%    1.0 MiB -50.0%  deep
+and 3 more (--lines)
+"""),
+    ):
+        got = show(*what)
+        expect(f"{what}:\n{got}not\n{wanted}", got == wanted)
+    for base, colours in (before, {"leaf": 8, "work": 8, "deep": 212, "main": 8}), (now, {"leaf": 212, "work": 212, "deep": 212, "main": 212}):
+        text = show("svg", "--base", base, now)
+        for name, hue in colours.items():
+            found = re.search(rf'data-n="{name}">.*?fill="hsl\((\d+),', text, re.S)
+            expect(f"svg: the hue of {name}: {found}", found and int(found[1]) == hue)
+    expect("svg: what was before", "<title>leaf: 3.0 MiB, 75.0%; before 1.0 MiB</title>" in show("svg", "--base", before, now))
+
+
 def check_inlined(folder, binary):
     """The function that takes is named by where it is, not as the one around it; that one by all of its name."""
     out = folder / "inlined.pb"
@@ -287,9 +351,10 @@ def check_bad(file, folder):
         (folder / name).write_bytes(data)
         said = show("top", folder / name, status=1)
         expect(f"{name}: said {said!r}", said.startswith(f"mymalloc-prof: {folder / name}: ") and said.count("\n") == 1)
-    (folder / "empty.s2").write_bytes(whole)
+    for number in "s2", "s10":
+        (folder / f"empty.{number}").write_bytes(whole)
     said = show("top", folder / "empty", status=1)
-    expect(f"empty beside one by a signal: said {said!r}", said.endswith(f"; {folder / 'empty.s2'} is of a signal\n"))
+    expect(f"empty beside two by signals: said {said!r}", said.endswith(f"; {folder / 'empty.s10'} is of a signal\n"))
     for number in "99", "1000", "1000.s1":
         (folder / f"empty.{number}").write_bytes(whole)
     said = show("top", folder / "empty", status=1)
@@ -321,7 +386,9 @@ def check_bad(file, folder):
             1, f"mymalloc-prof: {folder / output}: File too large\n"))
     expect("no space for what is read: it is lost", (folder / "kept").read_bytes() == whole)
     expect("no space for what is read: something is left over", not list(folder.glob("*.new")))
+    (folder / "kept").chmod(0o640)
     show("names", folder / "kept", "-o", folder / "link")
+    expect("named in its own place: others may read it", stat.S_IMODE((folder / "kept").stat().st_mode) == 0o640)
     expect("named in its own place: a link is gone", (folder / "link").is_symlink())
     expect("named in its own place: no name", (folder / "kept").read_bytes() != whole)
     closed = folder / "closed"
@@ -365,6 +432,7 @@ def main():
         check_names(one, folder)
         check_named_elsewhere(folder)
         check_others(folder)
+        check_words(folder)
         check_inlined(folder, inlined)
         check_library(folder)
         check_split(folder)
