@@ -12,6 +12,7 @@ import tempfile
 
 SAMPLE = re.compile(r"([a-z_]+)(?:\{((?:[a-z_]+=\"(?:[^\"\\\n]|\\[\\\"n])*\",?)+)\})? (\d+)$")
 LABEL = re.compile(r"([a-z_]+)=\"((?:[^\"\\]|\\.)*)\"")
+UNIT = 64 << 10  # bytes, the least that a run of free pages has
 
 
 def read_prometheus(text, file=None):
@@ -69,6 +70,14 @@ def check_values(stats):
     expect("cached large", idle["cached_large"], 320 << 10)
     cached = stats["mymalloc_class_cached_objects"]
     expect("in caches", idle["caches"], sum(cached[c] * int(c) for c in cached))
+    depots = stats["mymalloc_class_depot_objects"]
+    expect("in depots", idle["depots"], sum(depots[c] * int(c) for c in depots))
+    expect("records", idle["records"] > 0, True)
+    large = next(c for c in used if int(c) > 5000 and used[c] == 1)
+    misses, overflows = (stats[f"mymalloc_class_{name}_total"] for name in ("misses", "overflows"))
+    expect("misses and overflows", (misses[large] > 0, overflows[large], overflows["48"] > 0), (True, 0, True))
+    free, runs, longest = (stats[f"mymalloc_{name}"] for name in ("free_pages_bytes", "free_runs", "free_run_longest_bytes"))
+    expect("free runs", runs > 1 and 0 < longest <= free - (runs - 1) * UNIT, True)
     expect("purged", stats["mymalloc_purged_bytes_total"] > 0, True)
     expect("page faults", stats["process_minor_page_faults_total"] > 0 <= stats["process_major_page_faults_total"], True)
     mapped = stats["mymalloc_heap_mapped_bytes"]
