@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -352,6 +353,7 @@ static const char *value_end(const char *at)
 static void all_is_printed(void)
 {
     struct text text = {NULL, 0};
+    int file = memfd_create("text", 0), was = dup(STDERR_FILENO);
     const char *end;
 
     find_all();
@@ -367,7 +369,14 @@ static void all_is_printed(void)
     text.length = 0;
     print(append, &text, "Jgbl");
     CHECK(strstr(text.start, "\"curregs\":") == NULL);
+    text.length = 0;
+    print(append, &text, "Jm");
+    CHECK(strstr(text.start, "\"merged\":") == NULL);
     free(text.start);
+    /* Without a function to standard error. */
+    CHECK(file >= 0 && dup2(file, STDERR_FILENO) >= 0);
+    print(NULL, NULL, NULL);
+    CHECK(dup2(was, STDERR_FILENO) >= 0 && lseek(file, 0, SEEK_END) > 1000);
 }
 
 static _Atomic bool stop;

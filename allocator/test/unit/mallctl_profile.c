@@ -21,6 +21,9 @@ static void a_profile_is_taken(void)
 
     find_all();
     CHECK(fd >= 0);
+    length = 0; /* what cannot be told is not done either */
+    CHECK(control("prof.active", &is, &length, &on, sizeof on) == EINVAL);
+    length = sizeof is;
     CHECK(control("prof.active", &is, &length, &on, sizeof on) == 0 && !is);
     CHECK(control("prof.active", &is, &length, &on, sizeof on) == 0 && is);
     for (unsigned i = 0; i < 100; i++)
