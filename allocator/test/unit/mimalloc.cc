@@ -258,6 +258,33 @@ void failures()
     find<put_form>("mi_heap_delete")(object);
 }
 
+/* In the heap of malloc; 0 where that is another's. */
+size_t used_bytes()
+{
+    return mallinfo2().uordblks;
+}
+
+/* What cannot grow ends where its name says so. */
+void failures_leave_nothing()
+{
+    const size_t before = used_bytes(), bytes = 1 << 20;
+
+    for (int i = 0; i < 10; i++)
+        for (auto *move : {"mi_reallocf", "reallocf"}) {
+            auto *resize = seek<move_form>(move);
+
+            if (resize != nullptr) /* not all have the second */
+                CHECK(resize(malloc(bytes), huge) == nullptr);
+        }
+    CHECKF(used_bytes() < before + bytes, "%zu bytes, %zu before", used_bytes(),
+           before);
+    auto *to = find<int(void **, size_t, size_t)>("mi_posix_memalign");
+    void *object = nullptr;
+    errno = 0;
+    CHECK(to(&object, 64, huge) == ENOMEM && object == nullptr);
+    CHECK(errno == 0 || seek<void()>("MyVersion") == nullptr);
+}
+
 /* mimalloc as Debian has it is built in C, and ends the program instead. */
 void failures_throw()
 {
@@ -322,6 +349,7 @@ extern "C" const struct test tests[] = {
     {"names_of_others", names_of_others},
     {"texts_and_arrays", texts_and_arrays},
     {"failures", failures},
+    {"failures_leave_nothing", failures_leave_nothing},
     {"failures_throw", failures_throw},
     {"pointers_are_known", pointers_are_known},
     {"memory_goes_back", memory_goes_back},

@@ -30,6 +30,8 @@ void heaps()
         free(moved);
         moved = static_cast<char *>(
             find<move_in_form>("mi_heap_realloc")(heap, malloc(10), size));
+        CHECK(size <= 100 ||
+              find<bool(void *, const void *)>("mi_heap_contains_block")(heap, moved));
         free(written(moved, size, 1));
         CHECK(find<bool(const void *)>("mi_is_in_heap_region")(objects[3]));
         find<put_form>("mi_heap_destroy")(heap);
