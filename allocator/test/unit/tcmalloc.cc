@@ -249,6 +249,19 @@ void memory_goes_back()
         find<void(size_t)>(name)(large);
         CHECKF(resident_bytes() < large, "%s: %zu bytes stay", name, resident_bytes());
     }
+    /* As much as is asked for, and not all: tcmalloc itself has it in one piece. */
+    if (seek<void()>("MyVersion") != nullptr) {
+        const size_t part = 8 << 20, bytes = 24 << 20;
+        void *object = malloc(bytes);
+
+        memset(object, 1, bytes);
+        free(object);
+        size_t before = number("tcmalloc.pageheap_free_bytes");
+        find<void(size_t)>("MallocExtension_ReleaseToSystem")(part);
+        size_t after = number("tcmalloc.pageheap_free_bytes");
+        CHECKF(after <= before - part && after + 2 * part > before, "%zu, then %zu",
+               before, after);
+    }
     for (auto *name : {"MallocExtension_MarkThreadIdle",
                        "MallocExtension_MarkThreadTemporarilyIdle"})
         find<void()>(name)();
