@@ -4,6 +4,8 @@
  */
 #include "check.h"
 
+#include "proc.h"
+
 #include "heap/meta.h"
 #include "profile/profile.h"
 
@@ -44,10 +46,20 @@ static void check_sums(size_t samples, size_t in_use)
            now, in_use);
 }
 
+/* Of samples, at most half full, and of stacks: a power of two each. */
+#define TABLES \
+    ((8 * MOST) * sizeof(struct mym_sample) + (2 * MOST) * sizeof(struct mym_stack *))
+
+/* But for records. */
+static size_t mapped_kib(void)
+{
+    return status_kib("VmSize") - mym_meta_bytes() / 1024;
+}
+
 static void stacks_have_a_bound(void)
 {
     struct mym_trace trace;
-    size_t records = 0;
+    size_t records = 0, before = mapped_kib();
 
     for (uintptr_t i = 0; i < SAMPLES; i++) {
         make_trace(&trace, i);
@@ -58,6 +70,8 @@ static void stacks_have_a_bound(void)
     CHECKF(mym_meta_bytes() == records, "%zu KiB more",
            (mym_meta_bytes() - records) >> 10);
     check_sums(SAMPLES, SAMPLES);
+    CHECKF(is_slow() || mapped_kib() - before <= TABLES / 1024 + 1024,
+           "%zu KiB for tables: those that were too small stay", mapped_kib() - before);
     for (uintptr_t i = 0; i < SAMPLES; i++)
         CHECK(mym_profile_drop(address_of(i)));
     check_sums(SAMPLES, 0);
