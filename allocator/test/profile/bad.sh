@@ -79,6 +79,7 @@ expect "mymalloc: $work/gone/out: no heap profile: no such folder" "$work/gone/o
 limited=(bash -c 'ulimit -f 1; exec "$@"' limited "${program[@]}")
 expect "mymalloc: $work/long: no heap profile: the limit on the length of files is reached" "$work/long,every=1" "${limited[@]}"
 MYMALLOC_STATS=$work/stats expect "mymalloc: $work/stats: no statistics: the limit on the length of files is reached" "" "${limited[@]}"
+[ ! -e "$work/stats.new" ] || { echo "half of a file of statistics is left over"; faults=1; }
 # Nor is SIGPIPE, nor what is said: whatever it is that cannot be written to.
 goes_on() { # WHAT COMMAND...: its output is to be "done"
     local what=$1 out
