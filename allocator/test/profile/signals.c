@@ -68,12 +68,24 @@ static void signals_to_threads(void)
         pthread_join(thread[i], NULL);
 }
 
+/* What a program waits for goes on, and a stack that is small is not made use of. */
+static void check_flags(void)
+{
+    const int wanted = (int)(SA_RESTART | SA_ONSTACK);
+    struct sigaction action;
+
+    CHECK(sigaction(SIGUSR2, NULL, &action) == 0);
+    CHECKF((action.sa_flags & wanted) == wanted, "flags 0x%x",
+           (unsigned)action.sa_flags);
+}
+
 int main(void)
 {
     long taken = 0, in_use = 0;
     int status, file;
     pid_t pid;
 
+    check_flags();
     for (unsigned i = 0; i < 1000; i++, taken++)
         CHECK((kept[i] = malloc(i * 20)) != NULL);
     for (unsigned i = 0; i < 1000; i += 3, in_use--)
