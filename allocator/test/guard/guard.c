@@ -7,6 +7,7 @@
 #include "guard.h"
 
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -176,6 +177,28 @@ KEPT static char *take_far_down(unsigned depth)
 static void overflow_of_far_down(void)
 {
     write_it(take_far_down(50) + 64);
+}
+
+static jmp_buf out;
+static char *taken;
+
+KEPT __attribute__((noreturn)) static void take_and_leave(void)
+{
+    taken = take_right(64);
+    longjmp(out, 1);
+}
+
+/* What it would return to is another function's first instruction. */
+KEPT __attribute__((noreturn)) static void end_by_a_call(void)
+{
+    take_and_leave();
+}
+
+static void overflow_of_last_call(void)
+{
+    if (setjmp(out) == 0)
+        end_by_a_call();
+    write_it(taken + 64);
 }
 
 static void overflow_of_left(void)
@@ -445,6 +468,7 @@ const struct test tests[] = {
     CASE(overflow_of_left),
     CASE(overflow_of_all_that_is_left),
     CASE(overflow_of_far_down),
+    CASE(overflow_of_last_call),
     CASE(underflow_of_right),
     CASE(use_after_free_read),
     CASE(use_after_free_write),

@@ -42,6 +42,8 @@ CASES = {
                                      "0 bytes behind the end of an object of 100 bytes", TAKEN | {"freed now by": "free_it"}),
     "overflow_of_far_down": (ABORT, "overflow, a write", "0 bytes behind the end of an object of 64 bytes",
                              TAKEN | {"accessed by": "write_it"}),
+    "overflow_of_last_call": (ABORT, "overflow, a write", "0 bytes behind the end of an object of 64 bytes",
+                              {"taken by": "end_by_a_call", "accessed by": "write_it"}),
     "overflow_of_left": (ABORT, "overflow, a write, seen at the free",
                          "200 bytes behind the end of an object of 100 bytes", TAKEN | {"freed now by": "free_it"}),
     "underflow_of_right": (ABORT, "underflow, a write, seen at the free", "1 byte before an object of 100 bytes",
