@@ -59,6 +59,19 @@ static void bad_requests(void)
     close(read_only);
 }
 
+/* More than there is room for their list at first. */
+static void make_mappings(void)
+{
+    enum { MAPPINGS = 3000 };
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *place =
+        mmap(NULL, 2 * MAPPINGS * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    CHECK(place != MAP_FAILED);
+    for (unsigned i = 0; i < MAPPINGS; i++)
+        CHECK(mprotect(place + 2 * i * page, page, PROT_NONE) == 0);
+}
+
 /* Neither a mapping nor an open file. */
 static void a_written_profile_leaves_nothing(void)
 {
@@ -69,6 +82,7 @@ static void a_written_profile_leaves_nothing(void)
     for (int i = 0; i < 100; i++)
         free(malloc(opaque(100)));
     CHECK(MyProfileStop() == 0);
+    make_mappings();
     kib = status_kib("VmSize");
     close(next = dup(file));
     for (int i = 0; i < 10; i++)

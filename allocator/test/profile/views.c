@@ -154,7 +154,28 @@ static void nothing_else_stays(void)
     CHECK(dup(STDOUT_FILENO) == file && close(file) == 0);
 }
 
+/* Longer than any that is in use, by the linker's option: the file counts as one that has none. */
+static void a_long_build_id_is_none(void)
+{
+    static struct mym_maps maps;
+    unsigned seen = 0;
+
+    CHECKF(dlopen(getenv("STACKS_ONE"), RTLD_NOW | RTLD_LOCAL) != NULL, "%s",
+           dlerror());
+    mym_maps_read(&maps);
+    for (unsigned i = 0; i < maps.count; i++) {
+        const struct mym_map *map = &maps.map[i];
+        bool is_one = memmem(map->path, map->path_length, "stackslib200", 12) != NULL;
+
+        CHECKF(!is_one || map->build_id[0] == '\0', "%.99s", map->build_id);
+        seen += is_one;
+    }
+    CHECK(seen == 1);
+    mym_maps_drop(&maps);
+}
+
 const struct test tests[] = {
+    {"a_long_build_id_is_none", a_long_build_id_is_none},
     {"rules_are_the_same", rules_are_the_same},
     {"nothing_else_stays", nothing_else_stays},
     {"pages_do_not_stay", pages_do_not_stay},
