@@ -40,6 +40,7 @@ static bool read_file(struct mym_maps *maps, const char *path)
         if (maps->length == 0)
             return false;
     }
+    maps->length = 0; /* of no text */
     return false;
 }
 
