@@ -137,6 +137,7 @@ static const char *const unknown[] = {"",
                                       "arena..purge",
                                       "arena.9999.purge",
                                       "arena.99999999999999999999.purge",
+                                      "arena.18446744073709551616.purge", /* 2^64 */
                                       "arenas.bin.9999.size",
                                       "arenas.bin.4096.size",
                                       "arenas.lextent.99999.size",
