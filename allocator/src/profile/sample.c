@@ -131,7 +131,7 @@ size_t mym_sample_for(enum mym_watcher who, size_t bytes)
     size_t every = MYM_RACY(mym_watch.every), his = MYM_RACY(mym_watch.of[who]);
     double lot;
 
-    if (his == 0 || his <= every)
+    if (his <= every) /* 0, too */
         return his;
     lot = (double)(next_random(&mym_countdown.random) >> 11) / 9007199254740992.0;
     return lot * mym_sample_weight(bytes, his) < mym_sample_weight(bytes, every) ? his

@@ -120,7 +120,7 @@ static struct mym_stack *find_stack(const struct packed *packed)
 {
     for (struct mym_stack *stack = *bucket_of(packed->bytes, packed->length);
          stack != NULL; stack = stack->chain)
-        if (stack->depth == packed->depth && stack->length == packed->length &&
+        if (stack->length == packed->length && /* the same bytes are as many frames */
             memcmp(stack->packed, packed->bytes, packed->length) == 0)
             return stack;
     return NULL;
