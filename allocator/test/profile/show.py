@@ -159,6 +159,17 @@ def check_named_elsewhere(folder):
         show("names", "-o", folder / "named-again.pb", named)
 
 
+def check_replaced(folder):
+    """A file that is another one by now names nothing."""
+    path, out = folder / "replaced", folder / "replaced.pb"
+    shutil.copy(program, path)
+    take(path, out, "stays_behind", folder)
+    shutil.copy(inlined, path)
+    done = subprocess.run([tool, "top", out], text=True, capture_output=True)
+    expect(f"replaced: {done}", "replaced: not the file that ran (build id " in done.stderr and "[replaced]" in done.stdout)
+    expect(f"replaced: {done}", all("replaced+0x" in line for line in done.stdout.splitlines() if "[replaced]" in line))
+
+
 def varint(number):
     return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
 
@@ -431,6 +442,7 @@ def main():
             expect(f"diff: {site} {got}, in truth {change}", got == change)
         check_names(one, folder)
         check_named_elsewhere(folder)
+        check_replaced(folder)
         check_others(folder)
         check_words(folder)
         check_inlined(folder, inlined)
