@@ -9,6 +9,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* ---- double free ---- */
@@ -122,7 +123,10 @@ static void foreign_mapping(void)
 
 static void foreign_break(void)
 {
-    free(wrong((void *)(((uintptr_t)sbrk(4096) + 15) & ~(uintptr_t)15)));
+    uintptr_t end = (uintptr_t)syscall(SYS_brk, 0); /* musl's sbrk moves nothing */
+
+    CHECK(syscall(SYS_brk, end + 4096) == (long)end + 4096);
+    free(wrong((void *)((end + 15) & ~(uintptr_t)15)));
 }
 
 static void foreign_small_integer(void)

@@ -7,7 +7,17 @@
 
 struct family family;
 
-#ifdef TEST_MY
+#if defined TEST_MY || defined TEST_LINKED
+
+#ifdef TEST_LINKED
+/* Of another's object this ends the program. */
+static void ask_of_ours(void *object)
+{
+    if (MyUsableSize(object) < 100)
+        exit(2);
+    free(object);
+}
+#endif
 
 void family_init(void)
 {
@@ -19,6 +29,9 @@ void family_init(void)
         .version = MyVersion,
         .frontend = MyFrontend,
     };
+#ifdef TEST_LINKED
+    ask_of_ours(malloc(100));
+#endif
 }
 
 #else

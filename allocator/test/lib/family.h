@@ -3,7 +3,8 @@
  *
  * The same test source is built twice. With TEST_MY the names below become the My*
  * functions of the static library; without it they stay the process's own, which is
- * libc's, or mymalloc's when the preload library is in front.
+ * libc's, or mymalloc's when the preload library is in front. With TEST_LINKED it is linked
+ * with a library that replaces them: what musl has no name for are My* of that.
  */
 #ifndef TEST_FAMILY_H
 #define TEST_FAMILY_H
@@ -54,6 +55,14 @@ bool is_mymalloc(void);
 /* With parentheses: struct mallinfo2 keeps its name. */
 #define mallinfo2() MyMallinfo2()
 #define mallinfo()  MyMallinfo()
+#elif defined TEST_LINKED
+#define pvalloc      MyPvalloc
+#define malloc_trim  MyTrim
+#define mallopt      MyMallopt
+#define malloc_stats MyStats
+#define malloc_info  MyMallocInfo
+#define mallinfo2()  MyMallinfo2()
+#define mallinfo()   MyMallinfo()
 #endif
 
 #endif

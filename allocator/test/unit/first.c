@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifdef TEST_MY
 #include <mymalloc/mymalloc.h>
@@ -42,11 +43,8 @@ static void *walk_first(void)
 }
 #endif
 
-static void call_first(int argc, char **argv, char **environment)
+static void call(const char *which)
 {
-    const char *which = argc > 1 ? argv[1] : "";
-
-    (void)environment;
     self = __builtin_thread_pointer();
     if (!strcmp(which, "malloc"))
         object = malloc(nothing);
@@ -72,8 +70,24 @@ static void call_first(int argc, char **argv, char **environment)
     free(malloc(nothing));
 }
 
+#ifdef __GLIBC__
+static void call_first(int argc, char **argv, char **environment)
+{
+    (void)environment;
+    call(argc > 1 ? argv[1] : "");
+}
+
 __attribute__((section(".preinit_array"),
                used)) static void (*const first)(int, char **, char **) = call_first;
+#else /* ignores that, and tells no arguments: they end where the environment begins */
+static void call_first(void)
+{
+    call(environ[-2]);
+}
+
+__attribute__((section(".init_array.00001"), used)) static void (*const first)(void) =
+    call_first; /* the allocator's own has 101 */
+#endif
 
 int main(int argc, char **argv)
 {
