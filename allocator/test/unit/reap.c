@@ -181,14 +181,14 @@ static void freed_memory_is_cut(void)
 static void what_windows_leave_serves_others(void)
 {
     MyArena *arena = create(2 * SPAN);
-    size_t left = 2 * SPAN - 3 * 24 * KIB, count = 0;
+    size_t each = MyUsableSize(MyArenaAlloc(arena, 24 * KIB)), count = 0;
+    size_t fit = (SPAN - 2 * each) / KIB + (SPAN - each) / KIB;
 
-    for (int i = 0; i < 3; i++)
-        CHECK(MyArenaAlloc(arena, 24 * KIB));
+    CHECK(MyArenaAlloc(arena, 24 * KIB) && MyArenaAlloc(arena, 24 * KIB));
     while (MyArenaAlloc(arena, KIB))
         count++;
-    CHECKF(count == left / KIB, "%zu objects of %zu", count, left / KIB);
-    CHECK(stats(arena).freed == 0 && MyVerify() == 0);
+    CHECKF(count == fit, "%zu objects of %zu", count, fit);
+    CHECK(stats(arena).freed < 2 * KIB && MyVerify() == 0);
     destroy(arena);
 }
 
@@ -235,7 +235,9 @@ static void shrink_without_room(size_t size)
     MyArena *arena = create(SPAN);
     void *p = MyArenaAlloc(arena, 32 * KIB);
 
-    CHECK(p && MyArenaAlloc(arena, 32 * KIB));
+    CHECK(p);
+    while (MyArenaAlloc(arena, 1))
+        ;
     CHECK(MyArenaRealloc(arena, p, size) == p);
     MyFreeSized(p, size);
     destroy(arena);
