@@ -29,6 +29,7 @@
     X(replace)       \
     X(swing)         \
     X(walk)          \
+    X(rows)          \
     X(fragment)      \
     X(sharing)       \
     X(idle)

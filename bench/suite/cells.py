@@ -19,7 +19,7 @@ COUNTS = {1, 2, 4, 8, 64}
 MEMORY = ("crowd", "fragment", "idle", "large/blocks")
 # Cells that time the program's own reads and writes, which placement and pages change: what it
 # costs on the stub's heap is no cost of the harness.
-OWN_WORK = ("replace/written", "sharing", "swing", "walk")
+OWN_WORK = ("replace/written", "rows", "sharing", "swing", "walk")
 # Google Benchmark appends how it measured; that is no part of a cell's name.
 DECORATION = re.compile(r"/(iterations:\d+|repeats:\d+|manual_time|real_time|process_time)$")
 

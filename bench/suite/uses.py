@@ -31,7 +31,7 @@ USES = (
     Use("Desktop and scripts", "interpreters and their objects",
         ("python3", "objects", "perl", "lua", "ruby", "node"), ("fragment", "walk")),
     Use("Arrays of numbers", "few objects, each of many megabytes",
-        ("arrays16", "arrays48", "arrays200"), ("swing", "large", "replace")),
+        ("arrays16", "arrays48", "arrays200"), ("swing", "large", "replace", "rows")),
     Use("Many threads", "threads that share objects, or all allocate at once",
         ("maps", "strings"), ("larson", "xmalloc", "prodcons", "churn", "crowd", "sharing")),
     Use("Small containers", "memory is what runs out: every cell of this run, memory asked first",

@@ -150,6 +150,8 @@ static void test_fixed_work_is_exact(void)
         {"swing", "buffers", "bytes=1M buffers=4 volume=8M", 32},
         {"swing", "buffers", "bytes=1M buffers=1 volume=1", 3},
         {"walk", "aged", "bytes=1M reads=12345", 12345},
+        {"rows", "square", "row=800 reads=12345", 12400},
+        {"rows", "few", "row=805 reads=1", 16},
         {"sharing", "active", "threads=2 objects=50 writes=10", 100},
         {"sharing", "passive", "threads=3 objects=50 writes=10", 150},
     };
@@ -185,6 +187,8 @@ static void test_live_bytes(void)
     r = result_of("walk", "aged", "bytes=4M");
     CHECK(fabs((double)r->live_peak / (4 << 20) - 1) < 0.05, "walk: %lld",
           (long long)r->live_peak);
+    r = result_of("rows", "square", "row=8K reads=1");
+    CHECK(r->live_peak == 8 << 20, "rows: %lld", (long long)r->live_peak);
     r = result_of("sweep", "batch", "pairs=50 size=1M held=8M");
     CHECK(r->live_peak == 8 << 20, "sweep: %lld", (long long)r->live_peak);
     r = result_of("idle", "64MiB", "bytes=4M settle=1");
