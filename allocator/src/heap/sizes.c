@@ -137,6 +137,14 @@ static bool is_power(unsigned size)
     return (size & (size - 1)) == 0;
 }
 
+/* From 4 to 8 KiB as many as fit into a unit, and leave so much of it to start behind. */
+#define SPARE (16u * MYM_CACHELINE)
+
+static unsigned odd_within(unsigned bytes)
+{
+    return ((bytes / MYM_CACHELINE - 1) | 1) * MYM_CACHELINE;
+}
+
 /* The one for a step above MYM_SMALL_MAX. */
 static void add_step(unsigned size)
 {
@@ -193,12 +201,15 @@ void mym_sizes_init(void)
             add(size += step);
     add(MYM_SMALL_MAX + MYM_LINK);
     add(MYM_SMALL_MAX + MYM_HEADER);
-    for (unsigned size = MYM_SMALL_MAX; size < MYM_CLASS_MAX;) {
-        size += size < MYM_FINE_MAX       ? power_within(size) / 8
-                : size < 2 * MYM_FINE_MAX ? MYM_FINE_MAX / 4
-                                          : MYM_FINE_MAX / 2;
+    for (unsigned size = MYM_SMALL_MAX; size < MYM_PAGE;)
+        add_step(size += power_within(size) / 8);
+    for (unsigned objects = 14; objects >= 8; objects--)
+        add(odd_within((MYM_UNIT - SPARE) / objects));
+    for (unsigned size = 2 * MYM_PAGE; size <= MYM_CLASS_MAX;
+         size += size < MYM_FINE_MAX       ? power_within(size) / 8
+                 : size < 2 * MYM_FINE_MAX ? MYM_FINE_MAX / 4
+                                           : MYM_FINE_MAX / 2)
         add_step(size);
-    }
     add_wide();
 #if MYM_SECURE
     /* It looks at two lanes of 16 bytes at once: nothing is shorter. */

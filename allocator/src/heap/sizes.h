@@ -9,10 +9,10 @@
  * Objects whose size is a multiple of a page have the same place of each in one set of the
  * first-level cache, and in few of the second: a column of a matrix whose rows are vectors of
  * 8,000 bytes was read at a third of the speed. (Afek, Dice, Morrison: "Cache index-aware memory
- * allocation", ISMM 2011.) So from 4 KiB on a class is an odd number of lines long, a multiple
- * of a page and one more, or five, and its slabs start their objects some lines behind their
- * start, as many as they draw of what would be lost at their end. Only 64 and 128 KiB fill
- * their slabs.
+ * allocation", ISMM 2011.) So from 4 KiB on a class is an odd number of lines long: to 8 KiB as
+ * many as let 14, 13, .. 8 objects share a unit, then one more than its step, or five. And its
+ * slabs start their objects some lines behind their start, as many as they draw of what would
+ * be lost at their end. Only 64 and 128 KiB fill their slabs.
  *
  * What is to be aligned to more than a line is served from classes that are whole: those below
  * 2 KiB, and above it powers of two and three quarters of them, which malloc has no use for.
