@@ -46,23 +46,17 @@ bool is_mymalloc(void);
 #define posix_memalign     MyPosixMemalign
 #define memalign           MyMemalign
 #define valloc             MyValloc
-#define pvalloc            MyPvalloc
 #define malloc_usable_size MyUsableSize
-#define malloc_trim        MyTrim
-#define mallopt            MyMallopt
-#define malloc_stats       MyStats
-#define malloc_info        MyMallocInfo
-/* With parentheses: struct mallinfo2 keeps its name. */
-#define mallinfo2() MyMallinfo2()
-#define mallinfo()  MyMallinfo()
-#elif defined TEST_LINKED
+#endif
+#if defined TEST_MY || defined TEST_LINKED
 #define pvalloc      MyPvalloc
 #define malloc_trim  MyTrim
 #define mallopt      MyMallopt
 #define malloc_stats MyStats
 #define malloc_info  MyMallocInfo
-#define mallinfo2()  MyMallinfo2()
-#define mallinfo()   MyMallinfo()
+/* With parentheses: struct mallinfo2 keeps its name. */
+#define mallinfo2() MyMallinfo2()
+#define mallinfo()  MyMallinfo()
 #endif
 
 #endif
