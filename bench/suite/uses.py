@@ -30,7 +30,7 @@ USES = (
         ("order", "regrow")),
     Use("Desktop and scripts", "interpreters and their objects",
         ("python3", "objects", "perl", "lua", "ruby", "node"), ("fragment", "walk")),
-    Use("Arrays of numbers", "few objects, each of many megabytes",
+    Use("Arrays of numbers", "vectors of kilobytes to many megabytes, read and written over and over",
         ("arrays16", "arrays48", "arrays200"), ("swing", "large", "replace", "rows")),
     Use("Many threads", "threads that share objects, or all allocate at once",
         ("maps", "strings"), ("larson", "xmalloc", "prodcons", "churn", "crowd", "sharing")),
