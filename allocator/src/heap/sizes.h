@@ -14,8 +14,9 @@
  * slabs start their objects some lines behind their start, as many as they draw of what would
  * be lost at their end. Only 64 and 128 KiB fill their slabs.
  *
- * What is to be aligned to more than a line is served from classes that are whole: those below
- * 2 KiB, and above it powers of two and three quarters of them, which malloc has no use for.
+ * What is to be aligned to more than a line is served from classes that are multiples of more: to
+ * 4 KiB malloc's, but for the powers of two, from there on two per doubling, most of which malloc
+ * has no use for.
  *
  * Class 0 is no class. Every class size is a multiple of 16. The classes that malloc has no use
  * for are behind the others; else they ascend.
