@@ -12,8 +12,8 @@
  * stale, for only the objects that the program started with are remembered. The tables of
  * what dlopen() brought are read each time.
  *
- * What a rule cannot say (a handler's frame, a realigned stack, code without tables) is
- * for the C library's unwinder, which then walks the whole stack.
+ * A frame that no rule describes ends the walk; where libgcc's unwinder is there and knows
+ * better, it walks the whole stack then (unwind.c).
  */
 #include "profile/profile.h"
 #include "profile/rules.h"
@@ -22,6 +22,8 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <stddef.h>
+#include <ucontext.h>
 
 #ifdef MYM_HAS_RULES
 
@@ -86,7 +88,7 @@ static void make_views(void)
     mym_views_make(headers, count);
 }
 
-void mym_frames_start(void)
+bool mym_frames_start(void)
 {
     static bool made;
 
@@ -94,6 +96,7 @@ void mym_frames_start(void)
         __atomic_store_n(&last_at_start, NULL, __ATOMIC_RELAXED);
     if (_dl_find_object != NULL && !__atomic_exchange_n(&made, true, __ATOMIC_RELAXED))
         make_views();
+    return _dl_find_object != NULL;
 }
 
 /* Those up to the last one stay, so the way to it is safe. */
@@ -160,37 +163,68 @@ load(uintptr_t address)
     return *(const uintptr_t *)address; /* NOLINT */
 }
 
-MYM_INLINE unsigned walk(void **pc, unsigned room)
+struct frame {
+    uintptr_t at; /* what it will go on with */
+    uintptr_t sp, bp;
+};
+
+/* What the kernel saved; as if it had been called, like the others. */
+static void leave_signal(struct frame *frame)
 {
-    uintptr_t at, sp, bp, cfa;
+    uintptr_t saved = frame->sp + offsetof(ucontext_t, uc_mcontext.gregs);
+
+    frame->at = load(saved + sizeof(greg_t) * REG_RIP) + 1;
+    frame->sp = load(saved + sizeof(greg_t) * REG_RSP);
+    frame->bp = load(saved + sizeof(greg_t) * REG_RBP);
+}
+
+/* False: there is none, or no rule describes it. */
+MYM_INLINE bool leave(struct frame *frame, uint32_t rule)
+{
+    uintptr_t cfa =
+        (rule & 1 ? frame->bp : frame->sp) + 8 * (uintptr_t)(rule >> MYM_RULE_CFA);
+    uintptr_t below = rule >> 1 & MYM_RULE_RBP;
+
+    if (MYM_UNLIKELY(rule >> MYM_RULE_CFA == 0)) {
+        if (rule == MYM_RULE_SIGNAL)
+            leave_signal(frame);
+        if (rule <= MYM_RULE_SIGNAL)
+            return rule == MYM_RULE_SIGNAL;
+        cfa = load(frame->bp - 8 * below);
+        frame->bp = load(frame->bp);
+        below = 0;
+    }
+    if (cfa <= frame->sp || cfa % 8 != 0)
+        return false;
+    if (below != 0)
+        frame->bp = load(cfa - 8 * below);
+    frame->at = load(cfa - 8);
+    frame->sp = cfa;
+    return true;
+}
+
+MYM_INLINE unsigned walk(void **pc, unsigned room, uintptr_t *end)
+{
+    struct frame frame;
+    uint32_t rule = MYM_RULE_LAST;
     unsigned depth = 0;
 
     /* As if this place had been called, too. rbp may be one of the results. */
     __asm__ volatile("mov %%rbp, %2\n\tmov %%rsp, %1\n\tlea 0(%%rip), %0"
-                     : "=&r"(at), "=&r"(sp), "=&r"(bp));
-    while (depth < room) {
-        uint32_t rule = rule_of(at);
-
-        if (rule == MYM_RULE_LAST)
-            return depth;
-        cfa = (rule & 1 ? bp : sp) + 8 * (uintptr_t)(rule >> MYM_RULE_CFA);
-        if (rule == MYM_RULE_NONE || cfa <= sp || cfa % 8 != 0)
-            return 0;
-        if ((rule >> 1 & MYM_RULE_RBP) != 0)
-            bp = load(cfa - 8 * (rule >> 1 & MYM_RULE_RBP));
-        at = load(cfa - 8);
-        sp = cfa;
-        if (at == 0)
-            return depth;
-        pc[depth++] = (void *)at; /* NOLINT */
-    }
+                     : "=&r"(frame.at), "=&r"(frame.sp), "=&r"(frame.bp));
+    while (depth < room && leave(&frame, rule = rule_of(frame.at)) && frame.at != 0)
+        pc[depth++] = (void *)frame.at; /* NOLINT */
+    *end = depth == room || rule == MYM_RULE_LAST ? 0 : frame.at;
     return depth;
 }
 
-MYM_SLOW unsigned mym_frames_walk(void **pc, unsigned room)
+MYM_SLOW unsigned mym_frames_walk(void **pc, unsigned room, uintptr_t *end)
 {
-    unsigned depth = _dl_find_object == NULL ? 0 : walk(pc, room);
+    unsigned depth = 0;
 
+    *end = 0;
+    if (_dl_find_object != NULL)
+        depth = walk(pc, room, end);
     mym_views_give_back();
     return depth;
 }
@@ -201,14 +235,16 @@ void mym_frames_note_start(void)
 {
 }
 
-void mym_frames_start(void)
+bool mym_frames_start(void)
 {
+    return false;
 }
 
-unsigned mym_frames_walk(void **pc, unsigned room)
+unsigned mym_frames_walk(void **pc, unsigned room, uintptr_t *end)
 {
     (void)pc;
     (void)room;
+    *end = 0;
     return 0;
 }
 

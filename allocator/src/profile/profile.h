@@ -103,10 +103,10 @@ double mym_sample_weight(size_t bytes, size_t every);
 
 /* At the first request: what is loaded now stays. */
 void mym_frames_note_start(void);
-/* At the start of a profile; takes an object of malloc, and gives it back. */
-void mym_frames_start(void);
-/* Return addresses, the first one in the caller; 0: backtrace has to do it. */
-unsigned mym_frames_walk(void **pc, unsigned room);
+/* At the start of a profile; takes an object of malloc, and gives it back. False: no rules here. */
+bool mym_frames_start(void);
+/* Return addresses, the first one in the caller; *end: 0, or the last, which no rule describes. */
+unsigned mym_frames_walk(void **pc, unsigned room, uintptr_t *end);
 /* A return address in code that is never unloaded; false: it is not, or not remembered. */
 bool mym_frames_remember(uintptr_t pc);
 /* The same of a whole object of the loader's. */

@@ -3,13 +3,17 @@
  * the instructions of DWARF 5, 6.4.2.
  *
  * They are read where they are, nothing is remembered here. What compilers do not make, or no
- * rule can say (a handler's frame, a stack that was realigned), is MYM_RULE_NONE.
+ * rule can say, is MYM_RULE_NONE. Of expressions two are understood: gcc's for a function that
+ * aligns its stack, and glibc's for the code that a signal's handler returns to.
  */
 #include "profile/rules.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #ifdef MYM_HAS_RULES
+
+#include <ucontext.h>
 
 #define CFA_MOST   ((1u << (MYM_RULE_BITS - MYM_RULE_CFA)) - 1)
 #define SAVED_MOST 4u /* rows that a table saves within each other */
@@ -18,6 +22,9 @@
 #define RBP    6u
 #define RSP    7u
 #define RETURN 16u
+
+/* Behind the address that a handler returns to lies a ucontext_t. */
+#define SIGNAL_AT(reg) ((int64_t)(offsetof(ucontext_t, uc_mcontext.gregs) + 8u * (reg)))
 
 struct reader {
     const uint8_t *at, *end; /* at > end: it was too short */
@@ -112,7 +119,7 @@ static struct reader open_entry(const struct mym_view *view, const uint8_t *entr
 }
 
 /* Leaves the CIE at its instructions; false: not what compilers make for such a function. */
-static bool read_cie(struct reader *cie)
+static bool read_cie(struct reader *cie, bool *is_signal)
 {
     const uint8_t *letters;
     uint64_t length, version;
@@ -138,8 +145,10 @@ static bool read_cie(struct reader *cie)
             relative = form == 0x1b;
         else if (*letters == 'P')
             read_bytes(cie, (form & 7) == 3 ? 4 : 8);
+        else if (*letters == 'S')
+            *is_signal = true;
         else if (*letters != 'L')
-            return false; /* S: a handler's frame */
+            return false;
     }
     cie->at = instructions;
     return relative;
@@ -147,17 +156,18 @@ static bool read_cie(struct reader *cie)
 
 /* ---- what their instructions say ---- */
 
-/* Where a register is: kept, saved so far below the CFA, or what no rule says. */
-enum where { KEPT, SAVED, LOST, ELSEWHERE };
+/* Where a register is: kept, saved below the CFA or above what rsp or rbp is, or what no rule says. */
+enum where { KEPT, SAVED, LOST, ELSEWHERE, BY_RSP, BY_RBP };
 
 struct place_of {
     enum where where;
-    int64_t below;
+    int64_t bytes; /* so far */
 };
 
 struct row {
     uint64_t base; /* register, or NOWHERE */
     int64_t cfa;
+    struct place_of kept; /* the CFA, where it has no base */
     struct place_of rbp, back;
 };
 
@@ -167,14 +177,15 @@ struct table {
     struct row row, first; /* first: as the CIE leaves it */
     struct row saved[SAVED_MOST];
     unsigned depth;
+    bool is_signal;
 };
 
-static void put(struct row *row, uint64_t reg, enum where where, int64_t below)
+static void put(struct row *row, uint64_t reg, enum where where, int64_t bytes)
 {
     if (reg == RBP)
-        row->rbp = (struct place_of){where, below};
+        row->rbp = (struct place_of){where, bytes};
     else if (reg == RETURN)
-        row->back = (struct place_of){where, below};
+        row->back = (struct place_of){where, bytes};
     else if (reg == RSP)
         row->back.where = ELSEWHERE; /* it is the CFA, by all rules that we know */
 }
@@ -185,11 +196,6 @@ static void restore(struct table *table, uint64_t reg)
         table->row.rbp = table->first.rbp;
     else if (reg == RETURN)
         table->row.back = table->first.back;
-}
-
-static void skip_block(struct reader *in)
-{
-    in->at += read_leb(in, false) & INT32_MAX;
 }
 
 enum {
@@ -211,6 +217,35 @@ enum {
     GNU_ARGS_SIZE = 0x2e,
 };
 
+/* Of expressions. */
+enum { OP_DEREF = 0x06, OP_BREG = 0x70 };
+
+static void skip_block(struct reader *in)
+{
+    in->at += read_leb(in, false) & INT32_MAX;
+}
+
+/* One register and a number; if `loads`, what lies there is the value. Of others ELSEWHERE. */
+static struct place_of read_expression(struct reader *in, bool loads)
+{
+    struct place_of place = {ELSEWHERE, 0};
+    struct reader block = *in;
+    uint64_t op;
+
+    skip_block(in);
+    if (in->at > in->end)
+        return place;
+    block.end = in->at;
+    read_leb(&block, false);
+    op = read_bytes(&block, 1);
+    place.bytes = (int64_t)read_leb(&block, true);
+    if ((!loads || read_bytes(&block, 1) == OP_DEREF) && block.at == block.end)
+        place.where = op == OP_BREG + RSP   ? BY_RSP
+                      : op == OP_BREG + RBP ? BY_RBP
+                                            : ELSEWHERE;
+    return place;
+}
+
 /* One that changes where a register is; false: it is none that we know. */
 static bool step_register(struct table *table, unsigned op, struct reader *in)
 {
@@ -228,7 +263,11 @@ static bool step_register(struct table *table, unsigned op, struct reader *in)
     else if (op == IN_REGISTER) {
         read_leb(in, false);
         put(&table->row, reg, ELSEWHERE, 0);
-    } else if (op == EXPRESSION || op == VAL_EXPRESSION) {
+    } else if (op == EXPRESSION) {
+        struct place_of place = read_expression(in, false);
+
+        put(&table->row, reg, place.where, place.bytes);
+    } else if (op == VAL_EXPRESSION) {
         skip_block(in);
         put(&table->row, reg, ELSEWHERE, 0);
     } else
@@ -250,7 +289,7 @@ static bool step(struct table *table, unsigned op, struct reader *in)
         return true;
     if (op == DEF_CFA_EXPRESSION) {
         row->base = NOWHERE;
-        skip_block(in);
+        row->kept = read_expression(in, true);
     } else if (op == REMEMBER_STATE && table->depth < SAVED_MOST)
         table->saved[table->depth++] = *row;
     else if (op == RESTORE_STATE && table->depth > 0)
@@ -286,14 +325,42 @@ static bool run(struct table *table, struct reader in, uint64_t ahead)
     return in.at == in.end;
 }
 
+static bool is_at(struct place_of place, enum where where, int64_t bytes)
+{
+    return place.where == where && place.bytes == bytes;
+}
+
+static uint32_t rule_of_signal(const struct row *row)
+{
+    return row->base == NOWHERE && is_at(row->kept, BY_RSP, SIGNAL_AT(REG_RSP)) &&
+                   is_at(row->rbp, BY_RSP, SIGNAL_AT(REG_RBP)) &&
+                   is_at(row->back, BY_RSP, SIGNAL_AT(REG_RIP))
+               ? MYM_RULE_SIGNAL
+               : MYM_RULE_NONE;
+}
+
+/* The CFA is kept in the frame. */
+static uint32_t rule_of_aligned(const struct row *row)
+{
+    int64_t below = -row->kept.bytes;
+
+    return row->kept.where == BY_RBP && is_at(row->rbp, BY_RBP, 0) &&
+                   is_at(row->back, SAVED, 8) && below > 0 && below % 8 == 0 &&
+                   below <= 8 * (int64_t)MYM_RULE_RBP
+               ? (uint32_t)(below / 8) << 1 | 1
+               : MYM_RULE_NONE;
+}
+
 static uint32_t rule_of_row(const struct row *row)
 {
-    int64_t rbp = row->rbp.where == SAVED ? row->rbp.below : 0;
+    int64_t rbp = row->rbp.where == SAVED ? row->rbp.bytes : 0;
 
     if (row->back.where == LOST)
         return MYM_RULE_LAST;
-    if (row->back.where != SAVED || row->back.below != 8 ||
-        (row->base != RSP && row->base != RBP) || row->rbp.where > SAVED)
+    if (row->base == NOWHERE)
+        return rule_of_aligned(row);
+    if (!is_at(row->back, SAVED, 8) || (row->base != RSP && row->base != RBP) ||
+        row->rbp.where > SAVED)
         return MYM_RULE_NONE;
     if (row->cfa <= 0 || row->cfa > 8 * (int64_t)CFA_MOST || row->cfa % 8 != 0 ||
         rbp < 0 || rbp > 8 * (int64_t)MYM_RULE_RBP ||
@@ -315,17 +382,19 @@ uint32_t mym_rule_read(const struct mym_view *view, const uint8_t *header, uintp
         return MYM_RULE_NONE;
     fde = open_entry(view, entry);
     cie = open_entry(view, entry + 4 - read_bytes(&fde, 4));
-    if (fde.at > fde.end || cie.at > cie.end || !read_cie(&cie))
+    if (fde.at > fde.end || cie.at > cie.end || !read_cie(&cie, &table.is_signal))
         return MYM_RULE_NONE;
     start = (uintptr_t)fde.at;
     start += (uintptr_t)(intptr_t)read_int32(&fde);
-    if (pc - start >= read_bytes(&fde, 4))
-        return MYM_RULE_NONE;
+    if (pc - start >= read_bytes(&fde, 4)) /* libgcc's unwinder ends there, too */
+        return MYM_RULE_LAST;
     skip_block(&fde); /* of the exceptions' handlers */
     if (!run(&table, cie, UINT64_MAX))
         return MYM_RULE_NONE;
     table.first = table.row;
-    return run(&table, fde, pc - start) ? rule_of_row(&table.row) : MYM_RULE_NONE;
+    if (!run(&table, fde, pc - start))
+        return MYM_RULE_NONE;
+    return table.is_signal ? rule_of_signal(&table.row) : rule_of_row(&table.row);
 }
 
 #endif

@@ -9,6 +9,10 @@
  *
  *           27         11 10       1       0
  *          [ cfa          | rbp      | from rbp ]
+ *
+ * Where cfa is 0 it is one of those below, or that of a function that aligns its stack, from rbp:
+ *
+ *   CFA is kept at rbp - 8 * rbp's number, which is not 0; the caller's rbp at rbp
  */
 #ifndef MYM_PROFILE_RULES_H
 #define MYM_PROFILE_RULES_H
@@ -23,9 +27,11 @@
 
 #define MYM_RULE_BITS 28
 #define MYM_RULE_NONE 0u /* the tables cannot say it so */
-#define MYM_RULE_LAST 1u /* nobody called this function */
-#define MYM_RULE_CFA  11
-#define MYM_RULE_RBP  ((1u << (MYM_RULE_CFA - 1)) - 1)
+#define MYM_RULE_LAST 1u /* nobody called this function, or the tables lack it */
+#define MYM_RULE_SIGNAL \
+    2u /* a handler returns here: what it interrupted lies above, as the kernel put it */
+#define MYM_RULE_CFA 11
+#define MYM_RULE_RBP ((1u << (MYM_RULE_CFA - 1)) - 1)
 
 /* ---- views.c: unwind tables of files, mapped once more ---- */
 

@@ -1,11 +1,13 @@
 /*
  * registered.c - tables that a program registers as it runs, as those do that compile code: the
  * C library's unwinder takes memory to sort them, in the midst of a sample, under a lock of its
- * own. Ends by an alarm where a sample of that waits for the lock.
+ * own. Ends by an alarm where a sample of that waits for the lock. Without libgcc_s, whose they
+ * are, it is not loaded.
  */
 #include "check.h"
 
 #include <dlfcn.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -61,7 +63,30 @@ static void a_sample_below_such_code(void)
     alarm(0);
 }
 
+#if defined(UNLINKED) && __GLIBC_PREREQ(2, 35)
+static void handler(int unused)
+{
+    (void)unused;
+    free(malloc(opaque(100)));
+}
+
+/* In a handler, too. */
+static void a_program_without_libgcc_stays_so(void)
+{
+    CHECK(signal(SIGUSR1, handler) != SIG_ERR);
+    raise(SIGUSR1);
+    free(malloc(opaque(100)));
+    CHECK(dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_NOLOAD) == NULL);
+}
+
+#define WITHOUT \
+    {"a_program_without_libgcc_stays_so", a_program_without_libgcc_stays_so},
+#else
+#define WITHOUT
+#endif
+
 const struct test tests[] = {
+    WITHOUT /* the first */
     {"a_sample_below_such_code", a_sample_below_such_code},
     {NULL, NULL},
 };

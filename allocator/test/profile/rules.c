@@ -96,6 +96,8 @@ static uint32_t rule_at(int ahead)
     return mym_rule_read(NULL, tables, (uintptr_t)code + (intptr_t)RANGE + ahead);
 }
 
+#define ALIGNED(...) BYTES(0x0f, __VA_ARGS__, 0x10, 6, 2, 0x76, 0)
+
 static void instructions(void)
 {
     static const struct {
@@ -151,6 +153,20 @@ static void instructions(void)
         {"it is in a register", BYTES(9, 16, 3), 0, NONE},
         {"nobody has called", BYTES(7, 16), 0, LAST},
         {"the CFA by an expression", BYTES(0x0f, 2, 0x0e, 99), 0, NONE},
+        {"an aligned stack", ALIGNED(3, 0x76, 0x70, 6), 0, RULE(0, 16, RBP)},
+        {"the largest", ALIGNED(4, 0x76, 0x88, 0x40, 6), 0, RULE(0, 8184, RBP)},
+        {"a larger one", ALIGNED(4, 0x76, 0x80, 0x40, 6), 0, NONE},
+        {"at rbp itself", ALIGNED(3, 0x76, 0, 6), 0, NONE},
+        {"above rbp", ALIGNED(3, 0x76, 8, 6), 0, NONE},
+        {"between words", ALIGNED(3, 0x76, 0x74, 6), 0, NONE},
+        {"by rsp", ALIGNED(3, 0x77, 0x70, 6), 0, NONE},
+        {"an address that is not loaded from", ALIGNED(2, 0x76, 0x70), 0, NONE},
+        {"and then another step", ALIGNED(4, 0x76, 0x70, 6, 6), 0, NONE},
+        {"the caller's rbp elsewhere",
+         BYTES(0x0f, 3, 0x76, 0x70, 6, 0x10, 6, 2, 0x76, 8), 0, NONE},
+        {"the caller's rbp below", BYTES(0x0f, 3, 0x76, 0x70, 6, 0x86, 2), 0, NONE},
+        {"the return address not there",
+         BYTES(0x0f, 3, 0x76, 0x70, 6, 0x10, 6, 2, 0x76, 0, 0x90, 2), 0, NONE},
         {"by a register after that", BYTES(0x0f, 2, 0x0e, 99, 0x0c, 7, 8), 0,
          RULE(8, 0, RSP)},
         {"a row is remembered", BYTES(0x0a, 0x0e, 16, 0x86, 2, 0x41, 0x0b), 0,
@@ -224,6 +240,28 @@ static void heads_of_entries(void)
     }
 }
 
+/* What glibc says of the code that a handler returns to: by rsp, where the kernel put them. */
+static void handlers(void)
+{
+    static const struct bytes cie = BYTES(1, 'z', 'R', 'S', 0, 1, 0x78, 16, 1, 0x1b);
+    static const struct bytes said =
+        BYTES(0x0f, 4, 0x77, 0xa0, 1, 6, 0x10, 6, 3, 0x77, 0xf8, 0, 0x10, 7, 3, 0x77,
+              0xa0, 1, 0x10, 16, 3, 0x77, 0xa8, 1);
+    static const uint8_t matters[] = {2, 3, 5, 9, 10, 21, 22};
+    struct bytes other;
+
+    make_tables(&cie, &said, true);
+    CHECK(rule_at(0) == MYM_RULE_SIGNAL);
+    make_tables(&usual, &said, true);
+    CHECK(rule_at(0) == NONE);
+    for (size_t i = 0; i < sizeof matters; i++) {
+        other = said;
+        other.byte[matters[i]] ^= 1;
+        make_tables(&cie, &other, true);
+        CHECKF(rule_at(0) == NONE, "byte %u: 0x%x", matters[i], rule_at(0));
+    }
+}
+
 /* An entry that ends in the midst of an instruction. */
 static void cut_short(void)
 {
@@ -247,7 +285,7 @@ static void functions_and_gaps(void)
     CHECK(rule_at(-1) == other && rule_at(-RANGE) == other);
     CHECK(rule_at(-RANGE - 1) == NONE);
     CHECK(rule_at(RANGE) == other && rule_at(RANGE + RANGE / 2 - 1) == other);
-    CHECK(rule_at(RANGE + RANGE / 2) == NONE);
+    CHECK(rule_at(RANGE + RANGE / 2) == LAST);
     CHECK(mym_rule_read(NULL, NULL, (uintptr_t)code) == NONE);
     for (int i = 0; i < 4; i++) {
         tables[i] ^= 0x40;
@@ -287,9 +325,13 @@ static void ends_of_a_view(void)
 }
 
 const struct test tests[] = {
-    {"instructions", instructions},     {"heads_of_entries", heads_of_entries},
-    {"cut_short", cut_short},           {"functions_and_gaps", functions_and_gaps},
-    {"ends_of_a_view", ends_of_a_view}, {NULL, NULL},
+    {"instructions", instructions},
+    {"heads_of_entries", heads_of_entries},
+    {"handlers", handlers},
+    {"cut_short", cut_short},
+    {"functions_and_gaps", functions_and_gaps},
+    {"ends_of_a_view", ends_of_a_view},
+    {NULL, NULL},
 };
 
 #else

@@ -26,6 +26,7 @@ ALLOWED = {
     "__libc_single_threaded": ("os alloc", "a variable"),
     "getauxval": ("os cache profile alloc", "reads a table"),
     "backtrace": ("profile", "walks a stack, no lock held; what it allocates at the start of a profile is no sample"),
+    "_Unwind_FindEnclosingFunction": ("profile", "asks libgcc, as backtrace does, where the program is linked with it"),
     "sigaction": ("profile", "at start, if a signal or guarded samples were asked for; no lock held"),
     "_dl_find_object": ("profile", "reads the loader's list without a lock"),
     "_r_debug": ("profile", "a variable"),
