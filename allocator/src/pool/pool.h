@@ -44,6 +44,7 @@ struct mym_pool {
     uint16_t batch; /* objects to move at a miss, the capacity of magazines given out;
                        0: there was no miss yet, or the pool is cold */
     uint16_t busy;  /* exchanges since the last upkeep, up to BUSY */
+    bool carved;    /* it had a slab: what that left is dirty */
     uint32_t extra; /* bytes of batch beyond the class's capacity, from the budget */
     uint32_t
         grant; /* units that the depot may hold whatever its share: part of what is kept */

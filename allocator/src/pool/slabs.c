@@ -151,7 +151,7 @@ static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
 {
     const struct mym_class *cls = &mym_classes[mym_pool_class(pool)];
     bool small = cls->size <= MYM_PAGE_CLASS;
-    bool fresh = pool->slabs == 0 && pool->misses <= 1 && (small || cls->units == 1);
+    bool fresh = !pool->carved && (small || cls->units == 1);
     uint32_t slab = mym_slab_make(mym_pool_class(pool), pool->arena, &fresh);
 
     if (slab == 0)
@@ -167,6 +167,7 @@ static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
                             (size_t)cls->units * MYM_UNIT);
         mym_pool_lock(pool);
     }
+    pool->carved = true;
     pool->slabs++;
     pool->free += cls->objects;
     want = mym_slab_take(slab, out, want);
