@@ -23,6 +23,7 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <stddef.h>
+#include <string.h>
 #include <ucontext.h>
 
 #ifdef MYM_HAS_RULES
@@ -97,6 +98,20 @@ bool mym_frames_start(void)
     if (_dl_find_object != NULL && !__atomic_exchange_n(&made, true, __ATOMIC_RELAXED))
         make_views();
     return _dl_find_object != NULL;
+}
+
+bool mym_frames_is_libgcc(void *code)
+{
+    static const char wanted[] = "/libgcc_s.so.1";
+    struct dl_find_object object;
+    const char *name = "";
+    size_t length;
+
+    if (_dl_find_object != NULL && _dl_find_object(code, &object) == 0)
+        name = object.dlfo_link_map->l_name;
+    length = strlen(name);
+    return length >= sizeof wanted - 1 &&
+           strcmp(name + length - (sizeof wanted - 1), wanted) == 0;
 }
 
 /* Those up to the last one stay, so the way to it is safe. */
@@ -246,6 +261,12 @@ unsigned mym_frames_walk(void **pc, unsigned room, uintptr_t *end)
     (void)room;
     *end = 0;
     return 0;
+}
+
+bool mym_frames_is_libgcc(void *code)
+{
+    (void)code;
+    return false;
 }
 
 bool mym_frames_remember(uintptr_t pc)

@@ -107,6 +107,8 @@ void mym_frames_note_start(void);
 bool mym_frames_start(void);
 /* Return addresses, the first one in the caller; *end: 0, or the last, which no rule describes. */
 unsigned mym_frames_walk(void **pc, unsigned room, uintptr_t *end);
+/* This code is of libgcc_s. */
+bool mym_frames_is_libgcc(void *code);
 /* A return address in code that is never unloaded; false: it is not, or not remembered. */
 bool mym_frames_remember(uintptr_t pc);
 /* The same of a whole object of the loader's. */

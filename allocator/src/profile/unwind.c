@@ -34,7 +34,7 @@ extern void *_Unwind_FindEnclosingFunction(void *pc) MYM_MAYBE; /* NOLINT */
 extern const ElfW(Ehdr) __ehdr_start __attribute__((weak, visibility("hidden")));
 
 static unsigned kept = MYM_STACK_DEPTH; /* frames */
-static bool has_unwinder;
+static bool has_unwinder, asks;         /* asks: libgcc, before a walk */
 
 /* The allocator's own code, if it is a library. */
 static struct {
@@ -57,14 +57,28 @@ static void find_own_code(void)
         }
 }
 
+/* LLVM's unwinder has the same names, and waits for the loader's lock. */
+static bool is_libgcc_linked(void)
+{
+    union {
+        void *(*function)(void *pc);
+        void *code;
+    } find = {_Unwind_FindEnclosingFunction};
+
+    return find.code != NULL && mym_frames_is_libgcc(find.code);
+}
+
 bool mym_unwind_start(void)
 {
     void *pc[1];
+    bool has_rules;
 
     if (backtrace == NULL)
         return false;
     find_own_code();
-    if (mym_frames_start() && _Unwind_FindEnclosingFunction == NULL && !COMPARED)
+    has_rules = mym_frames_start();
+    __atomic_store_n(&asks, is_libgcc_linked(), __ATOMIC_RELAXED);
+    if (has_rules && !MYM_RACY(asks) && !COMPARED)
         return true;
     backtrace(pc, 0); /* loads, and walks nothing: that would read tables in place */
     __atomic_store_n(&has_unwinder, true, __ATOMIC_RELAXED);
@@ -106,7 +120,7 @@ static MYM_SLOW void check_walk(void *const *pc, unsigned depth)
 /* What no rule describes: was libgcc told of it, or has a table that it alone can read? */
 static bool knows_better(uintptr_t at)
 {
-    return _Unwind_FindEnclosingFunction == NULL ||
+    return !MYM_RACY(asks) ||
            _Unwind_FindEnclosingFunction((void *)at) != NULL; /* NOLINT */
 }
 
