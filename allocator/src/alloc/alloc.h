@@ -34,7 +34,7 @@ void mym_free_sized_slow(void *ptr, size_t size, size_t alignment);
  */
 struct mym_operators {
     size_t heap_size; /* no more than that of mym_hot */
-    size_t small_end, class_end;
+    size_t small_end, aligned_end, class_end;
 } __attribute__((aligned(MYM_CACHELINE)));
 extern MYM_HIDDEN struct mym_operators mym_operators;
 bool mym_operators_open(void); /* false: no memory to start with */
@@ -59,6 +59,13 @@ MYM_INLINE size_t mym_small_end(enum mym_use use)
     return use == MYM_TO_TAKE  ? MYM_RACY(mym_hot.small_end)
            : use == MYM_TO_NEW ? MYM_RACY(mym_operators.small_end)
                                : MYM_SMALL_MAX + 1;
+}
+
+MYM_INLINE size_t mym_aligned_end(enum mym_use use)
+{
+    return use == MYM_TO_TAKE  ? MYM_RACY(mym_hot.aligned_end)
+           : use == MYM_TO_NEW ? MYM_RACY(mym_operators.aligned_end)
+                               : MYM_STEPS_MAX + 1;
 }
 
 MYM_INLINE size_t mym_class_end(enum mym_use use)
@@ -89,7 +96,7 @@ MYM_INLINE bool mym_quick_class_aligned(enum mym_use use, size_t alignment, size
 {
     size_t last = (size - 1) | (alignment - 1) | (MYM_ALIGNMENT - 1);
 
-    if (MYM_LIKELY(last < mym_small_end(use)))
+    if (MYM_LIKELY(last < mym_aligned_end(use)))
         *cls = mym_front.class_of[last + 1];
     else if (last < mym_class_end(use) && alignment <= MYM_UNIT)
         *cls = alignment <= MYM_CACHELINE ? mym_class_of_64[last / 64 + 1]

@@ -296,7 +296,7 @@ static MYM_SLOW void put_other(void *ptr)
     if (room != 0) {
         clean(ptr, mym_seal_break(ptr, room),
               (struct place){room, mym_zero_second(room), mym_zero_third(room)},
-              room > MYM_SMALL_MAX);
+              room > MYM_SMALL_MAX + MYM_LINK);
         mym_sampled_put(ptr);
     } else if ((reap = reap_at(ptr)) != NULL) {
         mym_reap_put(reap, ptr);

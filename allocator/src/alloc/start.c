@@ -25,13 +25,16 @@ static void set_limits_of_malloc(bool open)
 {
     size_t class_end = open ? MYM_CLASS_MAX + 1 - MYM_SEAL_BYTES : 0;
     size_t small_end = open ? MYM_SMALL_MAX + 1 - MYM_SEAL_BYTES : 0;
+    size_t aligned_end = open ? MYM_STEPS_MAX + 1 : 0;
 
     __atomic_store_n(&mym_hot.class_end, class_end, __ATOMIC_RELEASE);
     __atomic_store_n(&mym_hot.span_end, open ? MYM_SPAN_MAX + 1 : 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&mym_hot.aligned_end, aligned_end, __ATOMIC_RELEASE);
     __atomic_store_n(&mym_hot.small_end, small_end, __ATOMIC_RELEASE);
     if (mym_operators.heap_size == 0)
         return;
     __atomic_store_n(&mym_operators.class_end, class_end, __ATOMIC_RELEASE);
+    __atomic_store_n(&mym_operators.aligned_end, aligned_end, __ATOMIC_RELEASE);
     __atomic_store_n(&mym_operators.small_end, small_end, __ATOMIC_RELEASE);
 }
 

@@ -15,8 +15,10 @@
 /* A huge page, and the step in which the heap grows. */
 #define MYM_CHUNK_UNITS 32u
 
-#define MYM_ALIGNMENT 16u    /* of every object: max_align_t on x86-64 and aarch64 */
-#define MYM_SMALL_MAX 1024u  /* largest size served by the shortest path */
+#define MYM_ALIGNMENT 16u   /* of every object: max_align_t on x86-64 and aarch64 */
+#define MYM_SMALL_MAX 1024u /* largest size served by the shortest path */
+/* Largest size whose class is on multiples of its step, so of any alignment that is no more. */
+#define MYM_STEPS_MAX (MYM_SMALL_MAX - 64)
 #define MYM_FINE_MAX  16384u /* up to here classes are at most an eighth apart */
 /* In front of a power of two, which has a class with it: a link, a header, that of pages. */
 #define MYM_LINK         16u  /* of 1 KiB */

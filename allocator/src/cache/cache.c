@@ -323,7 +323,7 @@ void mym_cache_twice(const void *object)
 
 void mym_cache_init(void)
 {
-    MYM_ASSERT(mym_classes[MYM_WAIT_LAST].size == MYM_SMALL_MAX);
+    MYM_ASSERT(mym_class_of(MYM_SMALL_MAX) == MYM_WAIT_LAST);
     mym_front.caches = mym_heap.caches;
     for (unsigned i = 0; i < MYM_SLOTS; i++)
         mym_front.closed.slot[i] = MYM_CLOSED;

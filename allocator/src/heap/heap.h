@@ -145,7 +145,8 @@ struct mym_heap {
 };
 
 /*
- * Read by every malloc and free, written at start: one cache line. heap_size and
+ * Read by every malloc and free, written at start: one cache line, and what is read for an
+ * alignment alone. heap_size and
  * small_end stay 0 until all else is in place, so that the fast paths' own limit tests
  * tell "not yet initialised" from all else.
  */
@@ -155,8 +156,9 @@ struct mym_hot {
     const uint8_t *heap_class;
     /* First sizes above; 0 itself fails before the start. */
     size_t small_end, class_end, span_end;
-    intptr_t rseq_cs; /* offset of rseq_cs from the thread pointer */
-    intptr_t rseq_id; /* offset of cpu_id or mm_cid from the thread pointer */
+    intptr_t rseq_cs;   /* offset of rseq_cs from the thread pointer */
+    intptr_t rseq_id;   /* offset of cpu_id or mm_cid from the thread pointer */
+    size_t aligned_end; /* as small_end, of a size rounded up to its alignment */
 } __attribute__((aligned(MYM_CACHELINE)));
 
 extern MYM_HIDDEN struct mym_hot mym_hot;

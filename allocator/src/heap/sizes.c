@@ -87,8 +87,9 @@ static unsigned add_class(unsigned size)
 {
     struct mym_class *cls = &mym_classes[mym_class_count];
     unsigned most = size <= TINY ? MAGAZINE_TINY : MAGAZINE_OBJECTS;
-    unsigned bytes = MYM_SECURE_QUARANTINE && size <= MYM_SMALL_MAX ? MAGAZINE_WAITING
-                                                                    : MAGAZINE_BYTES;
+    unsigned bytes = MYM_SECURE_QUARANTINE && size <= MYM_SMALL_MAX + MYM_LINK
+                         ? MAGAZINE_WAITING
+                         : MAGAZINE_BYTES;
 
     MYM_CHECK(mym_class_count < MYM_CLASSES - 1); /* MYM_REAPED is none */
     cls->size = size;
@@ -128,7 +129,7 @@ static void add(unsigned size)
     unsigned cls = add_class(size);
 
     fill(&by_16, size, cls);
-    if (size <= MYM_SMALL_MAX || size % 64 == 0)
+    if (size % 64 == 0 || size <= MYM_STEPS_MAX)
         fill(&by_64, size, cls);
 }
 
@@ -198,7 +199,8 @@ void mym_sizes_init(void)
         add(size);
     for (unsigned step = 16, size = 128; size < MYM_SMALL_MAX; step *= 2)
         for (unsigned i = 0; i < 8; i++)
-            add(size += step);
+            if ((size += step) < MYM_SMALL_MAX)
+                add(size);
     add(MYM_SMALL_MAX + MYM_LINK);
     add(MYM_SMALL_MAX + MYM_HEADER);
     for (unsigned size = MYM_SMALL_MAX; size < MYM_PAGE;)
@@ -219,7 +221,7 @@ void mym_sizes_init(void)
 }
 
 /*
- * Round up to the alignment, then to a class. Up to MYM_SMALL_MAX a class lies on multiples of
+ * Round up to the alignment, then to a class. Up to MYM_STEPS_MAX a class lies on multiples of
  * its step: a step of at least the alignment is a multiple of it (both are powers of two); with a
  * smaller one, the rounded size is a class itself. So it is with those of the third table. Above,
  * what is a multiple of a line is in the second. Nothing is aligned to more than a unit.
@@ -230,7 +232,7 @@ unsigned mym_class_of_aligned(size_t alignment, size_t size)
 
     if (rounded < size || rounded > MYM_CLASS_MAX || alignment > MYM_UNIT)
         return 0;
-    if (rounded <= MYM_SMALL_MAX)
+    if (rounded <= MYM_STEPS_MAX)
         return mym_class_of_16[(rounded + 15) / 16];
     return alignment <= MYM_CACHELINE ? mym_class_of_64[(rounded + 63) / 64]
                                       : mym_class_of_128[(rounded + 127) / 128];

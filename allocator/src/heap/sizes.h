@@ -4,7 +4,9 @@
  * two pages, so that an object of which the ends are written finds those of the one before it
  * resident. From 1 to 4 KiB there is a class a little above each power of two: many programs
  * put a header in front of a page. It is as long as it can be: of 15 pages and headers one page
- * more is touched, whether the header has 16 bytes or 272.
+ * more is touched, whether the header has 16 bytes or 272. 1024 itself is of the first of them:
+ * at multiples of 1 KiB the same place of each is in 4 of the 64 sets of a first-level cache, so
+ * a column of 256 rows of 256 floats had 32 lines of it.
  *
  * Objects whose size is a multiple of a page have the same place of each in one set of the
  * first-level cache, and in few of the second: a column of a matrix whose rows are vectors of
@@ -56,7 +58,7 @@ extern MYM_HIDDEN unsigned mym_class_count; /* classes are 1 .. mym_class_count 
 
 /*
  * By (size + 15) / 16; by (size + 63) / 64, for what is to be aligned to at most a line: without
- * the classes above MYM_SMALL_MAX that are no multiples of it; and by (size + 127) / 128, for
+ * the classes above MYM_STEPS_MAX that are no multiples of it; and by (size + 127) / 128, for
  * what is to be aligned to more.
  */
 extern MYM_HIDDEN uint8_t mym_class_of_16[MYM_CLASS_MAX / 16 + 1];

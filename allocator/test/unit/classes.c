@@ -201,6 +201,24 @@ static void columns_have_many_sets(void)
     }
 }
 
+/* The same for a first-level cache of 64 sets, and rows of which it could hold a column. */
+static void short_rows_have_many_sets(void)
+{
+    for (size_t bytes = 961; bytes <= 1088; bytes++) {
+        unsigned char set[64] = {0};
+        char *row[256];
+
+        for (unsigned k = 0; k < 256; k++) {
+            CHECK(row[k] = malloc(bytes));
+            set[(uintptr_t)row[k] / MYM_CACHELINE % 64]++;
+        }
+        for (unsigned k = 0; k < 64; k++)
+            CHECKF(set[k] <= 16, "%zu bytes: %d of 256 in one", bytes, set[k]);
+        for (unsigned k = 0; k < 256; k++)
+            free(row[k]);
+    }
+}
+
 /* Where 16 of a size lie at one place of their pages, a loop over all has one set of the cache. */
 static void large_ones_start_at_lines_of_their_own(void)
 {
@@ -278,6 +296,7 @@ const struct test tests[] = {
      sizes_to_free_are_quick_while_samples_are_taken},
     {"pages_are_odd_lines", pages_are_odd_lines},
     {"columns_have_many_sets", columns_have_many_sets},
+    {"short_rows_have_many_sets", short_rows_have_many_sets},
     {"large_ones_start_at_lines_of_their_own", large_ones_start_at_lines_of_their_own},
     {"pages_are_whole_where_they_are_asked_for",
      pages_are_whole_where_they_are_asked_for},
