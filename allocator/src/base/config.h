@@ -28,7 +28,7 @@
 /* Largest size for which reaps and calloc go by size classes, and that lies packed in slabs. */
 #define MYM_PLACE_MAX (32768u + MYM_PAGES_HEADER)
 #define MYM_CLASS_MAX 131072u /* largest size that has a size class */
-#define MYM_CLASSES   96u     /* upper bound; class 0 means "no size class" */
+#define MYM_CLASSES   100u    /* upper bound; class 0 means "no size class" */
 
 #define MYM_WINDOW_MAX 16u /* units of the longest window of a reap, 1 MiB */
 

@@ -10,7 +10,7 @@
 
 /*
  * What a full magazine holds: as many bytes for all classes, which bounds the memory
- * cached per CPU (93 classes, two magazines each: 3.7 MiB), and more for those that are
+ * cached per CPU (97 classes, two magazines each: 3.7 MiB), and more for those that are
  * found to be busy, out of a common budget (pool.c): 2 MiB at most in two magazines each.
  * With 4 of the largest, batches of 64 spend half of their time on exchanges.
  */
@@ -73,12 +73,13 @@ static unsigned slab_units(unsigned size)
     return units;
 }
 
-/* Lines that a slab of objects of an odd number of them may leave at its start. */
+/* Lines that a slab may leave at its start, of objects that need not be aligned to two. */
 static unsigned spare_lines(const struct mym_class *cls)
 {
     unsigned left = cls->units * (unsigned)MYM_UNIT - cls->objects * cls->size;
 
-    return MYM_SECURE || !is_odd(cls->size) || cls->size < MYM_SMALL_MAX
+    return MYM_SECURE || cls->size % (2 * MYM_CACHELINE) == 0 ||
+                   cls->size < MYM_SMALL_MAX
                ? 0
                : clamp(left / MYM_CACHELINE, 0, UINT8_MAX);
 }
@@ -141,16 +142,29 @@ static bool is_power(unsigned size)
 /* From 4 to 8 KiB as many as fit into a unit, and leave so much of it to start behind. */
 #define SPARE (16u * MYM_CACHELINE)
 
+/* What is at multiples of it is in 8 of 64 sets of a first-level cache, or fewer. */
+#define FEW_SETS (8u * MYM_CACHELINE)
+
 static unsigned odd_within(unsigned bytes)
 {
     return ((bytes / MYM_CACHELINE - 1) | 1) * MYM_CACHELINE;
+}
+
+/* The longest of which as many fit into a unit, and leave some lines of it to start behind. */
+static unsigned off_sets(unsigned size)
+{
+    unsigned unit = (unsigned)MYM_UNIT;
+
+    return (unit - 5 * MYM_CACHELINE) / (unit / size) & ~(MYM_ALIGNMENT - 1);
 }
 
 /* The one for a step above MYM_SMALL_MAX. */
 static void add_step(unsigned size)
 {
     if (!is_power(size)) {
-        add(size + (size > MYM_PAGE ? MYM_CACHELINE : 0));
+        add(size > MYM_PAGE        ? size + MYM_CACHELINE
+            : size % FEW_SETS == 0 ? off_sets(size)
+                                   : size);
     } else if (size == MYM_PAGE) {
         add(MYM_PAGE_CLASS);
         add(size + MYM_PAGE_HEADER);
@@ -179,6 +193,11 @@ static void add_wide(void)
             cls = add_class(size);
         fill(&by_128, size, cls);
     }
+    /* For a line, too, where malloc's next that is a multiple of one is longer. */
+    for (unsigned i = MYM_STEPS_MAX / 64; i <= MYM_PAGE / 64; i++)
+        if (mym_classes[mym_class_of_128[(i + 1) / 2]].size <
+            mym_classes[mym_class_of_64[i]].size)
+            mym_class_of_64[i] = mym_class_of_128[(i + 1) / 2];
 }
 
 #if MYM_SECURE

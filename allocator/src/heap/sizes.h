@@ -6,7 +6,8 @@
  * put a header in front of a page. It is as long as it can be: of 15 pages and headers one page
  * more is touched, whether the header has 16 bytes or 272. 1024 itself is of the first of them:
  * at multiples of 1 KiB the same place of each is in 4 of the 64 sets of a first-level cache, so
- * a column of 256 rows of 256 floats had 32 lines of it.
+ * a column of 256 rows of 256 floats had 32 lines of it. Other multiples of 512 below a page are
+ * about as long as lets as many fit into a unit: 1552, 2608, 3104 and 3616.
  *
  * Objects whose size is a multiple of a page have the same place of each in one set of the
  * first-level cache, and in few of the second: a column of a matrix whose rows are vectors of
