@@ -105,10 +105,10 @@ static void check_is_written(const char *text)
 static void what_stays_is_told(void)
 {
     char text[64];
-    size_t more = status_kib("RssAnon"), told;
+    size_t more = anonymous_kib(), told;
 
     free_many(SIZE, SIZE);
-    more = (status_kib("RssAnon") - more) << 10;
+    more = (anonymous_kib() - more) << 10;
     told = resident_as_told();
     CHECKF(more > 4 * SIZE && told + SIZE >= more, "%zu KiB of %zu", told >> 10,
            more >> 10);

@@ -105,12 +105,16 @@ bool find_two_cpus(int cpu[2])
 
 size_t resident_bytes(void)
 {
-    size_t total = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
+    size_t kib = 0;
+    char line[128];
+    FILE *file = fopen("/proc/self/smaps_rollup", "r");
 
-    CHECK(file && fscanf(file, "%zu %zu", &total, &resident) == 2);
+    CHECK(file);
+    while (fgets(line, sizeof line, file) && sscanf(line, "Rss: %zu", &kib) != 1)
+        ;
     fclose(file);
-    return resident * (size_t)sysconf(_SC_PAGESIZE);
+    CHECK(kib > 0);
+    return kib << 10;
 }
 
 static uint64_t choose_seed(void)

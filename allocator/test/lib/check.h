@@ -85,7 +85,10 @@ void run_on(int cpu);
 /* Two CPUs on which this thread may run; false: there is one only. */
 bool find_two_cpus(int cpu[2]);
 
-/* Resident bytes of this process now. */
+/*
+ * Resident bytes of this process now, counted page by page: the sums of statm and status are not
+ * exact with every kernel (Linux 6.1: up to 66 pages off, one way or the other).
+ */
 size_t resident_bytes(void);
 
 #endif

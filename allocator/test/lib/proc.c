@@ -149,6 +149,11 @@ size_t smaps_kib(const char *field, const void *start, size_t bytes)
     return sum;
 }
 
+size_t anonymous_kib(void)
+{
+    return smaps_kib("Anonymous", NULL, SIZE_MAX);
+}
+
 int has_vm_flag(const void *address, const char *flag)
 {
     uintptr_t from = 0, to = 0;

@@ -4,7 +4,10 @@
 
 #include <stddef.h>
 
-/* A field of /proc/self/status, such as "VmHWM", in KiB; the test fails without it. */
+/*
+ * A field of /proc/self/status, such as "VmHWM", in KiB; the test fails without it. Those of what
+ * is resident need not be exact: see resident_bytes.
+ */
 size_t status_kib(const char *field);
 
 /* Bytes. */
@@ -27,6 +30,9 @@ size_t mapping_count(void);
  * that lie in [start, start + bytes) in part.
  */
 size_t smaps_kib(const char *field, const void *start, size_t bytes);
+
+/* What is resident and of no file; as exact as that. */
+size_t anonymous_kib(void);
 
 /* The mapping that holds the address has this two-letter flag ("hg", "lo", ...). */
 int has_vm_flag(const void *address, const char *flag);

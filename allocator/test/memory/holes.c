@@ -35,7 +35,7 @@ static void records_of_large_objects_go_back(void)
 {
     enum { COUNT = 20000 };
     static void *objects[COUNT];
-    size_t before = status_kib("RssAnon"), now;
+    size_t before = anonymous_kib(), now;
 
     for (unsigned i = 0; i < COUNT; i++)
         if ((objects[i] = malloc(200000)) == NULL)
@@ -43,7 +43,7 @@ static void records_of_large_objects_go_back(void)
     for (unsigned i = 0; i < COUNT; i++)
         free(objects[i]);
     malloc_trim(0);
-    now = status_kib("RssAnon");
+    now = anonymous_kib();
     CHECKF(now < before + 16384, "%zu KiB, %zu before", now, before);
 }
 

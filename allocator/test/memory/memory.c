@@ -37,7 +37,7 @@ static void trivial(void)
         objects[i] = memset(malloc((size_t)i * 10), 1, (size_t)i * 10);
     for (int i = 0; i < 100; i++)
         free(objects[i]);
-    printf("trivial %zu\n", status_kib("RssAnon"));
+    printf("trivial %zu\n", anonymous_kib());
 }
 
 /* Small objects of one size in many pages: how many mappings they take. */

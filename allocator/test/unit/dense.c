@@ -4,7 +4,6 @@
  */
 #include "check.h"
 #include "family.h"
-#include "proc.h"
 
 #include "alloc/info.h"
 #include "heap/runs.h"
@@ -122,20 +121,21 @@ static void first_pages_of_sparse_ones_stay(void)
 /* What is counted as a page is one, whatever was written; swinging, three times `keep` may stay. */
 static void no_more_stays_where_they_become_dense(void)
 {
-    size_t before = status_kib("VmRSS"), after;
+    size_t before = resident_bytes(), after;
 
     mym_idle_set_keep(KEEP);
     for (unsigned round = 0; round < 4; round++)
         faults_of_batch(256 << 10, 8);
     CHECK(mym_pages.spared > 0);
     faults_of_batch(256 << 10, 256 << 10);
-    after = status_kib("VmRSS");
+    after = resident_bytes();
     CHECKF(mym_pages_dirty() <= 3 * KEEP / MYM_UNIT &&
-               after < before + 3 * KEEP / 1024 + 4096,
-           "%u dirty units, %zu KiB became %zu", mym_pages_dirty(), before, after);
+               after < before + 3 * KEEP + (4 << 20),
+           "%u dirty units, %zu KiB became %zu", mym_pages_dirty(), before >> 10,
+           after >> 10);
     mym_idle_set_keep(0); /* then not even those pages */
     CHECK(mym_pages_dirty() == 0 && mym_pages.spared == 0);
-    CHECKF(status_kib("VmRSS") < before + 4096, "%zu KiB", status_kib("VmRSS"));
+    CHECKF(resident_bytes() < before + (4 << 20), "%zu KiB", resident_bytes() >> 10);
 }
 
 const struct test tests[] = {
