@@ -106,7 +106,8 @@ std::vector<Cell> all_cells()
         add(&cells, "walk", "aged", "bytes", bytes);
     for (const char *bytes : {"1K", "2K", "3K", "4K", "8000", "8K", "16000"})
         add(&cells, "rows", "square", "row", bytes);
-    for (const char *bytes : {"4K", "8000", "32000", "64K", "100000", "800000", "1M", "8M"})
+    for (const char *bytes :
+         {"4K", "8000", "32000", "64K", "100000", "800000", "1M", "8M"})
         add(&cells, "rows", "few", "row", bytes);
     for (const char *name : {"order", "regrow", "aligned", "zeroed"})
         add_variants(&cells, name);
