@@ -115,7 +115,10 @@ static bool is_drawn(uint32_t drawn, uint32_t one_in)
 #define SAMPLES 4u   /* pages of an object, one in each quarter */
 #define STRIDE  256u /* bytes between the words of a page that are looked at */
 
-/* An object may start anywhere in a page: one is looked at that has STRIDE bytes of it. */
+/*
+ * An object may start anywhere in a page: one is looked at that has STRIDE bytes of it. Of
+ * MYM_PAGE whatever the kernel's are: of a longer one the part before the object may be nobody's.
+ */
 static const char *sample_of(const void *object, size_t bytes, unsigned i,
                              uint32_t drawn)
 {
@@ -125,7 +128,7 @@ static const char *sample_of(const void *object, size_t bytes, unsigned i,
     if (quarter > 1)
         page += (drawn >> 8) * (i + 1) % quarter;
     return (const char *)(((uintptr_t)object + page * MYM_PAGE + STRIDE) & /* NOLINT */
-                          ~(mym_os_page() - 1));
+                          ~(uintptr_t)(MYM_PAGE - 1));
 }
 
 static bool all_are(bool (*written)(const char *page), const void *object, size_t bytes,

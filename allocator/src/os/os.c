@@ -142,9 +142,11 @@ bool mym_os_is_one(void *addr, size_t bytes)
     return mym_syscall_done(got) || got == -ENOMEM;
 }
 
-bool mym_os_is_readable(const void *page)
+bool mym_os_is_readable(const void *addr)
 {
-    return advise((void *)(uintptr_t)page, mym_os_page(), MADV_POPULATE_READ);
+    uintptr_t page = (uintptr_t)addr & ~(mym_os_page() - 1);
+
+    return advise((void *)page, mym_os_page(), MADV_POPULATE_READ); /* NOLINT */
 }
 
 bool mym_os_is_locked(void *page)

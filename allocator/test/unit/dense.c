@@ -72,6 +72,19 @@ static void what_becomes_dense_is_noticed(void)
     CHECK(mym_is_dense(size) != MYM_SPARSE);
 }
 
+/* Slabs start their objects some lines later, wherever in a page of the kernel's that is. */
+static void what_is_written_all_over_is_dense(void)
+{
+    mym_idle_set_keep(0);
+    for (unsigned cls = 1; cls < mym_class_count; cls++)
+        if (mym_classes[cls].lines > 0 && mym_classes[cls].size > MYM_PLACE_MAX) {
+            size_t size = mym_classes[cls].size;
+
+            take_and_free(size, size);
+            CHECKF(mym_is_always_dense(size), "of %zu bytes", size);
+        }
+}
+
 /* ---- what becomes of them in the page heap ---- */
 
 static size_t faults(void)
@@ -141,6 +154,7 @@ static void no_more_stays_where_they_become_dense(void)
 const struct test tests[] = {
     {"what_is_sparse_is_looked_at_seldom", what_is_sparse_is_looked_at_seldom},
     {"what_becomes_dense_is_noticed", what_becomes_dense_is_noticed},
+    {"what_is_written_all_over_is_dense", what_is_written_all_over_is_dense},
     {"first_pages_of_sparse_ones_stay", first_pages_of_sparse_ones_stay},
     {"no_more_stays_where_they_become_dense", no_more_stays_where_they_become_dense},
     {NULL, NULL},
