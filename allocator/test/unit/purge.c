@@ -100,6 +100,8 @@ static void beside_a_slab(void)
     pthread_t other;
 
     CHECK(mym_start() && mym_classes[cls].objects == OBJECTS);
+    if (mym_os_page() == MYM_UNIT) /* the slab is one page, which is not free */
+        return;
     mym_idle_set_keep(0);
     span = take_span();
     CHECK(!pthread_create(&other, NULL, make_sparse, mym_pool_of(0, cls)));
