@@ -369,8 +369,9 @@ void mym_pages_fork_child(void);
 /* ---- idle memory (ledger.c) ---- */
 
 /*
- * Granted while at most one part in `part` of what there is for this is granted to anybody;
- * false: no more. With part 0 always granted. What was granted is to be returned.
+ * Granted while at most one part in `part` of what there is for this is granted to anybody, of
+ * the quarantine to itself; false: no more. With part 0 always granted. What was granted is to be
+ * returned.
  */
 bool mym_idle_grant(enum mym_holder holder, uint32_t units, uint32_t part);
 void mym_idle_return(enum mym_holder holder, uint32_t units);

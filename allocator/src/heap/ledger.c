@@ -160,10 +160,14 @@ static bool may_hold(uint32_t units, uint32_t part)
            atomic_load_explicit(&mym_pages.grants, memory_order_relaxed) / part;
 }
 
+/* The quarantine's part is its own: slabs without an object would leave it nothing of it. */
 bool mym_idle_grant(enum mym_holder holder, uint32_t units, uint32_t part)
 {
-    atomic_fetch_add(&mym_pages.held[holder], units);
-    if (part == 0 || may_hold(mym_idle_held_in_all(), part))
+    uint32_t own = atomic_fetch_add(&mym_pages.held[holder], units) + units;
+    uint32_t all = mym_idle_held_in_all();
+
+    if (part == 0 ||
+        (may_hold(all, 1) && may_hold(holder == MYM_HOLDS_SHELF ? own : all, part)))
         return true;
     atomic_fetch_sub(&mym_pages.held[holder], units);
     return false;

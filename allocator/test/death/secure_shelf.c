@@ -141,6 +141,20 @@ static void nothing_may_stay(void)
     mym_idle_set_keep(keep);
 }
 
+/* Others hold half of what there is, as slabs do that wait for objects. */
+static void half_is_its_own(void)
+{
+    uint32_t half = (uint32_t)(mym_pages_info().allowance / MYM_UNIT / 4);
+    const char *p;
+
+    CHECK(mym_idle_grant(MYM_HOLDS_SPANS, half, 0));
+    p = free_many(SIZE, SIZE);
+    CHECK(is_resident(p) && is_resident(p + SIZE / 2));
+    CHECKF(held() >= 4 * (SIZE / MYM_UNIT), "%u units", held());
+    mym_idle_return(MYM_HOLDS_SPANS, half);
+    malloc_trim(0);
+}
+
 /* In the place of the allocator's. */
 static unsigned purges;
 bool __wrap_mym_os_purge(void *addr, size_t bytes);
@@ -217,6 +231,7 @@ const struct test tests[] = {
     {"dense_ones_stay", dense_ones_stay},
     {"what_stays_is_told", what_stays_is_told},
     {"others_go", others_go},
+    {"half_is_its_own", half_is_its_own},
     {"nothing_may_stay", nothing_may_stay},
     {"what_waits_long_goes", what_waits_long_goes},
     {"closed_ones_are_overwritten", closed_ones_are_overwritten},
