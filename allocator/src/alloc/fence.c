@@ -12,7 +12,8 @@
  * What is freed waits without access, a span in shelf.c, a mapping in heap/mapping.c; of longer
  * ones than MYM_SPAN_MAX none does where address space is scarce. Its memory is given back, for to
  * overwrite what was never written brings pages; but that of a span whose like are written all over
- * is overwritten, and stays as idle memory may: a fault a page costs thirty times as much.
+ * is overwritten, and stays as idle memory may: a fault a page costs four times as much. Not of
+ * one of 8 MiB or more, which begins where a chunk does and has few faults.
  *
  * Locking: none; an object's record is its owner's.
  */
@@ -28,6 +29,7 @@
 
 #if MYM_SECURE
 
+#define CHUNK  ((size_t)MYM_CHUNK_UNITS * MYM_UNIT)
 #define FENCES 8192u /* the kernel's own limit is 65530 mappings of all kinds */
 
 static _Atomic uint32_t fences;
@@ -94,22 +96,52 @@ static bool lift_fence(void *ptr, size_t room)
     return true;
 }
 
+/* Written all over, and most of it whole chunks, which the kernel makes huge pages. */
+static bool has_chunks(size_t bytes)
+{
+    return bytes >= 4 * CHUNK && bytes < MYM_MAPPING_MIN &&
+           mym_is_always_dense(bytes) && mym_chunk_would_be_huge(bytes);
+}
+
 /* An object with a place is sealed, fenced, and in use. */
 static void settle(void *ptr, size_t size)
 {
     size_t page = mym_os_page();
     size_t room = mym_round_up(size + MYM_SEAL_BYTES, page);
+    bool early;
 
     if (mym_is_span(ptr))
         record_of(ptr)->next = (uint32_t)(room / page);
     else
         room = room_of(ptr); /* more than it needs: mym_fence_leave */
+    /*
+     * Where the seal comes first it brings a huge page, and what lies behind the fence stays when
+     * the object goes. Of shorter ones it may: their last chunk is half of their faults.
+     */
+    early = has_chunks(room);
+    if (early)
+        set_fence(ptr, room);
     mym_seal(ptr, size, room, MYM_IN_SPAN, false);
-    set_fence(ptr, room);
+    if (!early)
+        set_fence(ptr, room);
     if (mym_is_span(ptr)) {
         mym_live_set(ptr);
         record_of(ptr)->has_bits |= MYM_IN_FREED; /* for when it is purged */
     }
+}
+
+/* From the start of a chunk, or where else there is room. */
+static void *take(size_t bytes, size_t alignment, bool hard, bool *zeroed)
+{
+    bool wished = *zeroed;
+    void *object = NULL;
+
+    if (alignment < CHUNK && has_chunks(bytes))
+        object = mym_classless_take(bytes, CHUNK, false, zeroed);
+    if (object != NULL)
+        return object;
+    *zeroed = wished;
+    return mym_classless_take(bytes, alignment, hard, zeroed);
 }
 
 MYM_SLOW void *mym_fence_take(size_t size, size_t alignment, size_t reserve,
@@ -123,7 +155,7 @@ MYM_SLOW void *mym_fence_take(size_t size, size_t alignment, size_t reserve,
 
     if (want > MYM_SIZE_MAX)
         return NULL;
-    object = mym_classless_take(with_fence(want), alignment, want == size, zeroed);
+    object = take(with_fence(want), alignment, want == size, zeroed);
     if (object == NULL)
         return NULL;
     /*
@@ -153,12 +185,15 @@ static void wipe(void *ptr, size_t bytes)
         memset(ptr, 0, bytes);
 }
 
-/* Overwritten instead, and granted. */
+/*
+ * Overwritten instead, and granted. Not what has whole chunks: these are faulted in again for as
+ * much as it costs to overwrite small pages, and two of 16 MB that stayed were a third of a peak.
+ */
 static bool overwrite(void *span, size_t room)
 {
     uint32_t units = record_of(span)->length;
 
-    if (!MYM_SECURE_ZERO_ON_FREE || !mym_is_always_dense(room) ||
+    if (!MYM_SECURE_ZERO_ON_FREE || !mym_is_always_dense(room) || has_chunks(room) ||
         !mym_idle_grant(MYM_HOLDS_SHELF, units, 2))
         return false;
     if (!mym_os_protect(span, room, true)) { /* the program may have closed a part */

@@ -16,7 +16,8 @@
 
 #define SIZE   ((size_t)1 << 20)
 #define OTHERS ((size_t)3 << 20) /* of which nothing is known by those */
-#define ROUNDS 40                /* until it is known how such objects are written */
+#define LONG   ((size_t)9 << 20)
+#define ROUNDS 40 /* until it is known how such objects are written */
 
 static bool is_resident(const char *page)
 {
@@ -127,6 +128,22 @@ static void others_go(void)
     nobody_has_access(p);
 }
 
+/* What comes back by huge pages goes, and nothing behind it stays. */
+static void long_ones_go(void)
+{
+    size_t more = status_kib("RssAnon");
+    const char *p;
+
+    p = free_many(LONG, LONG);
+    if (!mym_chunk_would_be_huge(LONG)) /* the kernel makes none */
+        return;
+    more = (status_kib("RssAnon") - more) << 10;
+    CHECK(!is_resident(p) && !is_resident(p + LONG / 2));
+    CHECKF(held() == 0, "%u units", held());
+    CHECKF(more < LONG / 2, "%zu KiB", more >> 10);
+    nobody_has_access(p);
+}
+
 static void nothing_may_stay(void)
 {
     const char *p;
@@ -232,6 +249,7 @@ const struct test tests[] = {
     {"what_stays_is_told", what_stays_is_told},
     {"others_go", others_go},
     {"half_is_its_own", half_is_its_own},
+    {"long_ones_go", long_ones_go},
     {"nothing_may_stay", nothing_may_stay},
     {"what_waits_long_goes", what_waits_long_goes},
     {"closed_ones_are_overwritten", closed_ones_are_overwritten},
