@@ -46,7 +46,9 @@ static int look(struct dl_phdr_info *info, size_t size, void *unused)
     (void)unused;
     if (found) /* another thread was here: the loader's lock lets in one */
         return 1;
-    if (mym_object_has(info, (const void *)look) || !mym_object_read(info, &object))
+    /* Another copy of this library has its names, and would look for it here. */
+    if (mym_object_has(info, (const void *)look) || !mym_object_read(info, &object) ||
+        mym_object_function(info, &object, "MyVersion") != NULL)
         return 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         function[i] = mym_object_function(info, &object, names[i][0]);
