@@ -258,6 +258,17 @@ void keep(object &object, unsigned char *p, const form &form, const asked &asked
                bytes, asked.told, usable);
 }
 
+/* jemalloc's says beforehand what there will be; of a sample that is no more than was asked for. */
+void check_foretold(const object &object, const asked &asked, uint64_t &random)
+{
+    static auto *const foretell = find<size_t(size_t, int)>("nallocx");
+    size_t told = foretell(asked.size, asked.flags), usable = usable_of(object, random);
+
+    CHECKF(told == usable || getenv("MYMALLOC_GUARD"),
+           "%zu bytes, flags %x: nallocx says %zu, there are %zu", asked.size,
+           static_cast<unsigned>(asked.flags), told, usable);
+}
+
 /* Zeros go on from what a family gave zeroed to what the same family resizes with zeros. */
 void mark_zeros(object &object, const form &form, const asked &asked)
 {
@@ -314,6 +325,8 @@ void fresh(object &object, const form &form, const heaps &heaps, uint64_t &rando
     object.of = of;
     keep(object, p, form, asked, random);
     mark_zeros(object, form, asked);
+    if (has_letter(form, 'f'))
+        check_foretold(object, asked, random);
     if (asked.is_zero)
         check_zeros(form, p, 0, asked.bytes);
     if (has_letter(form, 't'))
