@@ -10,8 +10,9 @@
  * The helper goes through the heap after it has grown, and again until there is no more.
  *
  * A huge chunk is clean as a whole or not at all. A clean unit is not resident, so a chunk of
- * whose units each is in part has none; and nothing becomes clean, or leaves the heap, but
- * under the purge lock.
+ * whose units each is in part has hardly one: the clean runs tell of a page of it that somebody
+ * read who looked at an object that had ended (dense.c). And nothing becomes clean, or leaves
+ * the heap, but under the purge lock.
  *
  * Locking: the purge lock while a chunk is looked at and collapsed, so that nothing of it is
  * given back and no process forks meanwhile; mym_pages.lock for its mark.
@@ -27,10 +28,21 @@
 #define COLLAPSES 64u
 #define TRIES     512u
 
-/* Under both locks. False: it is huge, or would be one mapping too many. */
+static bool has_clean(uint32_t chunk)
+{
+    for (unsigned bin = 0; bin < MYM_RUN_BINS; bin++)
+        for (uint32_t run = mym_runs(MYM_CLEAN)->bins[bin]; run != 0;
+             run = mym_heap.units[run].next)
+            if (run < chunk + MYM_CHUNK_UNITS &&
+                chunk < run + mym_heap.units[run].length)
+                return true;
+    return false;
+}
+
+/* Under both locks. False: it is huge, would be one mapping too many, or is clean in part. */
 static bool mark(uint32_t chunk)
 {
-    if (mym_chunk_is_huge(chunk))
+    if (mym_chunk_is_huge(chunk) || has_clean(chunk))
         return false;
     mym_chunk_use(chunk, MYM_CHUNK_UNITS, chunk + MYM_CHUNK_UNITS, MYM_SMALL);
     return mym_chunk_is_huge(chunk);
