@@ -183,7 +183,7 @@ static void bytes_behind_an_object(void)
     CHECKF(!failed, "%d writes were not found", failed);
 }
 
-/* Shrunk where it is: at most 64 bytes of the place's end are looked at, 960 to 1024 here. */
+/* Shrunk where it is: at most 64 bytes of the place's end are looked at, 976 to 1040 here. */
 static char *take_shrunk(void)
 {
     char *p = take(1000), *q = realloc(p, 900);
@@ -206,7 +206,7 @@ static void bytes_far_behind_an_object(void)
     int failed = 0;
 
     share_culprit();
-    for (size_t place = 960; place < 976; place += 5)
+    for (size_t place = 976; place < 992; place += 5)
         failed += check(900, place, WRITTEN_BEYOND, write_into_the_zone);
     CHECKF(!failed, "%d writes were not found", failed);
     for (int i = 0; i < 10000; i++) { /* each waits before it is looked at */

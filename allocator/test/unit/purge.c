@@ -80,7 +80,7 @@ static void check_nothing_stays(void)
 
 /* ---- beside a slab that is purged ---- */
 
-#define OBJECTS 64u /* of a slab */
+#define OBJECTS 63u /* of a slab */
 
 static void *make_sparse(void *pool)
 {
