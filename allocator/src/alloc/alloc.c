@@ -144,9 +144,7 @@ void *mym_calloc(size_t count, size_t size)
         object = mym_malloc(bytes);
     } else {
         zeroed = true; /* as a wish */
-        object = is_started()
-                     ? mym_classless_take(bytes, mym_zeroed_align(bytes), true, &zeroed)
-                     : NULL;
+        object = is_started() ? mym_classless_take(bytes, 1, true, &zeroed) : NULL;
         if (object == NULL)
             return no_memory();
     }
@@ -222,10 +220,9 @@ static void *take_growing(size_t usable, size_t size)
                               : mym_malloc(room < MYM_PLACE_MAX ? room : MYM_PLACE_MAX);
         return object != NULL ? object : mym_malloc(size);
     }
-    /* Aligned, so no lines before it: it may become a mapping of its own. */
+    /* All of its units, so no lines before it: it may become a mapping of its own. */
     object = size < room && mym_fits(mym_round_up(room, MYM_UNIT), size)
-                 ? mym_classless_take(mym_round_up(room, MYM_UNIT), MYM_CACHELINE,
-                                      false, &zeroed)
+                 ? mym_classless_take(mym_round_up(room, MYM_UNIT), 1, false, &zeroed)
                  : NULL;
     if (object == NULL)
         object = mym_classless_take(size, 1, true, &zeroed);
@@ -372,12 +369,10 @@ static inline bool is_span_for(const void *ptr, size_t size)
     if (size <= MYM_CLASS_MAX || size >= MYM_MAPPING_MIN || !mym_in_heap(ptr))
         return false;
     unit = &mym_heap.units[mym_unit_of(ptr)];
-    if (unit->state != MYM_IN_USE)
+    if (unit->state != MYM_IN_USE || (unit->lines != 0 && !mym_has_lines(size)))
         return false;
     if (size > MYM_SPAN_MAX)
-        return unit->length == mym_units_for(size + mym_lines_room(unit));
-    if (unit->lines != 0 && !mym_has_lines(size))
-        return false;
+        return unit->length == mym_round_up(size, MYM_UNIT) >> MYM_UNIT_SHIFT;
     return unit->length <= MYM_SPAN_MAX / MYM_UNIT &&
            mym_span_word[unit->length] == mym_span_word_for(size);
 }

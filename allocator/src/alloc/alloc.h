@@ -303,21 +303,12 @@ MYM_INLINE bool mym_is_span(const void *ptr)
  * Spans start at multiples of 64 KiB, and what lies at one place in each of a dozen of them is in
  * one set of the first cache, in huge pages of the second one, too: a loop over 12 vectors of
  * 800,000 bytes took 16 times as long as with glibc's objects. So an object of a size that leaves
- * so much of its last unit unused, or that is above MYM_SPAN_MAX (large.c), starts some cache lines
- * behind the start of its span: how many is drawn by the address.
+ * so much of its last unit unused starts some cache lines behind the start of its span: how many
+ * is drawn by the address.
  */
 MYM_INLINE bool mym_has_lines(size_t size)
 {
     return !MYM_SECURE && -size % MYM_UNIT >= MYM_LINES_ROOM;
-}
-
-/*
- * For which alignment calloc asks: zeroed memory is taken chunk by chunk where it is to be huge pages,
- * so what fills its chunks is to have no unit more for the lines.
- */
-MYM_INLINE size_t mym_zeroed_align(size_t size)
-{
-    return mym_has_lines(size) ? 1 : MYM_CACHELINE;
 }
 
 /* Where in its span an object of so many bytes starts, for which no alignment was asked. */

@@ -28,27 +28,16 @@ static uint32_t units_for(size_t size)
                      (size == 0);
 }
 
-/*
- * What is longer is a mapping of its own, and starts where its pages do. What no cache has in
- * lists gets a unit more where it leaves no room for the lines.
- */
+/* What is longer is a mapping of its own, and starts where its pages do. */
 static bool may_begin_later(size_t size, size_t alignment)
 {
-    return alignment <= MYM_ALIGNMENT &&
-           (has_class(size) ? mym_has_lines(size) : is_long(size) && !MYM_SECURE);
-}
-
-/* Bytes of the span for it. */
-static size_t span_bytes(size_t size, size_t alignment)
-{
-    return size +
-           (is_long(size) && may_begin_later(size, alignment) ? MYM_LINES_ROOM : 0);
+    return size > MYM_CLASS_MAX && size < MYM_MAPPING_MIN &&
+           alignment <= MYM_ALIGNMENT && mym_has_lines(size);
 }
 
 static void *begin(void *span, size_t size, size_t alignment)
 {
-    /* Any size that leaves room, or none. */
-    return mym_large_begin(span, may_begin_later(size, alignment) ? 1 : 0);
+    return mym_large_begin(span, may_begin_later(size, alignment) ? size : 0);
 }
 
 static inline void *take_cached(size_t size)
@@ -61,8 +50,7 @@ static inline void *take_cached(size_t size)
 void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
 {
     size_t align = alignment <= MYM_UNIT ? 1 : alignment >> MYM_UNIT_SHIFT;
-    size_t bytes = span_bytes(size, alignment);
-    void *object = align == 1 ? take_cached(bytes) : NULL;
+    void *object = align == 1 ? take_cached(size) : NULL;
     uint32_t units, unit;
 
     if (object != NULL) {
@@ -79,7 +67,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
     }
     if ((size >> MYM_UNIT_SHIFT) + align >= UINT32_MAX / 2)
         return NULL;
-    units = units_for(bytes);
+    units = units_for(size);
     unit =
         mym_pages_take(units, (uint32_t)align, MYM_LARGE, mym_is_dense(size), zeroed);
     if (unit == 0)
@@ -165,7 +153,7 @@ size_t mym_large_good_size(size_t size, size_t alignment)
 {
     if (size >= MYM_MAPPING_MIN)
         return mym_round_up(size, mym_os_page());
-    return (size_t)units_for(span_bytes(size, alignment)) * MYM_UNIT -
+    return (size_t)units_for(size) * MYM_UNIT -
            (may_begin_later(size, alignment) ? MYM_LINES_ROOM : 0);
 }
 

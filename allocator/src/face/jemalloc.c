@@ -155,9 +155,8 @@ EXPORT size_t nallocx(size_t size, int flags)
     if (!mym_start() || size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return 0;
     if (alignment == MYM_ALIGNMENT || MYM_SECURE_SEAL || mym_guarded_may_be(size))
-        return zeroed_by_calloc(size, flags)
-                   ? mym_large_good_size(size, mym_zeroed_align(size))
-                   : mym_good_size(size);
+        return zeroed_by_calloc(size, flags) ? mym_large_good_size(size, 1)
+                                             : mym_good_size(size);
     cls = mym_class_of_aligned(alignment, size);
     if (cls != 0)
         return mym_classes[cls].size;
