@@ -29,6 +29,8 @@ struct worker {
     int index;
     uint64_t random;
     struct object slots[SLOTS];
+    bool has_before;
+    pthread_t before; /* the thread that left last, which is still to be joined */
 };
 
 static struct worker workers[MAX_WORKERS];
@@ -128,11 +130,21 @@ static void start(struct worker *worker)
     pthread_t thread;
 
     CHECK(pthread_attr_init(&attributes) == 0);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, 256 << 10);
     CHECK(pthread_create(&thread, &attributes, work, worker) == 0);
     pthread_attr_destroy(&attributes);
     counts.threads++;
+}
+
+/*
+ * A thread that ends gives back what its cache had after it has left. Its successor waits for that
+ * when it leaves itself, so that most ends are beside a start.
+ */
+static void join_before(struct worker *worker)
+{
+    if (worker->has_before)
+        CHECK(pthread_join(worker->before, NULL) == 0);
+    worker->has_before = false;
 }
 
 static void *work(void *argument)
@@ -156,6 +168,9 @@ static void *work(void *argument)
     if (options.signal)
         storm_end();
     worker_ids[worker->index] = 0;
+    join_before(worker);
+    worker->before = pthread_self();
+    worker->has_before = true;
     if (stress_over)
         worker_left();
     else
@@ -203,6 +218,8 @@ static void run_workers(void)
     while (running)
         pthread_cond_wait(&gate_moved, &gate);
     pthread_mutex_unlock(&gate);
+    for (int i = 0; i < options.threads; i++)
+        join_before(&workers[i]);
 }
 
 static void free_all(void)
