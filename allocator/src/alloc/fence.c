@@ -29,7 +29,6 @@
 
 #if MYM_SECURE
 
-#define CHUNK  ((size_t)MYM_CHUNK_UNITS * MYM_UNIT)
 #define FENCES 8192u /* the kernel's own limit is 65530 mappings of all kinds */
 
 static _Atomic uint32_t fences;
@@ -99,7 +98,7 @@ static bool lift_fence(void *ptr, size_t room)
 /* Written all over, and most of it whole chunks, which the kernel makes huge pages. */
 static bool has_chunks(size_t bytes)
 {
-    return bytes >= 4 * CHUNK && bytes < MYM_MAPPING_MIN &&
+    return bytes >= 4 * MYM_CHUNK && bytes < MYM_MAPPING_MIN &&
            mym_is_always_dense(bytes) && mym_chunk_would_be_huge(bytes);
 }
 
@@ -136,8 +135,8 @@ static void *take(size_t bytes, size_t alignment, bool hard, bool *zeroed)
     bool wished = *zeroed;
     void *object = NULL;
 
-    if (alignment < CHUNK && has_chunks(bytes))
-        object = mym_classless_take(bytes, CHUNK, false, zeroed);
+    if (alignment < MYM_CHUNK && has_chunks(bytes))
+        object = mym_classless_take(bytes, MYM_CHUNK, false, zeroed);
     if (object != NULL)
         return object;
     *zeroed = wished;

@@ -14,6 +14,7 @@
 
 /* A huge page, and the step in which the heap grows. */
 #define MYM_CHUNK_UNITS 32u
+#define MYM_CHUNK       ((size_t)MYM_CHUNK_UNITS * MYM_UNIT) /* bytes */
 
 #define MYM_ALIGNMENT 16u   /* of every object: max_align_t on x86-64 and aarch64 */
 #define MYM_SMALL_MAX 1024u /* largest size served by the shortest path */

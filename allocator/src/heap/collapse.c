@@ -22,8 +22,6 @@
 #include "base/check.h"
 #include "os/os.h"
 
-#define CHUNK ((size_t)MYM_CHUNK_UNITS * MYM_UNIT)
-
 /* In one second: 2 MiB are copied in 0.2 to 1.2 ms, and asked about in 0.01. */
 #define COLLAPSES 64u
 #define TRIES     512u
@@ -58,12 +56,12 @@ static enum outcome collapse(uint32_t chunk) MYM_REQUIRES(mym_pages.lock)
 
     MYM_ASSERT(mym_rank_is_held(MYM_RANK_PURGE));
     mym_pages_unlock();
-    resident = mym_os_resident(at, CHUNK, MYM_UNIT);
+    resident = mym_os_resident(at, MYM_CHUNK, MYM_UNIT);
     mym_pages_lock();
-    if (resident < CHUNK - CHUNK / 32 || !mark(chunk))
+    if (resident < MYM_CHUNK - MYM_CHUNK / 32 || !mark(chunk))
         return STAYS_SMALL;
     mym_pages_unlock();
-    result = mym_os_collapse(at, CHUNK);
+    result = mym_os_collapse(at, MYM_CHUNK);
     mym_pages_lock();
     if (result == MYM_COLLAPSED)
         return BECAME_HUGE;

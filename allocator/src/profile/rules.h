@@ -28,10 +28,10 @@
 #define MYM_RULE_BITS 28
 #define MYM_RULE_NONE 0u /* the tables cannot say it so */
 #define MYM_RULE_LAST 1u /* nobody called this function, or the tables lack it */
-#define MYM_RULE_SIGNAL \
-    2u /* a handler returns here: what it interrupted lies above, as the kernel put it */
-#define MYM_RULE_CFA 11
-#define MYM_RULE_RBP ((1u << (MYM_RULE_CFA - 1)) - 1)
+/* A signal's handler returns here: what it interrupted lies above, as the kernel put it. */
+#define MYM_RULE_SIGNAL 2u
+#define MYM_RULE_CFA    11
+#define MYM_RULE_RBP    ((1u << (MYM_RULE_CFA - 1)) - 1)
 
 /* ---- views.c: unwind tables of files, mapped once more ---- */
 
