@@ -311,17 +311,29 @@ void play()
     CHECKF(left <= others + 100, "%zu objects are left, there were %zu", left, others);
 }
 
+void refuse(const char *option)
+{
+    fprintf(stderr,
+            "families: %s: --rounds, --threads (up to %zu) and --steps are known, each "
+            "with a number from 1 on\n",
+            option, most_threads);
+    exit(2);
+}
+
 void read_options(int argc, char **argv)
 {
-    for (int i = 1; i + 1 < argc; i += 2) {
-        size_t value = strtoul(argv[i + 1], nullptr, 10);
+    for (int i = 1; i < argc; i += 2) {
+        char *end = nullptr;
+        size_t value = i + 1 < argc ? strtoul(argv[i + 1], &end, 10) : 0;
+        size_t *option = strcmp(argv[i], "--rounds") == 0    ? &rounds
+                         : strcmp(argv[i], "--threads") == 0 ? &threads
+                         : strcmp(argv[i], "--steps") == 0   ? &steps
+                                                             : nullptr;
 
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = value;
-        else if (strcmp(argv[i], "--threads") == 0)
-            threads = value < most_threads ? value : most_threads;
-        else if (strcmp(argv[i], "--steps") == 0)
-            steps = value;
+        if (option == nullptr || value == 0 || *end != '\0' ||
+            (option == &threads && value > most_threads))
+            refuse(argv[i]);
+        *option = value;
     }
 }
 

@@ -105,8 +105,8 @@ struct object {
     uint64_t id;
     heap *of;      /* nullptr: malloc's */
     bool is_sized; /* a sized free may end it */
-    bool
-        has_zeros; /* what its family never let the program write is zero, from here on: */
+    /* What its family never let the program write is zero: from `written` on. */
+    bool has_zeros;
     names zeroed;
     size_t written;
 };
@@ -116,8 +116,8 @@ size_t usable_of(const object &object, uint64_t &random);
 
 void check_contents(const object &object);
 void take(object &object, const heaps &heaps, uint64_t &random);
-void move(object &object, const heaps &heaps,
-          uint64_t &random); /* nullptr: it was the end of it */
+/* p is nullptr afterwards: it was the end of it. */
+void move(object &object, const heaps &heaps, uint64_t &random);
 void put(object &object, uint64_t &random);
 void use_all(object &object, uint64_t &random);
 void grow_in_place(object &object, uint64_t &random);
