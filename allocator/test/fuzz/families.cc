@@ -13,6 +13,7 @@
 #include "mymalloc/arena.h"
 
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <pthread.h>
 #include <sys/wait.h>
@@ -207,7 +208,8 @@ void wait_for(pid_t child)
 {
     int status = 0;
 
-    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECKF(child > 0, "fork: errno %d", errno);
+    CHECK(waitpid(child, &status, 0) == child);
     CHECKF(status == 0, "the child ended with 0x%x", static_cast<unsigned>(status));
 }
 

@@ -114,11 +114,15 @@ size_t draw_size(uint64_t &random)
     return around + below(random, around / 4);
 }
 
-/* 0 mostly, for a call that takes one: 1 to 64 KiB. */
+/*
+ * Mostly 1 to 64 KiB. Above, what every machine has room for, or none: two that are given side by
+ * side, which are more than there is together, make the kernel refuse another thread's fork.
+ */
 size_t draw_alignment(uint64_t &random)
 {
     if (!is_child && one_in(random, 100))
-        return size_t{1} << (17 + below(random, 47));
+        return size_t{1} << (one_in(random, 2) ? 17 + below(random, 10)
+                                               : 42 + below(random, 22));
     return size_t{1} << below(random, 17);
 }
 
