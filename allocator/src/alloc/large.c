@@ -74,9 +74,10 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
         return NULL;
     mym_heap.units[unit].cls = 0; /* was_freed: this is no slab's any more */
     mym_heap.units[unit].reap = NULL;
+    object = begin(mym_unit_address(unit), size, alignment);
     if (size > 0)
-        mym_dense_taken(mym_unit_address(unit), size, (size_t)units * MYM_UNIT);
-    return begin(mym_unit_address(unit), size, alignment);
+        mym_dense_taken(object, size, (size_t)units * MYM_UNIT);
+    return object;
 }
 
 void mym_large_mark(void *ptr, bool sampled)
@@ -126,7 +127,7 @@ MYM_APART void mym_large_put(void *ptr, const struct mym_unit *span)
     if ((has_word(units) || is_long((size_t)units * MYM_UNIT)) &&
         keep_span(start, units))
         return;
-    mym_dense_ended(start, (size_t)units * MYM_UNIT);
+    mym_dense_ended(ptr, (size_t)units * MYM_UNIT);
     if (has_word(units))
         put_loose(start);
     else

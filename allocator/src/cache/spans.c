@@ -292,11 +292,12 @@ static bool may_open(struct mym_cache *own, uint32_t units)
 static bool open_with(struct mym_cache *own, unsigned cls, uint32_t units,
                       uintptr_t word)
 {
-    const void *span = (const void *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
+    const char *span = (const char *)(word & ~(MYM_UNIT - 1)); /* NOLINT */
+    const char *object = span + mym_span_record(word)->lines * MYM_CACHELINE;
 
     if (!grant(own, cls, units))
         return false;
-    mym_dense_ended(span, units * MYM_UNIT); /* the page heap will not see it soon */
+    mym_dense_ended(object, units * MYM_UNIT); /* the page heap will not see it soon */
     set_hint(&cache_here(own)->open, bit(cls), true);
     if (swap(own, cls, MYM_SPAN_CLOSED, word)) {
         mym_idle_left(units);

@@ -45,9 +45,11 @@ static struct size {
 #define GET(hint)        atomic_load_explicit(&(hint), memory_order_relaxed)
 #define SET(hint, value) atomic_store_explicit(&(hint), value, memory_order_relaxed)
 
+/* Of a large one its span's: who sees it end knows no other. */
 static struct size *size_of(size_t bytes)
 {
-    unsigned log = 63 - (unsigned)__builtin_clzll(bytes | 1);
+    size_t whole = bytes > MYM_CLASS_MAX ? mym_round_up(bytes, MYM_UNIT) : bytes;
+    unsigned log = 63 - (unsigned)__builtin_clzll(whole | 1);
 
     return &sizes[log < SIZES ? log : SIZES - 1];
 }
@@ -116,27 +118,31 @@ static bool is_drawn(uint32_t drawn, uint32_t one_in)
 #define STRIDE  256u /* bytes between the words of a page that are looked at */
 
 /*
- * An object may start anywhere in a page: one is looked at that has STRIDE bytes of it. Of
+ * Of the pages that are its own alone; of none such, the one that has STRIDE bytes of it. Of
  * MYM_PAGE whatever the kernel's are: of a longer one the part before the object may be nobody's.
  */
 static const char *sample_of(const void *object, size_t bytes, unsigned i,
                              uint32_t drawn)
 {
-    size_t pages = bytes / MYM_PAGE;
+    uintptr_t start = (uintptr_t)object, from = mym_round_up(start, MYM_PAGE);
+    size_t pages = start + bytes > from ? (start + bytes - from) / MYM_PAGE : 0;
     size_t page = pages * i / SAMPLES, quarter = pages * (i + 1) / SAMPLES - page;
 
+    if (pages == 0)
+        from = (start + STRIDE) & ~(uintptr_t)(MYM_PAGE - 1);
     if (quarter > 1)
         page += (drawn >> 8) * (i + 1) % quarter;
-    return (const char *)(((uintptr_t)object + page * MYM_PAGE + STRIDE) & /* NOLINT */
-                          ~(uintptr_t)(MYM_PAGE - 1));
+    return (const char *)(from + page * MYM_PAGE); /* NOLINT */
 }
 
-static bool all_are(bool (*written)(const char *page), const void *object, size_t bytes,
-                    uint32_t drawn)
+/* Who writes a word of each page begins at the object: there first, then all over the page. */
+static bool all_are(bool (*written)(const char *page, size_t first), const void *object,
+                    size_t bytes, uint32_t drawn)
 {
+    size_t first = (uintptr_t)object % MYM_PAGE;
     unsigned i = 0;
 
-    while (i < SAMPLES && written(sample_of(object, bytes, i, drawn)))
+    while (i < SAMPLES && written(sample_of(object, bytes, i, drawn), first))
         i++;
     return i == SAMPLES;
 }
@@ -144,10 +150,12 @@ static bool all_are(bool (*written)(const char *page), const void *object, size_
 /* ---- an object ends ---- */
 
 /* The object was a program's: its pages may be anything, even protected against reading. */
-static bool is_written(const char *page)
+static bool is_written(const char *page, size_t first)
 {
     if (!mym_os_is_readable(page))
         return false;
+    if (*(const uint64_t *)(page + first) != 0)
+        return true;
     for (size_t at = 0; at < MYM_PAGE; at += STRIDE)
         if (*(const uint64_t *)(page + at) != 0)
             return true;
@@ -160,12 +168,14 @@ MYM_SLOW void mym_dense_look(const void *object, size_t bytes, size_t there,
     learn(bytes, all_are(is_written, object, there, drawn), -SCORE_MOST);
 }
 
-/* Whoever asked for it may have asked for less. */
+/* Whoever asked for it may have asked for less, and it may have begun some lines elsewhere. */
 void mym_dense_forget(const void *object, size_t bytes)
 {
+    uintptr_t page = (uintptr_t)object / MYM_PAGE;
+
     for (struct size *size = size_of(bytes / 2); size <= size_of(bytes); size++)
         for (unsigned i = 0; i < THREADS; i++)
-            if (GET(size->last[i].object) == (uintptr_t)object)
+            if (GET(size->last[i].object) / MYM_PAGE == page)
                 SET(size->last[i].object, 0);
 }
 
@@ -200,8 +210,10 @@ void mym_dense_ended(const void *object, size_t bytes)
 /* ---- an object begins ---- */
 
 /* Of a double the upper half says more, of an integer the lower one. */
-static bool is_written_in_life(const char *page)
+static bool is_written_in_life(const char *page, size_t first)
 {
+    if (mym_os_differs((const uint32_t *)(page + first), 0))
+        return true;
     for (size_t at = 0; at < MYM_PAGE; at += STRIDE)
         if (mym_os_differs((const uint32_t *)(page + at + at / STRIDE % 2 * 4), 0))
             return true;

@@ -85,6 +85,58 @@ static void what_is_written_all_over_is_dense(void)
         }
 }
 
+/* A word of each page makes it resident: of those that the object begins, or that the kernel does. */
+static void touch_and_free(size_t size, bool at_pages)
+{
+    static char *objects[COUNT];
+    unsigned count =
+        size <= MYM_CLASS_MAX ? COUNT : 4; /* each, or the first of a slab */
+
+    for (unsigned i = 0; i < count; i++) {
+        CHECK((objects[i] = malloc(opaque(size))));
+        for (size_t at = at_pages ? -(uintptr_t)objects[i] % MYM_PAGE : 0; at < size;
+             at += MYM_PAGE)
+            objects[i][at] = 1;
+    }
+    for (unsigned i = 0; i < count; i++)
+        free(objects[i]);
+    malloc_trim(0);
+}
+
+static void a_word_of_each_page_is_enough(void)
+{
+    static const size_t units[] = {5, 9, 17, 33, 77, 138};
+    const unsigned slabs = 2, count = slabs + sizeof units / sizeof *units;
+
+    mym_idle_set_keep(0);
+    for (unsigned i = 0; i < count; i++) {
+        size_t size = i < slabs ? mym_classes[mym_class_of(70000 >> i)].size
+                                : units[i - slabs] * MYM_UNIT - MYM_LINES_ROOM;
+
+        for (unsigned round = 0; round < 4; round++)
+            touch_and_free(size, i % 2 != 0);
+        CHECKF(mym_is_dense(size) != MYM_SPARSE, "of %zu bytes", size);
+    }
+}
+
+/* Their spans are as long as a power of two, they are not. */
+static void what_ends_tells_of_its_own_size(void)
+{
+    static const size_t sizes[] = {1000000, 4150000, 16750000};
+
+    mym_idle_set_keep(0);
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        for (unsigned round = 0; round < 8; round++) {
+            char *object = malloc(opaque(sizes[i]));
+
+            CHECK(object);
+            memset(object, 1, sizes[i]);
+            free(object);
+        }
+        CHECKF(mym_is_dense(sizes[i]) != MYM_SPARSE, "of %zu bytes", sizes[i]);
+    }
+}
+
 /* ---- what becomes of them in the page heap ---- */
 
 static size_t faults(void)
@@ -155,6 +207,8 @@ const struct test tests[] = {
     {"what_is_sparse_is_looked_at_seldom", what_is_sparse_is_looked_at_seldom},
     {"what_becomes_dense_is_noticed", what_becomes_dense_is_noticed},
     {"what_is_written_all_over_is_dense", what_is_written_all_over_is_dense},
+    {"a_word_of_each_page_is_enough", a_word_of_each_page_is_enough},
+    {"what_ends_tells_of_its_own_size", what_ends_tells_of_its_own_size},
     {"first_pages_of_sparse_ones_stay", first_pages_of_sparse_ones_stay},
     {"no_more_stays_where_they_become_dense", no_more_stays_where_they_become_dense},
     {NULL, NULL},
