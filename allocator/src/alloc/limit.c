@@ -25,7 +25,7 @@ static size_t near_own(void)
  */
 static bool can_help(size_t size, size_t skipped)
 {
-    static const size_t slack = 2 * MYM_CHUNK_UNITS * MYM_UNIT; /* rounding up */
+    static const size_t slack = 2 * MYM_CHUNK; /* rounding up */
     size_t live, idle = mym_idle_bytes(&live) + slack, bytes = size + skipped, more;
     void *probe;
 

@@ -18,7 +18,7 @@
 #define DENSE      2
 
 /* Of fewer bytes one huge page more may be a large part of the heap. */
-#define MANY (4 * (uint64_t)MYM_CHUNK_UNITS * MYM_UNIT)
+#define MANY (4 * (uint64_t)MYM_CHUNK)
 
 /* Behind objects in their last units: as a slab may lose at its end; as other allocators lose. */
 #define ALL        (1u << 16)

@@ -341,7 +341,7 @@ struct mym_pages_info mym_pages_info(void)
         info.held[holder] = (size_t)mym_idle_held(holder) * MYM_UNIT;
     info.allowance = (size_t)mym_ledger_allowance(&mym_pages.ledger) * MYM_UNIT;
     info.purged = mym_pages.purged;
-    info.huge = (size_t)mym_pages.huge * MYM_CHUNK_UNITS * MYM_UNIT;
+    info.huge = mym_pages.huge * MYM_CHUNK;
     info.runs = mym_runs(MYM_CLEAN)->count + mym_runs(MYM_DIRTY)->count;
     for (unsigned kind = MYM_CLEAN; kind <= MYM_DIRTY; kind++) {
         uint32_t longest = mym_runs_longest(kind);

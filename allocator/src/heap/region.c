@@ -312,28 +312,27 @@ bool mym_region_grow(uint32_t length)
  */
 static bool start_at(uintptr_t at, unsigned shift)
 {
-    uintptr_t chunk = MYM_CHUNK_UNITS * MYM_UNIT;
     size_t units = (size_t)1 << (shift - MYM_UNIT_SHIFT);
     /* Nobody asks for the bits of the units that stay absent. */
     size_t absent = FIRST_UNIT * sizeof(mym_heap.bits[0]) & ~(mym_os_page() - 1);
 
-    at = mym_round_up(at, chunk);
+    at = mym_round_up(at, MYM_CHUNK);
     class_table = (struct table){at, 1, 0};
-    at += mym_round_up(units, chunk);
+    at += mym_round_up(units, MYM_CHUNK);
     unit_table = (struct table){at, sizeof(struct mym_unit), 0};
-    at += mym_round_up(units * sizeof(struct mym_unit), chunk) + chunk;
+    at += mym_round_up(units * sizeof(struct mym_unit), MYM_CHUNK) + MYM_CHUNK;
     bit_table = (struct table){at, sizeof(mym_heap.bits[0]), absent};
-    at += mym_round_up(units * sizeof(mym_heap.bits[0]), chunk);
+    at += mym_round_up(units * sizeof(mym_heap.bits[0]), MYM_CHUNK);
     freed_table = (struct table){at, sizeof(mym_heap.freed[0]), absent};
-    at += mym_round_up(units * sizeof(mym_heap.freed[0]), chunk);
+    at += mym_round_up(units * sizeof(mym_heap.freed[0]), MYM_CHUNK);
     mym_heap.cls = (uint8_t *)class_table.start;                    /* NOLINT */
     mym_heap.units = (struct mym_unit *)unit_table.start;           /* NOLINT */
     mym_heap.bits = (uint64_t(*)[MYM_BIT_WORDS])bit_table.start;    /* NOLINT */
     mym_heap.freed = (uint64_t(*)[MYM_BIT_WORDS])freed_table.start; /* NOLINT */
-    at += chunk;
+    at += MYM_CHUNK;
     cache_table = (struct table){at, (size_t)1 << MYM_CACHE_SHIFT, 0};
     mym_heap.caches = (char *)at + FIRST_CACHE; /* NOLINT */
-    mym_heap.base = at + mym_round_up(CACHES_BYTES, chunk) + chunk;
+    mym_heap.base = at + mym_round_up(CACHES_BYTES, MYM_CHUNK) + MYM_CHUNK;
     mym_pages.limit = (uint32_t)units - MYM_CHUNK_UNITS;
     return grow_tables(FIRST_UNIT);
 }
