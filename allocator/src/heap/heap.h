@@ -196,7 +196,10 @@ enum mym_dense {
 enum mym_dense mym_is_dense(size_t bytes);
 bool mym_is_always_dense(size_t bytes); /* each time that was looked lately */
 bool mym_is_seldom_dense(size_t bytes); /* more often not than it was */
-/* An object of so many bytes ends: was it? Reads a few of its words. */
+/*
+ * An object of so many bytes ends: was it? Reads a few of its words. It is where it begins, which
+ * may be some lines behind its span: who writes a word of each page counts from there.
+ */
 void mym_dense_ended(const void *object, size_t bytes);
 /* The same of one that still reads as it was left, in the hardened build too. */
 void mym_dense_freed(const void *object, size_t bytes);
