@@ -215,6 +215,29 @@ static struct mym_magazine *lengthen(struct mym_door door, unsigned cls, void **
     return magazine;
 }
 
+/*
+ * A wide one that is full: the half that was freed first goes to the pool. Up and down at random
+ * walls are met after as many steps as the square of the way to them. Of two magazines of the same
+ * objects each was met four times as often.
+ */
+static struct mym_magazine *halve_wide(struct mym_door *door, unsigned cls, void ***seen,
+                                       unsigned *used)
+{
+    struct mym_magazine *magazine;
+
+    if (mym_class_waits(cls) || !mym_is_magazine(*seen) || **seen != MYM_CEILING ||
+        !mym_magazine_of(cls, *seen)->is_wide)
+        return NULL;
+    magazine = take_seen(*door, cls, cls, seen, used);
+    if (magazine == NULL || *used < magazine->capacity)
+        return magazine;
+    door->exchanged = true;
+    magazine = mym_pool_exchange(pool_for(*door, cls, magazine, *used / 2), door->id,
+                                 magazine, *used);
+    *used = magazine != NULL ? magazine->used : 0;
+    return magazine;
+}
+
 /* The one to be emptied and pushed to: the previous one, or the current one. */
 MYM_INLINE struct mym_magazine *take_pushed(struct mym_door door, unsigned cls,
                                             void ***seen, unsigned *used)
@@ -279,6 +302,8 @@ MYM_INLINE void push(struct mym_door *door, unsigned cls, void *object)
     if (door->own == NULL && *seen != MYM_CEILING && mym_rseq_push(index, object))
         return;
     magazine = lengthen(*door, cls, &seen, &used);
+    if (magazine == NULL)
+        magazine = halve_wide(door, cls, &seen, &used);
     if (magazine == NULL)
         magazine = find_room(door, cls, &seen, &used);
     if (magazine == NULL) {

@@ -36,9 +36,13 @@ struct mym_class {
     uint8_t units;    /* 64 KiB units per slab */
     uint8_t capacity; /* objects that a magazine holds */
     uint8_t room;     /* that it can hold when the class is busy */
+    uint8_t entries;  /* that the longest one has */
     uint8_t lines;    /* of a cache, that its objects may start behind their slab */
     uint64_t inverse; /* ceil(2^40 / size): exact division of any offset in a slab */
 };
+
+/* Magazines for up to so many objects are wide (pool/magazine.h): for twice as many, 1 KiB. */
+#define MYM_WIDE 62u
 
 extern MYM_HIDDEN struct mym_class mym_classes[MYM_CLASSES];
 /*

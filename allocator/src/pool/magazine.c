@@ -37,13 +37,14 @@ struct mym_magazine *mym_magazine_make(unsigned cls)
     return magazine;
 }
 
-void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned capacity)
+void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned objects)
 {
-    MYM_ASSERT(capacity > 0 && capacity <= UINT16_MAX);
+    MYM_ASSERT(objects > 0 && objects <= UINT16_MAX / 2);
     MYM_ASSERT(magazine->floor == MYM_FLOOR(&magazine->floor));
     magazine->entry[magazine->capacity] = NULL;
-    magazine->capacity = (uint16_t)capacity;
-    magazine->entry[capacity] = MYM_CEILING;
+    magazine->is_wide = objects <= MYM_WIDE;
+    magazine->capacity = (uint16_t)(magazine->is_wide ? 2 * objects : objects);
+    magazine->entry[magazine->capacity] = MYM_CEILING;
 }
 
 /*

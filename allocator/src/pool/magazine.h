@@ -14,6 +14,10 @@
  * the next pop returns: NULL is no page, and some CPUs search for it each time.
  * The block, and with it the number of objects, follows from top by rounding down.
  *
+ * One for few objects is wide: it comes from the pool half full, and when it is full it leaves half
+ * of them there (mym_pool_exchange). So one holds what of others two do, the current and the previous
+ * one, without the wall between the two. To copy more objects would cost more than it spares.
+ *
  * A magazine belongs to one slot, or to one depot, or to one thread in a slow path.
  */
 #ifndef MYM_POOL_MAGAZINE_H
@@ -25,6 +29,7 @@ struct mym_magazine {
     struct mym_magazine *next; /* in a depot */
     uint16_t used;             /* in a depot: objects in it */
     uint16_t capacity;         /* entries below the ceiling */
+    bool is_wide;              /* twice as many as it comes from the pool with */
     void *floor;               /* MYM_FLOOR of itself */
     void *entry[];
 };
@@ -72,7 +77,7 @@ MYM_INLINE bool mym_is_magazine(void *const *top)
 
 MYM_INLINE size_t mym_magazine_bytes(unsigned cls)
 {
-    size_t bytes = sizeof(struct mym_magazine) + (mym_classes[cls].room + 1u) * 8;
+    size_t bytes = sizeof(struct mym_magazine) + (mym_classes[cls].entries + 1u) * 8;
 
     return (size_t)1 << (64 - __builtin_clzll(bytes - 1));
 }
@@ -95,8 +100,8 @@ MYM_INLINE bool mym_magazine_is_whole(struct mym_magazine *magazine, unsigned us
 /* A new magazine for the class, empty, or NULL. */
 struct mym_magazine *mym_magazine_make(unsigned cls);
 
-/* Move the ceiling; the magazine holds at most `capacity` objects now. */
-void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned capacity);
+/* Move the ceiling: for so many objects, and as many more if those are few. */
+void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned objects);
 
 /* There are so many caches, of threads: each gets a share of what magazines may hold. */
 void mym_magazines_share(uint32_t caches);

@@ -291,6 +291,33 @@ void mym_pool_unload(struct mym_pool *pool, unsigned id, struct mym_magazine *ma
     mym_pool_unlock(pool);
 }
 
+/* Of a full wide one the half that was freed first. */
+static struct mym_magazine *leave_half(struct mym_pool *pool, unsigned id,
+                                       struct mym_magazine *full, unsigned used,
+                                       unsigned capacity) MYM_RELEASES(pool->lock)
+{
+    unsigned rest = used / 2, half = used - rest;
+    struct mym_magazine *carrier = NULL;
+
+    if (mym_depot_find_room(pool, half) || mym_depot_widen(pool, id, half))
+        carrier = pop_empty(pool);
+    if (carrier != NULL) {
+        mym_magazine_set_capacity(carrier, half);
+        for (unsigned i = 0; i < half; i++)
+            carrier->entry[i] = full->entry[i];
+        push_loaded(pool, id, carrier, half);
+        mym_pool_unlock(pool);
+    } else {
+        reclaim_for_room(pool, full, half);
+    }
+    for (unsigned i = 0; i < rest; i++)
+        full->entry[i] = full->entry[half + i];
+    full->used = (uint16_t)rest;
+    if (full->used < capacity)
+        mym_magazine_set_capacity(full, capacity);
+    return full;
+}
+
 struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
                                        struct mym_magazine *full, unsigned used)
 {
@@ -313,6 +340,8 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
             mym_pool_unload(pool, id, full, used);
         return NULL;
     }
+    if (full != NULL && full->is_wide)
+        return leave_half(pool, id, full, used, capacity);
     if (full == NULL || mym_depot_find_room(pool, used) ||
         mym_depot_widen(pool, id, used)) {
         empty = pop_empty(pool);

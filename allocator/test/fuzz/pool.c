@@ -186,7 +186,7 @@ static void exchange(struct hand *hand, struct mym_pool *pool, unsigned id)
     hand->pool = hand->magazine == NULL ? NULL : pool;
     if (hand->pool == NULL)
         return;
-    hand->used = hand->magazine->used; /* 0, or it is the same and longer */
+    hand->used = hand->magazine->used; /* 0, or it is the same with more room */
     CHECK(hand->used < hand->magazine->capacity);
     CHECK(mym_magazine_is_whole(hand->magazine, hand->used));
     receive_all(hand);

@@ -55,12 +55,23 @@ static void short_magazines_grow(void)
     }
 }
 
-static const struct mym_magazine *current(unsigned cls)
+static void **current_top(unsigned cls)
 {
     const struct mym_cache *cache =
         mym_mode == MYM_MODE_TLS ? mym_thread_own : mym_cache_of(mym_rseq_id());
 
-    return mym_magazine_of(cls, mym_slot_of(cache, cls));
+    return mym_slot_of(cache, cls);
+}
+
+static const struct mym_magazine *current(unsigned cls)
+{
+    return mym_magazine_of(cls, current_top(cls));
+}
+
+/* Objects in the current one. */
+static unsigned held(unsigned cls)
+{
+    return (unsigned)(current_top(cls) - current(cls)->entry);
 }
 
 /* A batch that would fit into a magazine of the longest that all may have meets no wall. */
@@ -82,6 +93,40 @@ static void batches_fit(void)
             mym_free(objects[i]);
     }
     CHECKF(walls <= 5, "%u of 100 batches", walls);
+}
+
+/* Who met a wall of one may go as far up and down as it held when it came, and meets none. */
+static void wide_magazines_have_no_inner_walls(void)
+{
+    const size_t size = 3000;
+    unsigned cls = mym_class_of(size), count = 0, half, before, walls = 0;
+    const struct mym_magazine *magazine;
+    void *objects[600];
+
+    stay_on_one_cpu();
+    for (; count < 500; count++)
+        CHECK((objects[count] = mym_malloc(opaque(size))));
+    do {
+        before = held(cls);
+        CHECK(count > 300);
+        mym_free(objects[--count]);
+    } while (held(cls) > before);
+    magazine = current(cls);
+    half = magazine->capacity / 2u;
+    CHECKF(held(cls) == half + 1, "%u of %u", held(cls), magazine->capacity);
+    for (unsigned turn = 0; turn < 1000; turn++) {
+        for (unsigned i = 0; i < half; i++)
+            CHECK((objects[count++] = mym_malloc(opaque(size))));
+        walls += current(cls) != magazine;
+        for (unsigned i = 1; i < 2 * half; i++)
+            mym_free(objects[--count]);
+        walls += current(cls) != magazine;
+        for (unsigned i = 1; i < half; i++)
+            CHECK((objects[count++] = mym_malloc(opaque(size))));
+    }
+    CHECKF(walls <= 5, "%u of 2000 ways", walls);
+    while (count > 0)
+        mym_free(objects[--count]);
 }
 
 /* ---- span words ---- */
@@ -433,6 +478,7 @@ static void sparse_slabs_are_part_of_keep(void)
 const struct test tests[] = {
     {"short_magazines_grow", short_magazines_grow},
     {"batches_fit", batches_fit},
+    {"wide_magazines_have_no_inner_walls", wide_magazines_have_no_inner_walls},
     {"sums_are_verified", sums_are_verified},
     {"one_fault_is_told_once", one_fault_is_told_once},
     {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},

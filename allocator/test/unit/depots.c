@@ -319,11 +319,41 @@ static void a_full_magazine_is_not_made_shorter(void)
     CHECK(mym_magazine_is_short(cls, magazine));
     mym_magazines_share(MANY);
     mym_magazine_lengthen(cls, magazine);
-    CHECK(magazine->capacity == 16 && mym_magazine_is_whole(magazine, 16));
+    CHECK(magazine->capacity == 32 && mym_magazine_is_whole(magazine, 32));
     mym_magazines_share(1);
     mym_magazine_lengthen(cls, magazine);
-    CHECK(magazine->capacity == 32 && mym_magazine_is_whole(magazine, 32));
+    CHECK(magazine->capacity == 64 && mym_magazine_is_whole(magazine, 64));
     mym_pool_unload(mym_pool_of(0, cls), 0, magazine, 0);
+}
+
+/* Each object is in the depot or still there, the newest on top; the depot has what came first. */
+static void a_wide_one_leaves_the_half_that_came_first(void)
+{
+    unsigned cls = mym_class_of(4096), half;
+    struct mym_pool *pool = mym_pool_of(0, cls);
+    struct mym_magazine *wide, *left;
+    void *objects[256];
+
+    free(mym_malloc(opaque(4096)));
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    mym_trim(0);
+    wide = mym_pool_exchange(pool, 0, NULL, 0);
+    CHECK(wide && wide->is_wide && wide->used == 0);
+    CHECK(wide->capacity % 2 == 0 && wide->capacity <= 256);
+    half = wide->capacity / 2u;
+    for (unsigned i = 0; i < 2 * half; i++)
+        CHECK((objects[i] = wide->entry[i] = mym_pool_take(pool)));
+    CHECK(mym_pool_exchange(pool, 0, wide, 2 * half) == wide);
+    CHECK(wide->used == half && mym_magazine_is_whole(wide, half) &&
+          wide->capacity > half);
+    CHECK(memcmp(wide->entry, objects + half, half * sizeof *objects) == 0);
+    CHECK((left = mym_pool_load(pool, 0, NULL)));
+    CHECK(left != wide && left->used == half && mym_magazine_is_whole(left, half));
+    CHECK(memcmp(left->entry, objects, half * sizeof *objects) == 0);
+    mym_pool_unload(pool, 0, left, half);
+    mym_pool_unload(pool, 0, wide, half);
+    CHECK(mym_verify() == 0);
+    mym_trim(0);
 }
 
 /* ---- who brought a magazine gets it back ---- */
@@ -484,6 +514,8 @@ const struct test tests[] = {
     {"the_more_there_are_the_shorter_they_are",
      the_more_there_are_the_shorter_they_are},
     {"a_full_magazine_is_not_made_shorter", a_full_magazine_is_not_made_shorter},
+    {"a_wide_one_leaves_the_half_that_came_first",
+     a_wide_one_leaves_the_half_that_came_first},
     {"a_cache_gets_its_own_back", a_cache_gets_its_own_back},
     {"loads_bear_every_ration", loads_bear_every_ration},
     {"depots_follow_swings", depots_follow_swings},
