@@ -104,7 +104,8 @@ static unsigned add_class(unsigned size)
     cls->objects = (uint16_t)(cls->units * MYM_UNIT / size);
     cls->capacity = (uint8_t)clamp(bytes / size, size <= MYM_PAGE_CLASS ? 2 : 1, most);
     cls->room = (uint8_t)clamp(MAGAZINE_BUSY / size, BUSY_LEAST, most);
-    cls->entries = (uint8_t)clamp(cls->room, 2 * clamp(cls->room, 0, MYM_WIDE), UINT8_MAX);
+    cls->entries =
+        (uint8_t)clamp(cls->room, 2 * clamp(cls->room, 0, MYM_WIDE), UINT8_MAX);
     cls->lines = (uint8_t)spare_lines(cls);
     cls->inverse = (((uint64_t)1 << 40) + size - 1) / size;
     return mym_class_count++;
