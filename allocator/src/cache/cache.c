@@ -216,9 +216,9 @@ static struct mym_magazine *lengthen(struct mym_door door, unsigned cls, void **
 }
 
 /*
- * A wide one that is full: the half that was freed first goes to the pool. Up and down at random
- * walls are met after as many steps as the square of the way to them. Of two magazines of the same
- * objects each was met four times as often.
+ * A wide one that is full: the half that was freed first goes to the pool. Who goes up and down at
+ * random meets a wall after as many steps as the square of the way to it: in two magazines that hold
+ * as many objects together and change places, four times as often.
  */
 static struct mym_magazine *halve_wide(struct mym_door *door, unsigned cls, void ***seen,
                                        unsigned *used)
