@@ -220,8 +220,8 @@ static struct mym_magazine *lengthen(struct mym_door door, unsigned cls, void **
  * random meets a wall after as many steps as the square of the way to it: in two magazines that hold
  * as many objects together and change places, four times as often.
  */
-static struct mym_magazine *halve_wide(struct mym_door *door, unsigned cls, void ***seen,
-                                       unsigned *used)
+static struct mym_magazine *halve_wide(struct mym_door *door, unsigned cls,
+                                       void ***seen, unsigned *used)
 {
     struct mym_magazine *magazine;
 
