@@ -107,7 +107,7 @@ def parser():
     kinds(parse)
     parse.add_argument("--memory", metavar="SIZE", help="run each process in a memory cgroup of that size, such as 64M: "
                        "whether it survives, and how fast")
-    parse.add_argument("--list", action="store_true", help="show every cell and stop")
+    parse.add_argument("--list", action="store_true", help="show every cell, or those that the other options choose, and stop")
     parse.add_argument("--build", metavar="DIR", help="build folder (default build/release)")
     parse.add_argument("--no-build", action="store_true",
                        help="install and build nothing: use what the build folder has")
@@ -246,7 +246,8 @@ def bench(options, command):
         prepare.build(build, with_programs=options.programs is not None,
                       own=[name for name in rivals.OWN if name in wanted])
     if options.list:
-        print("\n".join(cell.name for cell in cells.available(f"{build}/bench/mymalloc-bench")))
+        options.full = not options.quick  # every cell, unless an option chooses
+        print("\n".join(cell.name for cell in chosen_cells(options, command, f"{build}/bench/mymalloc-bench")[0]))
         return 0
     if options.resume:
         longer = options.budget and opt.seconds("--budget", options.budget)

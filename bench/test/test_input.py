@@ -43,6 +43,14 @@ class Options(SuiteCase):
     def test_unknown_workload(self):
         self.refused(self.arguments("--workloads", "larsen"), "'larsen'", "good, bad", "--list")
 
+    def test_a_list_has_what_would_run(self):
+        every = self.bench("--list")[1].split()
+        good = [name for name in every if name.split("/")[0] == "good"]
+        self.assertEqual(self.bench("--list", "--full"), (0, "\n".join(every) + "\n", ""))
+        self.assertEqual(self.bench("--list", "--workloads", "good"), (0, "\n".join(good) + "\n", ""))
+        self.assertLess(len(good), len(every))
+        self.assertFalse(self.out.exists())
+
     def test_a_library_that_is_no_allocator(self):
         self.refused(self.arguments("--workloads", "good", columns=("none",)), "'suite_test_none'",
                      "no allocator for LD_PRELOAD", "malloc stays in", "libc")
