@@ -9,8 +9,8 @@
 #include <string.h>
 
 /*
- * What a full magazine holds: as many bytes for all classes, which bounds the memory
- * cached per CPU (97 classes, two magazines each: 3.7 MiB), and more for those that are
+ * What a magazine is made for: as many bytes for all classes, which bounds the memory
+ * cached per CPU (97 classes, two magazines each, or a wide one: 3.7 MiB), and more for those that are
  * found to be busy, out of a common budget (pool.c): 2 MiB at most in two magazines each.
  * With 4 of the largest, batches of 64 spend half of their time on exchanges.
  */

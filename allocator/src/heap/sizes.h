@@ -34,9 +34,9 @@ struct mym_class {
     uint32_t size;    /* bytes of one object */
     uint16_t objects; /* per slab */
     uint8_t units;    /* 64 KiB units per slab */
-    uint8_t capacity; /* objects that a magazine holds */
-    uint8_t room;     /* that it can hold when the class is busy */
-    uint8_t entries;  /* that the longest one has */
+    uint8_t capacity; /* objects that a magazine is made for */
+    uint8_t room;     /* at most, when the class is busy */
+    uint8_t entries;  /* that a magazine has at most: twice as many, where it is wide */
     uint8_t lines;    /* of a cache, that its objects may start behind their slab */
     uint64_t inverse; /* ceil(2^40 / size): exact division of any offset in a slab */
 };
