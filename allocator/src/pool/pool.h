@@ -41,7 +41,7 @@ struct mym_pool {
     struct mym_mutex lock; /* guards all below and the slabs' records and bitmaps */
     uint8_t arena;         /* the pool's class is its place there */
     bool fresh;            /* the bin before sparse ones may have MYM_FRESH slabs */
-    uint16_t batch; /* objects to move at a miss, for which magazines given out are made;
+    uint16_t batch; /* objects to move at a miss, what magazines given out are for;
                        0: there was no miss yet, or the pool is cold */
     uint16_t busy;  /* exchanges since the last upkeep, up to BUSY */
     bool carved;    /* it had a slab: what that left is dirty */
