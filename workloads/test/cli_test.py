@@ -105,7 +105,7 @@ class Output(unittest.TestCase):
 
     def test_result_has_units(self):
         text = run("larson", "--threads", "2", "--seconds", "0.2").stdout
-        for pattern in (r"time +\d+\.\d+ s", r"throughput +[\d.]+ million operations/s",
+        for pattern in (r"time +\d+\.\d+ s", r"throughput +[\d.]+ (thousand|million) operations/s",
                         r"live peak +[\d.]+ MiB", r"RSS peak +[\d.]+ MiB",
                         r"page faults +\d+ minor", r"verified +\d+ objects, all intact"):
             self.assertRegex(text, pattern)
