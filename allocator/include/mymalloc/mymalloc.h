@@ -41,6 +41,7 @@ struct mallinfo2 {
         keepcost;
 };
 #define M_TRIM_THRESHOLD (-1)
+#define M_MMAP_MAX       (-4)
 #define M_ARENA_MAX      (-8)
 #endif
 
@@ -129,8 +130,9 @@ MYM_API size_t MyGoodSize(size_t size) MYM_NOEXCEPT;
 MYM_API int MyTrim(size_t pad) MYM_NOEXCEPT;
 
 /*
- * mallopt(3). M_TRIM_THRESHOLD sets the bytes of free memory that may stay resident; other
- * parameters have no effect. Returns 1.
+ * mallopt(3). M_TRIM_THRESHOLD sets the bytes of free memory that may stay resident, -1: all.
+ * M_MMAP_MAX of 0: objects of 32 MiB and more have no mapping of their own, so that freed ones
+ * serve all sizes; no effect in the hardened library. Nor have other parameters any. Returns 1.
  */
 MYM_API int MyMallopt(int parameter, int value) MYM_NOEXCEPT;
 

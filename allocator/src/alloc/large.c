@@ -19,6 +19,11 @@ static bool is_long(size_t size)
     return size > MYM_SPAN_MAX && size < MYM_MAPPING_MIN;
 }
 
+static bool may_map(size_t size)
+{
+    return size >= MYM_MAPPING_MIN && !mym_pages_is_early();
+}
+
 /* What can be cached has the size of its class; an object of no bytes has a unit, too. */
 static uint32_t units_for(size_t size)
 {
@@ -59,7 +64,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
     }
     if (size > MYM_SIZE_MAX || alignment > MYM_SIZE_MAX / 2)
         return NULL;
-    if (size >= MYM_MAPPING_MIN && alignment <= mym_os_page()) {
+    if (may_map(size) && alignment <= mym_os_page()) {
         object = mym_mapping_take(size, zeroed);
         if (object != NULL)
             return object;
@@ -177,8 +182,7 @@ void *mym_large_resize(void *ptr, size_t size)
         return size < MYM_MAPPING_MIN / 2 ? NULL : mym_mapping_resize(ptr, size);
     unit = mym_unit_of(ptr);
     lines = mym_lines_room(&mym_heap.units[unit]);
-    if (size >= MYM_MAPPING_MIN &&
-        (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
+    if (may_map(size) && (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
         return lines != 0 ? NULL : mym_mapping_adopt(unit, size);
     /* What has two units for the sake of the lines would be too large for a sized free. */
     if (lines != 0 &&

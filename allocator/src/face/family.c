@@ -7,6 +7,7 @@
 #include "alloc/info.h"
 #include "alloc/reap.h"
 #include "base/check.h"
+#include "base/secure.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -112,6 +113,8 @@ int mym_face_mallopt(int parameter, int value)
 {
     if (parameter == M_TRIM_THRESHOLD) /* what may stay: MYMALLOC_KEEP */
         mym_idle_set_keep(value < 0 ? SIZE_MAX / 2 : (size_t)value);
+    if (parameter == M_MMAP_MAX && !MYM_SECURE) /* there large ones lose their pages */
+        mym_pages_set_early(value == 0);
     return 1; /* programs end for a 0, and glibc's has none even for what it does not know */
 }
 

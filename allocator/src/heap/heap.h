@@ -361,6 +361,13 @@ void mym_pages_set_limit(size_t most, size_t near);
 /* Address space is counted: what is given back from now on is unmapped. */
 void mym_pages_set_scarce(void);
 bool mym_pages_is_scarce(void);
+/*
+ * Programs for real time take memory early and free it, so that all that comes finds its pages
+ * there: then no object has a mapping of its own, no slab begins in fresh memory while there is
+ * other, and no page goes that may stay, but by malloc_trim.
+ */
+void mym_pages_set_early(bool early);
+bool mym_pages_is_early(void);
 bool mym_pages_is_near_limit(void);      /* so much is in use or dirty */
 bool mym_pages_could_hold(size_t bytes); /* if nothing else were in its window */
 

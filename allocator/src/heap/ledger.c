@@ -160,14 +160,17 @@ static bool may_hold(uint32_t units, uint32_t part)
            atomic_load_explicit(&mym_pages.grants, memory_order_relaxed) / part;
 }
 
-/* The quarantine's part is its own: slabs without an object would leave it nothing of it. */
+/*
+ * The quarantine's part is its own: slabs without an object would leave it nothing of it. Nobody
+ * holds what was taken early: it is for all.
+ */
 bool mym_idle_grant(enum mym_holder holder, uint32_t units, uint32_t part)
 {
     uint32_t own = atomic_fetch_add(&mym_pages.held[holder], units) + units;
     uint32_t all = mym_idle_held_in_all();
 
-    if (part == 0 ||
-        (may_hold(all, 1) && may_hold(holder == MYM_HOLDS_SHELF ? own : all, part)))
+    if (part == 0 || (!mym_pages_is_early() && may_hold(all, 1) &&
+                      may_hold(holder == MYM_HOLDS_SHELF ? own : all, part)))
         return true;
     atomic_fetch_sub(&mym_pages.held[holder], units);
     return false;
@@ -213,6 +216,18 @@ void mym_pages_set_scarce(void)
 bool mym_pages_is_scarce(void)
 {
     return MYM_RACY(mym_pages.scarce); /* written at start alone */
+}
+
+void mym_pages_set_early(bool early)
+{
+    mym_pages_lock();
+    __atomic_store_n(&mym_pages.early, early, __ATOMIC_RELAXED);
+    mym_pages_unlock();
+}
+
+bool mym_pages_is_early(void)
+{
+    return MYM_RACY(mym_pages.early);
 }
 
 void mym_pages_set_limit(size_t most, size_t near)

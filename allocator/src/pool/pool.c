@@ -382,7 +382,7 @@ void mym_pool_put(struct mym_pool *pool, void *object)
     mym_slabs_reclaim(pool, &object, 1);
 }
 
-static void trim(struct mym_pool *pool, bool all, bool grew)
+static void trim(struct mym_pool *pool, bool all, bool grew, bool pages)
 {
     uint32_t goal;
 
@@ -404,12 +404,12 @@ static void trim(struct mym_pool *pool, bool all, bool grew)
     /* A slab of a cold pool has one object because no more were asked for yet. */
     grew = grew && !mym_pool_is_cold(pool);
     mym_pool_unlock(pool);
-    mym_slabs_trim(pool, all, grew);
+    mym_slabs_trim(pool, all, grew, pages);
 }
 
 void mym_pool_trim(struct mym_pool *pool, bool all)
 {
-    trim(pool, all, false);
+    trim(pool, all, false, true);
 }
 
 static bool is_quiet_locked(const struct mym_pool *pool)
@@ -439,5 +439,5 @@ void mym_pool_upkeep(struct mym_pool *pool, bool age, bool grew)
     if (age)
         shorten(pool);
     mym_pool_unlock(pool);
-    trim(pool, quiet, grew);
+    trim(pool, quiet, grew, !mym_pages_is_early());
 }

@@ -401,15 +401,17 @@ static void end_fresh(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
     }
 }
 
-void mym_slabs_trim(struct mym_pool *pool, bool all, bool grew)
+void mym_slabs_trim(struct mym_pool *pool, bool all, bool grew, bool pages)
 {
+    uint32_t sparse;
     bool purged;
 
     mym_pool_lock(pool);
     if (all)
         end_fresh(pool);
     all = all || grew;
-    purged = purge_sparse(pool, all ? pool->sparse : pool->sparse_low);
+    sparse = all ? pool->sparse : pool->sparse_low;
+    purged = purge_sparse(pool, pages ? sparse : 0);
     drop_whole(pool, all ? pool->whole : pool->whole_low);
     pool->whole_low = pool->whole;
     pool->sparse_low = pool->sparse;

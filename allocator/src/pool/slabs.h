@@ -17,10 +17,10 @@ unsigned mym_slabs_carve(struct mym_pool *pool, void **out, unsigned want, bool 
 void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count);
 
 /*
- * Give back wholly free slabs and the free pages of sparse ones: as many as nobody needed since
+ * Give back wholly free slabs and the free `pages` of sparse ones: as many as nobody needed since
  * the last upkeep, or all; but for fresh ones all, too, as the heap grows.
  */
-void mym_slabs_trim(struct mym_pool *pool, bool all, bool grew);
+void mym_slabs_trim(struct mym_pool *pool, bool all, bool grew, bool pages);
 
 /* The list that a slab belongs in. */
 unsigned mym_slabs_bin_of(const struct mym_unit *unit);
