@@ -236,6 +236,32 @@ void mym_face_stats(void)
     }
 }
 
+/*
+ * Of a heap, and of all again: programs look for these by name and by their order. The most that was
+ * mapped nobody counts.
+ */
+static void write_totals(FILE *stream, const struct mym_info *info, bool all)
+{
+    size_t mapped = info->pages.mapped, cached = 0;
+
+    for (unsigned i = 1; i < mym_class_count; i++)
+        cached += info->cls[i].cached + info->cls[i].depot;
+    fprintf(stream,
+            "<total type=\"fast\" count=\"%zu\" size=\"%zu\"/>\n"
+            "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n",
+            cached, info->cached, info->pages.runs,
+            info->small_free + info->pages.free);
+    if (all)
+        fprintf(stream, "<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n",
+                info->huges, info->huge);
+    fprintf(stream,
+            "<system type=\"current\" size=\"%zu\"/>\n"
+            "<system type=\"max\" size=\"%zu\"/>\n"
+            "<aspace type=\"total\" size=\"%zu\"/>\n"
+            "<aspace type=\"mprotect\" size=\"%zu\"/>\n",
+            mapped, mapped, mapped, mapped);
+}
+
 int mym_face_malloc_info(int options, FILE *stream)
 {
     struct mym_info info;
@@ -246,20 +272,18 @@ int mym_face_malloc_info(int options, FILE *stream)
     }
     mym_info_read(&info);
     fprintf(stream, "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n");
-    for (unsigned i = 1; i < mym_class_count; i++)
-        if (info.cls[i].places > 0)
+    for (unsigned i = 1; i < mym_class_count; i++) {
+        size_t size = mym_classes[i].size, free = info.cls[i].places - info.cls[i].used;
+
+        if (free > 0)
             fprintf(stream,
-                    "<size from=\"%u\" to=\"%u\" total=\"%zu\" count=\"%zu\"/>\n",
-                    mym_class_before(i) + 1, mym_classes[i].size,
-                    info.cls[i].places * mym_classes[i].size, info.cls[i].places);
-    fprintf(stream, "</sizes>\n<total type=\"fast\" count=\"0\" size=\"%zu\"/>\n",
-            info.cached);
-    fprintf(stream, "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n",
-            info.pages.runs, info.small_free + info.pages.free);
-    fprintf(stream, "<system type=\"current\" size=\"%zu\"/>\n", info.pages.mapped);
-    fprintf(stream, "</heap>\n<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n",
-            info.huges, info.huge);
-    fprintf(stream, "<system type=\"current\" size=\"%zu\"/>\n</malloc>\n",
-            info.pages.mapped + info.huge);
+                    "<size from=\"%u\" to=\"%zu\" total=\"%zu\" count=\"%zu\"/>\n",
+                    mym_class_before(i) + 1, size, free * size, free);
+    }
+    fprintf(stream, "</sizes>\n");
+    write_totals(stream, &info, false);
+    fprintf(stream, "</heap>\n");
+    write_totals(stream, &info, true);
+    fprintf(stream, "</malloc>\n");
     return ferror(stream) ? -1 : 0;
 }

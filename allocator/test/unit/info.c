@@ -137,6 +137,62 @@ static void malloc_info_is_xml(void)
     fclose(stream);
 }
 
+/* In this order, with a size: some programs go by that. Where the last one ends. */
+static const char *find_totals(const char *text, bool all)
+{
+    static const char *const names[] = {
+        "total type=\"fast\"",     "total type=\"rest\"", "total type=\"mmap\"",
+        "system type=\"current\"", "system type=\"max\"", "aspace type=\"total\"",
+        "aspace type=\"mprotect\""};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (i == 2 && !all)
+            continue;
+        while (*text == '<' || *text == '\n')
+            text++;
+        CHECKF(strncmp(text, names[i], strlen(names[i])) == 0, "%s, not %.60s",
+               names[i], text);
+        text = strchr(text, '>');
+        CHECK(text && text[-1] == '/');
+        text++;
+    }
+    return text;
+}
+
+/* Bytes of what is free, by size. */
+static size_t free_by_size(void)
+{
+    static char text[1 << 20];
+    FILE *stream = fmemopen(text, sizeof text, "w");
+    const char *at = text, *end;
+    size_t sum = 0;
+
+    CHECK(stream && malloc_info(0, stream) == 0 && fclose(stream) == 0);
+    end = strstr(text, "</sizes>");
+    if (end == NULL) /* libc with nothing free */
+        end = strstr(text, "<sizes/>");
+    CHECK(end);
+    while ((at = strstr(at, "total=\"")) != NULL && at < end)
+        sum += strtoul(at += strlen("total=\""), NULL, 10);
+    find_totals(end + strlen("</sizes>"), false);
+    for (at = end; strstr(at, "</heap>"); at += strlen("</heap>"))
+        at = strstr(at, "</heap>");
+    CHECK(strcmp(find_totals(at, true), "\n</malloc>\n") == 0);
+    return sum;
+}
+
+static void malloc_info_is_as_libc_writes_it(void)
+{
+    size_t before, after;
+
+    before = free_by_size();
+    take_all();
+    after = free_by_size();
+    CHECKF(after < before + ((size_t)1 << 20), "%zu bytes free, before %zu", after,
+           before);
+    free_all();
+}
+
 /* malloc_stats writes to standard error, whatever is left of the heap. */
 static void stats_are_told(void)
 {
@@ -318,6 +374,7 @@ const struct test tests[] = {
     {"trim_gives_memory_back", trim_gives_memory_back},
     {"trim_leaves_what_it_is_told_to", trim_leaves_what_it_is_told_to},
     {"malloc_info_is_xml", malloc_info_is_xml},
+    {"malloc_info_is_as_libc_writes_it", malloc_info_is_as_libc_writes_it},
     {"stats_are_told", stats_are_told},
     {"numbers_stay_sane", numbers_stay_sane},
     {"cached_is_not_used", cached_is_not_used},
