@@ -131,8 +131,9 @@ MYM_API int MyTrim(size_t pad) MYM_NOEXCEPT;
 
 /*
  * mallopt(3). M_TRIM_THRESHOLD sets the bytes of free memory that may stay resident, -1: all.
- * M_MMAP_MAX of 0: objects of 32 MiB and more have no mapping of their own, so that freed ones
- * serve all sizes; no effect in the hardened library. Nor have other parameters any. Returns 1.
+ * Together with that M_MMAP_MAX of 0: objects of 32 MiB and more have no mapping of their own, so
+ * that freed ones serve all sizes, and no page goes but by MyTrim; not in the hardened library.
+ * Other parameters have no effect. Returns 1.
  */
 MYM_API int MyMallopt(int parameter, int value) MYM_NOEXCEPT;
 

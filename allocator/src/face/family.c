@@ -114,7 +114,7 @@ int mym_face_mallopt(int parameter, int value)
     if (parameter == M_TRIM_THRESHOLD) /* what may stay: MYMALLOC_KEEP */
         mym_idle_set_keep(value < 0 ? SIZE_MAX / 2 : (size_t)value);
     if (parameter == M_MMAP_MAX && !MYM_SECURE) /* there large ones lose their pages */
-        mym_pages_set_early(value == 0);
+        mym_idle_set_unmapped(value == 0);
     return 1; /* programs end for a 0, and glibc's has none even for what it does not know */
 }
 

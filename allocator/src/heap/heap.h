@@ -363,10 +363,9 @@ void mym_pages_set_scarce(void);
 bool mym_pages_is_scarce(void);
 /*
  * Programs for real time take memory early and free it, so that all that comes finds its pages
- * there: then no object has a mapping of its own, no slab begins in fresh memory while there is
- * other, and no page goes that may stay, but by malloc_trim.
+ * there: where all may stay, and nothing is to be a mapping of its own. Then nothing is, no slab begins
+ * in fresh memory while there is other, and no page goes but by malloc_trim.
  */
-void mym_pages_set_early(bool early);
 bool mym_pages_is_early(void);
 bool mym_pages_is_near_limit(void);      /* so much is in use or dirty */
 bool mym_pages_could_hold(size_t bytes); /* if nothing else were in its window */
@@ -402,6 +401,7 @@ bool mym_idle_is_swinging(void);
 
 /* Bytes that may stay whatever the program did before (ledger.h). */
 size_t mym_idle_set_keep(size_t bytes); /* what it was */
+void mym_idle_set_unmapped(bool is);    /* objects of 32 MiB and more are spans, too */
 
 /* Give back what may not stay (purge.c). No lock of the heap is held. */
 void mym_purge_excess(void);

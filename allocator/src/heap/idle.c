@@ -9,6 +9,23 @@
 /* More than any heap has; three times as much is still a number of units. */
 #define KEEP_MOST (UINT32_MAX / 4)
 
+static bool unmapped; /* as mym_idle_set_unmapped was told */
+
+static void note_early(void) MYM_REQUIRES(mym_pages.lock)
+{
+    __atomic_store_n(&mym_pages.early, unmapped && mym_pages.ledger.keep == KEEP_MOST,
+                     __ATOMIC_RELAXED);
+    mym_idle_share_out(); /* and what of it may be granted */
+}
+
+void mym_idle_set_unmapped(bool is)
+{
+    mym_pages_lock();
+    unmapped = is;
+    note_early();
+    mym_pages_unlock();
+}
+
 size_t mym_idle_set_keep(size_t bytes)
 {
     size_t units = bytes >> MYM_UNIT_SHIFT, before;
@@ -20,7 +37,7 @@ size_t mym_idle_set_keep(size_t bytes)
     atomic_store(&mym_pages.ledger.swing, 0);
     mym_pages.stuck = 0;
     mym_idle_watch();
-    mym_idle_share_out(); /* and what of it may be granted */
+    note_early();
     mym_pages_unlock();
     mym_purge_excess();
     return before << MYM_UNIT_SHIFT;

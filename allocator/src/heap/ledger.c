@@ -104,6 +104,9 @@ static uint32_t granted(uint32_t may)
     return ledger->helped || may <= ledger->keep ? may / 2 : may - ledger->keep / 2;
 }
 
+/* What was taken early is for all that comes: of any size, so no pool holds more than elsewhere. */
+#define EARLY_GRANTS (16 * MYM_CHUNK_UNITS)
+
 /*
  * What is left of the allowance for dirty runs and idle mappings: none when the limit of
  * the container is near. Magazines that were emptied and free places in slabs that nobody
@@ -119,6 +122,8 @@ uint32_t mym_idle_share_out(void)
     room = may - mym_least(records, may / 4);
     room -= mym_least(mym_pages.slabs / 2, room / 4);
     grants = mym_least(granted(may), room);
+    if (mym_pages_is_early())
+        grants = mym_least(grants, EARLY_GRANTS);
     atomic_store_explicit(&mym_pages.grants, grants, memory_order_relaxed);
     return room - mym_least(mym_idle_held_in_all(),
                             grants); /* arenas per CPU may come to more */
@@ -160,17 +165,14 @@ static bool may_hold(uint32_t units, uint32_t part)
            atomic_load_explicit(&mym_pages.grants, memory_order_relaxed) / part;
 }
 
-/*
- * The quarantine's part is its own: slabs without an object would leave it nothing of it. Nobody
- * holds what was taken early: it is for all.
- */
+/* The quarantine's part is its own: slabs without an object would leave it nothing of it. */
 bool mym_idle_grant(enum mym_holder holder, uint32_t units, uint32_t part)
 {
     uint32_t own = atomic_fetch_add(&mym_pages.held[holder], units) + units;
     uint32_t all = mym_idle_held_in_all();
 
-    if (part == 0 || (!mym_pages_is_early() && may_hold(all, 1) &&
-                      may_hold(holder == MYM_HOLDS_SHELF ? own : all, part)))
+    if (part == 0 ||
+        (may_hold(all, 1) && may_hold(holder == MYM_HOLDS_SHELF ? own : all, part)))
         return true;
     atomic_fetch_sub(&mym_pages.held[holder], units);
     return false;
@@ -216,13 +218,6 @@ void mym_pages_set_scarce(void)
 bool mym_pages_is_scarce(void)
 {
     return MYM_RACY(mym_pages.scarce); /* written at start alone */
-}
-
-void mym_pages_set_early(bool early)
-{
-    mym_pages_lock();
-    __atomic_store_n(&mym_pages.early, early, __ATOMIC_RELAXED);
-    mym_pages_unlock();
 }
 
 bool mym_pages_is_early(void)

@@ -150,7 +150,7 @@ static uint32_t find(uint32_t length, uint32_t align, bool clean, uint32_t *run)
 static uint32_t take_free(uint32_t length, uint32_t align, enum mym_kind kind,
                           enum mym_dense dense, bool *zeroed)
 {
-    bool clean = kind == MYM_SLAB && *zeroed && !mym_pages.early;
+    bool clean = kind == MYM_SLAB && *zeroed && !mym_pages_is_early();
     uint32_t run, first = find(length, align, clean, &run);
 
     if (first == 0)

@@ -81,7 +81,7 @@ struct mym_pages {
     uint64_t told_near;      /* ... at which that is told next */
     uint32_t huge;           /* chunks that are huge (chunk.c) */
     bool scarce;             /* address space is: set at start */
-    bool early;              /* what was freed is for all that comes (mallopt) */
+    bool early;              /* what was freed is for all that comes */
     _Atomic uint64_t purged; /* bytes given back since start */
     struct mym_index runs[3]; /* MYM_GONE, MYM_CLEAN, MYM_DIRTY */
     uint64_t loose_places;    /* where there are any: loose.c */

@@ -363,7 +363,7 @@ void mym_slabs_reclaim(struct mym_pool *pool, void **objects, unsigned count)
 
         mym_pool_lock(pool);
         count = reclaim(pool, objects, count, &misuse);
-        purged = purge_sparse(pool, 0);
+        purged = !mym_pages_is_early() && purge_sparse(pool, 0);
         leaving = pool->leaving != 0;
         mym_pool_unlock(pool);
         if (leaving)
@@ -403,15 +403,13 @@ static void end_fresh(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 
 void mym_slabs_trim(struct mym_pool *pool, bool all, bool grew, bool pages)
 {
-    uint32_t sparse;
     bool purged;
 
     mym_pool_lock(pool);
     if (all)
         end_fresh(pool);
     all = all || grew;
-    sparse = all ? pool->sparse : pool->sparse_low;
-    purged = purge_sparse(pool, pages ? sparse : 0);
+    purged = pages && purge_sparse(pool, all ? pool->sparse : pool->sparse_low);
     drop_whole(pool, all ? pool->whole : pool->whole_low);
     pool->whole_low = pool->whole;
     pool->sparse_low = pool->sparse;

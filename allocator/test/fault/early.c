@@ -4,6 +4,7 @@
  */
 #include "check.h"
 #include "family.h"
+#include "proc.h"
 
 #include <malloc.h>
 #include <string.h>
@@ -115,11 +116,31 @@ static void one_that_grows_does_not(void)
     free(object);
 }
 
+/* Who says nothing of what may stay gets back what is free, as ever. */
+static void one_call_alone_keeps_nothing(void)
+{
+    size_t size = 512, count = LATER * MIB / size, before, more;
+
+    CHECK(mallopt(M_MMAP_MAX, 0) == 1);
+    memset(objects, 0, sizeof(objects));
+    before = resident_bytes();
+    for (size_t i = 0; i < count; i++)
+        objects[i] = written(size);
+    for (size_t i = 0; i < count; i++)
+        if (i % 256 != 0)
+            free(objects[i]);
+    more = resident_bytes() - before;
+    CHECKF(family.verify == NULL || more <= 72 * MIB, "%zu MiB", more / MIB);
+    for (size_t i = 0; i < count; i += 256)
+        free(objects[i]);
+}
+
 /* Objects of before and after are resized, and given back, as any. */
 static void it_can_be_changed_at_any_time(void)
 {
     unsigned char *object[8];
 
+    CHECK(mallopt(M_TRIM_THRESHOLD, -1) == 1);
     for (int i = 0; i < 8; i++) {
         CHECK(mallopt(M_MMAP_MAX, i % 2 == 0 ? 0 : 65536) == 1);
         CHECK((object[i] = calloc(1, 33 * MIB)) && object[i][33 * MIB - 1] == 0);
@@ -143,6 +164,7 @@ const struct test tests[] = {
     {"what_a_few_pin_stays", what_a_few_pin_stays},
     {"nor_where_all_is_locked", nor_where_all_is_locked},
     {"one_that_grows_does_not", one_that_grows_does_not},
+    {"one_call_alone_keeps_nothing", one_call_alone_keeps_nothing},
     {"it_can_be_changed_at_any_time", it_can_be_changed_at_any_time},
     {NULL, NULL},
 };
