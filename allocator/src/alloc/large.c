@@ -24,6 +24,12 @@ static bool may_map(size_t size)
     return size >= MYM_MAPPING_MIN && !mym_pages_is_early();
 }
 
+/* In units; more than any heap has are not. */
+static bool is_countable(size_t size, size_t more)
+{
+    return (size >> MYM_UNIT_SHIFT) + more < UINT32_MAX / 2;
+}
+
 /* What can be cached has the size of its class; an object of no bytes has a unit, too. */
 static uint32_t units_for(size_t size)
 {
@@ -70,7 +76,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
             return object;
         /* There may be a free run for it, where address space is what is short. */
     }
-    if ((size >> MYM_UNIT_SHIFT) + align >= UINT32_MAX / 2)
+    if (!is_countable(size, align))
         return NULL;
     units = units_for(size);
     unit =
@@ -158,7 +164,7 @@ size_t mym_large_bytes(const void *ptr)
 size_t mym_large_good_size(size_t size, size_t alignment)
 {
     if (size >= MYM_MAPPING_MIN)
-        return mym_round_up(size, mym_os_page());
+        return mym_round_up(size, may_map(size) ? mym_os_page() : MYM_UNIT);
     return (size_t)units_for(size) * MYM_UNIT -
            (may_begin_later(size, alignment) ? MYM_LINES_ROOM : 0);
 }
@@ -184,6 +190,8 @@ void *mym_large_resize(void *ptr, size_t size)
     lines = mym_lines_room(&mym_heap.units[unit]);
     if (may_map(size) && (size_t)mym_heap.units[unit].length * MYM_UNIT < size)
         return lines != 0 ? NULL : mym_mapping_adopt(unit, size);
+    if (!is_countable(size + lines, 1))
+        return NULL;
     /* What has two units for the sake of the lines would be too large for a sized free. */
     if (lines != 0 &&
         !mym_fits((size_t)units_for(size + lines) * MYM_UNIT - lines, size))

@@ -7,6 +7,7 @@
 #include "proc.h"
 
 #include <malloc.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -159,6 +160,27 @@ static void it_can_be_changed_at_any_time(void)
     CHECK(family.verify == NULL || family.verify() == 0);
 }
 
+/* As if nothing had been said of mappings: what is promised, and what is refused. */
+static void sizes_are_what_they_are(void)
+{
+    static const size_t beyond[] = {(size_t)1 << 48, ((size_t)1 << 48) + 48 * MIB,
+                                    ((size_t)1 << 60) + 64 * MIB, SIZE_MAX / 4};
+    unsigned char *object;
+
+    CHECK(mallopt(M_MMAP_MAX, 0) == 1);
+    for (size_t size = 33 * MIB; size < 40 * MIB; size += 345678) {
+        CHECK((object = malloc(size)));
+        CHECK(family.good_size == NULL ||
+              family.good_size(size) == malloc_usable_size(object));
+        object[0] = object[size - 1] = 7;
+        for (unsigned i = 0; i < sizeof beyond / sizeof *beyond; i++)
+            CHECKF(realloc(object, beyond[i]) == NULL, "%zu bytes", beyond[i]);
+        CHECK(malloc_usable_size(object) >= size);
+        CHECK(object[0] == 7 && object[size - 1] == 7);
+        free(object);
+    }
+}
+
 const struct test tests[] = {
     {"later_ones_do_not_fault", later_ones_do_not_fault},
     {"what_a_few_pin_stays", what_a_few_pin_stays},
@@ -166,5 +188,6 @@ const struct test tests[] = {
     {"one_that_grows_does_not", one_that_grows_does_not},
     {"one_call_alone_keeps_nothing", one_call_alone_keeps_nothing},
     {"it_can_be_changed_at_any_time", it_can_be_changed_at_any_time},
+    {"sizes_are_what_they_are", sizes_are_what_they_are},
     {NULL, NULL},
 };
