@@ -160,13 +160,14 @@ static void it_can_be_changed_at_any_time(void)
     CHECK(family.verify == NULL || family.verify() == 0);
 }
 
-/* As if nothing had been said of mappings: what is promised, and what is refused. */
+/* As without mallopt: what is promised, and what is refused. */
 static void sizes_are_what_they_are(void)
 {
     static const size_t beyond[] = {(size_t)1 << 48, ((size_t)1 << 48) + 48 * MIB,
                                     ((size_t)1 << 60) + 64 * MIB, SIZE_MAX / 4};
     unsigned char *object;
 
+    CHECK(mallopt(M_TRIM_THRESHOLD, -1) == 1);
     CHECK(mallopt(M_MMAP_MAX, 0) == 1);
     for (size_t size = 33 * MIB; size < 40 * MIB; size += 345678) {
         CHECK((object = malloc(size)));
