@@ -313,8 +313,7 @@ static struct mym_magazine *leave_half(struct mym_pool *pool, unsigned id,
     for (unsigned i = 0; i < rest; i++)
         full->entry[i] = full->entry[half + i];
     full->used = (uint16_t)rest;
-    if (full->used < capacity)
-        mym_magazine_set_capacity(full, capacity);
+    mym_magazine_set_capacity(full, capacity);
     return full;
 }
 
@@ -340,7 +339,8 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
             mym_pool_unload(pool, id, full, used);
         return NULL;
     }
-    if (full != NULL && full->is_wide)
+    /* One that is longer by far than may be now goes whole: with a half it would stay so. */
+    if (full != NULL && full->is_wide && used / 2 <= capacity)
         return leave_half(pool, id, full, used, capacity);
     if (full == NULL || mym_depot_find_room(pool, used) ||
         mym_depot_widen(pool, id, used)) {

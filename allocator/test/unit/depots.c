@@ -356,6 +356,44 @@ static void a_wide_one_leaves_the_half_that_came_first(void)
     mym_trim(0);
 }
 
+/* A new one of the pool, full of its objects. */
+static struct mym_magazine *full_one(struct mym_pool *pool)
+{
+    struct mym_magazine *magazine = mym_pool_exchange(pool, 0, NULL, 0);
+
+    CHECK(magazine && magazine->used == 0);
+    for (unsigned i = 0; i < magazine->capacity; i++)
+        CHECK((magazine->entry[i] = mym_pool_take(pool)));
+    return magazine;
+}
+
+/* What caches may hold is less by now: a wide one that keeps a half of what it held is not. */
+static void a_wide_one_that_is_too_long_goes_whole(void)
+{
+    struct mym_pool *pool = mym_pool_of(0, mym_class_of(512));
+    struct mym_magazine *magazine;
+
+    free(mym_malloc(opaque(512)));
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    for (unsigned caches = 256; caches <= 512; caches *= 2) {
+        unsigned used;
+
+        magazine = full_one(pool);
+        used = magazine->capacity;
+        CHECK(magazine->is_wide && used >= 8);
+        mym_magazines_share(caches);
+        magazine = mym_pool_exchange(pool, 0, magazine, used);
+        CHECK(magazine && mym_magazine_is_whole(magazine, magazine->used));
+        CHECKF(magazine->capacity < used && magazine->used <= used / 4,
+               "%u caches: %u of %u, of %u before", caches, magazine->used,
+               magazine->capacity, used);
+        mym_pool_unload(pool, 0, magazine, magazine->used);
+        mym_magazines_share(1);
+        mym_trim(0);
+    }
+    CHECK(mym_verify() == 0);
+}
+
 /* ---- who brought a magazine gets it back ---- */
 
 /* They are in the depot with an object each, in the order of the ids that brought them. */
@@ -516,6 +554,7 @@ const struct test tests[] = {
     {"a_full_magazine_is_not_made_shorter", a_full_magazine_is_not_made_shorter},
     {"a_wide_one_leaves_the_half_that_came_first",
      a_wide_one_leaves_the_half_that_came_first},
+    {"a_wide_one_that_is_too_long_goes_whole", a_wide_one_that_is_too_long_goes_whole},
     {"a_cache_gets_its_own_back", a_cache_gets_its_own_back},
     {"loads_bear_every_ration", loads_bear_every_ration},
     {"depots_follow_swings", depots_follow_swings},
