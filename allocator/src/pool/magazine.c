@@ -43,7 +43,7 @@ void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned objects)
     MYM_ASSERT(magazine->floor == MYM_FLOOR(&magazine->floor));
     magazine->entry[magazine->capacity] = NULL;
     magazine->is_wide = objects <= MYM_WIDE;
-    magazine->capacity = (uint16_t)(magazine->is_wide ? 2 * objects : objects);
+    magazine->capacity = (uint16_t)mym_magazine_entries(objects);
     magazine->entry[magazine->capacity] = MYM_CEILING;
 }
 
@@ -72,7 +72,8 @@ unsigned mym_magazine_ration(unsigned objects)
 
 bool mym_magazine_is_short(unsigned cls, const struct mym_magazine *magazine)
 {
-    return magazine->capacity < mym_magazine_ration(mym_classes[cls].capacity);
+    return magazine->capacity <
+           mym_magazine_entries(mym_magazine_ration(mym_classes[cls].capacity));
 }
 
 void mym_magazine_lengthen(unsigned cls, struct mym_magazine *magazine)
@@ -81,7 +82,7 @@ void mym_magazine_lengthen(unsigned cls, struct mym_magazine *magazine)
     unsigned twice = magazine->capacity * 2u;
 
     /* A thread that started since it was found to be short may have made the ration less. */
-    if (most > magazine->capacity)
+    if (magazine->capacity < mym_magazine_entries(most))
         mym_magazine_set_capacity(magazine, twice < most ? twice : most);
 }
 

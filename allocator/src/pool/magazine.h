@@ -100,7 +100,13 @@ MYM_INLINE bool mym_magazine_is_whole(struct mym_magazine *magazine, unsigned us
 /* A new magazine for the class, empty, or NULL. */
 struct mym_magazine *mym_magazine_make(unsigned cls);
 
-/* Move the ceiling: for so many objects, and as many more if those are few. */
+/* Of one that is made for so many objects: as many, and as many more if those are few. */
+MYM_INLINE unsigned mym_magazine_entries(unsigned objects)
+{
+    return objects <= MYM_WIDE ? 2 * objects : objects;
+}
+
+/* Move the ceiling: for so many objects. */
 void mym_magazine_set_capacity(struct mym_magazine *magazine, unsigned objects);
 
 /* There are so many caches, of threads: each gets a share of what magazines may hold. */

@@ -302,7 +302,7 @@ static struct mym_magazine *leave_half(struct mym_pool *pool, unsigned id,
     if (mym_depot_find_room(pool, half) || mym_depot_widen(pool, id, half))
         carrier = pop_empty(pool);
     if (carrier != NULL) {
-        mym_magazine_set_capacity(carrier, half);
+        mym_magazine_set_capacity(carrier, capacity);
         for (unsigned i = 0; i < half; i++)
             carrier->entry[i] = full->entry[i];
         push_loaded(pool, id, carrier, half);
@@ -326,7 +326,7 @@ struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
     mym_pool_lock(pool);
     grow_batch(pool);
     capacity = ration(pool);
-    if (full != NULL && full->capacity < capacity) {
+    if (full != NULL && full->capacity < mym_magazine_entries(capacity)) {
         mym_pool_unlock(pool);
         mym_magazine_set_capacity(full, capacity);
         full->used = (uint16_t)used;

@@ -326,6 +326,31 @@ static void a_full_magazine_is_not_made_shorter(void)
     mym_pool_unload(mym_pool_of(0, cls), 0, magazine, 0);
 }
 
+/* Whatever it is made for: a wide one for 32 has as many entries as another for 64. */
+static void a_short_one_becomes_longer(void)
+{
+    free(malloc(1));
+    for (unsigned cls = 1; cls < mym_class_count; cls++) {
+        struct mym_magazine *magazine = mym_magazine_make(cls);
+
+        CHECK(magazine);
+        for (unsigned objects = 1; objects <= mym_classes[cls].room; objects++) {
+            unsigned before;
+
+            mym_magazine_set_capacity(magazine, objects);
+            before = magazine->capacity;
+            CHECK(before <= mym_classes[cls].entries);
+            if (!mym_magazine_is_short(cls, magazine))
+                continue;
+            mym_magazine_lengthen(cls, magazine);
+            CHECKF(magazine->capacity > before &&
+                       magazine->capacity <= mym_classes[cls].entries,
+                   "class %u: %u, %u before", cls, magazine->capacity, before);
+        }
+        mym_pool_unload(mym_pool_of(0, cls), 0, magazine, 0);
+    }
+}
+
 /* Each object is in the depot or still there, the newest on top; the depot has what came first. */
 static void a_wide_one_leaves_the_half_that_came_first(void)
 {
@@ -365,6 +390,33 @@ static struct mym_magazine *full_one(struct mym_pool *pool)
     for (unsigned i = 0; i < magazine->capacity; i++)
         CHECK((magazine->entry[i] = mym_pool_take(pool)));
     return magazine;
+}
+
+/* It was made while the pool moved fewer objects: nothing of it goes, but by a cache that meets its
+   wall at each turn. */
+static void a_wide_one_that_is_short_becomes_longer(void)
+{
+    struct mym_pool *pool = mym_pool_of(0, mym_class_of(512));
+    struct mym_magazine *magazine;
+    unsigned most;
+
+    free(mym_malloc(opaque(512)));
+    mym_trim(0);
+    magazine = mym_pool_exchange(pool, 0, NULL, 0);
+    CHECK(magazine && magazine->is_wide);
+    most = magazine->capacity;
+    for (unsigned objects = 1; objects < most / 2; objects++) {
+        mym_magazine_set_capacity(magazine, objects);
+        for (unsigned i = magazine->used; i < 2 * objects; i++)
+            CHECK((magazine->entry[i] = mym_pool_take(pool)));
+        CHECK(mym_pool_exchange(pool, 0, magazine, 2 * objects) == magazine);
+        CHECKF(magazine->used == 2 * objects && magazine->capacity >= most,
+               "%u of %u, of %u before", magazine->used, magazine->capacity,
+               2 * objects);
+    }
+    mym_pool_unload(pool, 0, magazine, magazine->used);
+    CHECK(mym_verify() == 0);
+    mym_trim(0);
 }
 
 /* What caches may hold is less by now: a wide one that keeps a half of what it held is not. */
@@ -552,8 +604,11 @@ const struct test tests[] = {
     {"the_more_there_are_the_shorter_they_are",
      the_more_there_are_the_shorter_they_are},
     {"a_full_magazine_is_not_made_shorter", a_full_magazine_is_not_made_shorter},
+    {"a_short_one_becomes_longer", a_short_one_becomes_longer},
     {"a_wide_one_leaves_the_half_that_came_first",
      a_wide_one_leaves_the_half_that_came_first},
+    {"a_wide_one_that_is_short_becomes_longer",
+     a_wide_one_that_is_short_becomes_longer},
     {"a_wide_one_that_is_too_long_goes_whole", a_wide_one_that_is_too_long_goes_whole},
     {"a_cache_gets_its_own_back", a_cache_gets_its_own_back},
     {"loads_bear_every_ration", loads_bear_every_ration},
