@@ -97,10 +97,10 @@ class Heap:
         return self.member("mym_pages", "pages", "mapped") * self.fact["MYM_UNIT"]
 
     def classes(self):
-        """By number: {size, objects, units, room}; number 0 is none."""
+        """By number: {size, objects, units, entries}; number 0 is none."""
         size, at = self.size("class"), self.fact["mym_classes"]
         records = [self.read(at + i * size, size) for i in range(self.variable("mym_class_count"))]
-        return [{name: self.field("class", record, name) for name in ("size", "objects", "units", "room")}
+        return [{name: self.field("class", record, name) for name in ("size", "objects", "units", "entries")}
                 for record in records]
 
     def pools(self):
@@ -134,7 +134,7 @@ class Heap:
         for words in self.caches():
             for i, top in enumerate(words[:2 * many]):
                 if top not in none and i % many < len(classes):
-                    size = self.size("magazine") + (classes[i % many]["room"] + 1) * 8
+                    size = self.size("magazine") + (classes[i % many]["entries"] + 1) * 8
                     start = (top & -(1 << (size - 1).bit_length())) + entry
                     yield i % many, start, (top - start) // 8
 

@@ -43,7 +43,7 @@ __attribute__((used)) const struct mym_fact mym_layout[] = {
     FIELD(unit, kind), FIELD(unit, cls), FIELD(unit, cached), FIELD(unit, holes),
     FIELD(unit, lines),
     SIZE(class), FIELD(class, size), FIELD(class, objects), FIELD(class, units),
-    FIELD(class, room),
+    FIELD(class, entries),
     SIZE(pages), FIELD(pages, end), FIELD(pages, mapped), FIELD(pages, purging),
     FIELD(pages, ledger), FIELD(pages, held), FIELD(pages, purged), FIELD(pages, runs),
     FIELD(pages, idle), FIELD(pages, huge), FIELD(pages, spared),

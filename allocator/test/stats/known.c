@@ -2,7 +2,7 @@
  * known.c - a heap of which everything is known: taken and freed here, told on standard
  * output, for those who look at it from outside.
  *
- *   known [--depot] [--fork | --start] [--write JSON PROMETHEUS] [--churn FILE] [--wait | --abort]
+ *   known [--depot] [--fork | --start] [--busy] [--write JSON PROMETHEUS] [--churn FILE] [--wait | --abort]
  *
  * prints "object NAME ADDRESS SIZE STATE" a line, SIZE as it was asked for, and what a walk
  * of the heap finds. --churn: takes and frees until the file is another one. --wait: "ready", then until standard input ends.
@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SMALLS = 1000, GONE = 5000, SPREAD = 3000 };
+enum { SMALLS = 1000, GONE = 5000, SPREAD = 3000, BATCH = 22 };
 
 static void *smalls[SMALLS], *gone[GONE], *spread[SPREAD];
 
@@ -103,6 +103,17 @@ static void fill(bool depot)
     tell("foreign", &arena, 8, "foreign");
 }
 
+/* Until the magazines of a class are as long as they get, and there is nearly one full. */
+static void be_busy(void)
+{
+    for (int turn = 0; turn < 300; turn++) {
+        for (int i = 0; i < BATCH; i++)
+            spread[i] = take(10000);
+        for (int i = 0; i < BATCH; i++)
+            MyFree(spread[i]);
+    }
+}
+
 /* ---- the same by MyHeapWalk ---- */
 
 struct sums {
@@ -176,6 +187,8 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (i == 1 && strcmp(argv[i], "--depot") == 0) {
             continue;
+        } else if (strcmp(argv[i], "--busy") == 0) {
+            be_busy();
         } else if (strcmp(argv[i], "--write") == 0 && i + 2 < argc) {
             write_to(argv[++i], MY_STATS_JSON);
             write_to(argv[++i], MY_STATS_PROMETHEUS);

@@ -62,8 +62,8 @@ def check_numbers(stats, known, work):
     files = work / "json", work / "prometheus"
     stripped = work / "stripped"
     subprocess.run(["strip", "-o", stripped, known], check=True)
-    for program in known, stripped:
-        with Running(program, "--write", *files, "--wait") as process:
+    for program, *options in (known, "--busy"), (known,), (stripped,):
+        with Running(program, *options, "--write", *files, "--wait") as process:
             expect("JSON", *(json.loads(faultless(text)) for text in (tool(stats, "--json", process.pid), files[0].read_text())))
             expect("Prometheus", faultless(tool(stats, process.pid, "--prometheus")), faultless(files[1].read_text()))
             text = tool(stats, process.pid)
