@@ -1,6 +1,6 @@
 /*
  * depots.c - what free objects in depots, and a few that are in use, keep resident: what the
- * ledger knows of, in pages. And magazines, while how many caches share them changes.
+ * ledger knows of, in pages.
  */
 #include "check.h"
 #include "family.h"
@@ -12,10 +12,7 @@
 #include "heap/sizes.h"
 #include "os/os.h"
 #include "pool/pool.h"
-#include "pool/slabs.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -284,247 +281,6 @@ static void one_object_keeps_no_slab(void)
             check_long(&mym_classes[i]);
 }
 
-/* ---- threads that start at any time make the ration of a magazine less ---- */
-
-#define MANY 100000u /* caches: a ration of no object */
-
-/* All of them together hold what 256 full ones would: by the square of how many there are. */
-static void the_more_there_are_the_shorter_they_are(void)
-{
-    static const unsigned part[][2] = {
-        {1, 1}, {128, 1}, {256, 4}, {512, 16}, {1280, 100}};
-
-    free(malloc(1));
-    for (unsigned i = 0; i < sizeof part / sizeof *part; i++) {
-        unsigned ration;
-
-        mym_magazines_share(part[i][0]);
-        ration = mym_magazine_ration(1600);
-        mym_magazines_share(1);
-        CHECKF(ration <= 1600 / part[i][1] && ration + 1 >= 1600 / part[i][1],
-               "%u of 1600 where there are %u", ration, part[i][0]);
-    }
-}
-
-static void a_full_magazine_is_not_made_shorter(void)
-{
-    unsigned cls = mym_class_of(64);
-    struct mym_magazine *magazine;
-
-    free(malloc(1));
-    magazine = mym_magazine_make(cls);
-    CHECK(magazine);
-    mym_magazine_set_capacity(magazine, 16);
-    mym_magazines_share(1);
-    CHECK(mym_magazine_is_short(cls, magazine));
-    mym_magazines_share(MANY);
-    mym_magazine_lengthen(cls, magazine);
-    CHECK(magazine->capacity == 32 && mym_magazine_is_whole(magazine, 32));
-    mym_magazines_share(1);
-    mym_magazine_lengthen(cls, magazine);
-    CHECK(magazine->capacity == 64 && mym_magazine_is_whole(magazine, 64));
-    mym_pool_unload(mym_pool_of(0, cls), 0, magazine, 0);
-}
-
-/* Whatever it is made for: a wide one for 32 has as many entries as another for 64. */
-static void a_short_one_becomes_longer(void)
-{
-    free(malloc(1));
-    for (unsigned cls = 1; cls < mym_class_count; cls++) {
-        struct mym_magazine *magazine = mym_magazine_make(cls);
-
-        CHECK(magazine);
-        for (unsigned objects = 1; objects <= mym_classes[cls].room; objects++) {
-            unsigned before;
-
-            mym_magazine_set_capacity(magazine, objects);
-            before = magazine->capacity;
-            CHECK(before <= mym_classes[cls].entries);
-            if (!mym_magazine_is_short(cls, magazine))
-                continue;
-            mym_magazine_lengthen(cls, magazine);
-            CHECKF(magazine->capacity > before &&
-                       magazine->capacity <= mym_classes[cls].entries,
-                   "class %u: %u, %u before", cls, magazine->capacity, before);
-        }
-        mym_pool_unload(mym_pool_of(0, cls), 0, magazine, 0);
-    }
-}
-
-/* Each object is in the depot or still there, the newest on top; the depot has what came first. */
-static void a_wide_one_leaves_the_half_that_came_first(void)
-{
-    unsigned cls = mym_class_of(4096), half;
-    struct mym_pool *pool = mym_pool_of(0, cls);
-    struct mym_magazine *wide, *left;
-    void *objects[256];
-
-    free(mym_malloc(opaque(4096)));
-    mym_idle_set_keep(1024 * MYM_UNIT);
-    mym_trim(0);
-    wide = mym_pool_exchange(pool, 0, NULL, 0);
-    CHECK(wide && wide->is_wide && wide->used == 0);
-    CHECK(wide->capacity % 2 == 0 && wide->capacity <= 256);
-    half = wide->capacity / 2u;
-    for (unsigned i = 0; i < 2 * half; i++)
-        CHECK((objects[i] = wide->entry[i] = mym_pool_take(pool)));
-    CHECK(mym_pool_exchange(pool, 0, wide, 2 * half) == wide);
-    CHECK(wide->used == half && mym_magazine_is_whole(wide, half) &&
-          wide->capacity > half);
-    CHECK(memcmp(wide->entry, objects + half, half * sizeof *objects) == 0);
-    CHECK((left = mym_pool_load(pool, 0, NULL)));
-    CHECK(left != wide && left->used == half && mym_magazine_is_whole(left, half));
-    CHECK(memcmp(left->entry, objects, half * sizeof *objects) == 0);
-    mym_pool_unload(pool, 0, left, half);
-    mym_pool_unload(pool, 0, wide, half);
-    CHECK(mym_verify() == 0);
-    mym_trim(0);
-}
-
-/* A new one of the pool, full of its objects. */
-static struct mym_magazine *full_one(struct mym_pool *pool)
-{
-    struct mym_magazine *magazine = mym_pool_exchange(pool, 0, NULL, 0);
-
-    CHECK(magazine && magazine->used == 0);
-    for (unsigned i = 0; i < magazine->capacity; i++)
-        CHECK((magazine->entry[i] = mym_pool_take(pool)));
-    return magazine;
-}
-
-/* It was made while the pool moved fewer objects: nothing of it goes, but by a cache that meets its
-   wall at each turn. */
-static void a_wide_one_that_is_short_becomes_longer(void)
-{
-    struct mym_pool *pool = mym_pool_of(0, mym_class_of(512));
-    struct mym_magazine *magazine;
-    unsigned most;
-
-    free(mym_malloc(opaque(512)));
-    mym_trim(0);
-    magazine = mym_pool_exchange(pool, 0, NULL, 0);
-    CHECK(magazine && magazine->is_wide);
-    most = magazine->capacity;
-    for (unsigned objects = 1; objects < most / 2; objects++) {
-        mym_magazine_set_capacity(magazine, objects);
-        for (unsigned i = magazine->used; i < 2 * objects; i++)
-            CHECK((magazine->entry[i] = mym_pool_take(pool)));
-        CHECK(mym_pool_exchange(pool, 0, magazine, 2 * objects) == magazine);
-        CHECKF(magazine->used == 2 * objects && magazine->capacity >= most,
-               "%u of %u, of %u before", magazine->used, magazine->capacity,
-               2 * objects);
-    }
-    mym_pool_unload(pool, 0, magazine, magazine->used);
-    CHECK(mym_verify() == 0);
-    mym_trim(0);
-}
-
-/* What caches may hold is less by now: a wide one that keeps a half of what it held is not. */
-static void a_wide_one_that_is_too_long_goes_whole(void)
-{
-    struct mym_pool *pool = mym_pool_of(0, mym_class_of(512));
-    struct mym_magazine *magazine;
-
-    free(mym_malloc(opaque(512)));
-    mym_idle_set_keep(1024 * MYM_UNIT);
-    for (unsigned caches = 256; caches <= 512; caches *= 2) {
-        unsigned used;
-
-        magazine = full_one(pool);
-        used = magazine->capacity;
-        CHECK(magazine->is_wide && used >= 8);
-        mym_magazines_share(caches);
-        magazine = mym_pool_exchange(pool, 0, magazine, used);
-        CHECK(magazine && mym_magazine_is_whole(magazine, magazine->used));
-        CHECKF(magazine->capacity < used && magazine->used <= used / 4,
-               "%u caches: %u of %u, of %u before", caches, magazine->used,
-               magazine->capacity, used);
-        mym_pool_unload(pool, 0, magazine, magazine->used);
-        mym_magazines_share(1);
-        mym_trim(0);
-    }
-    CHECK(mym_verify() == 0);
-}
-
-/* ---- who brought a magazine gets it back ---- */
-
-/* They are in the depot with an object each, in the order of the ids that brought them. */
-static void bring(struct mym_pool *pool, struct mym_magazine *magazines[],
-                  unsigned count)
-{
-    for (unsigned id = 0; id < count; id++) {
-        CHECK((magazines[id] = mym_magazine_make(mym_pool_class(pool))));
-        CHECK((magazines[id]->entry[0] = mym_pool_take(pool)));
-        mym_pool_unload(pool, id, magazines[id], 1);
-    }
-}
-
-static void a_cache_gets_its_own_back(void)
-{
-    struct mym_pool *pool = mym_pool_of(0, mym_class_of(64));
-    struct mym_magazine *magazines[MYM_DEPOT_STACKS];
-    void *kept[64]; /* so that the depot may hold as many */
-
-    for (unsigned i = 0; i < 64; i++)
-        CHECK((kept[i] = malloc(64)));
-    mym_trim(0);
-    for (unsigned first = 0; first < MYM_DEPOT_STACKS; first++) {
-        bring(pool, magazines, MYM_DEPOT_STACKS);
-        for (unsigned i = 0; i < MYM_DEPOT_STACKS; i++) {
-            unsigned id = (first + i) % MYM_DEPOT_STACKS;
-
-            CHECK(mym_pool_load(pool, id, NULL) == magazines[id]);
-        }
-        for (unsigned id = 0; id < MYM_DEPOT_STACKS; id++)
-            mym_pool_unload(pool, 0, magazines[id], 1);
-        /* Where it has brought none, another's will do. */
-        for (unsigned id = 0; id < MYM_DEPOT_STACKS; id++) {
-            struct mym_magazine *magazine = mym_pool_load(pool, first, NULL);
-
-            CHECK(magazine != NULL && magazine->used == 1);
-            mym_pool_put(pool, magazine->entry[0]);
-            mym_pool_unload(pool, 0, magazine, 0);
-        }
-    }
-    for (unsigned i = 0; i < 64; i++)
-        free(kept[i]);
-    CHECK(mym_verify() == 0);
-}
-
-static _Atomic bool is_over;
-
-static void *share(void *unused)
-{
-    for (unsigned i = 0; !is_over; i++)
-        mym_magazines_share(i % 2 ? MANY : 1);
-    return unused;
-}
-
-static void loads_bear_every_ration(void)
-{
-    struct mym_pool *pool = mym_pool_of(0, mym_class_of(64));
-    unsigned loaded = 0, refused = 0;
-    pthread_t other;
-
-    free(malloc(1));
-    CHECK(pthread_create(&other, NULL, share, NULL) == 0);
-    while (loaded < 2000 || refused < 2000) {
-        struct mym_magazine *magazine = mym_pool_load(pool, 0, NULL);
-
-        refused += magazine == NULL;
-        if (magazine == NULL)
-            continue;
-        loaded++;
-        CHECK(magazine->used > 0 && mym_magazine_is_whole(magazine, magazine->used));
-        mym_slabs_reclaim(pool, magazine->entry, magazine->used);
-        mym_pool_unload(pool, 0, magazine, 0);
-    }
-    is_over = true;
-    CHECK(pthread_join(other, NULL) == 0);
-    mym_magazines_share(1);
-    CHECK(mym_verify() == 0);
-}
-
 /* ---- what swings, slab by slab ---- */
 
 #define OBJECTS 65521u /* a prime: 64 MiB of 1 KiB */
@@ -601,17 +357,6 @@ static void fresh_slabs_keep_their_huge_pages(void)
 
 const struct test tests[] = {
     {"fresh_slabs_keep_their_huge_pages", fresh_slabs_keep_their_huge_pages},
-    {"the_more_there_are_the_shorter_they_are",
-     the_more_there_are_the_shorter_they_are},
-    {"a_full_magazine_is_not_made_shorter", a_full_magazine_is_not_made_shorter},
-    {"a_short_one_becomes_longer", a_short_one_becomes_longer},
-    {"a_wide_one_leaves_the_half_that_came_first",
-     a_wide_one_leaves_the_half_that_came_first},
-    {"a_wide_one_that_is_short_becomes_longer",
-     a_wide_one_that_is_short_becomes_longer},
-    {"a_wide_one_that_is_too_long_goes_whole", a_wide_one_that_is_too_long_goes_whole},
-    {"a_cache_gets_its_own_back", a_cache_gets_its_own_back},
-    {"loads_bear_every_ration", loads_bear_every_ration},
     {"depots_follow_swings", depots_follow_swings},
     {"depots_are_granted_what_they_pin", depots_are_granted_what_they_pin},
     {"short_magazines_make_room_for_long_ones",
