@@ -19,7 +19,8 @@ static void drain(mym_class_set some)
     struct mym_cache *own;
 
     mym_cache_open_here(); /* somebody else may have rung */
-    mym_spans_close_here();
+    if (some >> MYM_SPANS & 1)
+        mym_spans_close_here();
     own = mym_thread_hold();
     mym_cache_empty(own, some);
     mym_thread_leave(own);
@@ -79,16 +80,18 @@ static void add_quiet(struct mym_pool *pool, void *set)
         *(mym_class_set *)set |= mym_class_bit(mym_pool_class(pool));
 }
 
-/* What makes upkeep due. */
+/* What makes upkeep due, and classes whose magazines are to be shorter from now on. */
 struct due {
     bool second, grew, near; /* a container's limit */
+    mym_class_set shorter;
 };
 
 static void keep_up(struct mym_pool *pool, void *context)
 {
-    const struct due *due = context;
+    struct due *due = context;
 
-    mym_pool_upkeep(pool, due->second, due->grew);
+    if (mym_pool_upkeep(pool, due->second, due->grew))
+        due->shorter |= mym_class_bit(mym_pool_class(pool));
     if (due->near)
         mym_pool_trim(pool, true);
 }
@@ -143,6 +146,8 @@ static void upkeep(bool by_helper)
     else if (due.grew || by_helper)
         drain_quiet();
     mym_pools_each(keep_up, &due);
+    if (due.shorter != 0)
+        drain(due.shorter);
     if (due.second && mym_cache_each_second != NULL)
         mym_cache_each_second();
     if (due.second)

@@ -55,8 +55,9 @@ MYM_COLD bool mym_cache_open(uint32_t id)
         cache->asked = 0;
     }
     mym_mutex_unlock(&mym_front_lock, MYM_RANK_FRONT);
-    if (asked != 0) {
+    if (asked >> MYM_SPANS & 1)
         mym_spans_close_here();
+    if (asked != 0) {
         mym_cache_empty(NULL, asked);
         if (mym_rseq_id() != id) {
             mym_mutex_lock(&mym_front_lock, MYM_RANK_FRONT);

@@ -132,16 +132,20 @@ static void lengthen(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
     MYM_ASSERT(pool->batch <= cls->room);
 }
 
-static void shorten(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
+/* True: its magazines are not to be as long as they were any more. */
+static bool shorten(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
 {
-    if (pool->busy < BUSY / 4 && pool->extra > 0) {
+    bool quiet = pool->busy < BUSY / 4, shorter = quiet && pool->extra > 0;
+
+    if (shorter) {
         atomic_fetch_add(&budget, (int32_t)pool->extra);
         pool->extra = 0;
         pool->batch = mym_classes[mym_pool_class(pool)].capacity;
     }
-    if (pool->busy < BUSY / 4)
+    if (quiet)
         mym_depot_narrow(pool);
     pool->busy = 0;
+    return shorter;
 }
 
 /* Objects that the first miss of a pool moves that is not cold; doubles with each. */
@@ -429,15 +433,15 @@ bool mym_pool_is_quiet(struct mym_pool *pool)
     return quiet;
 }
 
-void mym_pool_upkeep(struct mym_pool *pool, bool age, bool grew)
+bool mym_pool_upkeep(struct mym_pool *pool, bool age, bool grew)
 {
-    bool quiet;
+    bool quiet, shorter;
 
     mym_pool_lock(pool);
     quiet = is_quiet_locked(pool);
     pool->at_upkeep = pool->misses + pool->overflows;
-    if (age)
-        shorten(pool);
+    shorter = age && shorten(pool);
     mym_pool_unlock(pool);
     trim(pool, quiet, grew, !mym_pages_is_early());
+    return shorter;
 }

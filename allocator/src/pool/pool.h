@@ -154,9 +154,10 @@ void mym_pool_trim(struct mym_pool *pool, bool all);
 
 /*
  * The same as upkeep; `age`: lengths of magazines that are no longer busy shrink too;
- * `grew`: what slabs hold free is better used than more memory, all of it goes.
+ * `grew`: what slabs hold free is better used than more memory, all of it goes. True: they
+ * were longer by what others may have now, and those that are in caches still are.
  */
-void mym_pool_upkeep(struct mym_pool *pool, bool age, bool grew);
+bool mym_pool_upkeep(struct mym_pool *pool, bool age, bool grew);
 
 /*
  * No magazine came or went since the last upkeep, and a slab or more is free but for

@@ -65,15 +65,15 @@ static uint32_t id_of(int which)
 static bool moves;    /* while it drains */
 static bool moves_on; /* while it does what somebody asked for */
 
-void __real_mym_spans_close_here(void);
-void __wrap_mym_spans_close_here(void);
+void __real_mym_cache_empty(struct mym_cache *own, mym_class_set some);
+void __wrap_mym_cache_empty(struct mym_cache *own, mym_class_set some);
 
-void __wrap_mym_spans_close_here(void)
+void __wrap_mym_cache_empty(struct mym_cache *own, mym_class_set some)
 {
     if (moves_on)
         run_on(cpu[1]);
     moves_on = false;
-    __real_mym_spans_close_here();
+    __real_mym_cache_empty(own, some);
 }
 
 /* Who empties what he has come to may be moved before: then it is another one that he empties. */

@@ -1,6 +1,6 @@
 /*
- * magazines.c - how many objects a magazine may have, while how many caches share them changes;
- * and what a pool makes of one that is shorter or longer than that.
+ * magazines.c - how many objects a magazine may have, while how many caches share them changes and
+ * seconds pass; and what a pool makes of one that is shorter or longer than that.
  */
 #include "check.h"
 #include "family.h"
@@ -14,6 +14,15 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+
+/* Seconds pass where the test says so. */
+static _Atomic uint64_t now = 1000000;
+
+uint64_t __wrap_mym_os_coarse_ms(void);
+uint64_t __wrap_mym_os_coarse_ms(void)
+{
+    return now;
+}
 
 /* ---- threads that start at any time make the ration of a magazine less ---- */
 
@@ -256,6 +265,55 @@ static void loads_bear_every_ration(void)
     CHECK(mym_verify() == 0);
 }
 
+/* ---- what those that were long in their time leave ---- */
+
+enum { BATCH = 64 };
+
+static void be_busy(size_t size)
+{
+    void *objects[BATCH];
+
+    for (unsigned turn = 0; turn < 300; turn++) {
+        for (unsigned i = 0; i < BATCH; i++)
+            CHECK((objects[i] = mym_malloc(opaque(size))));
+        for (unsigned i = 0; i < BATCH; i++)
+            mym_free(objects[i]);
+    }
+}
+
+static size_t cached(void)
+{
+    size_t objects[MYM_CLASSES] = {0}, bytes = 0;
+
+    mym_cache_count(objects);
+    for (unsigned cls = 1; cls < mym_class_count; cls++)
+        bytes += objects[cls] * mym_classes[cls].size;
+    return bytes;
+}
+
+/* One after the other has the budget, in a heap that does not grow: each gives its own back. */
+static void classes_that_were_busy_keep_no_more_than_others(void)
+{
+    void *grown;
+
+    stay_on_one_cpu();
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    CHECK((grown = mym_malloc(opaque(32 << 20) - MYM_UNIT)));
+    mym_free(grown);
+    for (size_t size = 20000; size <= MYM_CLASS_MAX; size += 8192) {
+        be_busy(size);
+        for (unsigned quiet = 0; quiet < 2; quiet++) {
+            now += 5000;
+            mym_cache_upkeep();
+        }
+        CHECKF(cached() <= (57u << 20) / 10, "%zu bytes after the class of %zu",
+               cached(), size); /* docs/memory.md */
+    }
+    CHECK(mym_verify() == 0);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+
 const struct test tests[] = {
     {"the_more_there_are_the_shorter_they_are",
      the_more_there_are_the_shorter_they_are},
@@ -268,5 +326,7 @@ const struct test tests[] = {
     {"a_wide_one_that_is_too_long_goes_whole", a_wide_one_that_is_too_long_goes_whole},
     {"a_cache_gets_its_own_back", a_cache_gets_its_own_back},
     {"loads_bear_every_ration", loads_bear_every_ration},
+    {"classes_that_were_busy_keep_no_more_than_others",
+     classes_that_were_busy_keep_no_more_than_others},
     {NULL, NULL},
 };
