@@ -116,10 +116,8 @@ static void who_is_moved_rings_there(void)
     CHECKF(cached(4000) == 0, "%zu objects", cached(4000));
 }
 
-static void spans_go_when_asked(void)
+static void leave_a_span_there(void)
 {
-    if (!has_two())
-        return;
     malloc_trim(0);
     run_on(cpu[0]);
     malloc_trim(0);
@@ -129,6 +127,13 @@ static void spans_go_when_asked(void)
     CHECK(cached((size_t)1 << 20) > 0);
     mym_pages_hear_growth(); /* for which they would go in any case */
     run_on(cpu[1]);
+}
+
+static void spans_go_when_asked(void)
+{
+    if (!has_two())
+        return;
+    leave_a_span_there();
     malloc_trim(0);
     run_on(cpu[0]);
     free(malloc(opaque(100)));
@@ -324,6 +329,23 @@ static void what_is_in_use_is_not_collected(void)
 
 /* ---- vfork ---- */
 
+static void find_no_span(size_t unused)
+{
+    (void)unused;
+    CHECK(cached((size_t)1 << 20) > 0);
+    malloc_trim(0);
+    CHECKF(cached((size_t)1 << 20) == 0, "%zu bytes", cached((size_t)1 << 20));
+    CHECK(family.verify() == 0);
+}
+
+static void spans_are_collected(void)
+{
+    if (!has_two())
+        return;
+    leave_a_span_there();
+    run_in_child(find_no_span, 0);
+}
+
 static void check_opens(size_t expected)
 {
     uint32_t id = 0;
@@ -466,6 +488,7 @@ const struct test tests[] = {
     {"growth_empties_quiet_ones", growth_empties_quiet_ones},
     {"near_a_limit_all_go", near_a_limit_all_go},
     {"what_is_collected_stays_closed", what_is_collected_stays_closed},
+    {"spans_are_collected", spans_are_collected},
     {"what_is_in_use_is_not_collected", what_is_in_use_is_not_collected},
     {"none_opens_beside_a_child_of_vfork", none_opens_beside_a_child_of_vfork},
     {"a_child_keeps_its_own", a_child_keeps_its_own},

@@ -314,6 +314,36 @@ static void classes_that_were_busy_keep_no_more_than_others(void)
     mym_trim(0);
 }
 
+/* ---- who only frees ---- */
+
+static unsigned seconds;
+
+static void count_second(void)
+{
+    seconds++;
+}
+
+/* Whoever brings a part of a magazine has exchanged one. */
+static void who_only_frees_looks_after_idle_memory(void)
+{
+    static void *objects[4000];
+    struct mym_pool *pool = mym_pool_of(0, mym_class_of(8000));
+    void (*before)(void) = mym_cache_each_second;
+
+    mym_free(mym_malloc(opaque(8000)));
+    mym_cache_each_second = count_second;
+    now += 5000;
+    for (unsigned turn = 0; turn < 20 && seconds == 0; turn++) {
+        for (unsigned i = 0; i < 4000; i++)
+            CHECK((objects[i] = mym_pool_take(pool)));
+        for (unsigned i = 0; i < 4000; i++)
+            mym_free(objects[i]);
+    }
+    mym_cache_each_second = before;
+    CHECK(seconds > 0);
+    mym_trim(0);
+}
+
 const struct test tests[] = {
     {"the_more_there_are_the_shorter_they_are",
      the_more_there_are_the_shorter_they_are},
@@ -328,5 +358,6 @@ const struct test tests[] = {
     {"loads_bear_every_ration", loads_bear_every_ration},
     {"classes_that_were_busy_keep_no_more_than_others",
      classes_that_were_busy_keep_no_more_than_others},
+    {"who_only_frees_looks_after_idle_memory", who_only_frees_looks_after_idle_memory},
     {NULL, NULL},
 };
