@@ -52,6 +52,28 @@ static void depots_follow_swings(void)
     mym_trim(0);
 }
 
+/* Up and down by so many that most may not stay in the depot, which is granted no more for that. */
+static void grants_are_of_use(void)
+{
+    enum { MANY = 20000, MOST_OBJECTS = 2048 };
+    static void *objects[MANY];
+    const struct mym_pool *pool = mym_pool_of(0, mym_class_of(1024));
+    size_t most =
+        MOST_OBJECTS * (mym_classes[mym_pool_class(pool)].size + mym_os_page());
+
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    for (unsigned turn = 0; turn < 100; turn++) {
+        for (unsigned i = 0; i < MANY; i++)
+            CHECK((objects[i] = mym_malloc(opaque(1024))));
+        for (unsigned i = 0; i < MANY; i++)
+            mym_free(objects[i]);
+    }
+    CHECKF(pool->loaded_objects > MOST_OBJECTS / 2, "%u objects", pool->loaded_objects);
+    CHECKF(pool->grant * MYM_UNIT <= most + most / 2, "%zu bytes, %u objects at most",
+           pool->grant * MYM_UNIT, MOST_OBJECTS);
+    mym_trim(0);
+}
+
 /* ---- what objects in depots keep resident ---- */
 
 #define MOST     ((size_t)12 << 20)
@@ -358,6 +380,7 @@ static void fresh_slabs_keep_their_huge_pages(void)
 const struct test tests[] = {
     {"fresh_slabs_keep_their_huge_pages", fresh_slabs_keep_their_huge_pages},
     {"depots_follow_swings", depots_follow_swings},
+    {"grants_are_of_use", grants_are_of_use},
     {"depots_are_granted_what_they_pin", depots_are_granted_what_they_pin},
     {"short_magazines_make_room_for_long_ones",
      short_magazines_make_room_for_long_ones},
