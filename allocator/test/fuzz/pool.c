@@ -1,6 +1,7 @@
 /*
  * pool.c - pools and their slabs by themselves: bytes say which magazines are loaded, brought
- * back and exchanged, which objects pass by them, and what is trimmed.
+ * back and exchanged, which objects pass by them, what is trimmed, and how many caches share what
+ * magazines may hold.
  *
  * An object in the test's hands has its own address, changed by a key, in its first word and
  * its last one. So one that is handed out twice is seen, and one whose page was given back to
@@ -188,6 +189,8 @@ static void exchange(struct hand *hand, struct mym_pool *pool, unsigned id)
         return;
     hand->used = hand->magazine->used; /* 0, or it is the same with more room */
     CHECK(hand->used < hand->magazine->capacity);
+    CHECK(hand->magazine->capacity == /* whatever it was before */
+          mym_magazine_entries(mym_magazine_ration(pool->batch)));
     CHECK(mym_magazine_is_whole(hand->magazine, hand->used));
     receive_all(hand);
 }
@@ -233,7 +236,10 @@ static void play(struct bytes *bytes)
         mym_pool_upkeep(pool, which % 2, which & 2);
         break;
     case 13:
-        mym_idle_set_keep((size_t)which * MYM_UNIT);
+        if (what < 192)
+            mym_idle_set_keep((size_t)which * MYM_UNIT);
+        else
+            mym_magazines_share(which * 2);
         break;
     case 12:
         set_limit(which);
@@ -274,6 +280,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
     while (bytes.left >= 2)
         play(&bytes);
     mym_pages_set_limit(SIZE_MAX, SIZE_MAX);
+    mym_magazines_share(1);
     for (unsigned i = 0; i < OBJECTS; i++)
         if (objects[i].pool != NULL)
             pass(&objects[i], NULL);
