@@ -1,6 +1,6 @@
 /*
- * between.c - what others do between two instructions of a malloc: a word of a cache is the
- * same again, and what lies below the object that it names is another.
+ * between.c - what others do between two instructions of a malloc or free: a word of a cache is the
+ * same again, and what lies below the object that it names is another; or a magazine is another.
  *
  * The thread runs in single steps; after the Nth a signal handler does what another thread of
  * the CPU could do there. Or it has memory look for one step as another processor may show it.
@@ -180,8 +180,93 @@ static void no_free_is_taken_for_a_second_one(void)
     CHECK(!family.verify || family.verify() == 0);
 }
 
+/* ---- a full magazine that leaves half of its objects ---- */
+
+#define LONG   opaque((size_t)4000)
+#define AROUND 130 /* more than a magazine has */
+#define STRIDE 11  /* of some 2,000 steps it is another part each time */
+
+static void *held[3 * AROUND]; /* in nobody else's hands */
+static unsigned held_count;
+
+static void hold(unsigned count)
+{
+    while (count-- > 0)
+        CHECK((held[held_count++] = mym_malloc(LONG)));
+}
+
+static void let_go(unsigned count)
+{
+    while (count-- > 0)
+        mym_free(held[--held_count]);
+}
+
+/* What others do on this CPU meanwhile: they take, free, or both. */
+static void come_between(void)
+{
+    if (when % 3 != 1)
+        hold(3);
+    if (when % 3 != 0)
+        let_go(2);
+}
+
+static void step_beside(int number, siginfo_t *info, void *context)
+{
+    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
+
+    (void)number;
+    (void)info;
+    if (stepping && steps++ == when) {
+        stepping = 0;
+        if (mym_locks_held == 0 && !is_past_the_caches())
+            come_between();
+    }
+    *flags = stepping ? *flags | TRAP : *flags & ~(greg_t)TRAP;
+}
+
+/* The current one is full after it. */
+static void fill_current(void)
+{
+    const struct mym_cache *cache = mym_cache_of(mym_rseq_id());
+    unsigned cls = mym_class_of(LONG);
+
+    hold(AROUND);
+    while (*mym_slot_of(cache, cls) != MYM_CEILING)
+        let_go(1);
+}
+
+static void halves_are_left_at_once(void)
+{
+    struct sigaction action = {.sa_sigaction = step_beside, .sa_flags = SA_SIGINFO};
+
+    mym_free(mym_malloc(LONG));
+    if (mym_mode < MYM_MODE_CPU_ID)
+        return;
+    stay_on_one_cpu();
+    CHECK(!sigaction(SIGTRAP, &action, NULL));
+    when = test_seed() % STRIDE;
+    for (bool within = true; within; when += STRIDE) {
+        void *object;
+
+        fill_current();
+        object = held[--held_count];
+        steps = 0;
+        stepping = 1;
+        raise(SIGTRAP);
+        mym_free(object);
+        within = !stepping;
+        stepping = 0; /* one more trap, and it ends */
+        hold(AROUND);
+        check_different(held, held_count);
+        let_go(held_count);
+    }
+    CHECKF(when > ENOUGH, "%u steps", when);
+    CHECK(!family.verify || family.verify() == 0);
+}
+
 const struct test tests[] = {
     {"lists_are_followed_at_once", lists_are_followed_at_once},
     {"no_free_is_taken_for_a_second_one", no_free_is_taken_for_a_second_one},
+    {"halves_are_left_at_once", halves_are_left_at_once},
     {NULL, NULL},
 };
