@@ -86,6 +86,7 @@ static void a_short_one_becomes_longer(void)
             CHECKF(magazine->capacity > before &&
                        magazine->capacity <= mym_classes[cls].entries,
                    "class %u: %u, %u before", cls, magazine->capacity, before);
+            CHECK(magazine->entry[before] != MYM_CEILING);
         }
         mym_pool_unload(mym_pool_of(0, cls), 0, magazine, 0);
     }
@@ -231,6 +232,30 @@ static void a_cache_gets_its_own_back(void)
     CHECK(mym_verify() == 0);
 }
 
+/* What went out since the last look is needed; what lay there since then is not. */
+static void what_was_needed_stays(void)
+{
+    struct mym_pool *pool = mym_pool_of(0, mym_class_of(64));
+    struct mym_magazine *magazines[MYM_DEPOT_STACKS];
+    void *kept[64];
+
+    for (unsigned i = 0; i < 64; i++)
+        CHECK((kept[i] = malloc(64)));
+    mym_trim(0);
+    bring(pool, magazines, MYM_DEPOT_STACKS);
+    mym_pool_upkeep(pool, false, false);
+    for (unsigned id = 1; id < MYM_DEPOT_STACKS; id++)
+        CHECK(mym_pool_load(pool, id, NULL) == magazines[id]);
+    for (unsigned id = 1; id < MYM_DEPOT_STACKS; id++)
+        mym_pool_unload(pool, id, magazines[id], 1);
+    mym_pool_upkeep(pool, false, false);
+    CHECKF(pool->loaded_count == MYM_DEPOT_STACKS - 1, "%u of %u", pool->loaded_count,
+           MYM_DEPOT_STACKS);
+    for (unsigned i = 0; i < 64; i++)
+        free(kept[i]);
+    mym_trim(0);
+}
+
 static _Atomic bool is_over;
 
 static void *share(void *unused)
@@ -314,6 +339,49 @@ static void classes_that_were_busy_keep_no_more_than_others(void)
     mym_trim(0);
 }
 
+/* Who asked in vain has nothing of the budget: all of it is there when the others are quiet. */
+static void what_was_refused_is_not_taken(void)
+{
+    const size_t last = 20000;
+    const struct mym_pool *pool = mym_pool_of(0, mym_class_of(last));
+
+    stay_on_one_cpu();
+    mym_idle_set_keep(1024 * MYM_UNIT);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        for (size_t size = MYM_CLASS_MAX; size > 40000; size -= 8192)
+            be_busy(size);
+        for (unsigned quiet = 0; quiet < 2; quiet++) {
+            now += 5000;
+            mym_cache_upkeep();
+        }
+    }
+    be_busy(last);
+    CHECKF(pool->batch == mym_classes[mym_pool_class(pool)].room, "for %u objects",
+           pool->batch);
+    mym_idle_set_keep(0);
+    mym_trim(0);
+}
+
+/* ---- long objects ---- */
+
+/* Those of a class that a small program takes a few of are kept nowhere. */
+static void few_long_ones_are_not_kept(void)
+{
+    const size_t size = MYM_COLD_SIZE + 20000; /* not used before */
+    const struct mym_pool *pool = mym_pool_of(0, mym_class_of(size));
+    size_t objects[MYM_CLASSES] = {0};
+
+    mym_trim(0);
+    for (unsigned turn = 1; turn <= MYM_COLD_TURNS; turn++) {
+        mym_free(mym_malloc(opaque(size)));
+        if (turn < MYM_COLD_TURNS / 2)
+            CHECKF(pool->slabs == 0 && pool->batch == 0, "after %u", turn);
+    }
+    mym_cache_count(objects);
+    CHECK(pool->batch > 0 && objects[mym_pool_class(pool)] > 0);
+    mym_trim(0);
+}
+
 /* ---- who only frees ---- */
 
 static unsigned seconds;
@@ -345,6 +413,7 @@ static void who_only_frees_looks_after_idle_memory(void)
 }
 
 const struct test tests[] = {
+    {"few_long_ones_are_not_kept", few_long_ones_are_not_kept},
     {"the_more_there_are_the_shorter_they_are",
      the_more_there_are_the_shorter_they_are},
     {"a_full_magazine_is_not_made_shorter", a_full_magazine_is_not_made_shorter},
@@ -355,9 +424,11 @@ const struct test tests[] = {
      a_wide_one_that_is_short_becomes_longer},
     {"a_wide_one_that_is_too_long_goes_whole", a_wide_one_that_is_too_long_goes_whole},
     {"a_cache_gets_its_own_back", a_cache_gets_its_own_back},
+    {"what_was_needed_stays", what_was_needed_stays},
     {"loads_bear_every_ration", loads_bear_every_ration},
     {"classes_that_were_busy_keep_no_more_than_others",
      classes_that_were_busy_keep_no_more_than_others},
+    {"what_was_refused_is_not_taken", what_was_refused_is_not_taken},
     {"who_only_frees_looks_after_idle_memory", who_only_frees_looks_after_idle_memory},
     {NULL, NULL},
 };
