@@ -129,41 +129,6 @@ static void wide_magazines_have_no_inner_walls(void)
         mym_free(objects[--count]);
 }
 
-/* So many taken and freed, in turn. */
-static void up_and_down(size_t size, unsigned count)
-{
-    void *objects[16];
-
-    for (unsigned turn = 0; turn < 300; turn++) {
-        for (unsigned i = 0; i < count; i++)
-            CHECK((objects[i] = mym_malloc(opaque(size))));
-        for (unsigned i = 0; i < count; i++)
-            mym_free(objects[i]);
-    }
-}
-
-/* The first of a class are short. They don't stay so. */
-static void what_a_wide_one_holds_needs_no_pool(void)
-{
-    static const struct {
-        size_t size; /* not used before */
-        unsigned count;
-    } ways[] = {{16500, 9}, {20000, 12}, {24000, 16}};
-
-    stay_on_one_cpu();
-    for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) {
-        uint64_t before, more;
-
-        CHECK(mym_classes[mym_class_of(ways[i].size)].entries == 16);
-        up_and_down(ways[i].size, ways[i].count);
-        before = exchanges(ways[i].size);
-        up_and_down(ways[i].size, ways[i].count);
-        more = exchanges(ways[i].size) - before;
-        CHECKF(more <= 30, "%u of %zu bytes: %llu magazines", ways[i].count,
-               ways[i].size, (unsigned long long)more);
-    }
-}
-
 /* ---- span words ---- */
 
 static size_t in_words(void)
@@ -514,7 +479,6 @@ const struct test tests[] = {
     {"short_magazines_grow", short_magazines_grow},
     {"batches_fit", batches_fit},
     {"wide_magazines_have_no_inner_walls", wide_magazines_have_no_inner_walls},
-    {"what_a_wide_one_holds_needs_no_pool", what_a_wide_one_holds_needs_no_pool},
     {"sums_are_verified", sums_are_verified},
     {"one_fault_is_told_once", one_fault_is_told_once},
     {"words_are_for_sizes_in_turn", words_are_for_sizes_in_turn},

@@ -290,20 +290,49 @@ static void loads_bear_every_ration(void)
     CHECK(mym_verify() == 0);
 }
 
-/* ---- what those that were long in their time leave ---- */
+/* ---- going up and down ---- */
 
-enum { BATCH = 64 };
+/* So many taken and freed, in turn. */
+static void up_and_down(size_t size, unsigned count)
+{
+    static void *objects[64];
+
+    for (unsigned turn = 0; turn < 300; turn++) {
+        for (unsigned i = 0; i < count; i++)
+            CHECK((objects[i] = mym_malloc(opaque(size))));
+        for (unsigned i = 0; i < count; i++)
+            mym_free(objects[i]);
+    }
+}
+
+/* The first of a class are short. They don't stay so. */
+static void what_a_wide_one_holds_needs_no_pool(void)
+{
+    static const struct {
+        size_t size; /* not used before */
+        unsigned count;
+    } ways[] = {{16500, 9}, {20500, 12}, {24000, 16}};
+
+    stay_on_one_cpu();
+    for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) {
+        const struct mym_pool *pool = mym_pool_of(0, mym_class_of(ways[i].size));
+        uint64_t before, more;
+
+        CHECK(mym_classes[mym_pool_class(pool)].entries == 16);
+        up_and_down(ways[i].size, ways[i].count);
+        before = pool->misses + pool->overflows;
+        up_and_down(ways[i].size, ways[i].count);
+        more = pool->misses + pool->overflows - before;
+        CHECKF(more <= 30, "%u of %zu bytes: %llu magazines", ways[i].count,
+               ways[i].size, (unsigned long long)more);
+    }
+}
+
+/* ---- what those that were long in their time leave ---- */
 
 static void be_busy(size_t size)
 {
-    void *objects[BATCH];
-
-    for (unsigned turn = 0; turn < 300; turn++) {
-        for (unsigned i = 0; i < BATCH; i++)
-            CHECK((objects[i] = mym_malloc(opaque(size))));
-        for (unsigned i = 0; i < BATCH; i++)
-            mym_free(objects[i]);
-    }
+    up_and_down(size, 64);
 }
 
 static size_t cached(void)
@@ -414,6 +443,7 @@ static void who_only_frees_looks_after_idle_memory(void)
 
 const struct test tests[] = {
     {"few_long_ones_are_not_kept", few_long_ones_are_not_kept},
+    {"what_a_wide_one_holds_needs_no_pool", what_a_wide_one_holds_needs_no_pool},
     {"the_more_there_are_the_shorter_they_are",
      the_more_there_are_the_shorter_they_are},
     {"a_full_magazine_is_not_made_shorter", a_full_magazine_is_not_made_shorter},
