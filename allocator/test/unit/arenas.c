@@ -248,14 +248,17 @@ static void slots_of_all_arenas_serve(void)
     run_in_child(take_from_other_arenas, 0);
 }
 
-/* What another CPU frees is handed back in magazines: the owner's depot has them. */
+/* What another CPU frees is handed back in magazines: the owner's depot has them, also what a drain
+   found. */
 static void *free_batch(void *batch)
 {
     void **slots = batch;
 
-    try_on(1);
+    try_on(0);
     for (int i = 0; i < 3000; i++)
         free(slots[i]);
+    if (mym_mode != MYM_MODE_TLS)
+        mym_cache_empty(NULL, mym_class_bit(mym_class_of(100)));
     return NULL;
 }
 
@@ -266,7 +269,7 @@ static void magazines_go_to_their_owner(void)
     size_t loaded = 0;
     pthread_t thread;
 
-    try_on(0);
+    try_on(1);
     for (int i = 0; i < 3000; i++)
         slots[i] = malloc(100);
     CHECK(!pthread_create(&thread, NULL, free_batch, slots));
