@@ -135,9 +135,9 @@ void mym_pool_unload(struct mym_pool *pool, unsigned id, struct mym_magazine *ma
 
 /*
  * An empty magazine for a full one (NULL: none to bring); a wide one without the half of its
- * objects that was freed first, unless it is too long by now; or the same with room for more: it was made while the pool moved
- * fewer objects, and if two of them stayed so, a program that goes up and down would come here at
- * each turn, for good. NULL as above.
+ * objects that was freed first, unless it is too long by now; or the same with room for more: it
+ * was made while the pool moved fewer objects, and if two of them stayed so, a program that goes up
+ * and down would come here at each turn, for good. NULL as above.
  */
 struct mym_magazine *mym_pool_exchange(struct mym_pool *pool, unsigned id,
                                        struct mym_magazine *full, unsigned used);
