@@ -165,7 +165,7 @@ struct figure {
     const char *name;
     size_t value; /* bytes */
 };
-#define FIGURES 7
+#define FIGURES 9
 
 static void read_figures(struct figure *out)
 {
@@ -179,7 +179,9 @@ static void read_figures(struct figure *out)
                {"generic.heap_size", info.pages.mapped + info.pages.idle + info.huge},
                {"tcmalloc.pageheap_free_bytes", info.pages.dirty + info.pages.idle},
                {"tcmalloc.pageheap_unmapped_bytes", info.pages.free - info.pages.dirty},
-               {"tcmalloc.central_cache_free_bytes", info.small_free + info.depots},
+               {"tcmalloc.slack_bytes", info.pages.free + info.pages.idle}, /* both */
+               {"tcmalloc.central_cache_free_bytes", info.small_free},
+               {"tcmalloc.transfer_cache_free_bytes", info.depots},
                {"tcmalloc.thread_cache_free_bytes", info.caches + info.spans},
                {"tcmalloc.current_total_thread_cache_bytes", info.caches + info.spans},
            },

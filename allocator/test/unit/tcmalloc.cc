@@ -238,6 +238,20 @@ void numbers_are_true()
           number("tcmalloc.thread_cache_free_bytes"));
 }
 
+/* What is free of a kind adds up, and each way of asking knows it. */
+void numbers_add_up()
+{
+    CHECK(number("tcmalloc.slack_bytes") ==
+          number("tcmalloc.pageheap_free_bytes") +
+              number("tcmalloc.pageheap_unmapped_bytes"));
+    CHECK(number("tcmalloc.pageheap_free_bytes") +
+              number("tcmalloc.pageheap_unmapped_bytes") +
+              number("tcmalloc.central_cache_free_bytes") +
+              number("tcmalloc.transfer_cache_free_bytes") +
+              number("tcmalloc.thread_cache_free_bytes") <=
+          number("generic.heap_size"));
+}
+
 void memory_goes_back()
 {
     for (auto *name :
@@ -314,6 +328,7 @@ extern "C" const struct test tests[] = {{"one_heap", one_heap},
                                         {"sized_and_aligned", sized_and_aligned},
                                         {"failures", failures},
                                         {"numbers_are_true", numbers_are_true},
+                                        {"numbers_add_up", numbers_add_up},
                                         {"memory_goes_back", memory_goes_back},
                                         {"pointers_are_known", pointers_are_known},
                                         {"statistics_are_told", statistics_are_told},
