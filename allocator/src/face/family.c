@@ -126,8 +126,8 @@ struct mallinfo2 mym_face_mallinfo2(void)
     mym_info_read(&info);
     out.arena = info.pages.mapped;
     out.ordblks = info.pages.runs;
-    out.hblks = info.huges;
-    out.hblkhd = info.huge;
+    out.hblks = info.huges + info.guarded; /* these are outside of the heap as well */
+    out.hblkhd = info.huge + info.guarded_bytes;
     out.smblks = info.cached == 0 ? 0 : 1;
     out.fsmblks = info.cached;
     out.uordblks = info.large + info.reaps + info.small_used;

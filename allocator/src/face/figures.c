@@ -24,7 +24,8 @@ static void add_up(void)
     }
     figures.small = info.small_used;
     figures.large = info.large + info.huge + info.reaps;
-    figures.active = figures.large + slabs - whole;
+    figures.active = figures.large + slabs - whole + info.guarded_pages;
+    figures.large += info.guarded_bytes;
     least = mym_round_up(figures.small + figures.large, MYM_UNIT);
     if (figures.active < least)
         figures.active = least;

@@ -174,9 +174,11 @@ static void read_figures(struct figure *out)
     mym_info_read(&info);
     memcpy(out,
            (struct figure[FIGURES]){
-               {"generic.current_allocated_bytes",
-                info.small_used + info.large + info.reaps + info.huge},
-               {"generic.heap_size", info.pages.mapped + info.pages.idle + info.huge},
+               {"generic.current_allocated_bytes", info.small_used + info.large +
+                                                       info.reaps + info.huge +
+                                                       info.guarded_bytes},
+               {"generic.heap_size",
+                info.pages.mapped + info.pages.idle + info.huge + info.guarded_pages},
                {"tcmalloc.pageheap_free_bytes", info.pages.dirty + info.pages.idle},
                {"tcmalloc.pageheap_unmapped_bytes", info.pages.free - info.pages.dirty},
                {"tcmalloc.slack_bytes", info.pages.free + info.pages.idle}, /* both */

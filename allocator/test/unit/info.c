@@ -65,6 +65,24 @@ static void mallinfo_sees_large(void)
     free(p);
 }
 
+/* So are small ones, with MYMALLOC_GUARD those, too, of which each has pages of its own. */
+static void mallinfo_sees_guarded(void)
+{
+    enum { MANY = 400, BYTES = 4096 };
+    struct mallinfo2 before = mallinfo2(), during;
+    void *object[MANY];
+
+    for (int i = 0; i < MANY; i++)
+        CHECK((object[i] = malloc(BYTES)));
+    during = mallinfo2();
+    CHECKF(during.uordblks + during.hblkhd >=
+               before.uordblks + before.hblkhd + (size_t)MANY * BYTES,
+           "%zu + %zu, then %zu + %zu", before.uordblks, before.hblkhd, during.uordblks,
+           during.hblkhd);
+    for (int i = 0; i < MANY; i++)
+        free(object[i]);
+}
+
 static void trim_gives_memory_back(void)
 {
     size_t before, full, after;
@@ -371,6 +389,7 @@ static void trim_loses_nothing(void)
 const struct test tests[] = {
     {"mallinfo_follows_use", mallinfo_follows_use},
     {"mallinfo_sees_large", mallinfo_sees_large},
+    {"mallinfo_sees_guarded", mallinfo_sees_guarded},
     {"trim_gives_memory_back", trim_gives_memory_back},
     {"trim_leaves_what_it_is_told_to", trim_leaves_what_it_is_told_to},
     {"malloc_info_is_xml", malloc_info_is_xml},

@@ -67,6 +67,24 @@ static void statistics_are_of_the_last_epoch(void)
     CHECK(before < LARGE);
 }
 
+/* With MYMALLOC_GUARD some of these have pages of their own. */
+static void small_ones_are_allocated(void)
+{
+    enum { MANY = 400, BYTES = 4096 };
+    void *object[MANY];
+    size_t before;
+
+    refresh();
+    before = size_at("stats.allocated");
+    for (int i = 0; i < MANY; i++)
+        CHECK((object[i] = take(BYTES, 0)));
+    refresh();
+    CHECKF(size_at("stats.allocated") >= before + (size_t)MANY * BYTES,
+           "%zu, and %zu before", size_at("stats.allocated"), before);
+    for (int i = 0; i < MANY; i++)
+        put(object[i], 0);
+}
+
 /* Objects of a bin come and go by its count; caches hold some of those that went. */
 static void bins_count_objects(void)
 {
@@ -428,6 +446,7 @@ static void beside_threads_and_forks(void)
 
 const struct test tests[] = {
     {"statistics_are_of_the_last_epoch", statistics_are_of_the_last_epoch},
+    {"small_ones_are_allocated", small_ones_are_allocated},
     {"bins_count_objects", bins_count_objects},
     {"sizes_are_those_of_malloc", sizes_are_those_of_malloc},
     {"memory_goes_back", memory_goes_back},

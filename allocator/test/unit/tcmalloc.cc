@@ -225,10 +225,13 @@ void numbers_are_true()
               number("tcmalloc.pageheap_free_bytes") +
               number("tcmalloc.pageheap_unmapped_bytes"));
     CHECK(!read("tcmalloc.no_such_number", &unknown));
-    /* what lies in caches is no object */
+    /* small ones count, guarded ones too, and what lies in caches is none */
     std::vector<void *> objects(20000);
+    before = number("generic.current_allocated_bytes");
     for (auto &each : objects)
-        each = malloc(100);
+        each = malloc(128);
+    CHECK(number("generic.current_allocated_bytes") >= before + objects.size() * 128);
+    CHECK(number("generic.heap_size") >= number("generic.current_allocated_bytes"));
     for (auto *each : objects)
         free(each);
     CHECK(number("tcmalloc.thread_cache_free_bytes") +
