@@ -407,7 +407,11 @@ static void seal_anew(void *ptr, size_t old, size_t size, size_t room)
 /* Within its place; false: it has no room, or far too much. */
 static bool resize_small(void *ptr, size_t old, size_t size, size_t room)
 {
-    if (size > MYM_SIZE_MAX || !mym_fits(room, size + MYM_SEAL_BYTES))
+    size_t needs = size + MYM_SEAL_BYTES;
+
+    if (needs < MYM_ALIGNMENT) /* there is no smaller place */
+        needs = MYM_ALIGNMENT;
+    if (size > MYM_SIZE_MAX || !mym_fits(room, needs))
         return false;
     seal_anew(ptr, old, size, room);
     return true;

@@ -235,11 +235,28 @@ static void aligned_objects(void)
         }
 }
 
+/* One that is asked for its own size stays where it is, the smallest too. */
+static void same_size_stays(void)
+{
+    if (!is_mymalloc()) /* a sanitizer moves it */
+        return;
+    for (size_t size = 1; size <= 4096; size++) {
+        char *object = malloc(size), *same;
+
+        CHECK(object);
+        object[size - 1] = 'x';
+        same = realloc(object, size);
+        CHECKF(same == object && same[size - 1] == 'x', "size %zu", size);
+        free(same);
+    }
+}
+
 const struct test tests[] = {
     {"null_is_malloc", null_is_malloc},
     {"zero_size_frees", zero_size_frees},
     {"contents_survive", contents_survive},
     {"grow_and_shrink", grow_and_shrink},
+    {"same_size_stays", same_size_stays},
     {"sized_frees_take_what_shrank", sized_frees_take_what_shrank},
     {"huge_grows", huge_grows},
     {"failure_leaves_object", failure_leaves_object},
