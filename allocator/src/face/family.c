@@ -124,13 +124,13 @@ struct mallinfo2 mym_face_mallinfo2(void)
     struct mallinfo2 out = {0};
 
     mym_info_read(&info);
-    out.arena = info.pages.mapped;
+    out.arena = info.pages.mapped + info.guarded_pages;
     out.ordblks = info.pages.runs;
-    out.hblks = info.huges + info.guarded; /* these are outside of the heap as well */
-    out.hblkhd = info.huge + info.guarded_bytes;
+    out.hblks = info.huges;
+    out.hblkhd = info.huge;
     out.smblks = info.cached == 0 ? 0 : 1;
     out.fsmblks = info.cached;
-    out.uordblks = info.large + info.reaps + info.small_used;
+    out.uordblks = info.large + info.reaps + info.small_used + info.guarded_bytes;
     out.fordblks = out.arena - (out.uordblks < out.arena ? out.uordblks : out.arena);
     out.keepcost = info.pages.dirty;
     return out;
@@ -242,7 +242,7 @@ void mym_face_stats(void)
  */
 static void write_totals(FILE *stream, const struct mym_info *info, bool all)
 {
-    size_t mapped = info->pages.mapped, cached = 0;
+    size_t mapped = info->pages.mapped + info->guarded_pages, cached = 0;
 
     for (unsigned i = 1; i < mym_class_count; i++)
         cached += info->cls[i].cached + info->cls[i].depot;
