@@ -19,6 +19,9 @@
  */
 #define GROW_PART 16u
 
+/* 1 GiB: where to look first behind what is somebody else's. */
+#define ROUND_UNITS 16384u
+
 /*
  * Unit 0 stays absent: the end of every list, and a guard. That more do is for the
  * class table: what every free reads of it would lie at the start of a page, where all
@@ -285,15 +288,15 @@ bool mym_region_grow(uint32_t length)
 
     step = step > GROW_MAX ? GROW_MAX : step;
     step = step < chunks ? chunks : step;
-    for (int tries = 0;
-         tries < 64 && start < mym_pages.limit && step < mym_pages.limit - start;)
+    for (uint32_t stride = ROUND_UNITS;
+         start < mym_pages.limit && step < mym_pages.limit - start;)
         switch (map_region(start, step)) {
         case MYM_OS_OK:
             append(start, step);
             return true;
-        case MYM_OS_TAKEN: /* somebody lives in our window: go round */
-            start = (start + 16384) / 16384 * 16384;
-            tries++;
+        case MYM_OS_TAKEN: /* somebody lives in our window: go round, each time twice as far */
+            start = (start + stride) / ROUND_UNITS * ROUND_UNITS;
+            stride *= 2;
             break;
         case MYM_OS_NOMEM:
             if (step <= least)
