@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 
 #define MIB   ((size_t)1 << 20)
-#define BYTES ((size_t)100 << 30)
+#define BYTES ((size_t)70 << 30)
 
 enum { MANY = 300 };
 
