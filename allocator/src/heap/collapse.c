@@ -42,7 +42,7 @@ static bool mark(uint32_t chunk)
 {
     if (mym_chunk_is_huge(chunk) || has_clean(chunk))
         return false;
-    mym_chunk_use(chunk, MYM_CHUNK_UNITS, chunk + MYM_CHUNK_UNITS, MYM_SMALL);
+    mym_chunk_use(chunk, MYM_CHUNK_UNITS, chunk + MYM_CHUNK_UNITS, MYM_DENSE);
     return mym_chunk_is_huge(chunk);
 }
 

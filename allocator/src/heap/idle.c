@@ -142,7 +142,7 @@ void mym_collapse_tell(void)
     if (mym_idle_when_much == NULL)
         return;
     mym_pages_lock();
-    worth = mym_chunk_is_worth_it(MYM_SMALL);
+    worth = mym_chunk_is_worth_it(MYM_DENSE); /* as what collapses is known to be */
     mym_pages_unlock();
     if (!worth)
         return;

@@ -26,7 +26,7 @@
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 
-enum { MOST = 1 << 16 };
+enum { MOST = 1 << 16, MIXED = 8016 };
 static struct {
     unsigned char *at;
     size_t size;
@@ -38,24 +38,29 @@ static unsigned char mark_of(unsigned i)
     return (unsigned char)(i % 251 + 1);
 }
 
-static void take(unsigned i, uint64_t *random)
+static void take(unsigned i, uint64_t *random, size_t most)
 {
-    object[i].size = 16 + next_random(random) % 8000;
+    object[i].size = 16 + next_random(random) % (most - 16);
     object[i].at = malloc(object[i].size);
     CHECK(object[i].at);
     memset(object[i].at, mark_of(i), object[i].size);
 }
 
-/* Objects of all sizes in turn, written all over. */
-static void fill(size_t bytes)
+/* Objects of all sizes below this in turn, written all over. */
+static void fill_below(size_t most, size_t bytes)
 {
     uint64_t random = test_seed();
 
-    for (count = 0; bytes > 8016; count++) {
+    for (count = 0; bytes > most; count++) {
         CHECK(count < MOST);
-        take(count, &random);
+        take(count, &random, most);
         bytes -= object[count].size;
     }
+}
+
+static void fill(size_t bytes)
+{
+    fill_below(MIXED, bytes);
 }
 
 /* The same, of 32, 64, 96 KiB: spans of their own, without a page to spare. */
@@ -165,6 +170,22 @@ static void dense_chunks_become_huge(void)
 {
     fill(128 * MIB);
     becomes_huge(128 * MIB);
+}
+
+/* A chunk that is there costs nothing: not in a small heap either, where none becomes huge in advance. */
+static void in_a_small_heap_too(void)
+{
+    size_t resident;
+
+    fill_below(4096, 40 * MIB);
+    resident = resident_bytes();
+    CHECK(huge_bytes() == 0);
+    collapse_all();
+    all_is_there();
+    CHECKF(resident_bytes() <= resident + resident / 32, "%zu MiB, %zu before",
+           resident_bytes() / MIB, resident / MIB);
+    if (kernel_collapses())
+        CHECKF(huge_bytes() >= 24 * MIB, "%zu MiB", huge_bytes() / MIB);
 }
 
 static void large_objects_too(void)
@@ -389,7 +410,7 @@ static void beside_purges_and_forks(void)
             child_has_all();
         for (unsigned i = from; i < to; i++)
             if (!object[i].at)
-                take(i, &random);
+                take(i, &random, MIXED);
         all_is_there();
     }
     stop = true;
@@ -399,6 +420,7 @@ static void beside_purges_and_forks(void)
 
 const struct test tests[] = {
     {"dense_chunks_become_huge", dense_chunks_become_huge},
+    {"in_a_small_heap_too", in_a_small_heap_too},
     {"large_objects_too", large_objects_too},
     {"a_refused_chunk_keeps_no_other_small", a_refused_chunk_keeps_no_other_small},
     {"sparse_chunks_stay_small", sparse_chunks_stay_small},
