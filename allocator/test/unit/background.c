@@ -80,9 +80,9 @@ static void caches_of_other_cpus_go(void)
         }
     }
     CHECKF(mallinfo2().fsmblks >= MIB / 16, "%zu bytes", mallinfo2().fsmblks);
+    pin(&all); /* the helper, which that starts, may go everywhere */
     objects[0] = memset(malloc(20 * MIB), 1, 20 * MIB);
-    pin(&all);
-    free(objects[0]); /* the helper is started, and may go everywhere */
+    free(objects[0]);
     pin(&here);
     AWAIT(mallinfo2().fsmblks < MIB / 64);
 }
@@ -284,7 +284,8 @@ static void free_twice(void)
     free(held);
     free(objects[0] == held ? objects[1] : objects[0]);
     free(held);
-    free(memset(malloc(20 * MIB), 1, 20 * MIB));
+    objects[0] = memset(malloc(20 * MIB), 1, 20 * MIB);
+    free(objects[0]);
     pause_ms(60000);
 }
 
