@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -177,25 +176,10 @@ static void all_is_locked(size_t flags)
     }
 }
 
-/* Whoever has the capability: root in a container has not. */
-static bool may_lock_beyond(size_t limit)
-{
-    size_t bytes = limit / 4096 * 4096 + 4096;
-    void *area = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    bool may = area != MAP_FAILED && mlock2(area, bytes, MLOCK_ONFAULT) == 0;
-
-    CHECK(area == MAP_FAILED || munmap(area, bytes) == 0);
-    return may;
-}
-
 static void future_memory_is_locked(void)
 {
-    struct rlimit most = {0, 0};
-
-    CHECK(getrlimit(RLIMIT_MEMLOCK, &most) == 0);
-    if (most.rlim_cur < 2000 * MIB && !may_lock_beyond(most.rlim_cur)) {
-        printf("SKIP: no more than %zu KiB may be locked\n",
-               (size_t)most.rlim_cur >> 10);
+    if (!may_lock(2000 * MIB)) {
+        printf("SKIP: 2000 MiB may not be locked\n");
         return;
     }
     run_in_child(all_is_locked, MCL_FUTURE);

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -104,6 +105,24 @@ void run_within(int resource, size_t bytes, const char *name)
     again = name;
     room = bytes;
     run_in_child(start_again, (size_t)resource);
+}
+
+bool may_lock(size_t bytes)
+{
+    struct rlimit most = {0, 0};
+    size_t more;
+    void *area;
+    bool may;
+
+    CHECK(getrlimit(RLIMIT_MEMLOCK, &most) == 0);
+    if (most.rlim_cur >= bytes)
+        return true;
+    more =
+        most.rlim_cur / 4096 * 4096 + 4096; /* one page beyond, none of it is there */
+    area = mmap(NULL, more, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    may = area != MAP_FAILED && mlock2(area, more, MLOCK_ONFAULT) == 0;
+    CHECK(area == MAP_FAILED || munmap(area, more) == 0);
+    return may;
 }
 
 size_t mapping_count(void)

@@ -2,6 +2,7 @@
 #ifndef TEST_PROC_H
 #define TEST_PROC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -21,6 +22,9 @@ void limit_growth(int resource, size_t bytes);
  * a sanitizer or an emulator maps a quarter of that itself.
  */
 void run_within(int resource, size_t bytes, const char *name);
+
+/* So much of it: by RLIMIT_MEMLOCK, or by the capability, which root in a container has not. */
+bool may_lock(size_t bytes);
 
 /* Lines of /proc/self/maps. */
 size_t mapping_count(void);
