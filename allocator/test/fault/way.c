@@ -32,6 +32,11 @@ static void a_long_one_is_gone_round(void)
     static char *object[MANY];
     void *first = malloc(100000), *other = stand_behind(first);
 
+    if (other == MAP_FAILED) {
+        printf("SKIP: there is no such place\n");
+        free(first);
+        return;
+    }
     for (int i = 0; i < MANY; i++) {
         CHECKF((object[i] = malloc(MIB)) != NULL, "%d MiB were had", i);
         object[i][0] = 'x';
@@ -41,7 +46,7 @@ static void a_long_one_is_gone_round(void)
         free(object[i]);
     }
     free(first);
-    CHECK(other == MAP_FAILED || munmap(other, BYTES) == 0);
+    CHECK(munmap(other, BYTES) == 0);
     CHECK(!family.verify || family.verify() == 0);
 }
 
