@@ -24,15 +24,6 @@ static volatile int stepping, locked;
 static volatile unsigned steps, when;
 static void *volatile first, *volatile second, *volatile other;
 
-/* first, second, ... -> first, other, ...: with as many below as before. */
-static void change_below(void)
-{
-    first = mym_malloc(SIZE);
-    second = mym_malloc(SIZE);
-    mym_free(other);
-    mym_free(first);
-}
-
 /* There the thread takes locks, and nobody may call malloc from a handler. */
 static bool is_past_the_caches(void)
 {
@@ -41,8 +32,10 @@ static bool is_past_the_caches(void)
         if (mym_rank_is_held(rank))
             return true;
 #endif
-    return mym_pages.lock.state != 0;
+    return mym_locks_held > 0 || mym_pages.lock.state != 0;
 }
+
+static void (*come_between)(void);
 
 static void step(int number, siginfo_t *info, void *context)
 {
@@ -50,24 +43,56 @@ static void step(int number, siginfo_t *info, void *context)
 
     (void)number;
     (void)info;
-    if (stepping && steps++ == when) {
-        stepping = 0;
-        locked = is_past_the_caches();
-        if (!locked)
-            change_below();
-    }
+    if (stepping && steps++ >= when)
+        come_between();
     *flags = stepping ? *flags | TRAP : *flags & ~(greg_t)TRAP;
+}
+
+static void in_steps(void (*others)(void))
+{
+    struct sigaction action = {.sa_sigaction = step, .sa_flags = SA_SIGINFO};
+
+    stay_on_one_cpu();
+    CHECK(!sigaction(SIGTRAP, &action, NULL));
+    come_between = others;
+}
+
+static void begin_steps(void)
+{
+    steps = 0;
+    stepping = 1;
+    raise(SIGTRAP);
+}
+
+/* One more trap, and it ends. True: nobody came between. */
+static bool end_steps(void)
+{
+    bool was = stepping;
+
+    stepping = 0;
+    return was;
+}
+
+/* first, second, ... -> first, other, ...: with as many below as before. */
+static void change_below(void)
+{
+    stepping = 0;
+    locked = is_past_the_caches();
+    if (locked)
+        return;
+    first = mym_malloc(SIZE);
+    second = mym_malloc(SIZE);
+    mym_free(other);
+    mym_free(first);
 }
 
 static void *malloc_in_steps(void)
 {
     void *object;
 
-    steps = 0;
-    stepping = 1;
-    raise(SIGTRAP);
+    begin_steps();
     object = mym_malloc(SIZE);
-    stepping = 0; /* one more trap, and it ends */
+    end_steps();
     return object;
 }
 
@@ -93,7 +118,6 @@ static void check_different(void *const *objects, unsigned count)
 
 static void lists_are_followed_at_once(void)
 {
-    struct sigaction action = {.sa_sigaction = step, .sa_flags = SA_SIGINFO};
     void *objects[OBJECTS + 2];
 
     mym_free(mym_malloc(SIZE));
@@ -101,8 +125,7 @@ static void lists_are_followed_at_once(void)
         printf("a cache per thread: nobody comes between\n");
         return;
     }
-    stay_on_one_cpu();
-    CHECK(!sigaction(SIGTRAP, &action, NULL));
+    in_steps(change_below);
     for (when = 0; !locked; when++) {
         mym_cache_drain();
         take_all(objects);
@@ -129,24 +152,20 @@ static void lists_are_followed_at_once(void)
 
 static void **place, *there; /* what lies in the place, which shows another object */
 
-static void show_late(int number, siginfo_t *info, void *context)
+/* For one step. */
+static void show_late(void)
 {
-    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
-
-    (void)number;
-    (void)info;
     if (place != NULL) {
         *place = there;
         place = NULL;
         stepping = 0;
-    } else if (stepping && steps++ == when) {
-        locked = mym_locks_held > 0; /* what follows is the pool's */
-        place = mym_slot_of(mym_cache_of(mym_rseq_id()), mym_class_of(64)) - 1;
-        there = *place;
-        CHECK(!mym_is_wall(there));
-        *place = other;
+        return;
     }
-    *flags = stepping ? *flags | TRAP : *flags & ~(greg_t)TRAP;
+    locked = mym_locks_held > 0; /* what follows is the pool's */
+    place = mym_slot_of(mym_cache_of(mym_rseq_id()), mym_class_of(64)) - 1;
+    there = *place;
+    CHECK(!mym_is_wall(there));
+    *place = other;
 }
 
 /*
@@ -156,13 +175,11 @@ static void show_late(int number, siginfo_t *info, void *context)
  */
 static void no_free_is_taken_for_a_second_one(void)
 {
-    struct sigaction action = {.sa_sigaction = show_late, .sa_flags = SA_SIGINFO};
     void *objects[OBJECTS];
 
     if (mym_mode < MYM_MODE_CPU_ID)
         return;
-    stay_on_one_cpu();
-    CHECK(!sigaction(SIGTRAP, &action, NULL));
+    in_steps(show_late);
     locked = 0;
     for (when = 0; !locked; when++) {
         for (unsigned i = 0; i < OBJECTS; i++)
@@ -170,11 +187,9 @@ static void no_free_is_taken_for_a_second_one(void)
         other = objects[0];
         for (unsigned i = 1; i < OBJECTS; i++)
             mym_free(objects[i]);
-        steps = 0;
-        stepping = 1;
-        raise(SIGTRAP);
+        begin_steps();
         mym_free(other);
-        CHECK(steps > when && stepping == 0);
+        CHECK(steps > when && !end_steps());
     }
     CHECKF(when > ENOUGH, "the pool after %u steps", when);
     CHECK(!family.verify || family.verify() == 0);
@@ -202,26 +217,15 @@ static void let_go(unsigned count)
 }
 
 /* What others do on this CPU meanwhile: they take, free, or both. */
-static void come_between(void)
+static void take_or_free(void)
 {
+    stepping = 0;
+    if (is_past_the_caches())
+        return;
     if (when % 3 != 1)
         hold(3);
     if (when % 3 != 0)
         let_go(2);
-}
-
-static void step_beside(int number, siginfo_t *info, void *context)
-{
-    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
-
-    (void)number;
-    (void)info;
-    if (stepping && steps++ == when) {
-        stepping = 0;
-        if (mym_locks_held == 0 && !is_past_the_caches())
-            come_between();
-    }
-    *flags = stepping ? *flags | TRAP : *flags & ~(greg_t)TRAP;
 }
 
 /* The current one is full after it. */
@@ -237,25 +241,19 @@ static void fill_current(void)
 
 static void halves_are_left_at_once(void)
 {
-    struct sigaction action = {.sa_sigaction = step_beside, .sa_flags = SA_SIGINFO};
-
     mym_free(mym_malloc(LONG));
     if (mym_mode < MYM_MODE_CPU_ID)
         return;
-    stay_on_one_cpu();
-    CHECK(!sigaction(SIGTRAP, &action, NULL));
+    in_steps(take_or_free);
     when = test_seed() % STRIDE;
     for (bool within = true; within; when += STRIDE) {
         void *object;
 
         fill_current();
         object = held[--held_count];
-        steps = 0;
-        stepping = 1;
-        raise(SIGTRAP);
+        begin_steps();
         mym_free(object);
-        within = !stepping;
-        stepping = 0; /* one more trap, and it ends */
+        within = !end_steps();
         hold(AROUND);
         check_different(held, held_count);
         let_go(held_count);
