@@ -21,6 +21,7 @@
 #ifndef MYM_HEAP_HEAP_H
 #define MYM_HEAP_HEAP_H
 
+#include "heap/dense.h"
 #include "heap/sizes.h"
 #include "os/mutex.h"
 
@@ -184,32 +185,6 @@ MYM_INLINE void *mym_unit_address(uint32_t unit)
 {
     return (void *)(mym_heap.base + ((uintptr_t)unit << MYM_UNIT_SHIFT)); /* NOLINT */
 }
-
-/* ---- objects that are written all over (dense.c); no lock is needed ---- */
-
-enum mym_dense {
-    MYM_SPARSE, /* as far as is known */
-    MYM_SMALL,  /* of at most a page, or there were not many of about so many bytes */
-    MYM_TAILED, /* there were many, dense but for their last units, of which they need a part */
-    MYM_DENSE, /* there were many, and they are dense */
-};
-enum mym_dense mym_is_dense(size_t bytes);
-bool mym_is_always_dense(size_t bytes); /* each time that was looked lately */
-bool mym_is_seldom_dense(size_t bytes); /* more often not than it was */
-/*
- * An object of so many bytes ends: was it? Reads a few of its words. It is where it begins, which
- * may be some lines behind its span: who writes a word of each page counts from there.
- */
-void mym_dense_ended(const void *object, size_t bytes);
-/* The same of one that still reads as it was left, in the hardened build too. */
-void mym_dense_freed(const void *object, size_t bytes);
-/* The same in two steps, for who has to find out first what may be read: 0 is no look. */
-uint32_t mym_dense_ends(const void *object, size_t bytes);
-void mym_dense_look(const void *object, size_t bytes, size_t there, uint32_t drawn);
-/* The same without a look. */
-void mym_dense_forget(const void *object, size_t bytes);
-/* One begins, in so many bytes of pages. Reads words of the one before: no lock is held. */
-void mym_dense_taken(const void *object, size_t bytes, size_t whole);
 
 /* ---- page heap (pages.c, purge.c, region.c) ---- */
 
