@@ -79,6 +79,7 @@ void *mym_large_take(size_t size, size_t alignment, bool *zeroed)
     if (!is_countable(size, align))
         return NULL;
     units = units_for(size);
+    mym_dense_look_back(size);
     unit =
         mym_pages_take(units, (uint32_t)align, MYM_LARGE, mym_is_dense(size), zeroed);
     if (unit == 0)

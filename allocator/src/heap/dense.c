@@ -15,7 +15,6 @@
 #include "os/os.h"
 
 #define SCORE_MOST 4
-#define DENSE      2
 
 /* Of fewer bytes one huge page more may be a large part of the heap. */
 #define MANY (4 * (uint64_t)MYM_CHUNK)
@@ -36,7 +35,7 @@ static struct size {
     _Atomic uint32_t
         tails; /* the share behind them in their last units, about the mean */
     _Atomic uint64_t taken; /* bytes, ever */
-    struct {
+    struct last {
         _Atomic uintptr_t object;
         _Atomic size_t bytes;
     } last[THREADS];
@@ -65,7 +64,7 @@ enum mym_dense mym_is_dense(size_t bytes)
         return MYM_SMALL;
     if (score == 0)
         score = GET(size_of(bytes / 2)->score);
-    if (score < DENSE || tails > TAILS_MOST)
+    if (score <= 0 || tails > TAILS_MOST)
         return MYM_SPARSE;
     if (GET(size->taken) < MANY)
         return tails > TAILS_FEW ? MYM_SPARSE : MYM_SMALL;
@@ -228,21 +227,44 @@ static MYM_SLOW void look_at_living(const void *object, size_t bytes, uint32_t d
     learn(bytes, all_are(is_written_in_life, object, bytes, drawn), LIVING_LEAST);
 }
 
-void mym_dense_taken(const void *object, size_t bytes, size_t whole)
+/* Of the thread that runs. */
+static struct last *last_of(struct size *size)
 {
     uint64_t thread = (uintptr_t)__builtin_thread_pointer() * MYM_GOLDEN;
-    unsigned i = (unsigned)(thread >> 32) % THREADS;
-    struct size *size = size_of(bytes);
-    uintptr_t last = GET(size->last[i].object);
-    uint32_t tails = GET(size->tails), drawn = draw();
-    int score = GET(size->score);
 
-    if (last != 0 &&
-        (score > LIVING_LEAST || (score == LIVING_LEAST && is_drawn(drawn, SELDOM))))
-        look_at_living((const void *)last, GET(size->last[i].bytes), /* NOLINT */
-                       drawn);
-    SET(size->last[i].object, (uintptr_t)object);
-    SET(size->last[i].bytes, bytes);
+    return &size->last[(unsigned)(thread >> 32) % THREADS];
+}
+
+static void look_at_last_of(struct size *size)
+{
+    struct last *last = last_of(size);
+    uintptr_t object = GET(last->object);
+    int score = GET(size->score);
+    uint32_t drawn = draw();
+
+    if (object == 0)
+        return;
+    SET(last->object, 0);
+    if (score > LIVING_LEAST || (score == LIVING_LEAST && is_drawn(drawn, SELDOM)))
+        look_at_living((const void *)object, GET(last->bytes), drawn); /* NOLINT */
+}
+
+void mym_dense_look_back(size_t bytes)
+{
+    look_at_last_of(size_of(bytes));
+    if (GET(size_of(bytes)->score) == 0) /* as in mym_is_dense */
+        look_at_last_of(size_of(bytes / 2));
+}
+
+void mym_dense_taken(const void *object, size_t bytes, size_t whole)
+{
+    struct size *size = size_of(bytes);
+    struct last *last = last_of(size);
+    uint32_t tails = GET(size->tails);
+
+    mym_dense_look_back(bytes);
+    SET(last->object, (uintptr_t)object);
+    SET(last->bytes, bytes);
     SET(size->taken, GET(size->taken) + whole);
     SET(size->tails,
         tails - tails / 16 + (uint32_t)(whole % bytes * (ALL / 16) / whole));

@@ -27,7 +27,12 @@ uint32_t mym_dense_ends(const void *object, size_t bytes);
 void mym_dense_look(const void *object, size_t bytes, size_t there, uint32_t drawn);
 /* The same without a look. */
 void mym_dense_forget(const void *object, size_t bytes);
-/* One begins, in so many bytes of pages. Reads words of the one before: no lock is held. */
+/*
+ * One is to begin: the one of about that size that this thread took before is written by now. Reads
+ * words of it: no lock is held. Who has one taken without asks for it then.
+ */
+void mym_dense_look_back(size_t bytes);
+/* One begins, in so many bytes of pages. */
 void mym_dense_taken(const void *object, size_t bytes, size_t whole);
 
 #endif

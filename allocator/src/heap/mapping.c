@@ -132,12 +132,14 @@ static void put_idle(struct mym_mapping mapping)
 void *mym_mapping_take(size_t size, bool *zeroed)
 {
     size_t bytes = mym_round_up(size, mym_os_page());
-    bool huge = mym_chunk_would_be_huge(size);
     struct mym_idle idle = {NULL, 0, 0, false};
     void *object;
+    bool huge;
 
     if (!claim(mym_units_for(bytes)))
         return NULL;
+    mym_dense_look_back(size);
+    huge = mym_chunk_would_be_huge(size);
     /* Zeroing what nobody will touch would make it resident. */
     if (mym_is_dense(size) != MYM_SPARSE || !*zeroed)
         idle = take_idle(bytes);

@@ -136,6 +136,27 @@ static void kept(void)
     }
 }
 
+/* One that was written tells of the next, and of what is twice as large: arrays grow by doubling. */
+static void soon(void)
+{
+    static const size_t sizes[] = {20 * MIB, 20 * MIB, 20 * MIB, 40 * MIB, 80 * MIB};
+    static char *arrays[sizeof sizes / sizeof *sizes];
+    size_t expected = 0, kib;
+
+    if (!kernel_makes_them())
+        return;
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        CHECK((arrays[i] = malloc(sizes[i])));
+        memset(arrays[i], 1, sizes[i]);
+        expected += i > 0 ? sizes[i] / MIB - 4 : 0; /* its ends may be in small ones */
+    }
+    kib = huge_kib();
+    CHECKF(is_on() ? kib >= expected * 1024 : kib == 0, "%zu KiB are huge, not %zu MiB",
+           kib, expected);
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        free(arrays[i]);
+}
+
 /* For none of them a page of another was given back. */
 static void are_whole(size_t size)
 {
@@ -368,5 +389,6 @@ const struct test tests[] = {
     {"split", split},     {"taken_again", taken_again}, {"mappings", mappings},
     {"touched", touched}, {"cheese", cheese},           {"holes", holes},
     {"uneven", uneven},   {"little", little},           {"kept", kept},
-    {"halves", halves},   {"others", others},           {NULL, NULL},
+    {"halves", halves},   {"others", others},           {"soon", soon},
+    {NULL, NULL},
 };
