@@ -112,6 +112,12 @@ static void trim_pool(struct mym_pool *pool, void *unused)
     mym_pool_trim(pool, true);
 }
 
+void mym_flush_caches(void)
+{
+    mym_cache_drain();
+    mym_pools_each(trim_pool, NULL);
+}
+
 MYM_SLOW bool mym_trim(size_t pad)
 {
     size_t purged;
@@ -120,8 +126,7 @@ MYM_SLOW bool mym_trim(size_t pad)
         return false;
     if (MYM_SECURE)
         mym_shelf_clear();
-    mym_cache_drain();
-    mym_pools_each(trim_pool, NULL);
+    mym_flush_caches();
     purged = mym_pages_purge(pad);
     return mym_pages_unmap() + purged > 0;
 }

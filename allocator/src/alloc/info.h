@@ -60,4 +60,7 @@ size_t mym_idle_bytes(size_t *live);
 /* malloc_trim: true when pages went back to the kernel. */
 bool mym_trim(size_t pad);
 
+/* What caches and depots hold goes back to its slabs, and whole slabs to the page heap. */
+void mym_flush_caches(void);
+
 #endif

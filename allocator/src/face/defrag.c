@@ -8,11 +8,29 @@
 #include "face/defrag.h"
 
 #include "alloc/alloc.h"
+#include "alloc/info.h"
 #include "pool/pool.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 int get_defrag_hint(void *ptr);
+
+/*
+ * To its slab a cached object is one in use: slabs that hold some are not thin, or not emptied.
+ * So who asks first has the caches emptied, and one in so many after it, a few in a second.
+ */
+#define ASKED_TO_FLUSH (1u << 16)
+
+static void flush_now_and_then(size_t asked)
+{
+    static _Atomic uint32_t all;
+    uint32_t before =
+        atomic_fetch_add_explicit(&all, (uint32_t)asked, memory_order_relaxed);
+
+    if (!MYM_SECURE && before % ASKED_TO_FLUSH < asked && mym_start())
+        mym_flush_caches();
+}
 
 /*
  * As the jemalloc that comes with redis has it: 1 when moving the object would help. In the
@@ -22,7 +40,10 @@ __attribute__((visibility("default"))) int get_defrag_hint(void *ptr)
 {
     struct mym_place place;
 
-    return !MYM_SECURE && mym_pool_place(ptr, &place) && mym_place_is_thin(&place);
+    if (MYM_SECURE)
+        return 0;
+    flush_now_and_then(1);
+    return mym_pool_place(ptr, &place) && mym_place_is_thin(&place);
 }
 
 /* What is asked about one object; all 0: it is none. */
@@ -57,6 +78,7 @@ int mym_defrag_query(const struct mym_exchange *call)
     if (out == NULL || call->old_length == NULL || *call->old_length != sizeof *out ||
         call->new == NULL || call->new_length != sizeof(void *))
         return EINVAL;
+    flush_now_and_then(1);
     out->use = use_of(*(void *const *)call->new, &place);
     out->next = place.next;
     out->pool_free = place.pool_free;
@@ -75,6 +97,7 @@ int mym_defrag_batch_query(const struct mym_exchange *call)
         call->new_length % sizeof *object != 0 ||
         *call->old_length != count * sizeof *out)
         return EINVAL;
+    flush_now_and_then(count);
     for (size_t i = 0; i < count; i++)
         out[i] = use_of(object[i], &place);
     return 0;

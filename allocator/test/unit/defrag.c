@@ -27,15 +27,15 @@ static size_t slabs_of(size_t bytes)
 }
 
 /* As redis does: each object for which that helps is moved past the caches. */
-static unsigned move_all(char **object, unsigned count)
+static unsigned move_all(char **object, unsigned count, size_t bytes)
 {
     unsigned moved = 0;
 
     for (unsigned i = 0; i < count; i++)
         if (object[i] != NULL && hint(object[i])) {
-            char *to = take(BYTES, NO_CACHE);
+            char *to = take(bytes, NO_CACHE);
 
-            memcpy(to, object[i], BYTES);
+            memcpy(to, object[i], bytes);
             put(object[i], NO_CACHE);
             object[i] = to;
             moved++;
@@ -71,7 +71,7 @@ static void objects_are_moved_together(void)
     CHECKF(holey > full * 9 / 10, "%zu slabs of %zu", holey, full);
     resident = resident_bytes();
     for (unsigned round = 0; more > 0 && round < 10; round++)
-        moved += more = move_all(object, OBJECTS);
+        moved += more = move_all(object, OBJECTS, BYTES);
     dense = slabs_of(BYTES);
     CHECKF(more == 0, "no end after %u moves", moved);
     CHECKF(moved < 2 * kept, "%u moves for %u objects", moved, kept);
@@ -84,6 +84,37 @@ static void objects_are_moved_together(void)
         CHECK(object[i] == NULL || memcmp(object[i], &i, sizeof i) == 0);
         put(object[i], 0);
     }
+}
+
+/* What was freed by the usual way lies in caches, from where slabs have it back. */
+static void freed_ones_hold_nothing(void)
+{
+    enum { COUNT = 300000, SMALL = 16 };
+    static char *object[COUNT];
+    uint64_t random = test_seed();
+    unsigned kept = 0, more = 1;
+    size_t full, dense;
+
+    find_all();
+    find("get_defrag_hint", &hint);
+    for (unsigned i = 0; i < COUNT; i++)
+        object[i] = take(SMALL, 0);
+    full = slabs_of(SMALL);
+    for (unsigned i = 0; i < COUNT; i++)
+        if (next_random(&random) % 2 != 0) {
+            put(object[i], 0);
+            object[i] = NULL;
+        } else {
+            kept++;
+        }
+    for (unsigned round = 0; more > 0 && round < 10; round++)
+        more = move_all(object, COUNT, SMALL);
+    dense = slabs_of(SMALL);
+    CHECKF(more == 0, "%u moves in the last round", more);
+    CHECKF(dense <= full / 2 + full / 20 + 2,
+           "%zu slabs, %zu were full, for %u objects", dense, full, kept);
+    for (unsigned i = 0; i < COUNT; i++)
+        put(object[i], 0);
 }
 
 static void hints_are_of_slabs_only(void)
@@ -144,6 +175,7 @@ static void use_of_slabs_is_told(void)
 const struct test tests[] = {
     {"use_of_slabs_is_told", use_of_slabs_is_told},
     {"objects_are_moved_together", objects_are_moved_together},
+    {"freed_ones_hold_nothing", freed_ones_hold_nothing},
     {"hints_are_of_slabs_only", hints_are_of_slabs_only},
     {"hardened_ones_stay", hardened_ones_stay},
     {NULL, NULL},
