@@ -26,6 +26,12 @@ void run_within(int resource, size_t bytes, const char *name);
 /* So much of it: by RLIMIT_MEMLOCK, or by the capability, which root in a container has not. */
 bool may_lock(size_t bytes);
 
+/*
+ * AddressSanitizer's own of so much that is used, an eighth: resident on kernels that count what was
+ * only read. 0 in all other builds.
+ */
+size_t shadow_of(size_t bytes);
+
 /* Lines of /proc/self/maps. */
 size_t mapping_count(void);
 

@@ -4,6 +4,7 @@
  */
 #include "check.h"
 #include "family.h"
+#include "proc.h"
 
 #include "alloc/info.h"
 #include "heap/runs.h"
@@ -183,17 +184,10 @@ static void first_pages_of_sparse_ones_stay(void)
     }
 }
 
-/* AddressSanitizer has an eighth of what a batch lies in resident, too: five units each. */
-#ifdef __SANITIZE_ADDRESS__
-#define SHADOW (SPANS * 5 * MYM_UNIT / 8)
-#else
-#define SHADOW ((size_t)0)
-#endif
-
 /* What is counted as a page is one, whatever was written; swinging, three times `keep` may stay. */
 static void no_more_stays_where_they_become_dense(void)
 {
-    size_t before = resident_bytes(), after;
+    size_t before = resident_bytes(), after, shadow = shadow_of(SPANS * 5 * MYM_UNIT);
 
     mym_idle_set_keep(KEEP);
     for (unsigned round = 0; round < 4; round++)
@@ -202,12 +196,12 @@ static void no_more_stays_where_they_become_dense(void)
     faults_of_batch(256 << 10, 256 << 10);
     after = resident_bytes();
     CHECKF(mym_pages_dirty() <= 3 * KEEP / MYM_UNIT &&
-               after < before + 3 * KEEP + SHADOW + (4 << 20),
+               after < before + 3 * KEEP + shadow + (4 << 20),
            "%u dirty units, %zu KiB became %zu", mym_pages_dirty(), before >> 10,
            after >> 10);
     mym_idle_set_keep(0); /* then not even those pages */
     CHECK(mym_pages_dirty() == 0 && mym_pages.spared == 0);
-    CHECKF(resident_bytes() < before + SHADOW + (4 << 20), "%zu KiB",
+    CHECKF(resident_bytes() < before + shadow + (4 << 20), "%zu KiB",
            resident_bytes() >> 10);
 }
 

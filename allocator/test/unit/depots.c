@@ -283,7 +283,7 @@ static void check_long(const struct mym_class *cls)
     CHECK(stay < count);
     mym_trim(0);
     CHECK(mym_verify() == 0);
-    most = stay * (cls->size + 2 * piece_of(cls)) + (256u << 10);
+    most = stay * (cls->size + 2 * piece_of(cls)) + (256u << 10) + shadow_of(MOST);
     now = anonymous_kib();
     CHECKF(now <= before + (most >> 10),
            "%zu objects of %u bytes keep %zu KiB, not %zu at most", stay, cls->size,
