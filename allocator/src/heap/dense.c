@@ -262,7 +262,6 @@ void mym_dense_taken(const void *object, size_t bytes, size_t whole)
     struct last *last = last_of(size);
     uint32_t tails = GET(size->tails);
 
-    mym_dense_look_back(bytes);
     SET(last->object, (uintptr_t)object);
     SET(last->bytes, bytes);
     SET(size->taken, GET(size->taken) + whole);

@@ -28,11 +28,11 @@ void mym_dense_look(const void *object, size_t bytes, size_t there, uint32_t dra
 /* The same without a look. */
 void mym_dense_forget(const void *object, size_t bytes);
 /*
- * One is to begin: the one of about that size that this thread took before is written by now. Reads
- * words of it: no lock is held. Who has one taken without asks for it then.
+ * Before the next is taken, or where a lock is held then, after: the one of about that size that
+ * this thread took last is written by now. Reads words of it: no lock is held.
  */
 void mym_dense_look_back(size_t bytes);
-/* One begins, in so many bytes of pages. */
+/* It was taken, in so many bytes of pages. */
 void mym_dense_taken(const void *object, size_t bytes, size_t whole);
 
 #endif

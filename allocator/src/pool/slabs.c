@@ -143,8 +143,9 @@ static uint32_t pick_slab(struct mym_pool *pool) MYM_REQUIRES(pool->lock)
  * From a slab of one's own, which others see afterwards: the kernel populates it while they go
  * on, and one more of them may need another meanwhile. The very first one may never hold more
  * than a few objects, and all its pages would stay resident if it were of dirty memory; nor does
- * it start its objects later, by which the first one would lie in a page more. Those of several units, whose objects are longer than pages, gain nothing from that (z3 +0.4 MiB), nor
- * do those that come when the first one is gone: what it left is dirty.
+ * it start its objects later, by which the first one would lie in a page more. Those of several
+ * units, whose objects are longer than pages, gain nothing from that (z3 +0.4 MiB), nor do those
+ * that come when the first one is gone: what it left is dirty.
  */
 static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
     MYM_REQUIRES(pool->lock)
@@ -160,11 +161,13 @@ static unsigned carve_fresh(struct mym_pool *pool, void **out, unsigned want)
         mym_heap.units[slab].lines = 0;
     if (!small || (fresh && pool->slabs >= POPULATE_FROM)) {
         mym_pool_unlock(pool);
-        if (small)
+        if (small) {
             mym_slab_populate(slab);
-        else
+        } else {
+            mym_dense_look_back(cls->size);
             mym_dense_taken((void *)mym_slab_start(slab), cls->size, /* NOLINT */
                             (size_t)cls->units * MYM_UNIT);
+        }
         mym_pool_lock(pool);
     }
     pool->carved = true;
