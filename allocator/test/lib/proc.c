@@ -107,15 +107,36 @@ void run_within(int resource, size_t bytes, const char *name)
     run_in_child(start_again, (size_t)resource);
 }
 
+#ifdef __SANITIZE_ADDRESS__
+
+static bool reading_is_counted(void)
+{
+    size_t bytes = (size_t)2 << 20, before = resident_bytes();
+    char *area = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool counted;
+
+    CHECK(area != MAP_FAILED);
+    for (size_t at = 0; at < bytes; at += 4096)
+        (void)*(volatile char *)(area + at);
+    counted = resident_bytes() > before + bytes / 2;
+    CHECK(munmap(area, bytes) == 0);
+    return counted;
+}
+
 size_t shadow_of(size_t bytes)
 {
-#ifdef __SANITIZE_ADDRESS__
-    return bytes / 8;
+    return reading_is_counted() ? bytes / 8 : 0;
+}
+
 #else
+
+size_t shadow_of(size_t bytes)
+{
     (void)bytes;
     return 0;
-#endif
 }
+
+#endif
 
 bool may_lock(size_t bytes)
 {
@@ -127,8 +148,7 @@ bool may_lock(size_t bytes)
     CHECK(getrlimit(RLIMIT_MEMLOCK, &most) == 0);
     if (most.rlim_cur >= bytes)
         return true;
-    more =
-        most.rlim_cur / 4096 * 4096 + 4096; /* one page beyond, none of it is there */
+    more = most.rlim_cur / 4096 * 4096 + 4096; /* none of it is there */
     area = mmap(NULL, more, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     may = area != MAP_FAILED && mlock2(area, more, MLOCK_ONFAULT) == 0;
     CHECK(area == MAP_FAILED || munmap(area, more) == 0);

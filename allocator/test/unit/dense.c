@@ -187,7 +187,8 @@ static void first_pages_of_sparse_ones_stay(void)
 /* What is counted as a page is one, whatever was written; swinging, three times `keep` may stay. */
 static void no_more_stays_where_they_become_dense(void)
 {
-    size_t before = resident_bytes(), after, shadow = shadow_of(SPANS * 5 * MYM_UNIT);
+    size_t shadow = shadow_of(SPANS * 5 * MYM_UNIT);
+    size_t before = resident_bytes(), after;
 
     mym_idle_set_keep(KEEP);
     for (unsigned round = 0; round < 4; round++)

@@ -273,7 +273,8 @@ static size_t leave_one_in_each(void **objects, size_t count)
 static void check_long(const struct mym_class *cls)
 {
     static void *objects[MOST / 8192];
-    size_t count = MOST / cls->size, before = anonymous_kib(), stay, most, now;
+    size_t count = MOST / cls->size, shadow = shadow_of(MOST);
+    size_t before = anonymous_kib(), stay, most, now;
 
     for (size_t i = 0; i < count; i++) {
         CHECK((objects[i] = mym_malloc(opaque(cls->size))));
@@ -283,7 +284,7 @@ static void check_long(const struct mym_class *cls)
     CHECK(stay < count);
     mym_trim(0);
     CHECK(mym_verify() == 0);
-    most = stay * (cls->size + 2 * piece_of(cls)) + (256u << 10) + shadow_of(MOST);
+    most = stay * (cls->size + 2 * piece_of(cls)) + (256u << 10) + shadow;
     now = anonymous_kib();
     CHECKF(now <= before + (most >> 10),
            "%zu objects of %u bytes keep %zu KiB, not %zu at most", stay, cls->size,

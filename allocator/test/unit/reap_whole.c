@@ -98,8 +98,8 @@ static void destroy_returns(size_t size)
     int idle = MyTrim(0);
     struct mallinfo2 before = mallinfo2(), now;
     MyArena *arena = create(0);
-    size_t base = rss_mib(), bytes = is_slow() ? 100 * (size_t)MIB : 256 * (size_t)MIB;
-    size_t held, shadow = shadow_of(bytes) / MIB;
+    size_t bytes = is_slow() ? 100 * (size_t)MIB : 256 * (size_t)MIB;
+    size_t shadow = shadow_of(bytes) / MIB, base = rss_mib(), held;
 
     (void)idle;
     for (size_t i = 0; i < bytes / size; i++)
