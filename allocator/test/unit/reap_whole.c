@@ -3,6 +3,7 @@
  *
  * Built as reap.c is.
  */
+#include "proc.h"
 #include "reap.h"
 
 #include <errno.h>
