@@ -24,8 +24,8 @@
 #define TAILS_FEW  (ALL / 16)
 #define TAILS_MOST (ALL / 6)
 
-/* Others take theirs before this thread has written its own. */
-#define THREADS 4u
+/* Others take theirs before this thread has written its own. Of more, some are not looked at. */
+#define THREADS 8u
 
 #define SIZES 40u
 
@@ -36,7 +36,7 @@ static struct size {
         tails; /* the share behind them in their last units, about the mean */
     _Atomic uint64_t taken; /* bytes, ever */
     struct last {
-        _Atomic uintptr_t object;
+        _Atomic uintptr_t object, thread;
         _Atomic size_t bytes;
     } last[THREADS];
 } sizes[SIZES];
@@ -57,11 +57,13 @@ static struct size *size_of(size_t bytes)
 enum mym_dense mym_is_dense(size_t bytes)
 {
     struct size *size = size_of(bytes);
-    uint32_t tails = GET(size->tails);
-    int score = GET(size->score);
+    uint32_t tails;
+    int score;
 
     if (bytes <= MYM_PAGE_CLASS)
         return MYM_SMALL;
+    tails = GET(size->tails);
+    score = GET(size->score);
     if (score == 0)
         score = GET(size_of(bytes / 2)->score);
     if (score <= 0 || tails > TAILS_MOST)
@@ -190,12 +192,20 @@ uint32_t mym_dense_ends(const void *object, size_t bytes)
                : 0;
 }
 
+/* What of a span is the object's, whatever was asked for: no length is rounded up by more. */
+static size_t surely(size_t span)
+{
+    size_t rounded = span / 8 > MYM_UNIT ? span / 8 : MYM_UNIT;
+
+    return span > 2 * rounded ? span - rounded : span;
+}
+
 void mym_dense_freed(const void *object, size_t bytes)
 {
     uint32_t drawn = mym_dense_ends(object, bytes);
 
     if (drawn != 0)
-        mym_dense_look(object, bytes, bytes, drawn);
+        mym_dense_look(object, bytes, surely(bytes), drawn);
 }
 
 void mym_dense_ended(const void *object, size_t bytes)
@@ -242,7 +252,7 @@ static void look_at_last_of(struct size *size)
     int score = GET(size->score);
     uint32_t drawn = draw();
 
-    if (object == 0)
+    if (object == 0 || GET(last->thread) != (uintptr_t)__builtin_thread_pointer())
         return;
     SET(last->object, 0);
     if (score > LIVING_LEAST || (score == LIVING_LEAST && is_drawn(drawn, SELDOM)))
@@ -263,6 +273,7 @@ void mym_dense_taken(const void *object, size_t bytes, size_t whole)
     uint32_t tails = GET(size->tails);
 
     SET(last->object, (uintptr_t)object);
+    SET(last->thread, (uintptr_t)__builtin_thread_pointer());
     SET(last->bytes, bytes);
     SET(size->taken, GET(size->taken) + whole);
     SET(size->tails,

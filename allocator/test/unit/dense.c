@@ -10,6 +10,7 @@
 #include "heap/runs.h"
 #include "heap/sizes.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -138,6 +139,61 @@ static void what_ends_tells_of_its_own_size(void)
     }
 }
 
+/* What its span has behind it nobody could write: lengths are rounded up, by an eighth at most. */
+static void what_lies_behind_it_tells_nothing(void)
+{
+    static const size_t sizes[] = {270000, 540688, 1081360, 2162704, 4325392};
+
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char *object = malloc(opaque(sizes[i]));
+        size_t span = mym_heap.units[mym_unit_of(object)].length * (size_t)MYM_UNIT;
+
+        memset(object, 1, sizes[i]);
+        for (unsigned ends = 0; ends < 20000; ends++) { /* one in 128 is looked at */
+            mym_dense_freed(object, span);
+            CHECKF(ends < 16 || mym_is_always_dense(span), "of %zu bytes, end %u",
+                   sizes[i], ends);
+        }
+        free(object);
+    }
+}
+
+#define TAKERS 20u /* more than threads have places for what they took last */
+
+static pthread_barrier_t barrier;
+
+/* All take theirs before any is written. */
+static void *take_write_free(void *unused)
+{
+    size_t size = 3000000;
+
+    for (unsigned round = 0; round < 3; round++) {
+        char *object = malloc(opaque(size));
+
+        CHECK(object);
+        pthread_barrier_wait(&barrier);
+        CHECKF(round == 0 || mym_is_always_dense(size), "round %u", round);
+        pthread_barrier_wait(&barrier);
+        memset(object, 1, size);
+        free(object);
+        pthread_barrier_wait(&barrier);
+    }
+    return unused;
+}
+
+static void of_others_objects_nothing_is_known(void)
+{
+    pthread_t takers[TAKERS];
+
+    mym_idle_set_keep(0);
+    CHECK(pthread_barrier_init(&barrier, NULL, TAKERS) == 0);
+    for (unsigned i = 0; i < TAKERS; i++)
+        CHECK(pthread_create(&takers[i], NULL, take_write_free, NULL) == 0);
+    for (unsigned i = 0; i < TAKERS; i++)
+        CHECK(pthread_join(takers[i], NULL) == 0);
+    pthread_barrier_destroy(&barrier);
+}
+
 /* ---- what becomes of them in the page heap ---- */
 
 static size_t faults(void)
@@ -212,6 +268,8 @@ const struct test tests[] = {
     {"what_is_written_all_over_is_dense", what_is_written_all_over_is_dense},
     {"a_word_of_each_page_is_enough", a_word_of_each_page_is_enough},
     {"what_ends_tells_of_its_own_size", what_ends_tells_of_its_own_size},
+    {"what_lies_behind_it_tells_nothing", what_lies_behind_it_tells_nothing},
+    {"of_others_objects_nothing_is_known", of_others_objects_nothing_is_known},
     {"first_pages_of_sparse_ones_stay", first_pages_of_sparse_ones_stay},
     {"no_more_stays_where_they_become_dense", no_more_stays_where_they_become_dense},
     {NULL, NULL},
