@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define THREADS  3
-#define CHILDREN 100
+#define CHILDREN 50
 #define OBJECTS  256
 #define OF_CHILD 3000
 
