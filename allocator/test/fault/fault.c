@@ -160,7 +160,7 @@ static void expect_recovery(size_t used_before)
 }
 
 static const struct refused refused = {
-    play, expect_recovery, &failures, false, 4000, 1500, 40};
+    play, expect_recovery, &failures, false, 4000, 1500, 20};
 
 static void every_kth_call_fails(void)
 {

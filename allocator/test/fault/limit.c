@@ -265,7 +265,7 @@ static void the_charge_is_exact(void)
         empty(first[i]);
     }
     for (unsigned round = 0; round < 3; round++) {
-        play(test_seed() + round, is_slow() ? 200 : 800);
+        play(test_seed() + round, is_slow() ? 200 : 400);
         malloc_trim(0);
         for (size_t i = 0; i < 3; i++) {
             now = fill_up(sizes[i]);

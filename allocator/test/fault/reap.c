@@ -27,15 +27,21 @@ static unsigned char mark_of(int slot, size_t at)
     return (unsigned char)(slot * 7 + 1 + at / 64);
 }
 
+/* The bytes that are written and checked: of 9 MB some 90 pages. */
+static size_t next_byte(size_t j)
+{
+    return j < 4096 ? j + 1 : j + 4096 + j / 20;
+}
+
 static void check_slot(int i, size_t size)
 {
-    for (size_t j = 0; j < size; j += j < 4096 ? 1 : 4096)
+    for (size_t j = 0; j < size; j = next_byte(j))
         CHECKF(slots[i].p[j] == mark_of(i, j), "slot %d, byte %zu of %zu", i, j, size);
 }
 
 static void fill_slot(int i)
 {
-    for (size_t j = 0; j < slots[i].size; j += j < 4096 ? 1 : 4096)
+    for (size_t j = 0; j < slots[i].size; j = next_byte(j))
         slots[i].p[j] = mark_of(i, j);
 }
 

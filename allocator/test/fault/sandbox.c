@@ -139,7 +139,10 @@ static void use(unsigned char *p, size_t size)
     p[0] = p[size - 1] = 1;
 }
 
-/* Small objects up to `mib`, twice, freed in another order; some large and huge ones. */
+/*
+ * Small objects up to `mib`, twice, freed in another order; some large and huge ones, which are
+ * copied whole where they cannot grow: up to 30 MB once, of the thread that has most small ones.
+ */
 static void work(size_t mib)
 {
     size_t count = mib << 10;
@@ -160,7 +163,8 @@ static void work(size_t mib)
         }
         for (size_t i = 0; i < count; i++)
             free(objects[i]), objects[i] = NULL;
-        for (size_t size = 3000; size < 30000000; size += size / 2) {
+        for (size_t size = 3000; size < (mib < 10 || round ? 3000000 : 30000000);
+             size += size / 2) {
             unsigned char *p = malloc(size);
 
             use(p, size);
@@ -170,8 +174,9 @@ static void work(size_t mib)
         }
         huge = malloc((size_t)40 << 20);
         use(huge, (size_t)40 << 20);
-        huge = realloc(huge, (size_t)90 << 20);
-        use(huge, (size_t)90 << 20);
+        if (mib >= 10) /* without mremap it is copied */
+            huge = realloc(huge, (size_t)90 << 20);
+        use(huge, (size_t)(mib >= 10 ? 90 : 40) << 20);
         free(huge);
         malloc_trim(0);
         CHECK(malloc(SIZE_MAX / 4) == NULL);

@@ -20,7 +20,7 @@
 #define THREADS  3
 #define CHILDREN 50
 #define OBJECTS  256
-#define OF_CHILD 3000
+#define OF_CHILD 1000
 
 extern pid_t _Fork(void) __attribute__((weak)); /* glibc 2.34 */
 

@@ -54,7 +54,7 @@ static void *use_heap(void *unused)
     for (size_t i = 0; i < 30; i++) {
         objects[i] = malloc(work_size + i * 16);
         CHECK(objects[i]);
-        memset(objects[i], 1, work_size);
+        memset(objects[i], 1, work_size < 8192 ? work_size : 8192);
     }
     for (size_t i = 0; i < 30; i++)
         free(objects[i]);

@@ -187,10 +187,11 @@ static void live_in_child(void **inherited, int count, int depth)
         free(inherited[i]);
     }
     for (size_t size = 1; size < 3000000; size = size * 3 / 2 + 1) {
-        void *p = malloc(size);
+        char *p = malloc(size);
 
         CHECK(p);
-        memset(p, 1, size);
+        memset(p, 1, size < 100000 ? size : 100000);
+        p[size - 1] = 1;
         free(p);
     }
     CHECK(!pthread_create(&thread, NULL, child_thread, malloc(64)));

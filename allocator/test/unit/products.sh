@@ -9,24 +9,24 @@ fail() {
 }
 
 exported() { nm -D --defined-only "$1" | awk '$2 ~ /[TWVDBR]/ { sub(/@.*/, "", $3); print $3 }' | sort -u; }
-foreign=$(exported "$library" | grep -v '^My' | grep -v '^MYMALLOC_' || true)
+library_names=$(exported "$library") preload_names=$(exported "$preload")
+foreign=$(echo "$library_names" | grep -v '^My' | grep -v '^MYMALLOC_' || true)
 [[ -z $foreign ]] || fail "libmymalloc.so exports more than My*: $foreign"
-inner=$(exported "$preload" | grep -i '^mym_' || true)
+inner=$(echo "$preload_names" | grep -i '^mym_' || true)
 [[ -z $inner ]] || fail "the preload library exports its own insides: $inner"
 for name in malloc free calloc realloc reallocarray free_sized free_aligned_sized aligned_alloc \
     posix_memalign memalign valloc pvalloc cfree malloc_usable_size malloc_good_size \
     mallocx rallocx xallocx sallocx dallocx sdallocx nallocx mallctl mallctlnametomib mallctlbymib tc_malloc tc_free mi_malloc mi_free mi_new_reallocn tc_deletearray_sized_aligned MallocExtension_GetStats malloc_stats_print get_defrag_hint mallinfo mallinfo2 malloc_trim malloc_stats malloc_info mallopt __libc_malloc __libc_free \
     __libc_calloc __libc_realloc __libc_memalign vfork dlopen MyMalloc MyFree MyVerify _Znwm _ZdlPv; do
-    exported "$preload" | grep -x "$name" >/dev/null || fail "the preload library lacks $name"
+    grep -qx "$name" <<<"$preload_names" || fail "the preload library lacks $name"
 done
 # What the public header declares is what both export.
 mapfile -t declared < <(grep -o 'MYM_API [^(]*(' "$source/../include/mymalloc/mymalloc.h" |
     grep -o 'My[A-Za-z0-9]*')
 ((${#declared[@]} > 20)) || fail "the public header declares only ${declared[*]}"
 for name in "${declared[@]}"; do
-    for file in "$library" "$preload"; do
-        exported "$file" | grep -x "$name" >/dev/null || fail "$file lacks $name"
-    done
+    grep -qx "$name" <<<"$library_names" || fail "$library lacks $name"
+    grep -qx "$name" <<<"$preload_names" || fail "$preload lacks $name"
 done
 
 # said VARIABLE=VALUE...: what a program with these variables hears on standard error.
@@ -45,4 +45,4 @@ done
 said MYMALLOC_VERBOSE=1 MYMALLOC_FRONTEND=tls | grep 'tls.*asked for' >/dev/null || fail "tls, and why"
 said MYMALLOC_VERBOSE=1 GLIBC_TUNABLES=glibc.pthread.rseq=0 | grep 'tls.*not registered' >/dev/null ||
     fail "tls because rseq is off"
-echo "$(exported "$preload" | wc -l) names exported, $(wc -w <<<"$variables") variables"
+echo "$(wc -l <<<"$preload_names") names exported, $(wc -w <<<"$variables") variables"
