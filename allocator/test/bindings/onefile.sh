@@ -30,6 +30,17 @@ END
 cd "$work"
 said=$("${cc[@]}" -O2 -Wall -Wextra -Wundef -pedantic -c mymalloc.c 2>&1) || fail "mymalloc.c does not compile: $said"
 [[ -z $said ]] || fail "mymalloc.c does not compile in silence: $said"
+# A C++ compiler that is given it, or one for 32 bits, is told what is wrong, in one error.
+told_once() {
+    local what=$1 said
+    shift
+    ! said=$("${cc[@]}" "$@" -fsyntax-only mymalloc.c 2>&1) || fail "$* is not refused"
+    [[ $(grep 'error:' <<<"$said") == *"$what"* && $(grep -c 'error:' <<<"$said") == 1 ]] || fail "$*: $said"
+}
+if [[ ${cc[0]} != *musl* && $(uname -m) == x86_64 ]]; then
+    told_once "is C, which" -x c++
+    told_once "64-bit Linux" -mx32
+fi
 # Without the optimizer, which takes most of the time; what it alone warns of was seen above.
 "${cc[@]}" -O0 -Wall -Wextra -Wundef -pedantic -Werror -DMYMALLOC_OVERRIDE -c -o override.o mymalloc.c
 "${cc[@]}" -O0 -DMYM_DEBUG=1 -Wall -Wextra -pedantic -Werror -c -o debug.o mymalloc.c
