@@ -62,7 +62,7 @@ MYM_API void *MyArenaAlloc(MyArena *arena, size_t size) MYM_NOEXCEPT MYM_ALLOC_S
 
 /* count * size bytes, all zero; ENOMEM when the product overflows. */
 MYM_API void *MyArenaCalloc(MyArena *arena, size_t count, size_t size) MYM_NOEXCEPT
-    MYM_ALLOC_SIZE(2, 3);
+    MYM_ALLOC_COUNT(2, 3);
 
 /* alignment: a power of two, else EINVAL. What it skips is used for other objects. */
 MYM_API void *MyArenaAllocAligned(MyArena *arena, size_t alignment,

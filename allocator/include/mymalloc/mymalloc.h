@@ -57,11 +57,13 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define MYM_API             __attribute__((visibility("default")))
-#define MYM_ALLOC_SIZE(...) __attribute__((malloc, alloc_size(__VA_ARGS__)))
+#define MYM_API                      __attribute__((visibility("default")))
+#define MYM_ALLOC_SIZE(size)         __attribute__((malloc, alloc_size(size)))
+#define MYM_ALLOC_COUNT(count, size) __attribute__((malloc, alloc_size(count, size)))
 #else
 #define MYM_API
-#define MYM_ALLOC_SIZE(...)
+#define MYM_ALLOC_SIZE(size)
+#define MYM_ALLOC_COUNT(count, size)
 #endif
 
 /* ---- the standard family: ISO C11 7.22.3, C23 7.24.3, POSIX.1-2017 ---- */
@@ -73,7 +75,7 @@ MYM_API void *MyMalloc(size_t size) MYM_NOEXCEPT MYM_ALLOC_SIZE(1);
 MYM_API void MyFree(void *ptr) MYM_NOEXCEPT;
 
 /* count * size bytes, all zero; ENOMEM when the product overflows. */
-MYM_API void *MyCalloc(size_t count, size_t size) MYM_NOEXCEPT MYM_ALLOC_SIZE(1, 2);
+MYM_API void *MyCalloc(size_t count, size_t size) MYM_NOEXCEPT MYM_ALLOC_COUNT(1, 2);
 
 /*
  * Resize, keeping the first min(old, new) bytes, in place where possible.

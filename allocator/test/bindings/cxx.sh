@@ -32,11 +32,12 @@ END
 "${compile[@]}" -fno-exceptions -fno-rtti -o "$work/plain" "$work/plain.cc" "$library/libmymalloc.a" -pthread
 "$work/plain"
 
-# What C has is there for the oldest C++ too.
+# What C has is there for the oldest C++ too, and in silence; so it is for the oldest C.
 printf '#include <mymalloc/%s>\n' mymalloc.h arena.h >"$work/old.cc"
-echo 'int main() { MyFree(MyMalloc(8)); }' >>"$work/old.cc"
-"${compile[@]}" -std=c++98 -o "$work/old" "$work/old.cc" "$library/libmymalloc.a" -pthread
+echo 'int main(void) { MyFree(MyMalloc(8)); }' >>"$work/old.cc"
+"${compile[@]}" -std=c++98 -Wvariadic-macros -o "$work/old" "$work/old.cc" "$library/libmymalloc.a" -pthread
 "$work/old"
+gcc -std=c89 -Wall -Wextra -pedantic -Werror -I "$here/../../include" -fsyntax-only -x c "$work/old.cc"
 
 for part in check family main; do
     gcc -O1 -g -std=gnu11 -D_GNU_SOURCE -DTEST_MY -I "$here/../lib" -I "$here/../../include" \
