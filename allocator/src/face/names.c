@@ -273,6 +273,21 @@ static int set_decay(const size_t *at, uint64_t value)
     return 0;
 }
 
+/* One helper is all there is, however many there may be. */
+static int set_most_helpers(const size_t *unused, uint64_t value)
+{
+    (void)unused;
+    return value == 0 ? EINVAL : 0;
+}
+
+/* Whichever arena it is to take from, its objects lie in 0; who reads that can purge it. */
+static int set_thread_arena(const size_t *unused, uint64_t value)
+{
+    (void)unused;
+    return value < mym_arena_numbers() && mym_arena_read_initialized(&value) ? 0
+                                                                             : EFAULT;
+}
+
 /* Explicit caches: all of them are the one that the thread has anyway, number 0. */
 static int use_cache(const size_t *unused, uint64_t value)
 {
@@ -399,6 +414,7 @@ const struct mym_name mym_names[] = {
     {"version", MYM_TEXT, read_version, NULL, NULL},
     {"epoch", MYM_OTHER, NULL, NULL, exchange_epoch},
     {"background_thread", MYM_BOOL, read_background, set_background, NULL},
+    {"max_background_threads", MYM_SIZE, read_one, set_most_helpers, NULL},
     {"config.debug", MYM_BOOL, read_debug, NULL, NULL},
     {"config.fill", MYM_BOOL, read_zero, NULL, NULL},
     {"config.lazy_lock", MYM_BOOL, read_zero, NULL, NULL},
@@ -418,6 +434,7 @@ const struct mym_name mym_names[] = {
     {"opt.tcache", MYM_BOOL, read_true, NULL, NULL},
     {"opt.xmalloc", MYM_BOOL, read_zero, NULL, NULL},
     {"opt.zero_realloc", MYM_TEXT, read_frees, NULL, NULL},
+    {"thread.arena", MYM_UNSIGNED, read_zero, set_thread_arena, NULL},
     {"thread.tcache.enabled", MYM_BOOL, read_true, NULL, NULL},
     {"thread.tcache.flush", MYM_ACTION, NULL, flush, NULL},
     {"thread.idle", MYM_ACTION, NULL, flush, NULL},
@@ -431,6 +448,8 @@ const struct mym_name mym_names[] = {
     {"arena.#.muzzy_decay_ms", MYM_SIZE, read_zero, set_muzzy_decay, NULL},
     {"arena.#.dirty_decay_ms", MYM_SIZE, read_decay, set_decay, NULL},
     {"arenas.narenas", MYM_UNSIGNED, mym_arenas_read, NULL, NULL},
+    {"arenas.dirty_decay_ms", MYM_SIZE, read_decay, set_decay, NULL},
+    {"arenas.muzzy_decay_ms", MYM_SIZE, read_zero, set_muzzy_decay, NULL},
     {"arenas.quantum", MYM_SIZE, read_quantum, NULL, NULL},
     {"arenas.page", MYM_SIZE, read_page, NULL, NULL},
     {"arenas.tcache_max", MYM_SIZE, read_cached_most, NULL, NULL},
@@ -450,6 +469,7 @@ const struct mym_name mym_names[] = {
     {"stats.allocated", MYM_SIZE, read_allocated, NULL, NULL},
     {"stats.active", MYM_SIZE, read_active, NULL, NULL},
     {"stats.metadata", MYM_SIZE, read_meta, NULL, NULL},
+    {"stats.metadata_thp", MYM_SIZE, read_zero, NULL, NULL},
     {"stats.resident", MYM_SIZE, read_resident, NULL, NULL},
     {"stats.mapped", MYM_SIZE, read_mapped, NULL, NULL},
     {"stats.retained", MYM_SIZE, read_retained, NULL, NULL},

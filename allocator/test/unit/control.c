@@ -21,6 +21,11 @@ void find(const char *name, void *slot)
     memcpy(slot, &found, sizeof found);
 }
 
+bool is_ours(void)
+{
+    return dlsym(RTLD_DEFAULT, "MyVersion") != NULL;
+}
+
 void find_all(void)
 {
     find("mallctl", &control);

@@ -2,6 +2,7 @@
 #ifndef TEST_CONTROL_H
 #define TEST_CONTROL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define NO_CACHE 0x100 /* MALLOCX_TCACHE_NONE */
@@ -18,6 +19,7 @@ extern void (*put)(void *, int);
 void find(const char *name, void *slot);
 /* Those above. */
 void find_all(void);
+bool is_ours(void); /* not jemalloc's own */
 
 size_t size_at(const char *name);
 unsigned unsigned_at(const char *name);

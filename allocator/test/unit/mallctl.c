@@ -182,14 +182,12 @@ static void memory_goes_back(void)
 }
 
 /* 0: nothing idle stays; what was read before brings back the rule that was. */
-static void idle_memory_may_be_refused(void)
+static void refuse_idle_memory(const char *name)
 {
-    static const char name[] = "arena.0.dirty_decay_ms";
     ssize_t before, none = 0, now, bad = -2;
     size_t length = sizeof before;
     char *object;
 
-    find_all();
     CHECK(control(name, &before, &length, &none, sizeof none) == 0 && before != 0);
     CHECK(control(name, &now, &length, NULL, 0) == 0 && now == 0);
     object = take(LARGE, 0);
@@ -199,6 +197,36 @@ static void idle_memory_may_be_refused(void)
     CHECK(control(name, NULL, NULL, &before, sizeof before) == 0);
     CHECK(control(name, &now, &length, NULL, 0) == 0 && now == before);
     CHECK(control(name, NULL, NULL, &bad, sizeof bad) == EFAULT);
+}
+
+/* That of arenas to come is that of the one that there is. */
+static void idle_memory_may_be_refused(void)
+{
+    find_all();
+    refuse_idle_memory("arena.0.dirty_decay_ms");
+    if (is_ours())
+        refuse_idle_memory("arenas.dirty_decay_ms");
+}
+
+/* As programs do that give a thread an arena, and purge the one that it has. */
+static void threads_may_have_an_arena(void)
+{
+    unsigned before, now, arena, none = 4000;
+    size_t length = sizeof before, helpers = 1, zero = 0;
+    char name[64];
+
+    find_all();
+    CHECK(control("arenas.create", &arena, &length, NULL, 0) == 0);
+    CHECK(control("thread.arena", &before, &length, &arena, sizeof arena) == 0);
+    put(take(LARGE, 0), 0);
+    CHECK(control("thread.arena", &now, &length, &before, sizeof before) == 0);
+    CHECKF(now == (is_ours() ? 0 : arena), "%u", now);
+    snprintf(name, sizeof name, "arena.%u.purge", now);
+    CHECK(control(name, NULL, NULL, NULL, 0) == 0);
+    CHECK(control("thread.arena", NULL, NULL, &none, sizeof none) == EFAULT);
+    CHECK(control("max_background_threads", NULL, NULL, &helpers, sizeof helpers) == 0);
+    CHECK(!is_ours() ||
+          control("max_background_threads", NULL, NULL, &zero, sizeof zero) == EINVAL);
 }
 
 /* What redis 8 ends without: an arena and a cache of its own for scripts. */
@@ -272,6 +300,8 @@ static void create_many(size_t unused)
     CHECK(destroy_arena(first + 70) == 0 && destroy_arena(first + 3) == 0);
     CHECK(unsigned_at("arenas.narenas") == first + 100);
     CHECK(is_initialized(0) && is_initialized(first) && !is_initialized(first + 3));
+    arena = first + 3;
+    CHECK(control("thread.arena", NULL, NULL, &arena, sizeof arena) == EFAULT);
     CHECK(create_arena(&arena) == 0 && arena == first + 3 && is_initialized(arena));
     CHECK(create_arena(&arena) == 0 && arena == first + 70);
     while (count < 10000 && create_arena(&arena) == 0)
@@ -450,6 +480,7 @@ const struct test tests[] = {
     {"bins_count_objects", bins_count_objects},
     {"sizes_are_those_of_malloc", sizes_are_those_of_malloc},
     {"memory_goes_back", memory_goes_back},
+    {"threads_may_have_an_arena", threads_may_have_an_arena},
     {"arenas_and_caches_are_created", arenas_and_caches_are_created},
     {"all_is_printed", all_is_printed},
     {"the_helper_is_switched", the_helper_is_switched},

@@ -5,7 +5,6 @@
 #include "check.h"
 #include "control.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -21,6 +20,7 @@ static const struct {
 } readable[] = {
     {"version", sizeof(char *), false},
     {"background_thread", sizeof(bool), false},
+    {"max_background_threads", sizeof(size_t), false},
     {"config.debug", sizeof(bool), false},
     {"config.fill", sizeof(bool), false},
     {"config.lazy_lock", sizeof(bool), false},
@@ -40,11 +40,14 @@ static const struct {
     {"opt.tcache", sizeof(bool), false},
     {"opt.xmalloc", sizeof(bool), true},
     {"opt.zero_realloc", sizeof(char *), false},
+    {"thread.arena", sizeof(unsigned), false},
     {"thread.tcache.enabled", sizeof(bool), false},
     {"arena.0.initialized", sizeof(bool), false},
     {"arena.0.dirty_decay_ms", sizeof(ssize_t), false},
     {"arena.0.muzzy_decay_ms", sizeof(ssize_t), false},
     {"arenas.narenas", sizeof(unsigned), false},
+    {"arenas.dirty_decay_ms", sizeof(ssize_t), false},
+    {"arenas.muzzy_decay_ms", sizeof(ssize_t), false},
     {"arenas.quantum", sizeof(size_t), false},
     {"arenas.page", sizeof(size_t), false},
     {"arenas.tcache_max", sizeof(size_t), false},
@@ -60,6 +63,7 @@ static const struct {
     {"stats.allocated", sizeof(size_t), false},
     {"stats.active", sizeof(size_t), false},
     {"stats.metadata", sizeof(size_t), false},
+    {"stats.metadata_thp", sizeof(size_t), false},
     {"stats.resident", sizeof(size_t), false},
     {"stats.mapped", sizeof(size_t), false},
     {"stats.retained", sizeof(size_t), false},
@@ -83,18 +87,17 @@ static const struct {
 };
 
 /* Those that can be written as well, for which a wrong length is the fault. */
-static bool is_writable(const char *name, bool is_ours)
+static bool is_writable(const char *name)
 {
-    return strcmp(name, "background_thread") == 0 || strcmp(name, "prof.active") == 0 ||
-           strcmp(name, "arena.0.dirty_decay_ms") == 0 ||
-           strcmp(name, "arena.0.muzzy_decay_ms") == 0 ||
-           (!is_ours && strcmp(name, "thread.tcache.enabled") == 0);
+    return strcmp(name, "background_thread") == 0 ||
+           strcmp(name, "max_background_threads") == 0 ||
+           strcmp(name, "prof.active") == 0 || strcmp(name, "thread.arena") == 0 ||
+           (strncmp(name, "arena", 5) == 0 && strstr(name, "y_decay_ms") != NULL) ||
+           (!is_ours() && strcmp(name, "thread.tcache.enabled") == 0);
 }
 
 static void names_are_read(void)
 {
-    bool is_ours = dlsym(RTLD_DEFAULT, "MyVersion") != NULL;
-
     find_all();
     for (size_t i = 0; i < COUNT(readable); i++) {
         const char *name = readable[i].name;
@@ -102,7 +105,7 @@ static void names_are_read(void)
         unsigned char value[16], again[16];
         uint64_t some = 0;
 
-        if (readable[i].only_here && !is_ours)
+        if (readable[i].only_here && !is_ours())
             continue;
         memset(value, 0xa5, sizeof value);
         memset(again, 0xa5, sizeof again);
@@ -117,7 +120,7 @@ static void names_are_read(void)
         length = 0;
         CHECKF(control(name, value, &length, NULL, 0) == EINVAL, "%s, too short", name);
         CHECKF(control(name, NULL, NULL, &some, 11) ==
-                   (is_writable(name, is_ours) ? EINVAL : EPERM),
+                   (is_writable(name) ? EINVAL : EPERM),
                "%s, written", name);
         CHECKF(control(name, NULL, NULL, NULL, 0) == 0, "%s, for nothing", name);
     }
@@ -166,15 +169,12 @@ static void what_is_not_here_is_unknown(void)
                                         "thread.allocatedp",
                                         "thread.deallocated",
                                         "thread.deallocatedp",
-                                        "thread.arena",
-                                        "arenas.dirty_decay_ms",
                                         "arena.0.reset",
                                         "arena.0.extent_hooks",
                                         "opt.junk",
                                         "stats.arenas.0.small.nmalloc",
                                         "stats.arenas.0.small.resident",
-                                        "stats.arenas.0.bins.0.nmalloc",
-                                        "max_background_threads"};
+                                        "stats.arenas.0.bins.0.nmalloc"};
 
     find_all();
     for (size_t i = 0; i < COUNT(names); i++) {
