@@ -140,17 +140,19 @@ static void use(unsigned char *p, size_t size)
 }
 
 /*
- * Small objects up to `mib`, twice, freed in another order; some large and huge ones, which are
- * copied whole where they cannot grow: up to 30 MB once, of the thread that has most small ones.
+ * Small objects up to `mib`, twice, freed in another order; some large and huge ones. Those are
+ * copied whole where the kernel cannot move them, so the largest are of who has many small ones.
  */
 static void work(size_t mib)
 {
-    size_t count = mib << 10;
+    size_t count = mib << 10, last = (size_t)(mib < 10 ? 40 : 90) << 20;
     void **objects = calloc(count, sizeof(*objects));
     unsigned char *huge;
 
     CHECK(objects);
     for (int round = 0; round < 2; round++) {
+        size_t most = mib < 10 || round > 0 ? 3000000 : 30000000;
+
         for (size_t i = 0; i < count; i++) {
             size_t size = 16 + i * 37 % 2000;
 
@@ -163,8 +165,7 @@ static void work(size_t mib)
         }
         for (size_t i = 0; i < count; i++)
             free(objects[i]), objects[i] = NULL;
-        for (size_t size = 3000; size < (mib < 10 || round ? 3000000 : 30000000);
-             size += size / 2) {
+        for (size_t size = 3000; size < most; size += size / 2) {
             unsigned char *p = malloc(size);
 
             use(p, size);
@@ -174,9 +175,8 @@ static void work(size_t mib)
         }
         huge = malloc((size_t)40 << 20);
         use(huge, (size_t)40 << 20);
-        if (mib >= 10) /* without mremap it is copied */
-            huge = realloc(huge, (size_t)90 << 20);
-        use(huge, (size_t)(mib >= 10 ? 90 : 40) << 20);
+        huge = realloc(huge, last);
+        use(huge, last);
         free(huge);
         malloc_trim(0);
         CHECK(malloc(SIZE_MAX / 4) == NULL);

@@ -89,7 +89,6 @@ static void contents_survive(void)
             if (ladder[i] > MAPPED && ladder[j] < 1000000 && j % 4)
                 continue; /* 8192 pages are written each time */
             p = malloc(ladder[i]);
-
             CHECK(p);
             fill(p, 0, ladder[i], (unsigned)i);
             q = realloc(p, ladder[j]);
