@@ -29,7 +29,7 @@ box all_boxes[boxes];
 namespace
 {
 
-size_t rounds = 6, steps = 1500;
+size_t rounds = 6, steps = 1000;
 
 size_t below(uint64_t &random, size_t limit)
 {
