@@ -154,7 +154,8 @@ static void malloc_info_is_xml(void)
     fclose(stream);
 }
 
-/* In this order, with a size: some programs go by that. Where the last one ends. */
+/* In this order, with a size: some programs go by that. Where the last one ends. glibc 2.43 has no
+ * fast ones any more. */
 static const char *find_totals(const char *text, bool all)
 {
     static const char *const names[] = {
@@ -167,6 +168,8 @@ static const char *find_totals(const char *text, bool all)
             continue;
         while (*text == '<' || *text == '\n')
             text++;
+        if (i == 0 && !is_mymalloc() && strncmp(text, names[1], strlen(names[1])) == 0)
+            continue;
         CHECKF(strncmp(text, names[i], strlen(names[i])) == 0, "%s, not %.60s",
                names[i], text);
         text = strchr(text, '>');
