@@ -14,6 +14,7 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -145,6 +146,9 @@ def main():
     parser.add_argument("--fork", action="store_true")
     parser.add_argument("--text", action="store_true", help="the older text, read by google-pprof")
     options = parser.parse_args()
+    if options.text and shutil.which("google-pprof") is None:
+        print("skipped: there is no google-pprof (Debian's gperftools 2.18 has it no more)")
+        sys.exit(77)
     with tempfile.TemporaryDirectory() as folder:
         run(options, pathlib.Path(folder))
 
