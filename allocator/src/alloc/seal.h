@@ -77,7 +77,10 @@ MYM_INLINE bool mym_live_clear(const void *ptr)
 /* ---- the seal ---- */
 
 typedef uint64_t mym_lane __attribute__((vector_size(16), aligned(1), may_alias));
-/* Where nothing but places and what is a multiple of a lane adds up: part of an instruction. */
+/*
+ * Where nothing but places and what is a multiple of a lane adds up: part of an instruction. And
+ * of arguments: gcc 16 fails for those of less than their alignment on arm64.
+ */
 typedef uint64_t mym_place_lane __attribute__((vector_size(16), may_alias));
 
 /* At any address. */
@@ -87,7 +90,7 @@ MYM_INLINE mym_lane *mym_lane_at(const void *base, size_t offset)
 }
 
 /* What is not 0 stays so when each pair of bytes becomes one: one word tells of the whole lane. */
-MYM_INLINE bool mym_lane_is_zero(mym_lane lane)
+MYM_INLINE bool mym_lane_is_zero(mym_place_lane lane)
 {
 #ifdef __SSE2__
     return _mm_cvtsi128_si64(_mm_packs_epi16((__m128i)lane, (__m128i)lane)) == 0;
