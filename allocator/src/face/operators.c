@@ -65,8 +65,7 @@ FORMS(DECLARE)
 MORE_FORMS(DECLARE)
 
 #ifdef MYM_ARCHIVE
-#define MALLOC_IS_ANOTHERS        false /* who has one of his own links none of this */
-#define ALIGNED_ALLOC_IS_ANOTHERS false
+#define MALLOC_IS_ANOTHERS false /* who has one of his own links none of this */
 #else
 /* override.c */
 extern MYM_HIDDEN __typeof__(malloc) own_malloc;
@@ -74,9 +73,12 @@ extern MYM_HIDDEN __typeof__(free) own_free;
 extern MYM_HIDDEN __typeof__(aligned_alloc) own_aligned_alloc;
 RELOCATED static __typeof__(malloc) *first_malloc = malloc;
 RELOCATED static __typeof__(free) *first_free = free;
+extern MYM_HIDDEN __typeof__(posix_memalign) own_posix_memalign;
 RELOCATED static __typeof__(aligned_alloc) *first_aligned_alloc = aligned_alloc;
-#define MALLOC_IS_ANOTHERS        (IS_ANOTHERS(_malloc) || IS_ANOTHERS(_free))
-#define ALIGNED_ALLOC_IS_ANOTHERS IS_ANOTHERS(_aligned_alloc)
+RELOCATED static __typeof__(posix_memalign) *first_posix_memalign = posix_memalign;
+#define MALLOC_IS_ANOTHERS (IS_ANOTHERS(_malloc) || IS_ANOTHERS(_free))
+#define ALIGNED_IS_ANOTHERS \
+    (IS_ANOTHERS(_aligned_alloc) || IS_ANOTHERS(_posix_memalign))
 #endif
 
 enum whose {
@@ -123,16 +125,27 @@ static MYM_COLD void *take_asked(size_t size)
     return whose() == OURS ? mym_malloc_slow(size) : mym_malloc(size);
 }
 
-/* As the C++ library rounds it. */
+#ifndef MYM_ARCHIVE
+/* As the C++ library rounds it. That of GCC 16 calls posix_memalign. */
+static void *take_aligned_passed(size_t size, size_t alignment)
+{
+    size_t rounded = mym_round_up(size + (size == 0), alignment);
+    size_t least = alignment < MYM_ALIGNMENT ? MYM_ALIGNMENT : alignment;
+    void *object = NULL;
+
+    if (rounded < size)
+        return NULL;
+    if (IS_ANOTHERS(_aligned_alloc))
+        return FIRST(_aligned_alloc)(least, rounded);
+    return FIRST(_posix_memalign)(&object, least, rounded) == 0 ? object : NULL;
+}
+#endif
+
 static MYM_COLD void *take_aligned_asked(size_t size, size_t alignment)
 {
 #ifndef MYM_ARCHIVE
-    if (whose() == PASSED && ALIGNED_ALLOC_IS_ANOTHERS) {
-        size_t rounded = mym_round_up(size + (size == 0), alignment);
-        size_t least = alignment < MYM_ALIGNMENT ? MYM_ALIGNMENT : alignment;
-
-        return rounded < size ? NULL : FIRST(_aligned_alloc)(least, rounded);
-    }
+    if (whose() == PASSED && ALIGNED_IS_ANOTHERS)
+        return take_aligned_passed(size, alignment);
 #endif
     return whose() == OURS ? mym_aligned_slow(alignment, size)
                            : mym_aligned(alignment, size);
@@ -360,13 +373,13 @@ MYM_INLINE enum whose whose_freed(void)
     return now;
 }
 
-/* Those of no size; an aligned object is another's if aligned_alloc is. */
+/* Those of no size; an aligned object is another's if what takes it is. */
 MYM_INLINE void put(void *ptr, bool aligned)
 {
     enum whose now = whose_freed();
 
 #ifndef MYM_ARCHIVE
-    if (now == PASSED && (!aligned || ALIGNED_ALLOC_IS_ANOTHERS)) {
+    if (now == PASSED && (!aligned || ALIGNED_IS_ANOTHERS)) {
         FIRST(_free)(ptr);
         return;
     }

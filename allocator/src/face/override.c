@@ -101,6 +101,7 @@ EXPORT size_t malloc_good_size(size_t size)
 extern OWN(malloc) __typeof__(malloc) own_malloc;
 extern OWN(free) __typeof__(free) own_free;
 extern OWN(aligned_alloc) __typeof__(aligned_alloc) own_aligned_alloc;
+extern OWN(posix_memalign) __typeof__(posix_memalign) own_posix_memalign;
 
 /* ---- what glibc alone has ---- */
 

@@ -26,6 +26,7 @@ void *aligned_alloc(size_t alignment, size_t size)
     return array + at;
 }
 void *malloc(size_t size) { return aligned_alloc(16, size); }
+int posix_memalign(void **out, size_t alignment, size_t size) { return (*out = aligned_alloc(alignment, size)) ? 0 : 12; }
 void free(void *ptr)
 {
     if (ptr != NULL)
@@ -113,7 +114,8 @@ done
 with "$work/own" much | grep "^thrown" >/dev/null || fail "a size that wraps is had"
 MYMALLOC_PROFILE=$work/profile same "$work/own"
 
-# The same without aligned_alloc: what that gives is not for this free.
+# The same without aligned_alloc: what that gives is not for this free. With posix_memalign, which
+# libstdc++ 16 calls, aligned objects are the program's as well.
 cat >"$work/plain.cc" <<'CODE'
 #include <cstddef>
 #include <cstdio>
@@ -131,6 +133,17 @@ void free(void *ptr)
 {
     foreign += ptr != nullptr && (ptr < array || ptr >= array + sizeof array);
 }
+#ifdef ALIGNED
+static long aligned;
+int posix_memalign(void **out, size_t alignment, size_t size)
+{
+    aligned++;
+    used = (used + alignment - 1) / alignment * alignment;
+    return (*out = malloc(size)) ? 0 : 12;
+}
+#else
+static const long aligned = 3;
+#endif
 }
 int main()
 {
@@ -141,13 +154,16 @@ int main()
     operator delete(operator new(100, to), to);
     operator delete(operator new(100, to), size_t(100), to);
     operator delete[](operator new[](100, to), size_t(100), to);
-    printf("%ld foreign\n", foreign);
+    printf("%ld foreign, %ld aligned\n", foreign, aligned);
     return 0;
 }
 CODE
-g++ -O1 -std=c++17 -fno-builtin -w -rdynamic -o "$work/plain" "$work/plain.cc"
-said=$(with "$work/plain") || fail "plain: $said"
-[[ $said == "0 foreign" ]] || fail "plain: $said"
+for more in "" -DALIGNED; do
+    # shellcheck disable=SC2086  # none, or one
+    g++ -O1 -std=c++17 -fno-builtin -w -rdynamic $more -o "$work/plain" "$work/plain.cc"
+    said=$(with "$work/plain") || fail "plain $more: $said"
+    [[ $said == "0 foreign, 3 aligned" ]] || fail "plain $more: $said"
+done
 
 # A recorder sees all of new and delete, and they go on to mymalloc.
 cat >"$work/recorder.c" <<'CODE'
@@ -159,6 +175,7 @@ static long taken, freed;
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 void *malloc(size_t size) { taken++; return NEXT(malloc)(size); }
 void *aligned_alloc(size_t alignment, size_t size) { taken++; return NEXT(aligned_alloc)(alignment, size); }
+int posix_memalign(void **out, size_t alignment, size_t size) { taken++; return NEXT(posix_memalign)(out, alignment, size); }
 void free(void *ptr) { freed += ptr != NULL; NEXT(free)(ptr); }
 __attribute__((destructor)) static void tell(void)
 {
