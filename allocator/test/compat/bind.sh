@@ -11,6 +11,7 @@ options {
     pid-file none;
     session-keyfile "$work/key";
     recursion no;
+    allow-transfer { any; };
     dnssec-validation no;
 };
 controls { };

@@ -18,7 +18,7 @@ template <typename Call> static bool throws(Call call)
     try { call(); } catch (const std::bad_alloc &) { return true; }
     return false;
 }
-static void *kept;
+static void *volatile kept;
 #define THROWS(call) throws([] { kept = call; })
 extern "C" int count_faults(void)
 {
@@ -42,7 +42,7 @@ extern "C" int count_faults(void)
         EXPECT(calls == (handler == nullptr ? 0 : handler == throwing ? 6 : 18));
         std::set_new_handler(nullptr);
     }
-    EXPECT(throws([] { std::vector<char> bytes; bytes.reserve(SIZE_MAX / 4); }));
+    EXPECT(throws([] { std::vector<char> bytes; bytes.reserve(SIZE_MAX / 4); kept = bytes.data(); }));
     void *small = ::operator new(100, std::nothrow), *aligned = ::operator new(100, wide, std::nothrow);
     EXPECT(small != nullptr && aligned != nullptr && (std::size_t)aligned % 64 == 0);
     ::operator delete(small, std::nothrow);
