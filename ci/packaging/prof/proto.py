@@ -132,7 +132,7 @@ def read_profile(path):
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
         if data[:12] == b"heap profile":
-            raise Fault(f"{path}: the text form, which google-pprof PROGRAM {path} reads; this reads form=proto")
+            raise Fault(f"{path}: the text form, which google-pprof, or go tool pprof, PROGRAM {path} reads; this reads form=proto")
         if not data:
             raise Fault(f"{path}: empty: the program has not ended yet, or not by exit(3)" + beside(path))
         profile = Profile(data)

@@ -44,7 +44,7 @@ static const char usage_text[] =
     "often\n"
     "              than each 512K; ,signal=USR2 writes one at that signal, too; "
     ",form=text\n"
-    "              is for google-pprof PROGRAM FILE)\n"
+    "              is for google-pprof, or go tool pprof, PROGRAM FILE)\n"
     "  --doctor    show what mymalloc finds here: front end, kernel, limits, "
     "conflicts;\n"
     "              and in PROGRAM's file: would the preload take, has it another "
