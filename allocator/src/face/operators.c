@@ -71,9 +71,9 @@ MORE_FORMS(DECLARE)
 extern MYM_HIDDEN __typeof__(malloc) own_malloc;
 extern MYM_HIDDEN __typeof__(free) own_free;
 extern MYM_HIDDEN __typeof__(aligned_alloc) own_aligned_alloc;
+extern MYM_HIDDEN __typeof__(posix_memalign) own_posix_memalign;
 RELOCATED static __typeof__(malloc) *first_malloc = malloc;
 RELOCATED static __typeof__(free) *first_free = free;
-extern MYM_HIDDEN __typeof__(posix_memalign) own_posix_memalign;
 RELOCATED static __typeof__(aligned_alloc) *first_aligned_alloc = aligned_alloc;
 RELOCATED static __typeof__(posix_memalign) *first_posix_memalign = posix_memalign;
 #define MALLOC_IS_ANOTHERS (IS_ANOTHERS(_malloc) || IS_ANOTHERS(_free))
