@@ -1,5 +1,5 @@
 /*
- * os.c - the kernel, seen from the allocator.
+ * os.c - the kernel, seen from the allocator; its memory is in memory.c.
  */
 #include "os/os.h"
 
@@ -8,7 +8,6 @@
 #include <errno.h> /* error numbers only: errno itself is not touched */
 #include <fcntl.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -20,144 +19,12 @@
 #define RSEQ_BYTES           32
 #define RSEQ_FLAG_UNREGISTER 1
 
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ  22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
 #ifndef PR_SET_VMA
 #define PR_SET_VMA           0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 /* ---- memory ---- */
-
-static long map(uintptr_t addr, size_t bytes, int protection, int flags)
-{
-    return mym_syscall(SYS_mmap, (long)addr, (long)bytes, protection,
-                       MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-}
-
-/* An address from the kernel; NULL when it refused. */
-static void *pointer(long result)
-{
-    return mym_syscall_done(result) ? (void *)result : NULL; /* NOLINT */
-}
-
-size_t mym_os_page(void)
-{
-    static size_t bytes; /* the same value whoever writes it */
-    size_t page = __atomic_load_n(&bytes, __ATOMIC_RELAXED);
-
-    if (page == 0) {
-        page = getauxval(AT_PAGESZ);
-        __atomic_store_n(&bytes, page, __ATOMIC_RELAXED);
-    }
-    return page;
-}
-
-void *mym_os_map(size_t bytes)
-{
-    return pointer(map(0, bytes, PROT_READ | PROT_WRITE, 0));
-}
-
-enum mym_os_result mym_os_map_at(uintptr_t addr, size_t bytes)
-{
-    long got = map(addr, bytes, PROT_READ | PROT_WRITE, MAP_FIXED_NOREPLACE);
-
-    if (!mym_syscall_done(got))
-        return got == -EEXIST ? MYM_OS_TAKEN : MYM_OS_NOMEM;
-    if ((uintptr_t)got != addr) { /* a kernel before 4.17 takes the flag for a hint */
-        mym_os_unmap(pointer(got), bytes);
-        return MYM_OS_TAKEN;
-    }
-    return MYM_OS_OK;
-}
-
-bool mym_os_renew(void *addr, size_t bytes)
-{
-    return mym_syscall_done(
-        map((uintptr_t)addr, bytes, PROT_READ | PROT_WRITE, MAP_FIXED));
-}
-
-bool mym_os_unmap(void *addr, size_t bytes)
-{
-    bool done = mym_syscall(SYS_munmap, (long)addr, (long)bytes, 0, 0, 0, 0) == 0;
-
-    if (!done)
-        mym_os_purge(addr, bytes);
-    return done;
-}
-
-void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes)
-{
-    return pointer(mym_syscall(SYS_mremap, (long)addr, (long)old_bytes, (long)new_bytes,
-                               MREMAP_MAYMOVE, 0, 0));
-}
-
-static bool advise(void *addr, size_t bytes, int advice)
-{
-    return mym_syscall(SYS_madvise, (long)addr, (long)bytes, advice, 0, 0, 0) == 0;
-}
-
-bool mym_os_purge(void *addr, size_t bytes)
-{
-    return advise(addr, bytes, MADV_DONTNEED) ||
-           advise(addr, bytes, MADV_DONTNEED_LOCKED);
-}
-
-bool mym_os_protect(void *addr, size_t bytes, bool access)
-{
-    return mym_syscall(SYS_mprotect, (long)addr, (long)bytes,
-                       access ? PROT_READ | PROT_WRITE : PROT_NONE, 0, 0, 0) == 0;
-}
-
-bool mym_os_let_write(void *addr, size_t bytes, bool run, bool write)
-{
-    return mym_syscall(SYS_mprotect, (long)addr, (long)bytes,
-                       PROT_READ | (run ? PROT_EXEC : 0) | (write ? PROT_WRITE : 0), 0,
-                       0, 0) == 0;
-}
-
-bool mym_os_populate(void *addr, size_t bytes)
-{
-    return advise(addr, bytes, MADV_POPULATE_WRITE);
-}
-
-bool mym_os_is_one(void *addr, size_t bytes)
-{
-    long got = mym_syscall(SYS_mremap, (long)addr, (long)bytes,
-                           (long)(bytes + mym_os_page()), 0, 0, 0);
-
-    if (mym_syscall_done(got))
-        mym_os_unmap((char *)addr + bytes, mym_os_page());
-    return mym_syscall_done(got) || got == -ENOMEM;
-}
-
-bool mym_os_is_readable(const void *addr)
-{
-    uintptr_t page = (uintptr_t)addr & ~(mym_os_page() - 1);
-
-    return advise((void *)page, mym_os_page(), MADV_POPULATE_READ); /* NOLINT */
-}
-
-bool mym_os_is_locked(void *page)
-{
-    return !advise(page, mym_os_page(), MADV_DONTNEED);
-}
-
-void mym_os_huge_pages(void *addr, size_t bytes, bool allow)
-{
-    advise(addr, bytes, allow ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-}
 
 bool mym_os_names;
 
@@ -227,26 +94,6 @@ size_t mym_os_resident(void *addr, size_t bytes, size_t each)
     return resident;
 }
 
-enum mym_collapsed mym_os_collapse(void *addr, size_t bytes)
-{
-    long result =
-        mym_syscall(SYS_madvise, (long)addr, (long)bytes, MADV_COLLAPSE, 0, 0, 0);
-
-    return result == 0 ? MYM_COLLAPSED : result == -EAGAIN ? MYM_BUSY : MYM_REFUSED;
-}
-
-void *mym_os_reserve(size_t bytes)
-{
-    return pointer(map(0, bytes, PROT_NONE, MAP_NORESERVE));
-}
-
-/* One call for both: pages under a new mapping go, locked ones too. */
-bool mym_os_close_pages(void *addr, size_t bytes)
-{
-    return mym_syscall_done(
-        map((uintptr_t)addr, bytes, PROT_NONE, MAP_NORESERVE | MAP_FIXED));
-}
-
 static size_t limit_of(int resource)
 {
     struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
@@ -276,15 +123,6 @@ bool mym_os_counts_mapped(const char *overcommit)
     char mode[4];
 
     return mym_os_read_file(overcommit, mode, sizeof mode) > 0 && mode[0] == '2';
-}
-
-uintptr_t mym_os_find_window(size_t bytes)
-{
-    void *probe = mym_os_reserve(bytes);
-
-    if (probe != NULL)
-        mym_os_unmap(probe, bytes);
-    return (uintptr_t)probe;
 }
 
 /* ---- waiting, time ---- */
@@ -391,8 +229,10 @@ size_t mym_os_read_at(int file, char *out, size_t room, uint64_t offset)
 
 void *mym_os_map_file(int file, size_t bytes, uint64_t offset)
 {
-    return pointer(mym_syscall(SYS_mmap, 0, (long)bytes, PROT_READ, MAP_PRIVATE, file,
-                               (long)offset));
+    long got = mym_syscall(SYS_mmap, 0, (long)bytes, PROT_READ, MAP_PRIVATE, file,
+                           (long)offset);
+
+    return mym_syscall_done(got) ? (void *)got : NULL; /* NOLINT */
 }
 
 /* 0: there is none. */

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -319,6 +320,24 @@ static void exec_without_munmap(void)
     exec_in_filter(SECCOMP_RET_ERRNO | ENOMEM, without_munmap);
 }
 
+/* madvise says 0 and does nothing, as under qemu-user before 7.1. */
+static void exec_unheard(void)
+{
+    static struct sock_filter unheard[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof(unheard) / sizeof(*unheard), unheard};
+
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    execl("/proc/self/exe", "sandbox", "unfiltered", "freed_memory_is_zero_again",
+          NULL);
+    _exit(9);
+}
+
 static void take_and_free_mappings(size_t count)
 {
     while (count-- > 0) {
@@ -408,8 +427,54 @@ static void unfiltered(void)
     work(10);
 }
 
+/* Large ones have a page that nobody may read when they are freed. */
+static void free_written(unsigned char *object, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char *middle = object + size / 2;
+
+    memset(object, 0xff, size);
+    if (size >= (1 << 20) && !getenv("TEST_SECURE"))
+        CHECK(!mprotect(middle - (uintptr_t)middle % page, page, PROT_NONE));
+    free(object);
+    if (size >= (1 << 20) && !getenv("TEST_SECURE"))
+        mprotect(middle - (uintptr_t)middle % page, page, PROT_READ | PROT_WRITE);
+}
+
+static void freed_memory_is_zero_again(void)
+{
+    static const size_t sizes[] = {100, 5000, 30000, 300000, 1 << 20, 40 << 20};
+    enum { SIZES = sizeof(sizes) / sizeof(*sizes), BYTES = 48 << 20 };
+    static unsigned char *objects[BYTES / 100];
+
+    for (int i = 0; i < SIZES; i++) {
+        size_t count = BYTES / sizes[i], not_zero = 0;
+
+        for (size_t j = 0; j < count; j++)
+            CHECK((objects[j] = malloc(sizes[i])));
+        for (size_t j = 0; j < count; j++)
+            free_written(objects[j], sizes[i]);
+        malloc_trim(0);
+        for (size_t j = 0; j < count; j++)
+            CHECK((objects[j] = calloc(1, sizes[i])));
+        for (size_t j = 0; j < count; j++) {
+            for (size_t at = 0; at < sizes[i]; at++)
+                not_zero += objects[j][at] != 0;
+            free(objects[j]);
+        }
+        CHECKF(not_zero == 0, "%zu bytes of objects of %zu", not_zero, sizes[i]);
+    }
+}
+
+static void advice_is_not_followed(void)
+{
+    in_child_of(exec_unheard);
+}
+
 const struct test tests[] = {
     {"unfiltered", unfiltered},
+    {"freed_memory_is_zero_again", freed_memory_is_zero_again},
+    {"advice_is_not_followed", advice_is_not_followed},
     {"killed_for_others", killed_for_others},
     {"others_are_refused", others_are_refused},
     {"extras_are_refused", extras_are_refused},
