@@ -104,6 +104,7 @@ static long counted(long number, const long arguments[6])
 }
 
 static gate_rule *rule = counted;
+static __thread uintptr_t caller;
 
 static void on_call(int signal, siginfo_t *info, void *context)
 {
@@ -111,6 +112,7 @@ static void on_call(int signal, siginfo_t *info, void *context)
 
     (void)signal;
     arguments_of(context, arguments);
+    caller = (uintptr_t)info->si_call_addr;
     *result_of(context) = rule(info->si_syscall, arguments);
 }
 
@@ -181,6 +183,11 @@ bool gate_install_rule(gate_rule *own, uintptr_t free_from, uintptr_t free_to)
 {
     rule = own;
     return install(free_from, free_to);
+}
+
+uintptr_t gate_caller(void)
+{
+    return caller;
 }
 
 void gate_refuse(unsigned every, unsigned at)

@@ -22,8 +22,9 @@ bool gate_install(void);
 typedef long gate_rule(long number, const long arguments[6]);
 bool gate_install_rule(gate_rule *rule, uintptr_t free_from, uintptr_t free_to);
 
-/* The call itself, past the gate: for rules. */
+/* For rules: the call itself, past the gate; and where the one that is asked about was made. */
 long gate_call(long number, const long arguments[6]);
+uintptr_t gate_caller(void);
 
 /*
  * Refuse calls of this thread but for munmap: every so-many-th (0: none), or the at-th from now (0:

@@ -4,7 +4,7 @@
  *
  * getauxval answers so, and a call for memory is refused or rounded as such a kernel would
  * do it: addresses that are no multiple are refused, lengths are rounded up, and what it maps
- * starts at a multiple. Calls from libc, whose pages are the real ones, pass.
+ * starts at a multiple. Calls from libc and the loader, whose pages are the real ones, pass.
  */
 #include "gate.h"
 
@@ -60,21 +60,31 @@ unsigned long getauxval(unsigned long type)
 
 /* ---- who calls ---- */
 
-static uintptr_t libc_from, libc_to; /* its code */
+static struct code {
+    const char *name;
+    uintptr_t from, to;
+} libc = {"/libc.so", 0, 0}, loader = {"/ld-linux", 0, 0};
 
-static int note_libc(struct dl_phdr_info *object, size_t size, void *unused)
+static void note_code(struct code *code, const struct dl_phdr_info *object)
 {
-    (void)size;
-    (void)unused;
-    for (unsigned i = 0;
-         i < object->dlpi_phnum && strstr(object->dlpi_name, "/libc.so") != NULL; i++) {
+    for (unsigned i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &object->dlpi_phdr[i];
 
         if (part->p_type == PT_LOAD && part->p_flags & PF_X) {
-            libc_from = object->dlpi_addr + part->p_vaddr;
-            libc_to = libc_from + part->p_memsz;
+            code->from = object->dlpi_addr + part->p_vaddr;
+            code->to = code->from + part->p_memsz;
         }
     }
+}
+
+static int note(struct dl_phdr_info *object, size_t size, void *unused)
+{
+    (void)size;
+    (void)unused;
+    if (strstr(object->dlpi_name, libc.name) != NULL)
+        note_code(&libc, object);
+    else if (strstr(object->dlpi_name, loader.name) != NULL)
+        note_code(&loader, object);
     return 0;
 }
 
@@ -160,6 +170,8 @@ static long other_kernel(long number, const long arguments[6])
 {
     long rounded[6];
 
+    if (gate_caller() - loader.from < loader.to - loader.from)
+        return gate_call(number, arguments);
     if (number == SYS_mmap)
         return map(arguments);
     if (number == SYS_mremap)
@@ -174,8 +186,8 @@ static long other_kernel(long number, const long arguments[6])
 __attribute__((constructor)) static void start(void)
 {
     page = wanted_page();
-    dl_iterate_phdr(note_libc, NULL);
-    if (libc_from == 0 || !gate_install_rule(other_kernel, libc_from, libc_to)) {
+    dl_iterate_phdr(note, NULL);
+    if (libc.from == 0 || !gate_install_rule(other_kernel, libc.from, libc.to)) {
         printf("SKIP: no seccomp filter, or a libc that is not found\n");
         fflush(stdout);
         _exit(77);
