@@ -59,6 +59,15 @@ int is_slow(void)
     return getenv("TEST_SLOW") != NULL;
 }
 
+bool is_emulated(const char *lacking)
+{
+    bool emulated = getenv("TEST_EMULATED") != NULL;
+
+    if (emulated)
+        printf("SKIP: qemu-user has no %s\n", lacking);
+    return emulated;
+}
+
 void run_in_child(void (*run)(size_t), size_t argument)
 {
     int status = 0;

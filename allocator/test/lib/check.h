@@ -75,6 +75,12 @@ double env_number(const char *name, double fallback);
 /* True under valgrind, qemu-user or a sanitizer: fewer repetitions, same checks. */
 int is_slow(void);
 
+/*
+ * True under qemu-user, after a line that says what it lacks: it ends itself where the child of a
+ * process with threads starts one (Debian 12), and RLIMIT_AS is not kept.
+ */
+bool is_emulated(const char *lacking);
+
 /* Run it in a child, whose heap and limits are its own; the test fails if that does. */
 void run_in_child(void (*run)(size_t), size_t argument);
 

@@ -144,12 +144,16 @@ static void try_on(int cpu)
                       &one); /* where there is one CPU all run on that */
 }
 
-/* No further mapping, and what the allocator's records have left is used up. */
+/* In a child. No further mapping, and what the allocator's records have left is used up. */
 static void starve(size_t records)
 {
     struct rlimit none = {0, 0};
     void *pages[4];
 
+    if (is_emulated("RLIMIT_AS")) {
+        fflush(stdout);
+        _exit(0);
+    }
     CHECK(setrlimit(RLIMIT_AS, &none) == 0);
     for (int i = 0; i < 4; i++) /* what comes next is not to need a record itself */
         pages[i] = malloc(1);

@@ -194,9 +194,11 @@ static void live_in_child(void **inherited, int count, int depth)
         p[size - 1] = 1;
         free(p);
     }
-    CHECK(!pthread_create(&thread, NULL, child_thread, malloc(64)));
-    CHECK(!pthread_join(thread, &result));
-    free(result);
+    if (!is_emulated("thread after such a fork")) {
+        CHECK(!pthread_create(&thread, NULL, child_thread, malloc(64)));
+        CHECK(!pthread_join(thread, &result));
+        free(result);
+    }
     malloc_trim(0);
     if (family.verify)
         CHECK(family.verify() == 0);
@@ -363,7 +365,7 @@ static void child_collects_beside_threads(void)
     pthread_t thread;
     int cpu[2];
 
-    if (!find_two_cpus(cpu))
+    if (!find_two_cpus(cpu) || is_emulated("thread after such a fork"))
         return;
     pthread_barrier_init(&rested, NULL, 2);
     pthread_barrier_init(&over, NULL, 2);
