@@ -29,7 +29,8 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
-#define MADV_NONE 0x5a5a
+#define MADV_NONE \
+    0x5a5a /* without the bit that is MADV_DONTNEED, all that qemu 7.1 looks at */
 
 static long map(uintptr_t addr, size_t bytes, int protection, int flags)
 {

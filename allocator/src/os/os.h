@@ -38,7 +38,7 @@ void *mym_os_remap(void *addr, size_t old_bytes, size_t new_bytes);
 
 /*
  * Give the pages back; they read as zero afterwards. Locked ones (mlock) too where the
- * kernel can (Linux 5.18), else false.
+ * kernel can (Linux 5.18), else false; so where an emulator says that it did, and did not.
  */
 bool mym_os_purge(void *addr, size_t bytes);
 
@@ -57,7 +57,7 @@ bool mym_os_populate(void *addr, size_t bytes);
  */
 bool mym_os_is_one(void *addr, size_t bytes);
 
-/* The page that it lies on can be read; false also before Linux 5.14. */
+/* The page that it lies on can be read; false also before Linux 5.14, and under qemu-user. */
 bool mym_os_is_readable(const void *addr);
 
 /*
