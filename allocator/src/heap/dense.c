@@ -150,12 +150,19 @@ static bool all_are(bool (*written)(const char *page, size_t first), const void 
 
 /* ---- an object ends ---- */
 
-/* The object was a program's: its pages may be anything, even protected against reading. */
+/*
+ * The object was a program's: its pages may be anything, even protected against reading. So the
+ * kernel looks first: what is neither another than 0 nor another than 1 cannot be read.
+ */
 static bool is_written(const char *page, size_t first)
 {
-    if (!mym_os_is_readable(page))
+    const uint32_t *word = (const uint32_t *)(page + first);
+
+    if (mym_os_differs(word, 0))
+        return true;
+    if (!mym_os_differs(word, 1))
         return false;
-    if (*(const uint64_t *)(page + first) != 0)
+    if (word[1] != 0)
         return true;
     for (size_t at = 0; at < MYM_PAGE; at += STRIDE)
         if (*(const uint64_t *)(page + at) != 0)

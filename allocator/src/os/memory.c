@@ -19,8 +19,7 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ  22
+#ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 #ifndef MADV_DONTNEED_LOCKED
@@ -74,16 +73,8 @@ static bool advise(void *addr, size_t bytes, int advice)
     return mym_syscall(SYS_madvise, (long)addr, (long)bytes, advice, 0, 0, 0) == 0;
 }
 
-/* What follows an answer of 0. */
-enum answers {
-    NOT_TRIED,
-    ALL_FOLLOWS,  /* of a kernel */
-    ZEROS_FOLLOW, /* where pages are given back, and no more */
-    NONE_FOLLOWS
-};
-
 /* By another way than mym_os_unmap, which gives the pages back where it is refused. */
-static enum answers try_page(void)
+static bool gives_page_back(void)
 {
     char *page = mym_os_map(mym_os_page());
     bool zero = false;
@@ -93,40 +84,34 @@ static enum answers try_page(void)
         zero = advise(page, mym_os_page(), MADV_DONTNEED) && *page == 0;
         mym_syscall(SYS_munmap, (long)page, (long)mym_os_page(), 0, 0, 0, 0);
     }
-    return zero ? ZEROS_FOLLOW : NONE_FOLLOWS;
+    return zero;
 }
 
-/* The same whoever finds it, with whatever page. */
-static enum answers answers(void *page)
+/* What is said to be given back is. The same whoever finds it, with whatever page. */
+static bool is_honest(void *page)
 {
-    static _Atomic uint8_t known = NOT_TRIED;
-    enum answers found = atomic_load_explicit(&known, memory_order_relaxed);
+    static _Atomic enum { NOT_TRIED, HONEST, NOT_HONEST } known;
+    int found = atomic_load_explicit(&known, memory_order_relaxed);
 
     if (found == NOT_TRIED) {
-        found = advise(page, mym_os_page(), MADV_NONE) ? try_page() : ALL_FOLLOWS;
-        atomic_store_explicit(&known, (uint8_t)found, memory_order_relaxed);
+        found = !advise(page, mym_os_page(), MADV_NONE) || gives_page_back()
+                    ? HONEST
+                    : NOT_HONEST;
+        atomic_store_explicit(&known, found, memory_order_relaxed);
     }
-    return found;
+    return found == HONEST;
 }
 
 bool mym_os_purge(void *addr, size_t bytes)
 {
     return (advise(addr, bytes, MADV_DONTNEED) ||
             advise(addr, bytes, MADV_DONTNEED_LOCKED)) &&
-           answers(addr) != NONE_FOLLOWS;
+           is_honest(addr);
 }
 
 bool mym_os_populate(void *addr, size_t bytes)
 {
     return advise(addr, bytes, MADV_POPULATE_WRITE);
-}
-
-bool mym_os_is_readable(const void *addr)
-{
-    uintptr_t page = (uintptr_t)addr & ~(mym_os_page() - 1);
-
-    return advise((void *)page, mym_os_page(), MADV_POPULATE_READ) && /* NOLINT */
-           answers((void *)page) == ALL_FOLLOWS;                      /* NOLINT */
 }
 
 bool mym_os_is_locked(void *page)

@@ -57,9 +57,6 @@ bool mym_os_populate(void *addr, size_t bytes);
  */
 bool mym_os_is_one(void *addr, size_t bytes);
 
-/* The page that it lies on can be read; false also before Linux 5.14, and under qemu-user. */
-bool mym_os_is_readable(const void *addr);
-
 /*
  * The word can be read and has another value. Whoever may write to it meanwhile, or take it away:
  * the kernel looks.

@@ -158,6 +158,22 @@ static void what_lies_behind_it_tells_nothing(void)
     }
 }
 
+/* The lower half of 1.0 is 0. */
+static void a_double_of_each_page_is_enough(void)
+{
+    size_t size = 700000, span;
+    char *object = malloc(opaque(size));
+
+    CHECK(object);
+    span = mym_heap.units[mym_unit_of(object)].length * (size_t)MYM_UNIT;
+    for (size_t at = 0; at + sizeof(double) <= size; at += MYM_PAGE)
+        *(double *)(object + at) = 1; /* NOLINT: it is aligned */
+    for (unsigned ends = 0; ends < 20000; ends++)
+        mym_dense_freed(object, span);
+    CHECK(mym_is_always_dense(span));
+    free(object);
+}
+
 #define TAKERS 20u /* more than threads have places for what they took last */
 
 static pthread_barrier_t barrier;
@@ -267,6 +283,7 @@ const struct test tests[] = {
     {"what_becomes_dense_is_noticed", what_becomes_dense_is_noticed},
     {"what_is_written_all_over_is_dense", what_is_written_all_over_is_dense},
     {"a_word_of_each_page_is_enough", a_word_of_each_page_is_enough},
+    {"a_double_of_each_page_is_enough", a_double_of_each_page_is_enough},
     {"what_ends_tells_of_its_own_size", what_ends_tells_of_its_own_size},
     {"what_lies_behind_it_tells_nothing", what_lies_behind_it_tells_nothing},
     {"of_others_objects_nothing_is_known", of_others_objects_nothing_is_known},

@@ -267,7 +267,7 @@ void memory_goes_back()
         CHECKF(resident_bytes() < large, "%s: %zu bytes stay", name, resident_bytes());
     }
     /* As much as is asked for, and not all: tcmalloc itself has it in one piece. */
-    if (seek<void()>("MyVersion") != nullptr && !is_emulated("pages to be looked at")) {
+    if (seek<void()>("MyVersion") != nullptr) {
         const size_t part = 8 << 20, bytes = 24 << 20;
         void *object = malloc(bytes);
 
