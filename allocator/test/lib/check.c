@@ -59,13 +59,14 @@ int is_slow(void)
     return getenv("TEST_SLOW") != NULL;
 }
 
-bool is_emulated(const char *lacking)
+bool is_under(const char *emulator, const char *lacking)
 {
-    bool emulated = getenv("TEST_EMULATED") != NULL;
+    const char *under = getenv("TEST_UNDER");
+    bool is = under != NULL && strcmp(under, emulator) == 0;
 
-    if (emulated)
-        printf("SKIP: qemu-user has no %s\n", lacking);
-    return emulated;
+    if (is)
+        printf("SKIP: %s has no %s\n", emulator, lacking);
+    return is;
 }
 
 void run_in_child(void (*run)(size_t), size_t argument)

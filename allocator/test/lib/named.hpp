@@ -7,6 +7,7 @@
 
 extern "C" {
 #include "check.h"
+#include "proc.h"
 }
 
 #include <dlfcn.h>

@@ -132,8 +132,9 @@ size_t shadow_of(size_t bytes)
 
 size_t shadow_of(size_t bytes)
 {
-    (void)bytes;
-    return 0;
+    const char *under = getenv("TEST_UNDER");
+
+    return under != NULL && strcmp(under, MEMCHECK) == 0 ? bytes / 4 : 0;
 }
 
 #endif

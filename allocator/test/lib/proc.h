@@ -27,8 +27,8 @@ void run_within(int resource, size_t bytes, const char *name);
 bool may_lock(size_t bytes);
 
 /*
- * AddressSanitizer's own of so much that is used, an eighth, where this kernel counts as resident what
- * was only read. 0 elsewhere, and in all other builds. To be asked before anything is measured.
+ * The checker's own of so much that is used: AddressSanitizer's, an eighth, where this kernel counts as
+ * resident what was only read, or memcheck's, a quarter; else 0. To be asked before anything is measured.
  */
 size_t shadow_of(size_t bytes);
 

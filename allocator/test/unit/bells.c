@@ -427,7 +427,7 @@ static void a_child_keeps_its_own(void)
     pthread_t thread;
 
     free(malloc(opaque(100)));
-    if (mym_mode != MYM_MODE_TLS || is_emulated("thread after such a fork"))
+    if (mym_mode != MYM_MODE_TLS || is_under(QEMU, "thread after such a fork"))
         return;
     pthread_barrier_init(&rested, NULL, 2);
     pthread_barrier_init(&over, NULL, 2);

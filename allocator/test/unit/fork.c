@@ -204,7 +204,7 @@ static void fork_beside_stdio(void)
     pthread_t threads[2];
     FILE *file;
 
-    if (is_emulated("thread after such a fork"))
+    if (is_under(QEMU, "thread after such a fork"))
         return;
     file = tmpfile();
     CHECK(file);

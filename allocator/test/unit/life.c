@@ -194,7 +194,7 @@ static void live_in_child(void **inherited, int count, int depth)
         p[size - 1] = 1;
         free(p);
     }
-    if (!is_emulated("thread after such a fork")) {
+    if (!is_under(QEMU, "thread after such a fork")) {
         CHECK(!pthread_create(&thread, NULL, child_thread, malloc(64)));
         CHECK(!pthread_join(thread, &result));
         free(result);
@@ -365,7 +365,7 @@ static void child_collects_beside_threads(void)
     pthread_t thread;
     int cpu[2];
 
-    if (!find_two_cpus(cpu) || is_emulated("thread after such a fork"))
+    if (!find_two_cpus(cpu) || is_under(QEMU, "thread after such a fork"))
         return;
     pthread_barrier_init(&rested, NULL, 2);
     pthread_barrier_init(&over, NULL, 2);

@@ -260,8 +260,11 @@ static _Atomic bool is_over;
 
 static void *share(void *unused)
 {
-    for (unsigned i = 0; !is_over; i++)
-        mym_magazines_share(i % 2 ? MANY : 1);
+    uint64_t random = test_seed();
+
+    /* In no order: where threads take turns (valgrind) it might fit these. */
+    while (!is_over)
+        mym_magazines_share(next_random(&random) % 2 ? MANY : 1);
     return unused;
 }
 

@@ -150,7 +150,7 @@ static void arenas_come_and_go(void)
             peak = resident_bytes();
     }
     CHECK(MyVerify() == 0);
-    if (!is_emulated("memory of its own alone"))
+    if (!is_under(QEMU, "memory of its own alone"))
         CHECKF(resident_bytes() <= peak + 2 * MIB, "%zu KiB, then %zu", peak / KIB,
                resident_bytes() / KIB);
     MyArenaDestroy(NULL);
