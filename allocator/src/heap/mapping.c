@@ -169,26 +169,27 @@ void *mym_mapping_take(size_t size, bool *zeroed)
  * A program may have taken pages of it out of use (mprotect), locked them (mlock), kept them
  * from its children or from core files, asked to be told of their faults (userfaultfd) or
  * mapped a file over them (a ring buffer), and have left that to the unmapping. So the last
- * page is mapped anew: to the kernel it is one with all others only if these are as it is.
+ * page but one is mapped anew: to the kernel it is one with all others only if these are as it
+ * is. The last one it might make one with what is behind the object, which is somebody else's.
  */
 static bool is_as_new(const struct mym_mapping *mapping)
 {
     size_t page = mym_os_page();
     char *object = (char *)mapping->addr; /* NOLINT */
-    char *last = object + mapping->bytes - page;
+    char *fresh = object + mapping->bytes - 2 * page;
     bool one;
 
-    if (!mym_os_renew(last, page))
+    if (!mym_os_renew(fresh, page))
         return false;
-    mym_os_name(last, page, name_of_object);
-    mym_chunk_advise(last, page, mapping->huge);
+    mym_os_name(fresh, page, name_of_object);
+    mym_chunk_advise(fresh, page, mapping->huge);
     one = mym_os_is_one(object, mapping->bytes);
     /* The program asked for huge pages; or it was a span, whose chunks were to have none. */
     for (int huge = 1; huge >= 0 && !one; huge--) {
-        mym_os_huge_pages(last, page, huge);
+        mym_os_huge_pages(fresh, page, huge);
         one = mym_os_is_one(object, mapping->bytes);
     }
-    return one && !mym_os_is_locked(last); /* it is one with what is locked: mlockall */
+    return one && !mym_os_is_locked(fresh); /* all may be: mlockall */
 }
 
 /*
@@ -205,7 +206,7 @@ static bool may_be_kept(const struct mym_mapping *mapping)
     if ((look == 0 && mym_is_dense(bytes) == MYM_SPARSE) || !is_as_new(mapping))
         return false;
     if (look != 0)
-        mym_dense_look(object, bytes, bytes - mym_os_page(), look);
+        mym_dense_look(object, bytes, bytes - 2 * mym_os_page(), look);
     return mym_is_dense(bytes) != MYM_SPARSE &&
            (mapping->huge || !mym_chunk_would_be_huge(bytes));
 }

@@ -354,7 +354,7 @@ static void wait_for(_Atomic int *what)
         nanosleep(&(struct timespec){0, 1000000}, NULL);
 }
 
-/* Who frees is held at the object's last page, who purges until that was freed. */
+/* Who frees is held at the page that is tried, who purges until that was freed. */
 static long hold_both(long number, const long arguments[6])
 {
     bool gives = number == SYS_madvise && arguments[2] == MADV_DONTNEED;
@@ -432,6 +432,31 @@ static void a_mapping_is_kept_each_time(void)
     }
 }
 
+/* Nor is it lost to what lies behind it, though that is of the same kind, and written. */
+static void a_mapping_below_anothers_is_kept(void)
+{
+    size_t size = KEPT_BYTES + 3 * 4096, room = 64 * KIB, before;
+    char *area = mmap(NULL, size + room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned below = 0;
+
+    CHECK(area != MAP_FAILED && munmap(area, size) == 0);
+    CHECK(mprotect(area + size, room, PROT_READ | PROT_WRITE) == 0);
+    memset(area + size, 1, room);
+    before = resident_bytes();
+    for (unsigned i = 0; i < 12; i++) {
+        unsigned char *object = written(size);
+
+        below += object + size == (unsigned char *)area + size;
+        free(object);
+        CHECKF(!is_mymalloc() || i < 6 || resident_bytes() >= before + size - MIB,
+               "%zu KiB after round %u, %zu before", resident_bytes() / KIB, i,
+               before / KIB);
+    }
+    printf("%u of 12 lay below another's\n", below);
+    for (size_t i = 0; i < room; i++)
+        CHECK(area[size + i] == 1);
+}
+
 /* Each leaves a gap in the heap, beside what its end was cut off to: others begin there. */
 static void gaps_that_mappings_leave_are_filled(void)
 {
@@ -455,6 +480,7 @@ const struct test tests[] = {
     {"a_mapping_that_lost_its_place_is_not_lost",
      a_mapping_that_lost_its_place_is_not_lost},
     {"a_mapping_is_kept_each_time", a_mapping_is_kept_each_time},
+    {"a_mapping_below_anothers_is_kept", a_mapping_below_anothers_is_kept},
     {"a_mapping_lies_between_regions", a_mapping_lies_between_regions},
     {"bitmaps_go_with_their_slabs", bitmaps_go_with_their_slabs},
     {"pages_come_along", pages_come_along},
