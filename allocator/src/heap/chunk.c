@@ -7,7 +7,8 @@
  * resident from then on: it goes to the dirty runs, which are used first. So no more than one
  * huge page is there in advance, and a heap that is not small has it to spare.
  * A chunk within one object of a size that was dense each time is one in any heap; who takes
- * that object gives back the small pages that it has from before, which nobody else knows of.
+ * that object gives back the small pages that it has from before, which nobody else knows of
+ * (x86-64, Linux 6.14).
  *
  * A huge chunk is clean as a whole or not at all. When a part of it is given back to the
  * kernel, or goes to what is not dense, it is small from then on: otherwise khugepaged
@@ -139,7 +140,8 @@ uint32_t mym_chunk_use(uint32_t first, uint32_t length, uint32_t end,
 
 /*
  * A chunk that is one such object's alone costs no memory as a huge page, however small the heap
- * is. It is in small pages if it was used before that was known.
+ * is. It is in small pages if it was used before that was known, and stays so where the kernel
+ * would bring them back one by one.
  */
 struct mym_stretch mym_chunk_renew(uint32_t first, uint32_t length)
 {
@@ -147,7 +149,7 @@ struct mym_stretch mym_chunk_renew(uint32_t first, uint32_t length)
     struct mym_stretch small = {0, 0};
 
     if (low >= high || huge_mode == MYM_HUGE_NEVER ||
-        !mym_is_always_dense((size_t)length * MYM_UNIT) ||
+        !mym_is_always_dense((size_t)length * MYM_UNIT) || !mym_os_frees_tables() ||
         mym_pages_in_use() + mym_pages_dirty() >= mym_pages.near)
         return small;
     while (low < high && *mark_of(low))

@@ -1,5 +1,6 @@
 /*
- * kernel.c - kernels whose restartable sequences cannot be relied on.
+ * kernel.c - what kernels differ in that no call tells: which free a page table with the last of
+ * its pages, and whose restartable sequences cannot be relied on.
  *
  * arm64, Linux 6.19.0 to 7.0.13: a sequence is not aborted when its thread is preempted
  * and continues on the same CPU (mended in mainline by 411c1cf43039, in stable by 7.0.14).
@@ -12,8 +13,68 @@
 
 #include "base/syscall.h"
 
+#include <link.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/utsname.h>
+
+/* ---- by the note in what the kernel maps into each program ---- */
+
+static uint32_t version_in(const char *note, const char *end)
+{
+    static const char name[] = "Linux";
+
+    while (end - note >= (ptrdiff_t)sizeof(ElfW(Nhdr))) {
+        const ElfW(Nhdr) *head = (const void *)note;
+        const char *text = note + sizeof *head;
+        const char *value = text + mym_round_up(head->n_namesz, 4);
+        uint32_t version;
+
+        if (head->n_type == 0 && head->n_namesz == sizeof name &&
+            memcmp(text, name, sizeof name) == 0 && head->n_descsz == sizeof version) {
+            memcpy(&version, value, sizeof version);
+            return version;
+        }
+        note = value + mym_round_up(head->n_descsz, 4);
+    }
+    return 0;
+}
+
+uint32_t mym_os_linux(void)
+{
+    const char *image = (const char *)getauxval(AT_SYSINFO_EHDR); /* NOLINT */
+    const ElfW(Ehdr) *head = (const void *)image;
+    uint32_t version = 0;
+
+    for (unsigned i = 0; image != NULL && i < head->e_phnum && version == 0; i++) {
+        const ElfW(Phdr) *part =
+            (const ElfW(Phdr) *)(const void *)(image + head->e_phoff) + i;
+
+        if (part->p_type == PT_NOTE)
+            version = version_in(image + part->p_offset,
+                                 image + part->p_offset + part->p_filesz);
+    }
+    return version;
+}
+
+bool mym_os_frees_tables(void)
+{
+#ifdef __x86_64__
+    static _Atomic uint32_t known; /* the same whoever finds it */
+    uint32_t version = atomic_load_explicit(&known, memory_order_relaxed);
+
+    if (version == 0) {
+        version = mym_os_linux() | 1; /* it does not say: an old one */
+        atomic_store_explicit(&known, version, memory_order_relaxed);
+    }
+    return version >= MYM_OS_LINUX(6, 14);
+#else
+    return false; /* of others none did in 6.14, and none was tried */
+#endif
+}
+
+/* ---- by the names of versions ---- */
 
 struct version {
     unsigned major, minor, patch;

@@ -129,6 +129,16 @@ bool mym_os_group_file(const char *groups, const char *mount, const char *leaf,
  */
 bool mym_os_rseq(void *area, bool leave, uint32_t signature);
 
+/* The kernel's version, as MYM_OS_LINUX has it; 0: it does not say. */
+#define MYM_OS_LINUX(major, minor) ((uint32_t)(major) << 16 | (uint32_t)(minor) << 8)
+uint32_t mym_os_linux(void);
+
+/*
+ * Where all pages of 2 MiB were given back the page table goes, too, so that a huge page may come
+ * (x86-64, Linux 6.14). Elsewhere it stays, and the pages come one by one.
+ */
+bool mym_os_frees_tables(void);
+
 /* The kernel keeps the promise of restartable sequences (kernel.c). */
 bool mym_os_can_restart(void);
 /* Of an arm64 kernel, by /proc/version (or uname's release) and /proc/version_signature. */

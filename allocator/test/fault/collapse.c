@@ -340,6 +340,8 @@ static void a_chunk_that_leaves_is_not_looked_at(void)
 {
     pthread_t thread;
 
+    if (!kernel_collapses()) /* then few chunks are looked at, or none */
+        return;
     CHECK(sem_init(&leaver.wanted, 0, 0) == 0);
     fill_large(96 * MIB);
     leaver.bytes = 20 * MIB;

@@ -3,6 +3,9 @@
 
 #include "os/os.h"
 
+#include <sys/auxv.h>
+#include <sys/utsname.h>
+
 #define BUILT_BY_DEBIAN                                                              \
     " (debian-kernel@lists.debian.org) (aarch64-linux-gnu-gcc-15 (Debian 15.2.0-4) " \
     "15.2.0, GNU ld (GNU Binutils for Debian) 2.45) #1 SMP "
@@ -99,5 +102,23 @@ static void this_kernel(void)
 #endif
 }
 
-const struct test tests[] = {
-    {"strings", strings}, {"this_kernel", this_kernel}, {NULL, NULL}};
+/* The vDSO has upstream's, a distribution's name the same two numbers. */
+static void version_is_known(void)
+{
+    struct utsname name;
+    unsigned major, minor;
+
+    if (getauxval(AT_SYSINFO_EHDR) == 0) {
+        printf("SKIP: there is no vDSO\n");
+        return;
+    }
+    CHECK(uname(&name) == 0);
+    CHECK(sscanf(name.release, "%u.%u", &major, &minor) == 2);
+    CHECKF(mym_os_linux() >> 8 == MYM_OS_LINUX(major, minor) >> 8, "%x for %s",
+           mym_os_linux(), name.release);
+}
+
+const struct test tests[] = {{"strings", strings},
+                             {"this_kernel", this_kernel},
+                             {"version_is_known", version_is_known},
+                             {NULL, NULL}};
