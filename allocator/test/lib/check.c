@@ -59,10 +59,16 @@ int is_slow(void)
     return getenv("TEST_SLOW") != NULL;
 }
 
-bool is_under(const char *emulator, const char *lacking)
+bool runs_under(const char *emulator)
 {
     const char *under = getenv("TEST_UNDER");
-    bool is = under != NULL && strcmp(under, emulator) == 0;
+
+    return under != NULL && strcmp(under, emulator) == 0;
+}
+
+bool is_under(const char *emulator, const char *lacking)
+{
+    bool is = runs_under(emulator);
 
     if (is)
         printf("SKIP: %s has no %s\n", emulator, lacking);

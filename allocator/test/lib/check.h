@@ -76,12 +76,13 @@ double env_number(const char *name, double fallback);
 int is_slow(void);
 
 /*
- * True under that emulator (TEST_UNDER), after a line that says what it lacks. qemu-user ends itself
+ * True under that emulator (TEST_UNDER); is_under after a line that says what it lacks. qemu-user ends itself
  * where the child of a process with threads starts one (Debian 12), and RLIMIT_AS is not kept;
  * memcheck, which has its own operators where libstdc++ has some, where these are to throw.
  */
 #define QEMU     "qemu-user"
 #define MEMCHECK "memcheck"
+bool runs_under(const char *emulator);
 bool is_under(const char *emulator, const char *lacking);
 
 /* Run it in a child, whose heap and limits are its own; the test fails if that does. */

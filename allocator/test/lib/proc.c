@@ -132,9 +132,7 @@ size_t shadow_of(size_t bytes)
 
 size_t shadow_of(size_t bytes)
 {
-    const char *under = getenv("TEST_UNDER");
-
-    return under != NULL && strcmp(under, MEMCHECK) == 0 ? bytes / 4 : 0;
+    return runs_under(MEMCHECK) ? bytes / 4 : 0;
 }
 
 #endif
